@@ -1,0 +1,114 @@
+"""One metadata table per data set: who is in it, with which target, sensitive attribute and split."""
+
+import hashlib
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar, Self
+
+import numpy as np
+
+from utils.errors import UserError
+
+TRAIN, VAL, TEST = 0, 1, 2
+
+
+class GroupDataset:
+    """Labels of every sample as read-only arrays of equal length; group = target * n_sensitive + sensitive.
+
+    path: image file relative to `root`, distinct per row. unit: what is forgotten together (the path, unless several
+    rows show the same thing). split: 0 train, 1 val, 2 test. Raises UserError for a path listed twice.
+    """
+
+    name: ClassVar[str]
+    folder: ClassVar[str]  # under --data_dir; "" where nothing is read from there
+    forget_pairs: ClassVar[tuple[tuple[int, int], ...]]  # (target, sensitive) to forget, per --split_number
+    max_multi_group: ClassVar[int] = 0  # largest --multi_group; 0: not offered
+    target_depends_on_split: ClassVar[bool] = False
+    view: ClassVar[str]  # how an image becomes a square: a key of RESIZES in datasets.images, or "none"
+    in_memory: ClassVar[bool] = False  # True: `pixels` holds every image; False: `file` names one
+    fixed_size: ClassVar[int | None] = None  # the only --image_size, where images are not resized
+    group_format: ClassVar[str] = "{target} {sensitive}"
+    pixels: np.ndarray  # uint8 (n, 3, S, S), only where in_memory
+
+    def __init__(
+        self,
+        root: Path | None,
+        path: Sequence[str],
+        target: np.ndarray,
+        sensitive: np.ndarray,
+        split: np.ndarray,
+        target_names: tuple[str, ...],
+        sensitive_names: tuple[str, ...],
+        unit: Sequence[str] | None = None,
+    ) -> None:
+        self.root = root
+        self.target_names, self.sensitive_names = target_names, sensitive_names
+        self.target = read_only(target)
+        self.sensitive = read_only(sensitive)
+        self.split = read_only(split)
+        self.group = read_only(self.target * self.n_sensitive + self.sensitive)
+        self.path = read_only(path, str)
+        self.unit = self.path if unit is None else read_only(unit, str)
+        self._refuse_repeated_paths()
+
+    @classmethod
+    def load(cls, data_dir: Path, split_number: int, seed: int) -> Self:
+        """Read the label files (never an image) under `data_dir`; UserError for what is missing or malformed."""
+        raise NotImplementedError
+
+    @property
+    def n_targets(self) -> int:
+        return len(self.target_names)
+
+    @property
+    def n_sensitive(self) -> int:
+        return len(self.sensitive_names)
+
+    @property
+    def n_groups(self) -> int:
+        return self.n_targets * self.n_sensitive
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+    def group_name(self, group: int) -> str:
+        """A group in words, such as "waterbird on land"."""
+        target, sensitive = divmod(int(group), self.n_sensitive)
+        return self.group_format.format(target=self.target_names[target], sensitive=self.sensitive_names[sensitive])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256, hexadecimal, of every row's path, target, sensitive and split in table order."""
+        columns = (self.path.tolist(), self.target.tolist(), self.sensitive.tolist(), self.split.tolist())
+        # The length before a path keeps rows apart whatever characters a path holds.
+        rows = [f"{len(path)}:{path},{y},{a},{split};" for path, y, a, split in zip(*columns, strict=True)]
+        return hashlib.sha256("".join(rows).encode()).hexdigest()
+
+    def file(self, index: int) -> Path:
+        """The image file of a row."""
+        return self.root / str(self.path[index])
+
+    def check_images(self) -> None:
+        """UserError where the first image of train, val or test is absent, which an absent image folder shows."""
+        if self.in_memory:
+            return
+        _, first_rows = np.unique(self.split, return_index=True)
+        for file in map(self.file, first_rows):
+            if not file.is_file():
+                raise UserError(f"image {file} is in the labels but not on disk: put the images of {self.name} there")
+
+    def _refuse_repeated_paths(self) -> None:
+        seen: set[str] = set()
+        paths = self.path.tolist()
+        if len(set(paths)) == len(paths):
+            return
+        repeated = next(path for path in paths if path in seen or seen.add(path))
+        raise UserError(f"{self.name}: image {repeated} is listed more than once; every image needs exactly one row")
+
+
+def read_only(values: Sequence, dtype: type = np.int64) -> np.ndarray:
+    """A copy of `values` that cannot be written to."""
+    array = np.array(values, dtype=dtype)
+    array.setflags(write=False)
+    return array

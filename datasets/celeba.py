@@ -1,0 +1,95 @@
+"""CelebA (Liu et al., ICCV 2015): celebrity faces with forty binary attributes, labels as .txt or as .csv."""
+
+from operator import itemgetter
+from pathlib import Path
+from typing import ClassVar, Self
+
+import numpy as np
+
+from datasets.base import GroupDataset
+from datasets.labels import Table, column_numbers, data_folder, ragged, read_csv, read_text, table_of
+from utils.errors import UserError
+
+IMAGES = "img_align_celeba"
+LAYOUT = f"list_attr_celeba and list_eval_partition, both as .txt or .csv, and the images in {IMAGES}/"
+SENSITIVE = "Male"
+TARGETS = (("Blond_Hair", "blond"), ("Attractive", "attractive"))  # per --split_number
+ATTRIBUTE_CODES = {"-1": 0, "1": 1}
+PARTITION_CODES = {"0": 0, "1": 1, "2": 2}
+
+
+class CelebA(GroupDataset):
+    """y = blond hair (split 0) or attractive (split 1), a = male."""
+
+    name: ClassVar[str] = "celeba"
+    folder: ClassVar[str] = "celeba"
+    forget_pairs: ClassVar[tuple[tuple[int, int], ...]] = ((1, 1), (1, 1))
+    target_depends_on_split: ClassVar[bool] = True
+    view: ClassVar[str] = "stretch"
+
+    @classmethod
+    def load(cls, data_dir: Path, split_number: int, seed: int) -> Self:
+        """`split_number` decides the target."""
+        root = data_folder(data_dir, cls.folder, LAYOUT)
+        attribute, adjective = TARGETS[split_number]
+        attributes = _read_attributes(root, ("image_id", attribute, SENSITIVE))
+        partition = _read_partition(root)
+        return cls(
+            root=root,
+            path=[f"{IMAGES}/{name}" for name in attributes["image_id"]],
+            target=attributes.codes(attribute, ATTRIBUTE_CODES),
+            sensitive=attributes.codes(SENSITIVE, ATTRIBUTE_CODES),
+            split=_split_of(attributes, partition),
+            target_names=(f"not {adjective}", adjective),
+            sensitive_names=("female", "male"),
+        )
+
+
+def _read_attributes(root: Path, wanted: tuple[str, ...]) -> Table:
+    file = root / "list_attr_celeba.txt"
+    if not file.exists() and (csv_file := file.with_suffix(".csv")).exists():
+        return read_csv(csv_file, wanted, LAYOUT)
+    count, names, *rows = (read_text(file, LAYOUT) + "\n").split("\n")
+    header = ["image_id", *names.split()]
+    table = _read_rows(file, header, wanted, rows, first_line=3)
+    if count.strip() != str(len(table.lines)):
+        raise UserError(
+            f"{file}, line 1: the count is {count.strip()!r} but {len(table.lines)} rows follow; get a complete copy"
+        )
+    return table
+
+
+def _read_partition(root: Path) -> Table:
+    wanted = ("image_id", "partition")
+    file = root / "list_eval_partition.txt"
+    if not file.exists() and (csv_file := file.with_suffix(".csv")).exists():
+        return read_csv(csv_file, wanted, LAYOUT)
+    return _read_rows(file, wanted, wanted, read_text(file, LAYOUT).split("\n"), first_line=1)
+
+
+def _read_rows(file: Path, header: list[str], wanted: tuple[str, ...], rows: list[str], first_line: int) -> Table:
+    """Rows of fields between runs of blanks; only the wanted of the forty are kept."""
+    pick = itemgetter(*column_numbers(file, header, wanted))
+    width = len(header)
+    cells, lines = [], []
+    for line, row in enumerate(rows, first_line):
+        fields = row.split()
+        if len(fields) == width:
+            cells.extend(pick(fields))
+            lines.append(line)
+        elif fields:
+            raise ragged(file, line, len(fields), width)
+    return table_of(file, wanted, cells, lines)
+
+
+def _split_of(attributes: Table, partition: Table) -> np.ndarray:
+    """The partition of every row of the attribute file, whatever the order of either."""
+    split = dict(zip(partition["image_id"], partition.codes("partition", PARTITION_CODES).tolist(), strict=True))
+    names = attributes["image_id"]
+    if split.keys() != set(names):
+        only_in_one = sorted(split.keys() ^ set(names))
+        raise UserError(
+            f"{attributes.file} and {partition.file} disagree: {len(only_in_one)} images, the first {only_in_one[0]},"
+            f" are in only one of them; take both from the same copy of CelebA"
+        )
+    return np.array([split[name] for name in names], dtype=np.int64)

@@ -1,0 +1,106 @@
+"""Real handwritten digits (UCI, shipped with scikit-learn) on tinted backgrounds: a spurious tint, no download."""
+
+from functools import cache
+from pathlib import Path
+from typing import ClassVar, Self
+
+import numpy as np
+
+from datasets.base import TEST, TRAIN, VAL, GroupDataset
+
+# Part of every path: change it together with anything below, so that models of other images do not fit these.
+VERSION = "digits-v1"
+N_DIGITS = {TRAIN: 1000, VAL: 200, TEST: 597}
+N_DRAWINGS = 2
+AGREEMENT = {TRAIN: 0.8, VAL: 0.5, TEST: 0.5}  # p(sensitive = target)
+SIZE = 32
+MAX_SHIFT = 4  # pixels
+BASE_TINTS = np.array([[0.75, 0.45, 0.25], [0.25, 0.45, 0.75]], dtype=np.float32)  # warm, cold: RGB
+TINT_SD, TINT_SCALE = 0.25, 0.7
+INK_RANGE = (0.75, 1.0)  # brightness
+NOISE_SD = 0.3
+LABEL_STREAM, DRAWING_STREAM = 20250, 20251  # seeds of RandomState, whose streams numpy never changes
+
+
+class Digits(GroupDataset):
+    """y = digit >= 5, a = tint of the background. Drawings of one digit share their tint and are forgotten together."""
+
+    name: ClassVar[str] = "digits"
+    folder: ClassVar[str] = ""
+    forget_pairs: ClassVar[tuple[tuple[int, int], ...]] = ((1, 0),)
+    view: ClassVar[str] = "none"
+    in_memory: ClassVar[bool] = True
+    fixed_size: ClassVar[int | None] = SIZE
+    group_format: ClassVar[str] = "{target}, {sensitive}"
+
+    @classmethod
+    def load(cls, data_dir: Path, split_number: int, seed: int) -> Self:
+        """The same table for every argument: it needs no files and no seed. The images are drawn when asked for."""
+        _, digit, split, tint = _digits()
+        names = [f"{VERSION}/{number:04d}" for number in range(len(digit))]
+        return cls(
+            root=None,
+            path=[f"{name}-{drawing}" for name in names for drawing in range(N_DRAWINGS)],
+            target=_per_drawing(digit >= 5),
+            sensitive=_per_drawing(tint),
+            split=_per_drawing(split),
+            target_names=("low digit", "high digit"),
+            sensitive_names=("warm tint", "cold tint"),
+            unit=[name for name in names for _ in range(N_DRAWINGS)],
+        )
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """Every image, uint8 (n, 3, 32, 32), drawn once in a process."""
+        return _draw()
+
+
+@cache
+def _digits() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Per digit: its 8 x 8 ink in 0..1, its value, its split, its tint."""
+    # Here, because importing scikit-learn takes a second and the configuration needs only the class above.
+    from sklearn.datasets import load_digits
+
+    source = load_digits()
+    stream = np.random.RandomState(LABEL_STREAM)
+    split = np.repeat(list(N_DIGITS), list(N_DIGITS.values()))[stream.permutation(len(source.target))]
+    agrees = stream.random_sample(len(split)) < np.vectorize(AGREEMENT.get)(split)
+    high = source.target >= 5
+    return source.images / 16, source.target, split, np.where(agrees, high, ~high).astype(np.int64)
+
+
+@cache
+def _draw() -> np.ndarray:
+    """Tinted background, shifted digit in bright ink over it, pixel noise over both."""
+    ink, _, _, tint = _digits()
+    stream = np.random.RandomState(DRAWING_STREAM)
+    n = len(ink) * N_DRAWINGS
+    shifts = stream.randint(-MAX_SHIFT, MAX_SHIFT + 1, size=(n, 2))
+    background = TINT_SCALE * (BASE_TINTS[_per_drawing(tint)] + stream.normal(0, TINT_SD, size=(n, 3)))
+    brightness = stream.uniform(*INK_RANGE, size=(n, 1, 1))
+    shape = _shifted(_per_drawing(_enlarged(ink)), shifts)
+    background, shape = background[:, :, None, None].astype(np.float32), shape[:, None].astype(np.float32)
+    images = background * (1 - shape) + brightness[:, None].astype(np.float32) * shape
+    images += NOISE_SD * stream.normal(size=images.shape).astype(np.float32)
+    pixels = (images.clip(0, 1) * 255).round().astype(np.uint8)
+    pixels.setflags(write=False)
+    return pixels
+
+
+def _per_drawing(values: np.ndarray) -> np.ndarray:
+    return np.repeat(values, N_DRAWINGS, axis=0)
+
+
+def _enlarged(ink: np.ndarray) -> np.ndarray:
+    """(n, 8, 8) to (n, 32, 32), bilinear between pixel centres."""
+    n_small = ink.shape[-1]
+    centres = ((np.arange(SIZE) + 0.5) * n_small / SIZE - 0.5).clip(0, n_small - 1)
+    weights = np.maximum(0, 1 - np.abs(centres[:, None] - np.arange(n_small)))
+    return weights @ ink @ weights.T
+
+
+def _shifted(images: np.ndarray, shifts: np.ndarray) -> np.ndarray:
+    """Move image i by shifts[i] = (down, right) pixels; what comes in from outside is empty."""
+    padded = np.pad(images, ((0, 0), (MAX_SHIFT, MAX_SHIFT), (MAX_SHIFT, MAX_SHIFT)))
+    rows, columns = (MAX_SHIFT - shifts[:, axis, None] + np.arange(SIZE) for axis in (0, 1))
+    return padded[np.arange(len(images))[:, None, None], rows[:, :, None], columns[:, None, :]]

@@ -1,0 +1,168 @@
+"""Batches of images: one pool of workers for a whole run, and batches that do not depend on their number."""
+
+import atexit
+import importlib
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from datasets.base import GroupDataset
+from utils.errors import RunError, UserError
+from utils.seeding import derive_seed
+
+MAX_WORKERS = 8
+EVALUATION_VIEW = -1  # in place of an augmentation seed
+
+
+@dataclass(frozen=True)
+class UnreadableImage:
+    """What a worker returns instead of a batch, so that the main process can name the file."""
+
+    file: str
+    reason: str
+
+
+class MemoryImages(Dataset):
+    """Images held in memory as uint8 (n, 3, S, S), never augmented."""
+
+    augments = False
+
+    def __init__(self, pixels: np.ndarray) -> None:
+        self.pixels = pixels
+
+    def __getitems__(self, batch: tuple[np.ndarray, np.ndarray]) -> torch.Tensor:
+        rows, _ = batch
+        return torch.from_numpy(self.pixels[rows])
+
+
+class PassSampler:
+    """The batches of the pass at hand, as (rows, augmentation seeds) arrays."""
+
+    def __init__(self) -> None:
+        self.plan(np.empty(0, dtype=np.int64), 1, None)
+
+    def plan(self, order: np.ndarray, batch_size: int, augment_seed: int | None) -> None:
+        self.order, self.bounds, self.augment_seed = order, batch_bounds(len(order), batch_size), augment_seed
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for start, stop in self.bounds:
+            yield self.order[start:stop], self._seeds(start, stop)
+
+    def __len__(self) -> int:
+        return len(self.bounds)
+
+    def _seeds(self, start: int, stop: int) -> np.ndarray:
+        """One seed per position, not per row: a sample drawn twice is augmented twice."""
+        if self.augment_seed is None:
+            return np.full(stop - start, EVALUATION_VIEW)
+        return np.array([derive_seed(self.augment_seed, position) for position in range(start, stop)])
+
+
+class Loader:
+    """Every pass of a run over `dataset`, images of image_size x image_size; one pass at a time.
+
+    num_workers 0 loads in the main process, as in-memory images always do. UserError for an image size that the data
+    set does not have and for absent image folders.
+    """
+
+    def __init__(self, dataset: GroupDataset, image_size: int, num_workers: int, pin_memory: bool) -> None:
+        self._arguments = (dataset, image_size, num_workers, pin_memory)
+        self._busy = False
+        if dataset.fixed_size not in (None, image_size):
+            size = dataset.fixed_size
+            raise UserError(f"--image_size {image_size}: the images of {dataset.name} are {size} x {size}; use {size}")
+        dataset.check_images()
+        source = MemoryImages(dataset.pixels) if dataset.in_memory else _file_images(dataset, image_size)
+        n_workers = 0 if dataset.in_memory else num_workers
+        self.augments: bool = source.augments
+        self._pin_memory = pin_memory
+        self._labels = {name: torch.tensor(getattr(dataset, name)) for name in ("target", "sensitive", "group")}
+        self._sampler = PassSampler()
+        self._pool = DataLoader(
+            source,
+            batch_sampler=self._sampler,
+            num_workers=n_workers,
+            collate_fn=_as_is,
+            pin_memory=pin_memory,
+            worker_init_fn=_ignore_signals,
+            persistent_workers=n_workers > 0,
+            generator=torch.Generator(),  # its own, or every pass would advance the global one
+        )
+        # Workers ignore the signal that multiprocessing sends at exit, and it would wait for them forever.
+        atexit.register(self.close)
+
+    def batches(
+        self, order: np.ndarray, batch_size: int, augment_seed: int | None
+    ) -> Iterator[dict[str, torch.Tensor]]:
+        """One pass over the rows in `order`: image (uint8 NCHW), target, sensitive, group and index (int64).
+
+        With an `augment_seed` the training view, of a seed per position; with None the evaluation view. Nothing is
+        dropped. RunError for an image that cannot be read.
+        """
+        if self._busy:
+            raise RuntimeError("a loader serves one pass at a time; use another() for a pass within a pass")
+        self._busy = True
+        try:
+            yield from self._pass(order, batch_size, augment_seed)
+        finally:
+            self._busy = False
+
+    def another(self) -> "Loader":
+        """A loader of the same images with workers of its own, for a pass within a pass."""
+        return Loader(*self._arguments)
+
+    def _pass(self, order: np.ndarray, batch_size: int, augment_seed: int | None) -> Iterator[dict[str, torch.Tensor]]:
+        self._sampler.plan(order, batch_size, augment_seed)
+        for (start, stop), images in zip(self._sampler.bounds, self._pool, strict=True):
+            if isinstance(images, UnreadableImage):
+                raise RunError(f"cannot read image {images.file} ({images.reason}): put an intact copy there")
+            index = torch.from_numpy(order[start:stop].copy())
+            labels = {name: values[index] for name, values in self._labels.items()} | {"index": index}
+            if self._pin_memory:
+                labels = {name: values.pin_memory() for name, values in labels.items()}
+            yield {"image": images} | labels
+
+    def close(self) -> None:
+        """End the workers, in mid-pass too; calling it again does nothing."""
+        atexit.unregister(self.close)
+        if self._pool._iterator is not None:
+            self._pool._iterator._shutdown_workers()  # torch has no public name for it
+            self._pool._iterator = None
+
+
+def batch_bounds(n: int, batch_size: int) -> list[tuple[int, int]]:
+    """(start, stop) of every batch; a last batch of one joins the one before it, as batch norm needs two."""
+    starts = list(range(0, n, batch_size))
+    if batch_size > 1 and len(starts) > 1 and n - starts[-1] == 1:
+        starts.pop()
+    return list(zip(starts, starts[1:] + [n], strict=True)) if starts else []
+
+
+def n_batches(n: int, batch_size: int) -> int:
+    """Number of batches in a pass over n samples."""
+    return len(batch_bounds(n, batch_size))
+
+
+def default_workers(in_memory: bool, cpus: int) -> int:
+    """Worker processes where --num_workers says nothing: one CPU is left to the training itself."""
+    return 0 if in_memory else min(max(cpus - 1, 0), MAX_WORKERS)
+
+
+def _file_images(dataset: GroupDataset, image_size: int) -> Dataset:
+    """Chosen by name, because torchvision takes seconds to import and images in memory do without it."""
+    return importlib.import_module("datasets.images").FileImages(dataset, image_size)
+
+
+def _as_is(batch: torch.Tensor | UnreadableImage) -> torch.Tensor | UnreadableImage:
+    return batch
+
+
+def _ignore_signals(worker: int) -> None:
+    """Ctrl-C and a cluster's signals reach the workers too; only the main process decides when to stop."""
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)

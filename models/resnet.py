@@ -1,0 +1,55 @@
+"""torchvision's residual networks (He et al., CVPR 2016) without their last layer."""
+
+import sys
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import get_model, get_model_weights
+
+from models.weights import load_backbone, read_state_dict
+from utils.errors import UserError
+
+
+def resnet18(weights: str) -> tuple[nn.Module, int]:
+    """ResNet-18 and its feature dimension, 512."""
+    return _resnet("resnet18", weights)
+
+
+def resnet34(weights: str) -> tuple[nn.Module, int]:
+    """ResNet-34 and its feature dimension, 512."""
+    return _resnet("resnet34", weights)
+
+
+def resnet50(weights: str) -> tuple[nn.Module, int]:
+    """ResNet-50 and its feature dimension, 2048."""
+    return _resnet("resnet50", weights)
+
+
+def _resnet(name: str, weights: str) -> tuple[nn.Module, int]:
+    network = get_model(name, weights=None)
+    feature_dim = network.fc.in_features
+    network.fc = nn.Identity()
+    if weights == "imagenet":
+        load_backbone(network, _imagenet(name), "ImageNet weights", head="fc")
+    elif weights != "none":
+        # torchvision and timm call these layers the same, so either's file fits.
+        load_backbone(network, read_state_dict(Path(weights)), f"--weights {weights}", head="fc")
+    return network, feature_dim
+
+
+def _imagenet(name: str) -> dict[str, Tensor]:
+    """torchvision's IMAGENET1K_V1 weights, from torch's cache folder or else the network."""
+    weights = get_model_weights(name).IMAGENET1K_V1
+    try:
+        return weights.get_state_dict(
+            progress=sys.stderr.isatty(), check_hash=True, map_location="cpu", weights_only=True
+        )
+    except Exception as error:  # the network, the disk, the hash, or nearly anything from a damaged file in the folder
+        file = weights.url.rsplit("/", 1)[-1]
+        folder = Path(torch.hub.get_dir()) / "checkpoints"
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise UserError(
+            f"the ImageNet weights {file} could neither be read nor fetched ({reason}): "
+            f"put that file into {folder}, or give --weights FILE, or start from random weights with --no-pretrained"
+        ) from error

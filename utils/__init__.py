@@ -1,0 +1,1 @@
+"""Leaf helpers (errors, seeds, files, device) and the tools that stand on top of everything (report)."""

@@ -1,0 +1,105 @@
+"""The only place that knows device names, precisions and threads."""
+
+import contextlib
+import os
+import shutil
+import sys
+
+import torch
+
+from utils.errors import UserError
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` takes CUDA, then MPS, then the CPU; a device that is absent is an error, not a fallback."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"--device {name}: expected auto, cpu, cuda, cuda:N or mps") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(
+            f"--device {name}: this machine offers {torch.cuda.device_count()} CUDA devices; try --device auto"
+        )
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise UserError("--device mps: this machine has no MPS device; try --device auto")
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise UserError(f"--device {name}: expected auto, cpu, cuda, cuda:N or mps")
+    return device
+
+
+def choose_precision(name: str, device: torch.device) -> torch.dtype:
+    """`auto` takes bf16 where the hardware computes it, else fp32."""
+    if name == "fp32":
+        return torch.float32
+    if name == "bf16":
+        return torch.bfloat16
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+    if device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported() and _cpu_has_bf16():
+        return torch.bfloat16
+    return torch.float32
+
+
+def _cpu_has_bf16() -> bool:
+    """Whether the CPU multiplies bf16 in hardware (oneDNN emulates it, slowly, on any AVX-512 CPU)."""
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def autocast(device: torch.device, precision: torch.dtype) -> contextlib.AbstractContextManager:
+    """Autocast to bf16, or nothing at fp32."""
+    if precision is torch.float32:
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype=precision)
+
+
+def memory_format(device: torch.device) -> torch.memory_format:
+    """Channels-last where convolutions are faster with it."""
+    return torch.contiguous_format if device.type == "mps" else torch.channels_last
+
+
+def pin_memory(device: torch.device) -> bool:
+    """Page-locked batches, so that copies to the device overlap with work."""
+    return device.type == "cuda"
+
+
+def set_threads(threads: int | None) -> int:
+    """Use `threads` threads inside operations (None: torch's own choice); returns the number in force."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+    return torch.get_num_threads()
+
+
+def available_cpus() -> int:
+    """CPUs this process may run on (a job's share of a node, not the node)."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def describe(device: torch.device) -> str:
+    """A name for the record of a run."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def check_compiler(device: torch.device) -> None:
+    """torch.compile makes C++ code for the CPU: UserError where no compiler is."""
+    names = [os.environ.get("CXX"), "g++", "clang++", "c++", "cl"]
+    if device.type == "cpu" and not any(name and shutil.which(name) for name in names):
+        raise UserError(
+            "--compile needs a C++ compiler (g++ or clang++) on the PATH; install one or leave --compile out"
+        )
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait for the device, so that a clock read after it counts its work."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def peak_memory_bytes(device: torch.device) -> int | None:
+    """Peak bytes allocated on a CUDA device; None elsewhere."""
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None

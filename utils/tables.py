@@ -1,0 +1,66 @@
+"""Values over seeds as cells, and cells as an aligned text table or a Markdown table."""
+
+import math
+import re
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+HOLE = "-"
+PLUS_MINUS = " ± "
+CELL = re.compile(rf"(.*?)(?:{PLUS_MINUS}(\S+))?( \[\d+\])?")
+
+
+def cell(values: Sequence[Any]) -> str:
+    """Mean ± sample standard deviation over the seeds, one decimal; a single value has no deviation.
+
+    Values that are not finite numbers are holes: "-" if all are, else "[k]" says how many are not.
+    """
+    present = [value for value in values if is_number(value)]
+    if not present:
+        return HOLE
+    text = f"{statistics.fmean(present):.1f}"
+    if len(present) > 1:
+        text += f"{PLUS_MINUS}{statistics.stdev(present):.1f}"
+    return text if len(present) == len(values) else f"{text} [{len(present)}]"
+
+
+def is_number(value: Any) -> bool:
+    """Whether a metric read from a file has a value."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def align(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """Columns two blanks apart; the first `left` of them aligned to the left, the others to the right."""
+    columns = [_padded(column, number < left) for number, column in enumerate(zip(header, *rows, strict=True))]
+    head, *body = ["  ".join(cells).rstrip() for cells in zip(*columns, strict=True)]
+    return "\n".join([head, "  ".join("-" * len(column[0]) for column in columns), *body])
+
+
+def align_markdown(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """The same as a Markdown table, aligned in its source too."""
+    escaped = [[text.replace("|", r"\|") for text in line] for line in (header, *rows)]
+    columns = [_padded(column, number < left, 4) for number, column in enumerate(zip(*escaped, strict=True))]
+    rule = ["-" * (len(column[0]) - 1) + ("-" if number < left else ":") for number, column in enumerate(columns)]
+    head, *body = zip(*columns, strict=True)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *body))
+
+
+def _padded(column: Sequence[str], left: bool, at_least: int = 1) -> list[str]:
+    """Cells of equal length; on the right, means stand below means and deviations below deviations."""
+    head, *cells = column
+    if not left:
+        cells = _below_each_other(cells)
+    width = max(at_least, *(len(text) for text in (head, *cells)))
+    return [text.ljust(width) if left else text.rjust(width) for text in (head, *cells)]
+
+
+def _below_each_other(cells: Sequence[str]) -> list[str]:
+    """Each of mean, " ± deviation" and " [k]" as wide as the widest of its kind in the column."""
+    parts = [CELL.fullmatch(text).groups(default="") for text in cells]
+    mean, deviation, count = (max((len(part[i]) for part in parts), default=0) for i in range(3))
+    lined = []
+    for part in parts:
+        sign = PLUS_MINUS if part[1] else " " * len(PLUS_MINUS) if deviation else ""
+        lined.append(part[0].rjust(mean) + sign + part[1].rjust(deviation) + part[2].ljust(count))
+    return lined
