@@ -1,0 +1,1 @@
+"""Group-robust machine unlearning: configuration, engine, unlearners and evaluation."""

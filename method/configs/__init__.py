@@ -1,0 +1,1 @@
+"""One frozen `Config` per run, layered from YAML files and flags, every value with its source."""

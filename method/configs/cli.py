@@ -1,0 +1,170 @@
+"""The command line: flags made from the schema, the published spellings beside them, errors in one sentence."""
+
+import argparse
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+
+from method.configs.loading import Config, resolve
+from method.configs.schema import Key, all_keys, keys_of
+from utils.errors import UserError
+
+EXIT_CODES = """exit codes: 0 done or already done; 1 the run failed (reason in status.json); 2 wrong usage,
+configuration or files; 75 interrupted, the same command continues."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """What was typed: the configuration and what to do with it."""
+
+    config: Config
+    print_config: bool
+    dry_run: bool
+    overwrite: bool
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse whose errors are UserErrors, with the nearest flag where one is misspelt."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; main.py --help lists the flags")
+
+
+def _type_name(key: Key) -> str:
+    if key.choices:
+        return "{" + ",".join(str(choice) for choice in key.choices) + "}"
+    return {int: "N", float: "X", str: "TEXT"}[key.type]
+
+
+def _add(group: Any, key: Key) -> None:
+    """Add a key's flag and its other spellings; values stay text here and are typed by the schema."""
+    names = [f"--{key.name}", *(f"--{alias}" for alias in key.aliases)]
+    default = "" if key.default in (None, "") else f" (schema: {key.default})"
+    text = (key.help + default).replace("%", "%%")
+    if key.type is bool:
+        group.add_argument(*names, dest=key.name, action=argparse.BooleanOptionalAction, help=text)
+    else:
+        group.add_argument(*names, dest=key.name, metavar=_type_name(key), help=text)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All flags of all methods, grouped; nothing may be abbreviated."""
+    parser = _Parser(
+        prog="main.py",
+        usage="python main.py --method METHOD [--dataset NAME] [--unlearning_ratio X] [flags]",
+        description="Group-robust machine unlearning: train, forget, evaluate.",
+        epilog=EXIT_CODES,
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    groups: dict[str, Any] = {}
+    for key in all_keys().values():
+        if key.group not in groups:
+            own = key.methods == (key.group,)
+            groups[key.group] = parser.add_argument_group(f"only with --method {key.group}" if own else key.group)
+        _add(groups[key.group], key)
+    groups["what to run"].add_argument(
+        "--rob_approach", metavar="{target_reweight}", help="published spelling of --reweight: target_reweight"
+    )
+    groups["miu"].add_argument("--ablate_rw", action="store_true", help="published spelling of --no-reweight, for miu")
+    groups["data and model"].add_argument(
+        "--no-pretrained", dest="weights", action="store_const", const="none", help="the same as --weights none"
+    )
+    files = groups["files"]
+    files.add_argument("--config", metavar="FILE", help="a YAML file above those of the package, below the flags")
+    files.add_argument(
+        "--overwrite", action="store_true", help="remove this run's folder, if there is one, and start anew"
+    )
+    what = parser.add_argument_group("instead of running")
+    what.add_argument("--print_config", action="store_true", help="print the configuration with sources and exit")
+    what.add_argument(
+        "--dry_run", action="store_true", help="read the labels, print groups, counts and files, and exit"
+    )
+    return parser
+
+
+def _unknown(arguments: list[str], parser: argparse.ArgumentParser) -> UserError:
+    flag = arguments[0].split("=")[0]
+    near = difflib.get_close_matches(flag, parser._option_string_actions, n=1)
+    hint = f"did you mean {near[0]}?" if near and flag.startswith("-") else "main.py --help lists the flags"
+    return UserError(f"unknown argument {flag}: {hint}")
+
+
+def parse(arguments: list[str]) -> Command:
+    """Parse a command line into a Command; UserError for anything that is not right."""
+    parser = build_parser()
+    found, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        raise _unknown(unknown, parser)
+    given = vars(found)
+    orders = {name: given.pop(name, False) for name in ("print_config", "dry_run", "overwrite")}
+    config_file = given.pop("config", None)
+    _published_reweight(given)
+    keys = all_keys()
+    flags = {name: keys[name].coerce(value, f"--{name}") for name, value in given.items()}
+    config = resolve(flags, Path(config_file) if config_file else None)
+    _refuse_other_methods(config.method, flags)
+    return Command(config, **orders)
+
+
+def _published_reweight(given: dict[str, Any]) -> None:
+    """Turn --rob_approach and --ablate_rw into --reweight / --no-reweight."""
+    approach = given.pop("rob_approach", None)
+    if approach not in (None, "target_reweight"):
+        raise UserError(f"--rob_approach {approach}: expected target_reweight")
+    ablate = given.pop("ablate_rw", False)
+    if ablate and given.get("method") != "miu":
+        raise UserError(f"--ablate_rw is a flag of miu, not of {given.get('method')}; use --no-reweight")
+    wanted = {True} if approach else set()
+    wanted |= {False} if ablate else set()
+    wanted |= {given["reweight"]} if "reweight" in given else set()
+    if len(wanted) > 1:
+        raise UserError("the flags ask for REWEIGHT and for none; keep one of them")
+    if wanted:
+        given["reweight"] = wanted.pop()
+
+
+def _refuse_other_methods(method: str, flags: dict[str, Any]) -> None:
+    known = keys_of(method)
+    for name in flags:
+        if name in known:
+            continue
+        if name == "reweight":
+            raise UserError(f"--reweight does not apply to {method}, which trains on every sample; leave it out")
+        others = ", ".join(all_keys()[name].methods)
+        raise UserError(f"--{name} is a flag of {others}, not of {method}; leave it out")
+
+
+def flat_yaml(config: Config) -> str:
+    """`key: value  # source`, one line a key; --config reads it back."""
+    lines = []
+    for name in keys_of(config.method):
+        value = yaml.safe_dump(config.values[name], default_flow_style=True).splitlines()[0]
+        lines.append(f"{name}: {value}  # {config.sources[name]}")
+    return "\n".join(lines) + "\n"
+
+
+def command_line(config: Config, method: str, **values: Any) -> str:
+    """The command that makes the run this one needs: `method` on the same data and model."""
+    keys = keys_of(method)
+    words = ["python", "main.py", "--method", method, "--dataset", config.dataset]
+    task = ("unlearning_ratio", "split_number", "multi_group") if method != "pretrain" else ("split_number",)
+    shown = (*task, "seed", "model", "image_size", "weights", "data_dir", "store_dir", "checkpoint_dir")
+    for name in shown:
+        given = (
+            config.sources[name].startswith("--") or config.sources[name] == "schema" and name in ("unlearning_ratio",)
+        )
+        if name in keys and given and config.values[name] is not None:
+            flag = (
+                ["--no-pretrained"]
+                if (name, config.values[name]) == ("weights", "none")
+                else [f"--{name}", str(config.values[name])]
+            )
+            words += flag
+    for name, value in values.items():
+        words.append(f"--{name}" if value else f"--no-{name}")
+    return " ".join(f"'{word}'" if " " in word else word for word in words)

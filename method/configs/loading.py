@@ -1,0 +1,252 @@
+"""Layers of a configuration, later wins: schema, fallback.yaml, <dataset>.yaml, --config FILE, flags."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import yaml
+
+from datasets import dataset_class
+from datasets.groups import forget_groups, task_name
+from method.configs.schema import SHARED, TASK_KEYS, Key, all_keys, keys_of, own_key_name
+from method.registry import METHODS, UNSET
+from utils.errors import UserError
+
+CONFIG_FILES = Path(__file__).parent / "config_files"
+# What an entry under `tasks:` may name to say which runs it is for, and the key each is compared with.
+SELECTORS = {
+    "method": "method",
+    "reweight": "reweight",
+    "split_number": "split_number",
+    "multi_group": "multi_group",
+    "ratio": "unlearning_ratio",
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """The values of one run, frozen; `config.lr` reads one, `sources` says where each came from."""
+
+    values: Mapping[str, Any]
+    sources: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self.values[name]
+        except KeyError:
+            raise AttributeError(f"{self.values.get('method')} has no key {name!r}") from None
+
+    def __reduce__(self) -> Any:
+        return Config, (dict(self.values), dict(self.sources), self.notes)
+
+    @property
+    def params(self) -> Any:
+        """The method's own hyperparameters, an instance of its `Params`."""
+        params = METHODS[self.method].Params
+        fields = [field.name for field in dataclasses.fields(params)]
+        return params(**{name: self.values[own_key_name(self.method, name)] for name in fields})
+
+    @property
+    def task(self) -> str:
+        """`split0`, `multi3`, ..."""
+        return task_name(self.split_number, self.multi_group)
+
+    @property
+    def needs_task_for_target(self) -> bool:
+        """Whether even pretrain depends on the task, because another split of the data set has another target."""
+        return dataset_class(self.dataset).target_depends_on_split and bool(self.split_number)
+
+    @property
+    def reweights(self) -> bool:
+        """Whether the retain set is sampled with REWEIGHT."""
+        return bool(self.values.get("reweight"))
+
+    def identity(self) -> dict[str, Any]:
+        """The keys that can change a number of this run: two runs are the same if these are equal."""
+        skipped = set() if METHODS[self.method].forgets else {*TASK_KEYS, "original", "reference"}
+        if self.needs_task_for_target:
+            skipped -= {"split_number"}
+        keys = keys_of(self.method)
+        return {name: self.values[name] for name in keys if not keys[name].execution and name not in skipped}
+
+
+@dataclass(frozen=True)
+class LayerFile:
+    """A YAML file: plain keys, one section a method, and entries for tasks."""
+
+    name: str
+    plain: dict[str, Any]
+    sections: dict[str, dict[str, Any]]
+    tasks: list[tuple[dict[str, tuple], dict[str, Any]]]
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML without duplicate keys (PyYAML would keep the last, silently)."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            if key_node.value in seen:
+                line = key_node.start_mark.line + 1
+                raise UserError(f"{key_node.start_mark.name}, line {line}: {key_node.value} stands twice; keep one")
+            seen.add(key_node.value)
+        return super().construct_mapping(node, deep=deep)
+
+
+def read_layer_file(path: Path) -> LayerFile:
+    """Read and check one YAML file; UserError for a missing file, bad YAML, an unknown key or a wrong type."""
+    try:
+        with path.open() as file:
+            content = yaml.load(file, Loader=_StrictLoader)
+    except FileNotFoundError:
+        raise UserError(f"no configuration file {path}; give the path of a YAML file") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from None
+    content = {} if content is None else content
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: expected lines `key: value`, found a {type(content).__name__}")
+    tasks = content.pop("tasks", [])
+    sections = {name: content.pop(name) or {} for name in tuple(METHODS) if name in content}
+    return LayerFile(
+        path.name,
+        _checked(content, None, path.name),
+        {name: _checked(section, name, f"{path.name} [{name}]") for name, section in sections.items()},
+        [_task_entry(entry, f"{path.name}, tasks[{number}]") for number, entry in enumerate(tasks)],
+    )
+
+
+def _checked(content: Any, method: str | None, where: str) -> dict[str, Any]:
+    """Full names and typed values of one mapping; inside a method's section its own keys stand without prefix."""
+    if not isinstance(content, dict):
+        raise UserError(f"{where}: expected lines `key: value`, found {content!r}")
+    known = all_keys() if method is None else keys_of(method)
+    result = {}
+    for name, value in content.items():
+        full = name
+        if method is not None and f"{method}_{name}" in known and name not in SHARED:
+            full = f"{method}_{name}"
+        if full not in known:
+            raise UserError(f"{where}: unknown key {name!r}; main.py --help lists the keys")
+        if full in ("method", "dataset", *SELECTORS.values()) and method is not None and full != "reweight":
+            raise UserError(f"{where}: {name} cannot depend on the method")
+        result[full] = known[full].coerce(value, where)
+    return result
+
+
+def _task_entry(entry: Any, where: str) -> tuple[dict[str, tuple], dict[str, Any]]:
+    """One entry of `tasks:`: what it is for (a value or a list of values each), and what it sets."""
+    if not isinstance(entry, dict) or "method" not in entry or not isinstance(entry.get("set"), dict):
+        raise UserError(f"{where}: expected method: ..., set: {{...}} and any of {', '.join(SELECTORS)}")
+    unknown = set(entry) - {*SELECTORS, "set"}
+    if unknown:
+        raise UserError(f"{where}: unknown {sorted(unknown)[0]!r}; an entry has {', '.join(SELECTORS)} and set")
+    keys = all_keys()
+    match = {
+        name: tuple(
+            keys[SELECTORS[name]].coerce(value, where) for value in (wanted if isinstance(wanted, list) else [wanted])
+        )
+        for name, wanted in entry.items()
+        if name != "set"
+    }
+    values = {}
+    for method in match["method"]:
+        values.update(_checked(entry["set"], method, where))
+    if set(values) & set(SELECTORS.values()):
+        raise UserError(f"{where}: an entry for a task cannot set {', '.join(SELECTORS.values())}")
+    return match, values
+
+
+Layer = Mapping[str, tuple[Any, str]]  # value and source, by key
+
+
+def _layer(values: Mapping[str, Any], source: str) -> Layer:
+    return {name: (value, source) for name, value in values.items()}
+
+
+def _file_layers(file: LayerFile, method: str, selected: Mapping[str, Any] | None) -> list[Layer]:
+    """Plain keys < the method's section < the entries for the task (none while it is not known yet)."""
+    section = _layer(file.sections.get(method, {}), f"{file.name} [{method}]")
+    return [_layer(file.plain, file.name), section, {} if selected is None else _task_layer(file, selected)]
+
+
+def _task_layer(file: LayerFile, selected: Mapping[str, Any]) -> Layer:
+    """The values of the matching entries; the more specific wins, a tie between two different values is an error."""
+    best: dict[str, tuple[int, Any, str]] = {}
+    for match, values in file.tasks:
+        if any(selected[name] not in wanted for name, wanted in match.items()):
+            continue
+        label = ", ".join(f"{name} {selected[name]}" for name in match)
+        for key, value in values.items():
+            rank, other, other_label = best.get(key, (0, None, ""))
+            if len(match) == rank and value != other:
+                raise UserError(
+                    f"{file.name}: two entries for ({label}) and ({other_label}) set {key} to {value!r} and {other!r}; "
+                    "make one of them more specific"
+                )
+            if len(match) > rank:
+                best[key] = (len(match), value, label)
+    return {key: (value, f"{file.name} [{label}]") for key, (_, value, label) in best.items()}
+
+
+def resolve(flags: Mapping[str, Any], config_file: Path | None = None) -> Config:
+    """The configuration for these flags (typed values by key name) and this --config file."""
+    user = read_layer_file(config_file) if config_file else LayerFile("", {}, {}, [])
+    fixed = {**user.plain, **flags}
+    if "method" not in fixed:
+        raise UserError(f"--method is missing; choose one of {', '.join(METHODS)}")
+    method, dataset = fixed["method"], fixed.get("dataset", all_keys()["dataset"].default)
+    data_class = dataset_class(dataset)
+    keys = keys_of(method)
+    own = read_layer_file(CONFIG_FILES / f"{dataset}.yaml")
+    files = [read_layer_file(CONFIG_FILES / "fallback.yaml"), own, user]
+
+    def stacked(selected: Mapping[str, Any] | None) -> Layer:
+        layers = _schema_layers(method, keys, fixed.get("preset", "strict"))
+        for file in files:
+            layers += _file_layers(file, method, selected)
+        layers.append({name: (value, f"--{name}") for name, value in flags.items()})
+        merged = {name: entry for layer in layers for name, entry in layer.items()}
+        if merged["multi_group"][0] is None and merged["split_number"][0] is None:
+            merged["split_number"] = (0, "schema")
+        return {name: merged[name] for name in keys}
+
+    # What the entries for tasks are chosen by cannot be set by such an entry, so two rounds are enough.
+    first = stacked(None)
+    selected = {name: first[key][0] if key in first else None for name, key in SELECTORS.items()}
+    entries = stacked(selected)
+    values = {name: value for name, (value, _) in entries.items()}
+    sources = {name: source for name, (_, source) in entries.items()}
+    forget_groups(data_class, values["split_number"], values["multi_group"])
+    config = Config(MappingProxyType(values), MappingProxyType(sources), _untuned(own, method, values, sources))
+    config.params.check()
+    return config
+
+
+def _schema_layers(method: str, keys: Mapping[str, Key], preset: str) -> list[Layer]:
+    """Defaults of the schema, and above them what the preset departs in."""
+    defaults = {name: key.default for name, key in keys.items()}
+    if "reweight" in keys:
+        defaults["reweight"] = METHODS[method].reweight
+    published = {
+        name: key.reference for name, key in keys.items() if preset == "reference" and key.reference is not UNSET
+    }
+    return [_layer(defaults, "schema"), _layer(published, "preset reference")]
+
+
+def _untuned(own: LayerFile, method: str, values: dict[str, Any], sources: dict[str, str]) -> tuple[str, ...]:
+    """A sentence naming the keys that other tasks of this method have tuned values for, where this task has none."""
+    tuned = {key for match, entry in own.tasks if method in match["method"] for key in entry}
+    if not tuned or any(source.startswith(f"{own.name} [method ") for source in sources.values()):
+        return ()
+    missing = [name for name in values if name in tuned and sources[name].startswith(("schema", "fallback.yaml"))]
+    if not missing:
+        return ()
+    listed = ", ".join(f"{name} {values[name]}" for name in missing)
+    task = f"{task_name(values['split_number'], values['multi_group'])} ratio {values['unlearning_ratio']:g}"
+    return (f"nobody tuned {method} for {values['dataset']} {task}; from fallback.yaml come {listed}",)

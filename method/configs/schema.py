@@ -1,0 +1,200 @@
+"""Every key of a configuration: its type, default, bounds, flag and whether it can change a number."""
+
+import dataclasses
+import typing
+from dataclasses import dataclass
+from typing import Any
+
+from method import unlearners  # noqa: F401  (fills METHODS)
+from method.registry import METHODS, UNSET
+from utils.errors import UserError
+
+REWEIGHT_HELP = "REWEIGHT: sample the retain set with the group shares of the whole train set; on by default in miu"
+TASK_KEYS = ("unlearning_ratio", "split_number", "multi_group")
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key; `name` is the same in flags, YAML files and code.
+
+    execution: cannot change a number, so it is not compared between runs.
+    methods: the methods that have it; None means all.
+    """
+
+    name: str
+    type: type
+    default: Any
+    help: str
+    group: str
+    execution: bool = False
+    nullable: bool = False
+    methods: tuple[str, ...] | None = None
+    choices: tuple = ()
+    at_least: float | None = None
+    above: float | None = None
+    at_most: float | None = None
+    aliases: tuple[str, ...] = ()
+    reference: Any = UNSET
+
+    def coerce(self, value: Any, where: str) -> Any:
+        """`value` (from YAML or the command line) as this key's type; UserError naming `where` it stood."""
+        if value is None or (self.nullable and value == "null"):
+            if self.nullable:
+                return None
+            raise UserError(f"{where}: {self.name} is empty, expected {self._expected()}")
+        try:
+            value = _convert(value, self.type)
+        except (TypeError, ValueError):
+            raise UserError(f"{where}: {self.name} is {value!r}, expected {self._expected()}") from None
+        if self._out_of_bounds(value):
+            raise UserError(f"{where}: {self.name} is {value!r}, expected {self._expected()}")
+        return value
+
+    def _out_of_bounds(self, value: Any) -> bool:
+        if self.choices and value not in self.choices:
+            return True
+        if isinstance(value, float) and value != value:
+            return True
+        return (
+            (self.at_least is not None and value < self.at_least)
+            or (self.above is not None and value <= self.above)
+            or (self.at_most is not None and value > self.at_most)
+        )
+
+    def _expected(self) -> str:
+        if self.choices:
+            return "one of " + ", ".join(str(choice) for choice in self.choices)
+        kind = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}[self.type]
+        bounds = [
+            f"{word} {bound:g}"
+            for word, bound in (("at least", self.at_least), ("above", self.above), ("at most", self.at_most))
+            if bound is not None
+        ]
+        return " ".join([kind, " and ".join(bounds)]).strip()
+
+
+def _convert(value: Any, kind: type) -> Any:
+    """Convert without guessing: YAML reads 1e-4 as a string and `off` as False, so strings and types are checked."""
+    if kind is bool:
+        if isinstance(value, bool):
+            return value
+        if value in ("true", "false"):
+            return value == "true"
+        raise TypeError
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise TypeError
+    if kind is int:
+        if isinstance(value, float):
+            raise TypeError
+        return int(value)
+    if kind is float:
+        return float(value)
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _common(group: str, execution: bool = False) -> Any:
+    """A constructor of keys that share their help group."""
+
+    def key(name: str, kind: type, default: Any, help: str, **options: Any) -> Key:
+        return Key(name, kind, default, help, group, execution=execution, **options)
+
+    return key
+
+
+def _common_keys() -> list[Key]:
+    task, model, train = _common("what to run"), _common("data and model"), _common("training")
+    run, files = _common("execution", execution=True), _common("files", execution=True)
+    reweighting = tuple(name for name, method in METHODS.items() if method.reweight is not None)
+    return [
+        task("method", str, None, "what to run", choices=tuple(METHODS)),
+        task("dataset", str, "digits", "data set"),
+        task("unlearning_ratio", float, 0.5, "share of the forget groups' train samples to forget", above=0, at_most=1),
+        task("split_number", int, None, "which forget group of the data set (default 0)", nullable=True, at_least=0),
+        task("multi_group", int, None, "forget from K ages x K races (FairFace, 2 to 5)", nullable=True),
+        task("seed", int, 0, "seed of splits, initial weights, order and augmentation", at_least=0),
+        task("reweight", bool, None, REWEIGHT_HELP, methods=reweighting),
+        task("preset", str, "strict", "methods as their papers state them, or as the published code runs them",
+             choices=("strict", "reference")),
+        task("tag", str, "", "a word added to the run's name, to keep variants side by side"),
+        model("model", str, "resnet18", "architecture"),
+        model("image_size", int, 224, "side of the square images, in pixels", at_least=8),
+        model("weights", str, "imagenet", "initial weights of pretrain and retrain: imagenet, none, or a file"),
+        train("epochs", int, 10, "passes over the retain set", at_least=1),
+        train("batch_size", int, 32, "samples a step", at_least=1),
+        train("lr", float, 0.1, "learning rate", above=0),
+        train("optimizer", str, "sgd", "optimiser", choices=("sgd", "adam")),
+        train("momentum", float, 0.9, "momentum of SGD", at_least=0, at_most=1),
+        train("weight_decay", float, 1e-4, "weight decay", at_least=0),
+        train("scheduler", str, "const", "learning rate over the epochs", choices=("const", "cosine")),
+        train("warmup_epochs", int, 0, "epochs of linear warm-up before the schedule", at_least=0),
+        train("max_grad_norm", float, 0.0, "clip the gradient's norm to this; 0 does not clip", at_least=0),
+        train("use_train_aug", bool, True, "augment the forget and retain images in training"),
+        train("forget_epochs", int, 5, "epochs that have a pass over the forget set", at_least=0,
+              methods=_methods_with("forget_epochs"), aliases=("forgetting_epochs",)),
+        train("select", str, "best_val", "which epoch's weights are kept", methods=_methods_with("select"),
+              choices=("best_val", "last", "worst_group")),
+        train("precision", str, "auto", "auto is bf16 where the hardware has it", choices=("auto", "bf16", "fp32")),
+        train("compile", bool, False, "compile the network with torch.compile"),
+        task("original", str, "", "run folder of the pretrained model to start from, instead of the one looked for"),
+        task("reference", str, "auto", "what ToW compares with: auto, retrain, retrain_reweight, or a run folder"),
+        run("device", str, "auto", "auto, cpu, cuda, cuda:N or mps"),
+        run("num_workers", int, None, "processes that read images (default: by CPUs)", nullable=True, at_least=0),
+        run("threads", int, None, "threads inside operations (sums depend on it)", nullable=True, at_least=1),
+        files("data_dir", str, "data", "folder of the data sets"),
+        files("store_dir", str, "output", "folder the runs are written to"),
+        files("checkpoint_dir", str, "checkpoints", "read-only, searched first for pretrained and retrained runs"),
+    ]  # fmt: skip
+
+
+SHARED = ("forget_epochs", "select")
+
+
+def _methods_with(field: str) -> tuple[str, ...]:
+    """The methods whose Params have `field`: a key that several methods share keeps its plain name."""
+    return tuple(
+        name for name, method in METHODS.items() if field in {item.name for item in dataclasses.fields(method.Params)}
+    )
+
+
+def own_key_name(method: str, field: str) -> str:
+    """The key of a field of a method's Params: `<method>_<field>`, or the plain name of a shared key."""
+    return field if field in SHARED else f"{method}_{field}"
+
+
+def _own_keys(method: str) -> list[Key]:
+    """The keys declared by a method's Params."""
+    params = METHODS[method].Params
+    kinds = typing.get_type_hints(params)
+    keys = []
+    for field in dataclasses.fields(params):
+        if field.name in SHARED:
+            continue
+        options = {name: value for name, value in field.metadata["bounds"].items() if value is not None}
+        keys.append(
+            Key(
+                own_key_name(method, field.name),
+                kinds[field.name],
+                field.default,
+                field.metadata["help"],
+                group=method,
+                methods=(method,),
+                choices=field.metadata["choices"],
+                aliases=field.metadata["aliases"],
+                reference=field.metadata["reference"],
+                **options,
+            )
+        )
+    return keys
+
+
+def all_keys() -> dict[str, Key]:
+    """Every key of every method, by name, in the order of --help."""
+    keys = _common_keys() + [key for method in METHODS for key in _own_keys(method)]
+    return {key.name: key for key in keys}
+
+
+def keys_of(method: str) -> dict[str, Key]:
+    """The keys that a run of `method` has."""
+    return {name: key for name, key in all_keys().items() if key.methods is None or method in key.methods}

@@ -1,0 +1,1 @@
+"""Per-sample records of one prediction pass, and the metrics that are pure functions of them."""

@@ -1,0 +1,116 @@
+"""What one prediction pass leaves behind: a row per sample, from which every metric can be recomputed."""
+
+import zipfile
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from utils.errors import RunError, UserError
+from utils.files import write_atomic
+
+
+@dataclass(frozen=True, eq=False)
+class Records:
+    """Read-only arrays of equal length n, in the order of the pass; `index` is the row of the data set's table.
+
+    split: 0 train, 1 val, 2 test. logits: (n, C) float32. loss: cross-entropy of the target in nats, confidence: the
+    probability of the target, both float64 and computed from the logits in float64.
+    """
+
+    index: np.ndarray
+    split: np.ndarray
+    target: np.ndarray
+    sensitive: np.ndarray
+    group: np.ndarray
+    logits: np.ndarray
+    prediction: np.ndarray
+    loss: np.ndarray
+    confidence: np.ndarray
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            array = getattr(self, field.name)
+            if len(array) != len(self.index):
+                raise ValueError(f"{field.name} has {len(array)} rows, index has {len(self.index)}")
+            array.setflags(write=False)
+
+    @classmethod
+    def from_logits(
+        cls,
+        index: np.ndarray,
+        split: np.ndarray,
+        target: np.ndarray,
+        sensitive: np.ndarray,
+        group: np.ndarray,
+        logits: np.ndarray,
+    ) -> Self:
+        """Records of n samples with (n, C) logits; RunError if a logit is not finite. A tie goes to the first class."""
+        labels = [np.array(column, dtype=np.int64) for column in (index, split, target, sensitive, group)]
+        logits = np.array(logits, dtype=np.float32)
+        _refuse_non_finite(labels[0], logits)
+        loss = _cross_entropy(logits.astype(np.float64), labels[2])
+        return cls(*labels, logits, logits.argmax(axis=1), loss, np.exp(-loss))
+
+    @property
+    def correct(self) -> np.ndarray:
+        """Whether each prediction is the target; bool (n,)."""
+        return self.prediction == self.target
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def select(self, rows: np.ndarray) -> Self:
+        """The records of these rows of the data set's table, in their order; RunError for a row not recorded."""
+        rows = np.asarray(rows, dtype=np.int64)
+        order = np.argsort(self.index, kind="stable")
+        place = np.searchsorted(self.index, rows, sorter=order)
+        found = place < len(self)
+        found[found] = self.index[order[place[found]]] == rows[found]
+        if not found.all():
+            raise RunError(
+                f"the records lack row {rows[~found][0]} of the table ({np.count_nonzero(~found)} of {len(rows)} rows"
+                " asked for): they belong to another data set or split; run the evaluation again with --overwrite"
+            )
+        chosen = order[place]
+        return type(self)(*(getattr(self, field.name)[chosen] for field in fields(self)))
+
+    def save(self, path: Path) -> None:
+        """Write the records atomically as an npz file without pickles."""
+        arrays = {field.name: getattr(self, field.name) for field in fields(self)}
+        write_atomic(path, lambda file: np.savez(file, **arrays))
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote; UserError naming the file where it cannot be read."""
+        try:
+            with np.load(path) as stored:
+                return cls(*(stored[field.name] for field in fields(cls)))
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise UserError(
+                f"cannot read the records in {path} ({error}): run that command again with --overwrite"
+            ) from None
+
+
+def _refuse_non_finite(index: np.ndarray, logits: np.ndarray) -> None:
+    bad = np.flatnonzero(~np.isfinite(logits).all(axis=1))
+    if len(bad):
+        raise RunError(
+            f"the logits of {len(bad)} of {len(logits)} samples are not finite (the first is row {index[bad[0]]} of the"
+            " table): training has diverged; lower the learning rate or clip gradients with --max_grad_norm"
+        )
+
+
+def _cross_entropy(logits: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """log sum_c exp(l_c) - l_target, float64 (n,), never negative.
+
+    The class with the largest logit contributes exp(0) = 1 to the sum, so log1p over the others keeps losses far
+    below the spacing of float64 around 1: the published attack ranks samples by them.
+    """
+    rows = np.arange(len(logits))
+    largest = logits.argmax(axis=1)
+    top = logits[rows, largest]
+    others = np.exp(logits - top[:, None])
+    others[rows, largest] = 0.0
+    return np.log1p(others.sum(axis=1)) + (top - logits[rows, target])

@@ -1,0 +1,60 @@
+"""Mutual information between features and group: a critic network and its Donsker-Varadhan bound (MINE)."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+HIDDEN = 512
+EMA_RATE = 0.01
+
+
+class Critic(nn.Module):
+    """T(z, g): an MLP on [z, onehot(g)] with one hidden layer, in fp32 (Belghazi et al., ICML 2018)."""
+
+    def __init__(self, feature_dim: int, n_groups: int):
+        super().__init__()
+        self.n_groups = n_groups
+        self.layers = nn.Sequential(nn.Linear(feature_dim + n_groups, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 1))
+        # log m of the bias correction; NaN until the first critic step gives it its first value.
+        self.register_buffer("log_mean_exp", torch.tensor(math.nan))
+
+    def forward(self, features: Tensor, group: Tensor) -> Tensor:
+        """(n, feature_dim) features and (n,) group ids to (n,) scores."""
+        with torch.autocast(features.device.type, enabled=False):
+            onehot = nn.functional.one_hot(group, self.n_groups)
+            return self.layers(torch.cat([features.float(), onehot.float()], dim=1)).squeeze(1)
+
+    def bound(self, features: Tensor, group: Tensor, other_group: Tensor, update: bool) -> Tensor:
+        """Lower bound of I(z; g), in nats, for groups paired with their features and groups drawn apart from them.
+
+        update: a critic step, which moves the running mean of exp T before it is used.
+        """
+        with torch.autocast(features.device.type, enabled=False):
+            apart = self(features, other_group)
+            if update:
+                self._move_mean(apart.detach())
+            return donsker_varadhan(self(features, group), apart, self.log_mean_exp)
+
+    def _move_mean(self, scores: Tensor) -> None:
+        """m <- 0.01 mean exp T + 0.99 m, starting at its first value; in logarithms, so that no score overflows."""
+        new = _log_mean_exp(scores)
+        moved = torch.logaddexp(new + math.log(EMA_RATE), self.log_mean_exp + math.log(1 - EMA_RATE))
+        self.log_mean_exp.copy_(torch.where(self.log_mean_exp.isnan(), new, moved))
+
+
+def _log_mean_exp(scores: Tensor) -> Tensor:
+    return torch.logsumexp(scores, dim=0) - math.log(scores.numel())
+
+
+def donsker_varadhan(joint: Tensor, apart: Tensor, log_mean_exp: Tensor | None = None) -> Tensor:
+    """mean T(z, g) - log mean exp T(z, g~), with MINE's gradient where a running mean m of exp T is given.
+
+    The value is the bound's; the gradient of its second term is E[exp(T) dT] / m instead of E[exp(T) dT] / E[exp T],
+    whose ratio of two batch means is biased.
+    """
+    second = _log_mean_exp(apart)
+    if log_mean_exp is not None:
+        corrected = torch.exp(apart - log_mean_exp).mean()
+        second = second.detach() + corrected - corrected.detach()
+    return joint.mean() - second

@@ -1,0 +1,152 @@
+"""A run's directory: where it is, whether it is done already, what is written when. Imports nothing heavy."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from method.configs.loading import Config
+from method.registry import METHODS
+from utils.errors import UserError
+from utils.files import read_json, write_json, write_text
+from utils.paths import run_directory
+
+# What decides the last bits of a sum: a half-finished run is continued only where they are the same.
+HARDWARE = ("device", "threads", "precision")
+
+
+def directory_of(config: Config, root: str, method: str | None = None, reweight: bool | None = None) -> Path:
+    """The run folder of `config` under `root`; with `method`, that of the run it starts from or is compared with."""
+    own = method is None
+    method = method or config.method
+    default = METHODS[method].reweight
+    reweight = config.values.get("reweight") if own else reweight
+    variant = ""
+    if default is not None and reweight is not None and reweight != default:
+        variant = "_reweight" if reweight else "_no-reweight"
+    ablated = [name.split("ablate_")[1] for name, value in config.values.items() if "ablate_" in name and value is True]
+    if own and ablated:
+        variant += "_ablate-" + "-".join(ablated)
+    forgets = METHODS[method].forgets
+    return run_directory(
+        Path(root),
+        dataset=config.dataset,
+        model=config.model,
+        method=method,
+        seed=config.seed,
+        task=config.task if forgets or config.needs_task_for_target else None,
+        unlearning_ratio=config.unlearning_ratio if forgets else None,
+        variant=variant,
+        tag=config.tag if own else "",
+    )
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """The folder of one run."""
+
+    path: Path
+
+    def file(self, name: str) -> Path:
+        """A file in it."""
+        return self.path / name
+
+    @property
+    def done(self) -> bool:
+        """Whether the run ended well."""
+        return self.file("done").exists()
+
+    def check(self, config: Config, overwrite: bool) -> bool:
+        """Whether this very run is done. UserError where the folder holds another run."""
+        if overwrite or not self.path.exists():
+            return False
+        stored = self.record()
+        if stored is None:
+            return False
+        mine, theirs = config.identity(), stored.get("identity", {})
+        differing = [key for key in {**mine, **theirs} if mine.get(key) != theirs.get(key)]
+        if differing:
+            listed = "; ".join(f"{key} is {theirs.get(key)!r} there and {mine.get(key)!r} here" for key in differing)
+            raise UserError(f"{self.path} holds another run: {listed}. Give this one a --tag, or --overwrite that one")
+        return self.done
+
+    def record(self) -> dict[str, Any] | None:
+        """config.yaml; None in an empty folder, UserError where it cannot be read."""
+        file = self.file("config.yaml")
+        if not file.exists():
+            if any(self.path.iterdir()):
+                raise UserError(
+                    f"{self.path} has files but no config.yaml, so it is no run's folder; move it or --overwrite it"
+                )
+            return None
+        try:
+            stored = yaml.safe_load(file.read_text())
+            if not isinstance(stored, dict) or not isinstance(stored.get("identity"), dict):
+                raise ValueError("no identity in it")
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise UserError(f"{file} cannot be read ({error}); --overwrite starts that run anew") from None
+        return stored
+
+    def begin(self, config: Config, facts: dict[str, Any], overwrite: bool) -> bool:
+        """Create the folder and record the run; True where a half-finished run is continued."""
+        if overwrite and self.path.exists():
+            shutil.rmtree(self.path)
+        half = self.file("last.pt").exists()
+        if half:
+            self._check_hardware(facts["provenance"])
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{self.path} cannot be made ({error.strerror}); choose another --store_dir") from None
+        record = {
+            "config": dict(config.values),
+            "sources": dict(config.sources),
+            "identity": config.identity(),
+            "task": config.task,
+            **facts,
+        }
+        write_text(self.file("config.yaml"), yaml.safe_dump(record, sort_keys=False))
+        self.status("running")
+        return half
+
+    def _check_hardware(self, now: dict[str, Any]) -> None:
+        then = (self.record() or {}).get("provenance", {})
+        differing = [f"{key} was {then.get(key)} and is {now[key]}" for key in HARDWARE if then.get(key) != now[key]]
+        if differing:
+            raise UserError(
+                f"{self.path} is half finished and would go on differently: {'; '.join(differing)}. "
+                "Continue it as it was started, or --overwrite it"
+            )
+
+    def status(self, state: str, reason: str | None = None) -> None:
+        """Record how the run stands: running, interrupted, failed or done."""
+        write_json(self.file("status.json"), {"state": state, "reason": reason})
+
+    def finish(self, metrics: dict[str, Any]) -> None:
+        """Write the metrics and, last of all, the marker; the state for resuming is no longer needed."""
+        write_json(self.file("metrics.json"), metrics)
+        self.file("last.pt").unlink(missing_ok=True)
+        self.status("done")
+        write_text(self.file("done"), "")
+
+
+def find(
+    config: Config, file: str, method: str, reweight: bool | None = None
+) -> tuple[RunDirectory | None, list[Path]]:
+    """The pretrained or retrained run of `config` that has `file`: in the checkpoint folder, then in the store folder.
+
+    Returns it, or None, and the folders that were looked into.
+    """
+    places = [directory_of(config, root, method, reweight) for root in (config.checkpoint_dir, config.store_dir)]
+    found = next((RunDirectory(place) for place in places if (place / file).exists()), None)
+    return found, places
+
+
+def read_metrics(directory: RunDirectory) -> dict[str, Any] | None:
+    """metrics.json of a finished run; None where it cannot be read."""
+    try:
+        return read_json(directory.file("metrics.json"))
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,201 @@
+"""The story of one run, top to bottom."""
+
+import copy
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from datasets.loaders import Loader, default_workers
+from datasets.splits import save_splits
+from method.checkpoints import load_model, load_weights, save_model
+from method.comparison import compare, find_reference
+from method.configs.cli import Command, command_line
+from method.configs.loading import Config
+from method.engine import Engine, measure
+from method.evaluation.evaluator import evaluate
+from method.evaluation.records import Records
+from method.inference import Inference
+from method.original import Original
+from method.registry import METHODS
+from method.rundir import RunDirectory, directory_of, find
+from method.story import announce, record, start_log, versions
+from method.task_data import Data, read_data
+from method.unlearners.base import Task, Unlearner
+from models import build_model
+from utils import device as devices
+from utils.errors import RunError, UserError
+from utils.files import sha256_file
+
+log = logging.getLogger("unlearning")
+
+
+def run(command: Command) -> RunDirectory:
+    """Train, unlearn and evaluate as the configuration says; everything that can be wrong is checked before writing."""
+    config = command.config
+    directory = RunDirectory(directory_of(config, config.store_dir))
+    device = devices.choose_device(config.device)
+    precision = devices.choose_precision(config.precision, device)
+    threads = devices.set_threads(config.threads)
+    if config.compile:
+        devices.check_compiler(device)
+    data = read_data(config)
+    facts = model_facts(config, data)
+    model, original = starting_models(config, data, facts)
+    if METHODS[config.method].forgets:
+        find_reference(config, data)
+    workers = default_workers(data.dataset.in_memory, devices.available_cpus())
+    workers = workers if config.num_workers is None else config.num_workers
+    loader = Loader(data.dataset, config.image_size, workers, devices.pin_memory(device))
+    provenance = {
+        "device": devices.describe(device),
+        "threads": threads,
+        "precision": str(precision).removeprefix("torch."),
+        **versions(),
+    }
+    resumed = directory.begin(config, record(data, provenance), command.overwrite)
+    handler = start_log(directory)
+    try:
+        announce(config, data, directory, resumed)
+        save_splits(directory.file("splits.npz"), data.splits)
+        inference = Inference(loader, device, precision)
+        metrics = work(config, data, model, original, inference, directory, facts)
+        directory.finish(metrics)
+    except KeyboardInterrupt:
+        directory.status("interrupted", "stopped by the user")
+        raise
+    except (RunError, UserError, RuntimeError, OSError) as error:
+        reason = " ".join(str(error).split())
+        directory.status("failed", reason)
+        raise RunError(f"{directory.path} failed: {reason}") from error
+    finally:
+        loader.close()
+        log.removeHandler(handler)
+        handler.close()
+    return directory
+
+
+def model_facts(config: Config, data: Data) -> dict[str, Any]:
+    """What a pretrained model and the runs that start from it must share."""
+    weights = config.weights
+    if weights not in ("none", "imagenet"):
+        if not Path(weights).is_file():
+            raise UserError(
+                f"--weights {weights}: no such file; give a state dict of {config.model}, or --no-pretrained"
+            )
+        weights = f"sha256 {sha256_file(Path(weights))[:16]}"
+    return {
+        "dataset": config.dataset,
+        "model": config.model,
+        "n_targets": data.dataset.n_targets,
+        "image_size": config.image_size,
+        "weights": weights,
+        "seed": config.seed,
+        "data": data.splits.data_fingerprint,
+    }
+
+
+def starting_models(
+    config: Config, data: Data, facts: dict[str, Any]
+) -> tuple[nn.Module, tuple[nn.Module, Path] | None]:
+    """The network to train, and the frozen original with the file it came from (None for pretrain and retrain)."""
+    if not METHODS[config.method].from_original:
+        return build_model(config.model, data.dataset.n_targets, config.seed, config.weights), None
+    path = original_file(config)
+    weights = load_model(path, {"method": "pretrain", **facts})
+    model = build_model(config.model, data.dataset.n_targets, config.seed, "none")
+    load_weights(model, weights, path)
+    return model, (copy.deepcopy(model), path)
+
+
+def original_file(config: Config) -> Path:
+    """model.pt of the pretrained run; UserError with the command that makes it."""
+    if config.original:
+        path = Path(config.original)
+        path = path / "model.pt" if path.is_dir() else path
+        if not path.is_file():
+            raise UserError(f"--original {config.original}: no model.pt there; give a pretrained run's folder")
+        return path
+    found, places = find(config, "model.pt", "pretrain")
+    if found is None:
+        raise UserError(
+            f"{config.method} starts from a pretrained model, and there is none in {places[0]} or {places[1]}; "
+            f"make it with: {command_line(config, 'pretrain')}"
+        )
+    return found.file("model.pt")
+
+
+def work(
+    config: Config,
+    data: Data,
+    model: nn.Module,
+    original: tuple[nn.Module, Path] | None,
+    inference: Inference,
+    directory: RunDirectory,
+    facts: dict[str, Any],
+) -> dict[str, Any]:
+    """Train, save the model, predict once, compute the metrics."""
+    dataset, splits = data.dataset, data.splits
+    memory_format = devices.memory_format(inference.device)
+    model.to(inference.device, memory_format=memory_format)
+    frozen = None
+    if original is not None:
+        log.info("original: %s", original[1])
+        frozen = Original(original[0].to(inference.device, memory_format=memory_format), inference, splits.train)
+    unlearner = build_unlearner(config, data, model, frozen, inference)
+    if config.compile:
+        model.backbone.compile()
+    engine = Engine(
+        config, unlearner, dataset, splits, inference, directory.file("last.pt"), directory.file("history.csv")
+    )
+    engine.train()
+    save_model(
+        directory.file("model.pt"), model, {"method": config.method, "forget": splits.forget_fingerprint, **facts}
+    )
+    metrics = evaluation(config, data, model, inference, directory.file("records.npz"))
+    metrics |= unlearner.extra_metrics()
+    for name, weights in unlearner.other_weights().items():
+        model.load_state_dict(weights)
+        metrics[name] = evaluation(config, data, model, inference, directory.file(f"records_{name}.npz"))
+    peak = devices.peak_memory_bytes(inference.device)
+    return metrics | {"seconds": engine.seconds, "peak_memory_bytes": peak}
+
+
+def build_unlearner(
+    config: Config, data: Data, model: nn.Module, original: Original | None, inference: Inference
+) -> Unlearner:
+    """The method's object with the facts and services its losses may need."""
+    dataset, splits = data.dataset, data.splits
+    counts = np.bincount(dataset.group[splits.train], minlength=dataset.n_groups)
+    task = Task(
+        n_targets=dataset.n_targets,
+        n_groups=dataset.n_groups,
+        n_rows=len(dataset.target),
+        group_counts=torch.from_numpy(counts),
+        forget_groups=splits.forget_groups,
+        epochs=config.epochs,
+        seed=config.seed,
+    )
+
+    def measured(name: str):
+        return measure(inference, model, dataset, getattr(splits, name), name)
+
+    return METHODS[config.method](model, original, config.params, task, measured)
+
+
+def evaluation(config: Config, data: Data, model: nn.Module, inference: Inference, file: Path) -> dict[str, Any]:
+    """One prediction pass over train, val and test; its records are kept, every metric comes from them."""
+    dataset, splits = data.dataset, data.splits
+    rows = np.sort(np.concatenate([splits.train, splits.val, splits.test]))
+    logits = inference.apply(model, model, rows, "evaluation").cpu().numpy()
+    columns = (getattr(dataset, name)[rows] for name in ("split", "target", "sensitive", "group"))
+    records = Records.from_logits(rows, *columns, logits)
+    records.save(file)
+    names = [dataset.group_name(group) for group in range(dataset.n_groups)]
+    metrics = evaluate(records, splits, names, dataset.n_targets, dataset.n_sensitive)
+    if METHODS[config.method].forgets:
+        compare(config, data, metrics)
+    return metrics

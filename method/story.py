@@ -1,0 +1,79 @@
+"""What a run writes down about itself: versions and groups in config.yaml, the lines of run.log."""
+
+import logging
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from datasets.sampling import reweight_weights
+from method.configs.loading import Config
+from method.registry import METHODS
+from method.rundir import RunDirectory
+from method.task_data import Data
+
+log = logging.getLogger("unlearning")
+
+
+def record(data: Data, provenance: dict[str, Any]) -> dict[str, Any]:
+    """What config.yaml says beside the configuration."""
+    dataset, splits = data.dataset, data.splits
+    return {
+        "fingerprints": {"data": splits.data_fingerprint, "forget": splits.forget_fingerprint},
+        "groups": {
+            "names": [dataset.group_name(group) for group in range(dataset.n_groups)],
+            "n_targets": dataset.n_targets,
+            "n_sensitive": dataset.n_sensitive,
+            "forget": list(splits.forget_groups),
+        },
+        "provenance": provenance,
+    }
+
+
+def versions() -> dict[str, Any]:
+    """Versions and commit, for the record."""
+    here = Path(__file__).parent
+
+    def git(*words: str) -> str | None:
+        try:
+            done = subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, timeout=10, check=True)
+        except (OSError, subprocess.SubprocessError):
+            return None
+        return done.stdout.strip()
+
+    commit = git("rev-parse", "HEAD")
+    return {
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+        "machine": platform.machine(),
+        "commit": commit,
+        "dirty": bool(git("status", "--porcelain", "--untracked-files=no")) if commit else None,
+    }
+
+
+def start_log(directory: RunDirectory) -> logging.Handler:
+    """From here on the log also goes to run.log."""
+    handler = logging.FileHandler(directory.file("run.log"))
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log.addHandler(handler)
+    return handler
+
+
+def announce(config: Config, data: Data, directory: RunDirectory, resumed: bool) -> None:
+    """The first lines of the log: what runs, on what, and what the configuration leaves untuned."""
+    dataset, splits = data.dataset, data.splits
+    log.info("%s %s", "continuing" if resumed else "starting", directory.path)
+    log.info("%d train, %d val, %d test", len(splits.train), len(splits.val), len(splits.test))
+    if METHODS[config.method].forgets:
+        names = ", ".join(dataset.group_name(group) for group in splits.forget_groups)
+        log.info("%d forget (%s), %d retain", len(splits.forget), names, len(splits.retain))
+    for note in config.notes:
+        log.info("%s", note)
+    if config.reweights:
+        _, lost = reweight_weights(dataset.group[splits.retain], dataset.group[splits.train])
+        for group in lost:
+            log.warning("REWEIGHT cannot restore %s: no sample of it is retained", dataset.group_name(group))

@@ -1,0 +1,17 @@
+"""What a finished run prints."""
+
+from method.rundir import RunDirectory, read_metrics
+from utils.tables import align
+
+COLUMNS = {
+    "retain_acc": "RA", "forget_acc": "UA", "test_acc": "TA", "mia": "MIA", "equalized_odds": "EO",
+    "forget_group_acc": "GA", "tow": "ToW", "avg_gap": "Avg. Gap", "worst_group_acc": "worst group",
+}  # fmt: skip
+
+
+def summary(directory: RunDirectory) -> str:
+    """The published columns of one run, and where the rest is."""
+    metrics = read_metrics(directory) or {}
+    shown = {title: metrics[key] for key, title in COLUMNS.items() if key in metrics}
+    cells = ["-" if value is None else f"{value:.1f}" for value in shown.values()]
+    return f"{align(list(shown), [cells], left=0)}\ndone: {directory.path}"

@@ -1,0 +1,207 @@
+"""What a method is: phases (which data, which loss, whose parameters); the engine owns every loop."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from utils.seeding import torch_generator
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's samples on the device.
+
+    image: (B, 3, S, S) normalised; target, group, index: (B,) int64, index a row of the data set's table.
+    generator: the random numbers of this step alone, on the CPU; augmented: whether the images were.
+    """
+
+    image: Tensor
+    target: Tensor
+    group: Tensor
+    index: Tensor
+    generator: torch.Generator
+    epoch: int = 0
+    augmented: bool = False
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A pass over `data` (train, forget or retain) that descends `loss` in the parameters of one module.
+
+    trains: which of `Unlearner.modules()`; the others get no gradient.
+    steps: that many batches in place of one pass; batch_size, augment: None takes the configuration's.
+    step: False only adds up gradients over the pass; train_mode: batch norm by batch statistics.
+    """
+
+    name: str
+    loss: Callable[[Batch], Tensor]
+    data: str
+    trains: str = "model"
+    steps: int | None = None
+    batch_size: int | None = None
+    augment: bool | None = None
+    step: bool = True
+    train_mode: bool = True
+
+
+@dataclass(frozen=True)
+class Task:
+    """The facts of a run that losses may need; group_counts: (n_groups,) samples of D, on the CPU."""
+
+    n_targets: int
+    n_groups: int
+    n_rows: int
+    group_counts: Tensor
+    forget_groups: tuple[int, ...]
+    epochs: int
+    seed: int
+
+    def generator(self, *parts: object) -> torch.Generator:
+        """Random numbers for something that is drawn once, named by `parts`."""
+        return torch_generator(self.seed, *parts)
+
+
+@dataclass(frozen=True)
+class GroupAccuracy:
+    """Counts by group, (n_groups,) on the CPU, of a set predicted in eval mode."""
+
+    correct: Tensor
+    count: Tensor
+
+    def accuracy(self, groups: tuple[int, ...] | None = None) -> float | None:
+        """Share of right predictions, in percent, over these groups (None: all); None where they are empty."""
+        chosen = slice(None) if groups is None else list(groups)
+        total = int(self.count[chosen].sum())
+        return 100 * int(self.correct[chosen].sum()) / total if total else None
+
+    def worst(self) -> float:
+        """Accuracy of the worst group that is present, in percent."""
+        present = self.count > 0
+        return 100 * float((self.correct[present].double() / self.count[present].double()).min())
+
+
+class OriginalModel(Protocol):
+    """The pretrained model: frozen and in eval mode for its whole life."""
+
+    module: nn.Module
+    train_mode: bool
+
+    def logits(self, batch: Batch) -> Tensor:
+        """(B, n_targets), no gradient."""
+
+    def features(self, batch: Batch) -> Tensor:
+        """(B, feature_dim), no gradient."""
+
+
+@dataclass(frozen=True)
+class NoParams:
+    """A method without hyperparameters of its own."""
+
+    def check(self) -> None:
+        """Raise UserError for a combination that makes no sense."""
+
+
+class Unlearner:
+    """Base of every method. A subclass says its phases; the hooks below it may leave alone.
+
+    reweight: REWEIGHT's default, None where it does not apply; forgets: False only for pretrain;
+    from_original: starts from the pretrained weights; checkpoint: its model can start or judge other runs.
+    """
+
+    name: str
+    reweight: bool | None = False
+    forgets = True
+    from_original = True
+    Params: type = NoParams
+
+    def __init__(
+        self,
+        model: nn.Module,
+        original: OriginalModel | None,
+        params: Any,
+        task: Task,
+        measure: Callable[[str], GroupAccuracy],
+    ):
+        self.model, self.original, self.p, self.task, self.measure = model, original, params, task, measure
+        self._logged: dict[str, list[Tensor]] = {}
+
+    def modules(self) -> dict[str, nn.Module]:
+        """What can be trained, by the name a phase gives in `trains`."""
+        return {"model": self.model}
+
+    def optimizer(self, name: str) -> torch.optim.Optimizer:
+        """The optimiser of a module other than the model (whose optimiser the configuration decides)."""
+        raise NotImplementedError(f"{self.name} has no optimiser for {name}")
+
+    def prepare(self) -> Iterator[Phase]:
+        """Phases before the first epoch; after each `yield` its gradients lie in the parameters."""
+        return iter(())
+
+    def phases(self, epoch: int) -> Iterator[Phase]:
+        """The phases of an epoch, in order; a pure function of `epoch`."""
+        raise NotImplementedError
+
+    def edit_gradients(self, phase: Phase) -> None:
+        """Called between backward() and step()."""
+
+    def after_step(self, phase: Phase) -> None:
+        """Called after step()."""
+
+    def end_epoch(self, epoch: int) -> dict[str, float]:
+        """Called after an epoch; returns columns for its row of the history."""
+        return {}
+
+    def finish(self) -> None:
+        """Called once after the last epoch: put the weights to keep into the model."""
+
+    def extra_metrics(self) -> dict[str, Any]:
+        """Keys that the method adds to metrics.json."""
+        return {}
+
+    def other_weights(self) -> dict[str, dict[str, Tensor]]:
+        """Further weights worth a row of their own, by the key of metrics.json that holds their metrics."""
+        return {}
+
+    def state(self) -> dict[str, Any]:
+        """What a resumed run needs beside modules and optimisers: tensors and plain values."""
+        return {}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take back what `state` gave."""
+
+    def log(self, name: str, value: Tensor) -> None:
+        """Add a value to this epoch's mean of `name` in the history, without waiting for the device."""
+        total, count = self._logged.setdefault(name, [torch.zeros((), device=value.device), torch.zeros(())])
+        total += value.detach().float()
+        count += 1
+
+    def take_logged(self) -> dict[str, float]:
+        """The means since the last call."""
+        means = {name: float(total / count.to(total.device)) for name, (total, count) in self._logged.items()}
+        self._logged.clear()
+        return means
+
+
+def copy_weights(module: nn.Module) -> dict[str, Tensor]:
+    """A copy of a module's parameters and buffers that later steps cannot change."""
+    return {name: value.detach().clone() for name, value in module.state_dict().items()}
+
+
+@contextlib.contextmanager
+def batch_norm_buffers_kept(module: nn.Module) -> Iterator[None]:
+    """Batch norm in train mode by batch statistics, with running statistics and counters left alone."""
+    layers = [layer for layer in module.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
+    tracked = [layer.track_running_stats for layer in layers]
+    for layer in layers:
+        layer.track_running_stats = False
+    try:
+        yield
+    finally:
+        for layer, value in zip(layers, tracked, strict=True):
+            layer.track_running_stats = value

@@ -1,0 +1,46 @@
+"""L1-sparse (Jia et al., Model Sparsity Can Simplify Machine Unlearning, NeurIPS 2023)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from method.losses import l1_norm
+from method.registry import param, register
+from method.unlearners.base import Batch, NoParams, Phase, Unlearner
+
+NEAR_ZERO = 1e-3
+
+
+@register("l1_sparse")
+class L1Sparse(Unlearner):
+    """Fine-tune on the retain set while an L1 penalty, fading out, drives weights to zero."""
+
+    @dataclass(frozen=True)
+    class Params(NoParams):
+        """The penalty at the first epoch, and how many epochs at the end have none."""
+
+        penalty: float = param(5e-4, "weight of sum |theta| at the first epoch", aliases=("l1_penalty",), at_least=0)
+        free_epochs: int = param(2, "last epochs without penalty", aliases=("l1_free_epochs",), at_least=0)
+
+    def phases(self, epoch: int) -> Iterator[Phase]:
+        """One pass over R."""
+        yield Phase("retain", self.sparsify, data="retain")
+
+    def penalty(self, epoch: int) -> float:
+        """alpha (1 - e / (E - E_0)) for e < E - E_0, then 0."""
+        penalised = self.task.epochs - self.p.free_epochs
+        return self.p.penalty * (1 - epoch / penalised) if epoch < penalised else 0.0
+
+    def sparsify(self, batch: Batch) -> Tensor:
+        """Cross-entropy + alpha_e * sum |theta|."""
+        loss = cross_entropy(self.model(batch.image), batch.target)
+        return loss + self.penalty(batch.epoch) * l1_norm(self.model.parameters())
+
+    def extra_metrics(self) -> dict[str, Any]:
+        """Share of |theta| < 1e-3, in percent."""
+        weights = torch.cat([parameter.detach().flatten() for parameter in self.model.parameters()])
+        return {"near_zero_share": 100 * float((weights.abs() < NEAR_ZERO).double().mean())}

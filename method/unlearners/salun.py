@@ -1,0 +1,112 @@
+"""SalUn (Fan et al., Empowering Machine Unlearning via Gradient-based Weight Saliency, ICLR 2024)."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from method.registry import param, register
+from method.unlearners.base import Batch, NoParams, Phase, Unlearner
+
+
+def most_salient(parameters: list[Tensor], ratio: float) -> list[Tensor]:
+    """Boolean masks of the floor(ratio * n) largest |gradient| entries over all parameters jointly.
+
+    Equal entries keep their order, so that the mask does not depend on the sorting algorithm.
+    """
+    saliency = torch.cat([parameter.grad.abs().flatten() for parameter in parameters])
+    kept = math.floor(Decimal(str(ratio)) * saliency.numel())
+    mask = torch.zeros_like(saliency, dtype=torch.bool)
+    mask[torch.argsort(saliency, descending=True, stable=True)[:kept]] = True
+    pieces = mask.split([parameter.numel() for parameter in parameters])
+    return [piece.view_as(parameter) for piece, parameter in zip(pieces, parameters, strict=True)]
+
+
+@register("salun")
+class SalUn(Unlearner):
+    """Random labels on the forget set, true ones on the retain set, moving only the weights salient to F."""
+
+    @dataclass(frozen=True)
+    class Params(NoParams):
+        """How much of the network moves, which labels F gets, and the published code's two departures."""
+
+        saliency_ratio: float = param(
+            0.5, "share of the weights that may move", aliases=("saliency_threshold",), above=0, at_most=1
+        )
+        relabel: str = param(
+            "uniform", "labels of F: any class, redrawn for every batch, or another class, redrawn every epoch",
+            choices=("uniform", "other"),
+        )  # fmt: skip
+        frozen: str = param(
+            "values", "what stays of the other weights: their values, or only a gradient of zero",
+            choices=("values", "gradients"), reference="gradients",
+        )  # fmt: skip
+        saliency: str = param(
+            "sum", "the gradient of the summed loss on plain images, or summed batch means on training images",
+            choices=("sum", "batch_means"), reference="batch_means",
+        )  # fmt: skip
+
+    def __init__(self, *args: Any):
+        super().__init__(*args)
+        self.parameters: list[nn.Parameter] = list(self.model.parameters())
+        self.start = [parameter.detach().clone() for parameter in self.parameters]
+        self.saliency_mask: list[Tensor] = []
+
+    def prepare(self) -> Iterator[Phase]:
+        """One pass over F at theta0 that only adds up gradients."""
+        augment = None if self.p.saliency == "batch_means" else False
+        yield Phase("saliency", self.forget_loss, data="forget", step=False, train_mode=False, augment=augment)
+        self.saliency_mask = most_salient(self.parameters, self.p.saliency_ratio)
+
+    def forget_loss(self, batch: Batch) -> Tensor:
+        """Cross-entropy of F's true labels, whose gradient is the saliency."""
+        reduction = "mean" if self.p.saliency == "batch_means" else "sum"
+        return cross_entropy(self.model(batch.image), batch.target, reduction=reduction)
+
+    def phases(self, epoch: int) -> Iterator[Phase]:
+        """A pass over F with random labels, one over R with the true ones."""
+        yield Phase("forget", self.random_labels, data="forget")
+        yield Phase("retain", self.true_labels, data="retain")
+
+    def random_labels(self, batch: Batch) -> Tensor:
+        """Cross-entropy of labels drawn at random."""
+        return cross_entropy(self.model(batch.image), self.relabel(batch))
+
+    def relabel(self, batch: Batch) -> Tensor:
+        """Uniform over all classes, or over the others than the true one (the same for a sample all epoch)."""
+        n = self.task.n_targets
+        if self.p.relabel == "uniform":
+            return torch.randint(n, batch.target.shape, generator=batch.generator).to(batch.target.device)
+        draw = self.task.generator("salun", batch.epoch, "relabel")
+        shift = torch.randint(1, n, (self.task.n_rows,), generator=draw).to(batch.target.device)
+        return (batch.target + shift[batch.index]) % n
+
+    def true_labels(self, batch: Batch) -> Tensor:
+        """Cross-entropy on R."""
+        return cross_entropy(self.model(batch.image), batch.target)
+
+    def edit_gradients(self, phase: Phase) -> None:
+        """Only salient weights have a gradient."""
+        if phase.step:
+            for parameter, mask in zip(self.parameters, self.saliency_mask, strict=True):
+                parameter.grad.mul_(mask)
+
+    @torch.no_grad()
+    def after_step(self, phase: Phase) -> None:
+        """Weight decay and momentum moved the frozen weights too: put them back, bit for bit."""
+        if self.p.frozen == "values":
+            for parameter, mask, start in zip(self.parameters, self.saliency_mask, self.start, strict=True):
+                parameter.copy_(torch.where(mask, parameter, start))
+
+    def state(self) -> dict[str, Any]:
+        """The mask and theta0, which a resumed run cannot see any more."""
+        return {"saliency_mask": self.saliency_mask, "start": self.start}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take mask and theta0 back."""
+        self.saliency_mask, self.start = state["saliency_mask"], state["start"]

@@ -1,0 +1,92 @@
+"""Records: loss and confidence by hand, refusal of non-finite logits, lookup by table row, files."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from method.evaluation.records import Records
+from utils.errors import RunError, UserError
+
+
+def records(logits: list[list[float]], target: list[int], index: list[int] | None = None) -> Records:
+    n = len(target)
+    index = list(range(n)) if index is None else index
+    return Records.from_logits(index, [0] * n, target, [1] * n, [2 * y + 1 for y in target], np.array(logits))
+
+
+def test_loss_confidence_and_prediction_by_hand() -> None:
+    found = records([[np.log(3.0), 0.0], [np.log(3.0), 0.0], [1.0, 1.0]], [0, 1, 1])
+    np.testing.assert_allclose(found.confidence, [0.75, 0.25, 0.5], rtol=1e-6)
+    np.testing.assert_allclose(found.loss, [-np.log(0.75), -np.log(0.25), np.log(2.0)], rtol=1e-6)
+    assert found.prediction.tolist() == [0, 0, 0]  # a tie goes to the first class
+    assert found.correct.tolist() == [True, False, False]
+    assert (found.loss.dtype, found.confidence.dtype, found.logits.dtype) == (np.float64, np.float64, np.float32)
+    for name in ("index", "split", "target", "sensitive", "group", "prediction"):
+        assert getattr(found, name).dtype == np.int64
+
+
+def test_tiny_losses_keep_their_order_and_large_logits_stay_finite() -> None:
+    found = records([[60.0, 0.0], [50.0, 0.0], [0.0, 3e38]], [0, 0, 0])
+    np.testing.assert_allclose(found.loss[:2], np.exp([-60.0, -50.0]), rtol=1e-12)
+    assert found.loss[2] == pytest.approx(3e38)
+    assert found.confidence[2] == 0.0
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_logit_that_is_not_finite_fails_the_run(bad: float) -> None:
+    with pytest.raises(RunError, match=r"1 of 3 samples are not finite \(the first is row 8 "):
+        records([[0.0, 1.0], [bad, 1.0], [1.0, 0.0]], [0, 1, 1], index=[7, 8, 9])
+
+
+def test_select_finds_table_rows_in_the_order_asked_for() -> None:
+    found = records([[5.0, 0.0], [0.0, 6.0], [7.0, 0.0]], [0, 1, 1], index=[20, 3, 11]).select(np.array([11, 20, 11]))
+    assert found.index.tolist() == [11, 20, 11]
+    assert found.logits[:, 0].tolist() == [7.0, 5.0, 7.0]
+    assert found.target.tolist() == [1, 0, 1]
+
+
+@pytest.mark.parametrize("row", [0, 12, 99])
+def test_select_refuses_a_row_that_was_not_recorded(row: int) -> None:
+    with pytest.raises(RunError, match=rf"lack row {row} of the table \(1 of 2 rows"):
+        records([[5.0, 0.0], [0.0, 6.0]], [0, 1], index=[20, 3]).select(np.array([3, row]))
+
+
+def test_select_nothing() -> None:
+    assert len(records([[5.0, 0.0]], [0]).select(np.array([], dtype=np.int64))) == 0
+
+
+def test_saved_records_come_back_bit_equal(tmp_path: Path) -> None:
+    saved = records([[0.1, 0.2, -3.0], [1e-7, 5.0, 2.0]], [2, 1])
+    saved.save(tmp_path / "records.npz")
+    loaded = Records.load(tmp_path / "records.npz")
+    for name in Records.__dataclass_fields__:
+        np.testing.assert_array_equal(getattr(loaded, name), getattr(saved, name))
+        assert getattr(loaded, name).dtype == getattr(saved, name).dtype
+    assert [file.name for file in tmp_path.iterdir()] == ["records.npz"]
+
+
+def test_arrays_are_read_only() -> None:
+    with pytest.raises(ValueError, match="read-only"):
+        records([[0.0, 1.0]], [0]).loss[0] = 1.0
+
+
+def test_columns_of_unequal_length_are_refused() -> None:
+    with pytest.raises(ValueError, match="rows"):
+        Records.from_logits([0, 1], [0], [0, 1], [0, 1], [0, 1], np.zeros((2, 2)))
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not a zip file", b"PK\x03\x04 cut off"])
+def test_an_unreadable_file_is_named(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "records.npz"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match="records.npz"):
+        Records.load(path)
+
+
+def test_a_file_that_lacks_a_column_is_named(tmp_path: Path) -> None:
+    with (tmp_path / "records.npz").open("wb") as file:
+        np.savez(file, index=np.arange(3))
+    with pytest.raises(UserError, match="split"):
+        Records.load(tmp_path / "records.npz")

@@ -1,0 +1,406 @@
+"""The report on hand-made output trees: rows, references, seeds, holes, and runs that are in no table."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from datasets.splits import Splits, save_splits
+from method.evaluation.evaluator import evaluate
+from method.evaluation.records import Records
+from utils import report
+from utils.tables import align, align_markdown, cell
+
+NAMES = ["low cold", "low warm", "high cold", "high warm"]
+Capture = pytest.CaptureFixture[str]
+PARTS = ("retain_acc", "forget_acc", "test_acc", "mia", "equalized_odds", "forget_group_acc")
+
+
+def metrics(value: float = 50.0, **changed: Any) -> dict[str, Any]:
+    """metrics.json of a run whose reference was not finished: every part is `value`."""
+    reasons = {"tow": "make retrain first", "avg_gap": "make retrain first"}
+    base = {**dict.fromkeys(PARTS, value), "tow": None, "avg_gap": None, "reference": None, "reasons": reasons}
+    worst = {"worst_group_acc": 12.0, "worst_group": "high cold", "worst_group_n": 7, "mia_baseline": 20.0}
+    return {**base, **worst, "forget_group_names": ["high cold"], **changed}
+
+
+def make_run(
+    root: Path,
+    folder: str,
+    method: str,
+    values: dict[str, Any] | None = None,
+    status: dict[str, Any] | None = None,
+    task: str = "split0",
+    **config: Any,
+) -> Path:
+    """A run directory; with `values` it is finished, else `status` says how it stands."""
+    path = root / folder
+    path.mkdir(parents=True)
+    base = {"method": method, "dataset": "digits", "model": "small_cnn", "unlearning_ratio": 0.9, "seed": 0}
+    defaults = {"image_size": 32, "weights": "none", "preset": "strict", "tag": "", "reference": "auto"}
+    own = {} if method == "pretrain" else {"reweight": method == "miu"}
+    full = {**base, **defaults, **own, **config}
+    seed = full["seed"]
+    stored = {
+        "config": full,
+        "identity": full,
+        "task": task,
+        "fingerprints": {"data": f"data{seed}", "forget": None if method == "pretrain" else f"forget{seed}"},
+        "groups": {"names": NAMES, "n_targets": 2, "n_sensitive": 2, "forget": [2]},
+    }
+    (path / "config.yaml").write_text(yaml.safe_dump(stored))
+    if values is not None:
+        (path / "metrics.json").write_text(json.dumps(values))
+        (path / "done").touch()
+    if status is not None:
+        (path / "status.json").write_text(json.dumps(status))
+    return path
+
+
+def shown(root: Path, capsys: Capture, *flags: str) -> str:
+    assert report.main([str(root), *flags]) == 0
+    return capsys.readouterr().out
+
+
+def table_lines(text: str) -> list[list[str]]:
+    """Cells of every line between the header's rule and the next empty line, split at two or more blanks."""
+    lines, inside = [], False
+    for line in text.splitlines():
+        if line.startswith("------"):
+            inside = True
+        elif not line.strip():
+            inside = False
+        elif inside:
+            lines.append([part.strip() for part in line.split("  ") if part.strip()])
+    return lines
+
+
+def test_rows_stand_in_order_and_say_what_departs_from_the_method(tmp_path: Path, capsys: Capture) -> None:
+    make_run(tmp_path, "a", "zeta", metrics())
+    make_run(tmp_path, "b", "l1_sparse", metrics())
+    make_run(tmp_path, "c", "scrub", metrics(), reweight=True)
+    make_run(tmp_path, "d", "scrub", metrics(), preset="reference")
+    make_run(tmp_path, "e", "scrub", metrics())
+    make_run(tmp_path, "f", "miu", metrics(), miu_ablate_alignment=True)
+    make_run(tmp_path, "g", "miu", metrics(), reweight=False)
+    make_run(tmp_path, "h", "miu", metrics())
+    make_run(tmp_path, "i", "salun", metrics(), tag="long")
+    make_run(tmp_path, "j", "retrain", metrics(), reweight=True)
+    make_run(tmp_path, "k", "retrain", metrics())
+    make_run(tmp_path, "l", "alpha", metrics())
+    found = [line[0] for line in table_lines(shown(tmp_path, capsys))]
+    assert found == [
+        "retrain",
+        "retrain + reweight",
+        "miu",
+        "miu, no alignment",
+        "miu (no reweight)",
+        "salun, long",
+        "scrub",
+        "scrub, reference preset",
+        "scrub + reweight",
+        "l1_sparse",
+        "alpha",
+        "zeta",
+    ]
+
+
+def test_two_seeds_by_hand(tmp_path: Path, capsys: Capture) -> None:
+    first = metrics(test_acc=60.0, tow=90.0, avg_gap=1.0, mia=None, equalized_odds=3.2)
+    second = metrics(test_acc=63.0, tow=80.0, avg_gap=3.0, mia=None, equalized_odds=None)
+    make_run(tmp_path, "a", "salun", first)
+    make_run(tmp_path, "b", "salun", second, seed=1)
+    (line,) = table_lines(shown(tmp_path, capsys))
+    # Sample sd of (60, 63) is 3 / sqrt 2 = 2.12; of (90, 80) 7.07; of (1, 3) 1.41.
+    assert line == [
+        "salun", "2", "50.0 ± 0.0", "50.0 ± 0.0", "61.5 ± 2.1", "-", "3.2 [1]", "50.0 ± 0.0", "85.0 ± 7.1", "2.0 ± 1.4",
+        "12.0 ± 0.0",
+    ]  # fmt: skip
+
+
+def test_each_shows_one_row_a_run_without_deviation(tmp_path: Path, capsys: Capture) -> None:
+    make_run(tmp_path, "a", "salun", metrics(61.0), seed=10)
+    make_run(tmp_path, "b", "salun", metrics(60.0), seed=2)
+    text = shown(tmp_path, capsys, "--each")
+    lines = table_lines(text)
+    assert [line[:3] for line in lines] == [["salun", "2", "60.0"], ["salun", "10", "61.0"]]
+    assert lines[0][-1] == "high cold (n 7)"
+    assert "±" not in text.split("All in percent")[0]
+
+
+def test_a_single_seed_has_no_deviation(tmp_path: Path, capsys: Capture) -> None:
+    make_run(tmp_path, "a", "salun", metrics(61.0))
+    assert table_lines(shown(tmp_path, capsys))[0][:3] == ["salun", "1", "61.0"]
+
+
+def test_every_task_and_ratio_has_a_table_of_its_own(tmp_path: Path, capsys: Capture) -> None:
+    make_run(tmp_path, "a", "salun", metrics(1.0))
+    make_run(tmp_path, "b", "salun", metrics(2.0), unlearning_ratio=0.5)
+    make_run(tmp_path, "c", "salun", metrics(3.0), task="split1")
+    make_run(tmp_path, "d", "salun", metrics(4.0), dataset="fairface")
+    make_run(tmp_path, "e", "salun", metrics(5.0), image_size=64)
+    text = shown(tmp_path, capsys)
+    titles = [line for line in text.splitlines() if line.startswith(("digits", "fairface"))]
+    assert titles == [
+        "digits, small_cnn, 32 px, weights none, split0, ratio 0.5",
+        "digits, small_cnn, 32 px, weights none, split0, ratio 0.9",
+        "digits, small_cnn, 32 px, weights none, split1, ratio 0.9",
+        "digits, small_cnn, 64 px, weights none, split0, ratio 0.9",
+        "fairface, small_cnn, 32 px, weights none, split0, ratio 0.9",
+    ]
+    assert [line[2] for line in table_lines(text)] == ["2.0", "1.0", "3.0", "5.0", "4.0"]
+    assert "Forget groups: high cold. Without any signal MIA reads about 20." in text
+
+
+@pytest.mark.parametrize(
+    "flags, expected",
+    [
+        (["--ratio", "0.5"], ["2.0"]),
+        (["--task", "split1"], ["3.0"]),
+        (["--dataset", "fairface"], ["4.0"]),
+        (["--method", "miu"], ["5.0"]),
+        (["--method", "miu", "--method", "salun", "--task", "split0", "--ratio", ".9"], ["5.0", "1.0", "4.0"]),
+    ],
+)
+def test_filters(tmp_path: Path, capsys: Capture, flags: list[str], expected: list[str]) -> None:
+    make_run(tmp_path, "a", "salun", metrics(1.0))
+    make_run(tmp_path, "b", "salun", metrics(2.0), unlearning_ratio=0.5)
+    make_run(tmp_path, "c", "salun", metrics(3.0), task="split1")
+    make_run(tmp_path, "d", "salun", metrics(4.0), dataset="fairface")
+    make_run(tmp_path, "e", "miu", metrics(5.0))
+    assert [line[2] for line in table_lines(shown(tmp_path, capsys, *flags))] == expected
+
+
+def test_filters_that_leave_nothing_are_an_error(tmp_path: Path, capsys: Capture) -> None:
+    make_run(tmp_path, "a", "salun", metrics())
+    assert report.main([str(tmp_path), "--method", "miu"]) == 2
+    assert "no run under" in capsys.readouterr().err
+
+
+def test_a_reference_finished_later_is_filled_in_per_seed(tmp_path: Path, capsys: Capture) -> None:
+    make_run(tmp_path, "plain0", "retrain", metrics(40.0))
+    make_run(tmp_path, "plain1", "retrain", metrics(50.0), seed=1)
+    make_run(tmp_path, "reweight0", "retrain", metrics(70.0), reweight=True)
+    make_run(tmp_path, "a-tagged", "retrain", metrics(99.0), tag="other")
+    make_run(tmp_path, "salun0", "salun", metrics(50.0))
+    make_run(tmp_path, "salun1", "salun", metrics(80.0), seed=1)
+    make_run(tmp_path, "miu0", "miu", metrics(60.0))
+    make_run(tmp_path, "miu-plain", "miu", metrics(65.0), reweight=False)
+    make_run(tmp_path, "scrub0", "scrub", metrics(50.0), reweight=True)
+    make_run(tmp_path, "l1", "l1_sparse", metrics(50.0), reference="retrain_reweight")
+    rows = {line[0]: line for line in table_lines(shown(tmp_path, capsys))}
+    # salun: gaps 10 and 30, ToW 72.9 and 34.3, the difference taken before averaging.
+    assert rows["salun"][-3:-1] == ["53.6 ± 27.3", "20.0 ± 14.1"]
+    assert rows["miu"][-3:-1] == ["72.9", "10.0"]
+    assert rows["miu (no reweight)"][-3:-1] == ["85.7", "5.0"]
+    assert rows["scrub + reweight"][-3:-1] == ["51.2", "20.0"]
+    assert rows["l1_sparse"][-3:-1] == ["51.2", "20.0"]
+    assert rows["retrain"][-3:-1] == ["-", "-"]
+
+
+def test_stored_tow_is_kept_and_another_forget_set_is_no_reference(tmp_path: Path, capsys: Capture) -> None:
+    other = make_run(tmp_path, "a", "retrain", metrics(40.0))
+    stored = yaml.safe_load((other / "config.yaml").read_text())
+    stored["fingerprints"]["forget"] = "another"
+    (other / "config.yaml").write_text(yaml.safe_dump(stored))
+    make_run(tmp_path, "b", "salun", metrics(50.0))
+    make_run(tmp_path, "c", "scrub", metrics(50.0, tow=33.0, avg_gap=4.0, reference="elsewhere_0.9_1"), seed=1)
+    make_run(tmp_path, "d", "retrain", metrics(40.0), seed=1)
+    text = shown(tmp_path, capsys)
+    rows = {line[0]: line for line in table_lines(text)}
+    assert rows["salun"][-3:-1] == ["-", "-"]
+    assert rows["scrub"][-3:-1] == ["33.0", "4.0"]
+    assert "- ToW, Avg.Gap of retrain (seed 0, 1); ToW, Avg.Gap of salun (seed 0): make retrain first\n" in text
+
+
+def test_rewind_gives_two_rows(tmp_path: Path, capsys: Capture) -> None:
+    make_run(tmp_path, "a", "scrub", metrics(60.0, without_rewind=metrics(55.0)))
+    make_run(tmp_path, "b", "retrain", metrics(50.0))
+    rows = [(line[0], line[2], line[-2]) for line in table_lines(shown(tmp_path, capsys))]
+    assert rows[1:] == [("scrub (rewind)", "60.0", "10.0"), ("scrub (last epoch)", "55.0", "5.0")]
+
+
+def test_unfinished_and_unreadable_runs_are_named_and_the_rest_reported(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    make_run(tmp_path, "good", "salun", metrics(61.0))
+    make_run(tmp_path, "failed", "miu", status={"state": "failed", "reason": "loss is not finite"})
+    make_run(tmp_path, "running", "scrub", status={"state": "running", "reason": None})
+    make_run(tmp_path, "silent", "scrub")
+    broken = make_run(tmp_path, "broken", "retrain", metrics())
+    (broken / "metrics.json").write_text('{"retain_acc": 5')
+    no_config = make_run(tmp_path, "no-config", "retrain", metrics())
+    (no_config / "config.yaml").write_text("config: [\n")
+    listed = make_run(tmp_path, "listed", "retrain", metrics())
+    (listed / "metrics.json").write_text("[1, 2]")
+    text = shown(tmp_path, capsys)
+    assert [line[:3] for line in table_lines(text)] == [["salun", "1", "61.0"]]
+    assert f"- {tmp_path}/failed: failed: loss is not finite\n" in text
+    assert f"- {tmp_path}/running: running\n" in text
+    assert f"- {tmp_path}/silent: not finished, and status.json cannot be read\n" in text
+    assert f"- {tmp_path}/broken: metrics.json cannot be read\n" in text
+    assert f"- {tmp_path}/listed: metrics.json cannot be read\n" in text
+    assert f"- {tmp_path}/no-config: config.yaml cannot be read\n" in text
+
+
+def test_only_unfinished_runs(tmp_path: Path, capsys: Capture) -> None:
+    make_run(tmp_path, "failed", "miu", status={"state": "failed", "reason": "out of memory"})
+    text = shown(tmp_path, capsys)
+    assert text.startswith("No finished run to show.")
+    assert "failed: out of memory" in text
+
+
+def test_the_same_run_in_two_folders_counts_once_and_is_named(tmp_path: Path, capsys: Capture) -> None:
+    make_run(tmp_path, "one/a", "salun", metrics(60.0))
+    make_run(tmp_path, "two/a", "salun", metrics(80.0))
+    text = shown(tmp_path, capsys)
+    assert table_lines(text)[0][:3] == ["salun", "1", "60.0"]
+    assert f"{tmp_path}/two/a: not counted, the same method and seed as {tmp_path}/one/a" in text
+
+
+def test_seeds_that_were_not_run_alike_are_named(tmp_path: Path, capsys: Capture) -> None:
+    make_run(tmp_path, "a", "salun", metrics(), lr=0.1)
+    make_run(tmp_path, "b", "salun", metrics(), lr=0.2, seed=1)
+    assert "the runs of salun differ in lr, beside their seeds" in shown(tmp_path, capsys)
+
+
+@pytest.mark.parametrize("create", [False, True])
+def test_nothing_to_report_is_one_sentence_and_exit_2(tmp_path: Path, capsys: Capture, create: bool) -> None:
+    root = tmp_path / "output"
+    if create:
+        root.mkdir()
+    assert report.main([str(root)]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: ")
+    assert captured.err.count("\n") == 1
+
+
+def test_markdown(tmp_path: Path, capsys: Capture) -> None:
+    make_run(tmp_path, "a", "salun", metrics(60.0, tow=90.0, avg_gap=1.0), tag="a|b")
+    make_run(tmp_path, "b", "salun", metrics(61.0, tow=91.0, avg_gap=2.0), tag="a|b", seed=1)
+    make_run(tmp_path, "c", "miu", status={"state": "running", "reason": None})
+    lines = shown(tmp_path, capsys, "--format", "markdown").splitlines()
+    assert lines[0] == "### digits, small_cnn, 32 px, weights none, split0, ratio 0.9"
+    rows = [line for line in lines if line.startswith("|")]
+    assert len(rows) == 3
+    assert len({len(row) for row in rows}) == 1
+    assert {row.replace(r"\|", "").count("|") for row in rows} == {12}
+    assert set(rows[1]) == set("|-: ")
+    assert [part.strip() for part in rows[2].replace(r"\|", "!").split("|")[1:4]] == ["salun, a!b", "2", "60.5 ± 0.7"]
+    assert lines[lines.index(rows[0]) - 1] == ""
+    assert lines[lines.index("Not in the tables:") + 1] == ""
+
+
+def test_out_writes_the_file(tmp_path: Path, capsys: Capture) -> None:
+    make_run(tmp_path, "a", "salun", metrics())
+    text = shown(tmp_path, capsys)
+    assert shown(tmp_path, capsys, "--out", str(tmp_path / "table.txt")) == ""
+    assert (tmp_path / "table.txt").read_text() == text
+    assert report.main([str(tmp_path), "--out", str(tmp_path / "absent" / "table.txt")]) == 2
+    assert not (tmp_path / "absent").exists()
+
+
+def trained(path: Path, retain_wrong: int = 0) -> tuple[Records, Splits]:
+    """Records of a pretrained run in `path`: 40 train (6 of group 2), 16 val, 16 test; some retain samples wrong."""
+    n, generator = 72, np.random.default_rng(0)
+    target, sensitive = np.arange(n) % 2, (np.arange(n) // 2) % 2
+    split = np.repeat([0, 1, 2], [40, 16, 16])
+    train = np.arange(40)
+    forget = train[2 * target[:40] + sensitive[:40] == 2][:6]
+    retain = np.setdiff1d(train, forget)
+    prediction = target.copy()
+    prediction[retain[:retain_wrong]] = 1 - prediction[retain[:retain_wrong]]
+    logits = 3 * np.eye(2)[prediction] + generator.normal(scale=0.1, size=(n, 2))
+    records = Records.from_logits(np.arange(n), split, target, sensitive, 2 * target + sensitive, logits)
+    records.save(path / "records.npz")
+    parts = (train, np.arange(40, 56), np.arange(56, 72), forget, retain)
+    return records, Splits(*parts, forget_groups=(2,), data_fingerprint="data0", forget_fingerprint="forget0")
+
+
+def test_pretrain_has_a_row_for_every_task_from_its_records(tmp_path: Path, capsys: Capture) -> None:
+    pretrain = make_run(tmp_path, "p", "pretrain", {"test_acc": 100.0, "reasons": {}}, unlearning_ratio=0.5)
+    records, splits = trained(pretrain, retain_wrong=17)
+    for folder, task in (("a", "split0"), ("b", "split1")):
+        save_splits(make_run(tmp_path, folder, "salun", metrics(), task=task) / "splits.npz", splits)
+    make_run(tmp_path, "r", "retrain", metrics(100.0, mia=None, retain_acc=60.0))
+    make_run(tmp_path, "w", "retrain", metrics(30.0), reweight=True)
+    save_splits(tmp_path / "r" / "splits.npz", splits)
+    text = shown(tmp_path, capsys, "--method", "pretrain")
+    expected = evaluate(records, splits, NAMES, 2, 2)
+    assert expected["retain_acc"] == 50.0
+    first, second = table_lines(text)
+    # The fields of split0: the plain retrain run is the reference, gaps 10, 0, 0; its MIA is null.
+    assert first[:5] == ["pretrain", "1", "50.0", "100.0", "100.0"]
+    assert first[5] == f"{expected['mia']:.1f}"
+    assert first[8:] == ["90.0", "-", "100.0"]
+    assert second[:5] == first[:5]
+    assert "Avg.Gap of pretrain (seed 0): mia is null in this run or in its reference" in text
+
+
+def test_pretrain_without_reference_says_how_to_get_one(tmp_path: Path, capsys: Capture) -> None:
+    _, splits = trained(make_run(tmp_path, "p", "pretrain", {"test_acc": 100.0}))
+    save_splits(make_run(tmp_path, "a", "salun", metrics()) / "splits.npz", splits)
+    text = shown(tmp_path, capsys)
+    assert table_lines(text)[0][-3:] == ["-", "-", "100.0"]
+    assert "no retrain run (without REWEIGHT) of this task, ratio and seed is finished" in text
+
+
+def test_pretrain_of_another_seed_or_data_serves_no_table(tmp_path: Path, capsys: Capture) -> None:
+    pretrain = make_run(tmp_path, "p", "pretrain", {"test_acc": 77.0, "worst_group_acc": 5.0}, seed=3)
+    trained(pretrain)
+    make_run(tmp_path, "a", "salun", metrics())
+    lines = table_lines(shown(tmp_path, capsys))
+    assert sorted(line[0] for line in lines) == ["pretrain", "salun"]
+    alone = next(line for line in lines if line[0] == "pretrain")
+    assert alone == ["pretrain", "1", "-", "-", "77.0", "-", "-", "-", "-", "-", "5.0"]
+    assert "pretrained only" in shown(tmp_path, capsys)
+
+
+@pytest.mark.parametrize("damaged", ["p/records.npz", "a/splits.npz"])
+def test_a_pretrain_row_that_cannot_be_computed_is_named(
+    tmp_path: Path, capsys: Capture, damaged: str
+) -> None:
+    _, splits = trained(make_run(tmp_path, "p", "pretrain", {"test_acc": 100.0}))
+    save_splits(make_run(tmp_path, "a", "salun", metrics()) / "splits.npz", splits)
+    (tmp_path / damaged).write_bytes(b"damaged")
+    text = shown(tmp_path, capsys)
+    assert [line[0] for line in table_lines(text)] == ["salun"]
+    assert f"{tmp_path}/p: no row for split0, ratio 0.9: cannot read" in text
+    assert damaged.split("/")[1] in text
+
+
+def test_a_value_that_is_no_number_is_a_hole() -> None:
+    assert cell([None, float("nan"), "text", True]) == "-"
+    assert cell([1.0, None, 4.0]) == "2.5 ± 2.1 [2]"
+    assert cell([0]) == "0.0"
+
+
+def test_means_and_deviations_stand_below_each_other() -> None:
+    rows = [["a", "9.5 ± 10.2"], ["bb", "100.0 ± 0.1 [2]"], ["c", "-"]]
+    assert align(["m", "RA"], rows).splitlines() == [
+        "m                 RA",
+        "--  ----------------",
+        "a     9.5 ± 10.2",
+        "bb  100.0 ±  0.1 [2]",
+        "c       -",
+    ]
+
+
+def test_tables_of_plain_cells() -> None:
+    rows = [["0*", "low cold", "12"], ["1", "low", "5"]]
+    assert align(["group", "name", "train"], rows, left=2).splitlines() == [
+        "group  name      train",
+        "-----  --------  -----",
+        "0*     low cold     12",
+        "1      low           5",
+    ]
+    assert align_markdown(["group", "name", "train"], rows[1:], left=2).splitlines() == [
+        "| group | name | train |",
+        "| ----- | ---- | ----: |",
+        "| 1     | low  |     5 |",
+    ]
+    assert align(["m", "RA"], []).splitlines() == ["m  RA", "-  --"]
