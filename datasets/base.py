@@ -27,6 +27,7 @@ class GroupDataset:
     target_depends_on_split: ClassVar[bool] = False
     view: ClassVar[str]  # how an image becomes a square: a key of RESIZES in datasets.images, or "none"
     in_memory: ClassVar[bool] = False  # True: `pixels` holds every image; False: `file` names one
+    max_shift: ClassVar[int] = 0  # of the training view where in_memory, in pixels; 0: none
     fixed_size: ClassVar[int | None] = None  # the only --image_size, where images are not resized
     group_format: ClassVar[str] = "{target} {sensitive}"
     pixels: np.ndarray  # uint8 (n, 3, S, S), only where in_memory

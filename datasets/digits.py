@@ -18,7 +18,7 @@ MAX_SHIFT = 4  # pixels
 BASE_TINTS = np.array([[0.75, 0.45, 0.25], [0.25, 0.45, 0.75]], dtype=np.float32)  # warm, cold: RGB
 TINT_SD, TINT_SCALE = 0.25, 0.7
 INK_RANGE = (0.75, 1.0)  # brightness
-NOISE_SD = 0.3
+NOISE_SD = 0.2
 LABEL_STREAM, DRAWING_STREAM = 20250, 20251  # seeds of RandomState, whose streams numpy never changes
 
 
@@ -30,6 +30,7 @@ class Digits(GroupDataset):
     forget_pairs: ClassVar[tuple[tuple[int, int], ...]] = ((1, 0),)
     view: ClassVar[str] = "none"
     in_memory: ClassVar[bool] = True
+    max_shift: ClassVar[int] = MAX_SHIFT
     fixed_size: ClassVar[int | None] = SIZE
     group_format: ClassVar[str] = "{target}, {sensitive}"
 

@@ -27,16 +27,27 @@ class UnreadableImage:
 
 
 class MemoryImages(Dataset):
-    """Images held in memory as uint8 (n, 3, S, S), never augmented."""
+    """Images held in memory as uint8 (n, 3, S, S); the training view shifts each by up to `max_shift` pixels."""
 
-    augments = False
-
-    def __init__(self, pixels: np.ndarray) -> None:
-        self.pixels = pixels
+    def __init__(self, pixels: np.ndarray, max_shift: int) -> None:
+        self.pixels, self.max_shift = pixels, max_shift
+        self.augments = max_shift > 0
 
     def __getitems__(self, batch: tuple[np.ndarray, np.ndarray]) -> torch.Tensor:
-        rows, _ = batch
-        return torch.from_numpy(self.pixels[rows])
+        rows, seeds = batch
+        images = self.pixels[rows]
+        if self.augments and seeds[0] != EVALUATION_VIEW:
+            images = shifted(images, seeds, self.max_shift)
+        return torch.from_numpy(images)
+
+
+def shifted(images: np.ndarray, seeds: np.ndarray, max_shift: int) -> np.ndarray:
+    """Move each of (n, 3, S, S) images by 0 to `max_shift` pixels a direction, chosen by its seed; borders mirrored."""
+    border = (max_shift, max_shift)
+    padded = np.pad(images, ((0, 0), (0, 0), border, border), mode="reflect")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, images.shape[2:], axis=(2, 3))
+    n_shifts = 2 * max_shift + 1
+    return windows[np.arange(len(images)), :, seeds % n_shifts, seeds // n_shifts % n_shifts]
 
 
 class PassSampler:
@@ -76,7 +87,7 @@ class Loader:
             size = dataset.fixed_size
             raise UserError(f"--image_size {image_size}: the images of {dataset.name} are {size} x {size}; use {size}")
         dataset.check_images()
-        source = MemoryImages(dataset.pixels) if dataset.in_memory else _file_images(dataset, image_size)
+        source = MemoryImages(dataset.pixels, dataset.max_shift) if dataset.in_memory else _file_images(dataset, image_size)
         n_workers = 0 if dataset.in_memory else num_workers
         self.augments: bool = source.augments
         self._pin_memory = pin_memory

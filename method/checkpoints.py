@@ -33,7 +33,9 @@ def load_model(path: Path, expected: dict[str, Any]) -> dict[str, torch.Tensor]:
     """The weights in `path`; UserError where it is no checkpoint of ours or its facts differ from `expected`."""
     try:
         stored = torch.load(path, map_location="cpu", weights_only=True)
-        facts, weights = stored["facts"], stored["model"]
+        if not isinstance(stored, dict):
+            raise TypeError(f"a {type(stored).__name__}")
+        facts, weights = dict(stored["facts"]), dict(stored["model"])
     except pickle.UnpicklingError:
         raise UserError(
             f"{path} is refused: it holds more than tensors and plain values, which could run code"

@@ -13,17 +13,23 @@ from method.task_data import Data
 from utils.errors import UserError
 
 log = logging.getLogger("unlearning")
+KINDS = ("auto", "retrain", "retrain_reweight")
 
 
 def compare(config: Config, data: Data, metrics: dict[str, Any]) -> None:
     """Add tow and avg_gap, or why there are none."""
-    if config.reference == "auto" and config.method == "retrain" and _reweighted(config) == config.reweights:
+    is_reference = METHODS[config.method].forgets and not METHODS[config.method].from_original
+    if config.reference in KINDS and is_reference and _reweighted(config) == config.reweights:
         add_reference(metrics, metrics, None, "itself")
         return
-    found, hint = find_reference(config, data)
+    found = find_reference(config, data)
     if found is None:
-        log.warning("tow and avg_gap are null: %s", hint)
-        add_reference(metrics, None, hint, None)
+        wanted = {"reweight": True} if _reweighted(config) else {}
+        # Commands name folders, which are no part of the metrics.
+        reason = f"no finished retrain{' --reweight' if wanted else ''} run of this task and seed to compare with"
+        command = command_line(config, "retrain", **wanted)
+        log.warning("tow and avg_gap are null: %s; make it with: %s", reason, command)
+        add_reference(metrics, None, reason, None)
     else:
         add_reference(metrics, read_metrics(found), None, found.path.name)
 
@@ -35,36 +41,34 @@ def _reweighted(config: Config) -> bool:
     return config.reweights or METHODS[config.method].reweight is True
 
 
-def find_reference(config: Config, data: Data) -> tuple[RunDirectory | None, str]:
-    """The finished retrained run to compare with, or None and how to get it; UserError for one that does not fit."""
-    if config.reference in ("auto", "retrain", "retrain_reweight"):
+def find_reference(config: Config, data: Data) -> RunDirectory | None:
+    """The finished retrained run to compare with, if there is one; UserError for one that does not fit."""
+    if config.reference in KINDS:
         found, _ = find(config, "done", "retrain", _reweighted(config))
-        wanted = {"reweight": True} if _reweighted(config) else {}
-        hint = f"no retrained run to compare with; make it with: {command_line(config, 'retrain', **wanted)}"
     else:
         found = RunDirectory(Path(config.reference))
-        hint = f"--reference {config.reference} holds no finished run"
-    if found is None or not found.done or read_metrics(found) is None:
-        return None, hint
+        if not found.done or read_metrics(found) is None:
+            kinds = ", ".join(KINDS)
+            raise UserError(
+                f"--reference {config.reference}: no finished run is there; give a run's folder, or {kinds}"
+            )
+    if found is None or read_metrics(found) is None:
+        return None
     _check(found, config, data)
-    return found, ""
+    return found
 
 
 def _check(found: RunDirectory, config: Config, data: Data) -> None:
     """A reference must have forgotten the same samples, and been trained on the same images from the same weights."""
     stored = found.record() or {}
-    theirs = {"forget": stored.get("fingerprints", {}).get("forget")}
-    mine = {"forget": data.splits.forget_fingerprint}
-    for name in ("image_size", "weights", "seed"):
-        theirs[name], mine[name] = stored.get("identity", {}).get(name), config.values[name]
-    for name, title in (
-        ("forget", "forget fingerprint"),
-        ("image_size", "image size"),
-        ("weights", "initial weights"),
-        ("seed", "seed"),
-    ):
-        if theirs[name] != mine[name]:
+    forgot, identity = stored.get("fingerprints", {}).get("forget"), stored.get("identity", {})
+    compared = {"method": ("retrain", identity.get("method"))}
+    compared["forget fingerprint"] = (data.splits.forget_fingerprint, forgot)
+    for name in ("model", "image_size", "weights", "seed"):
+        compared[name] = (config.values[name], identity.get(name))
+    for name, (expected, theirs) in compared.items():
+        if theirs != expected:
             raise UserError(
-                f"{found.path} cannot be the reference: its {title} is {theirs[name]}, this run's is {mine[name]}; "
+                f"{found.path} cannot be the reference: its {name} is {theirs}, expected {expected}; "
                 "retrain with this run's data, model and seed"
             )

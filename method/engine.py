@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import pickle
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -220,7 +221,11 @@ class Engine:
         """Take back the last saved epoch; returns the epoch to go on with."""
         if not self.state_file.exists():
             return 0
-        state: dict[str, Any] = torch.load(self.state_file, map_location=self.device, weights_only=True)
+        try:
+            state: dict[str, Any] = torch.load(self.state_file, map_location=self.device, weights_only=True)
+        except (pickle.UnpicklingError, OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise RunError(f"{self.state_file} cannot be read ({reason}); --overwrite starts the run anew") from error
         self.history, self.seconds = state["history"], state["seconds"]
         for name, module in self.modules.items():
             module.load_state_dict(state["modules"][name])

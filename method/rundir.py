@@ -86,7 +86,8 @@ class RunDirectory:
             if not isinstance(stored, dict) or not isinstance(stored.get("identity"), dict):
                 raise ValueError("no identity in it")
         except (OSError, ValueError, yaml.YAMLError) as error:
-            raise UserError(f"{file} cannot be read ({error}); --overwrite starts that run anew") from None
+            reason = " ".join(str(error).split())
+            raise UserError(f"{file} cannot be read ({reason}); --overwrite starts that run anew") from None
         return stored
 
     def begin(self, config: Config, facts: dict[str, Any], overwrite: bool) -> bool:
@@ -95,7 +96,7 @@ class RunDirectory:
             shutil.rmtree(self.path)
         half = self.file("last.pt").exists()
         if half:
-            self._check_hardware(facts["provenance"])
+            self._check_continuation(facts)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -111,9 +112,16 @@ class RunDirectory:
         self.status("running")
         return half
 
-    def _check_hardware(self, now: dict[str, Any]) -> None:
-        then = (self.record() or {}).get("provenance", {})
-        differing = [f"{key} was {then.get(key)} and is {now[key]}" for key in HARDWARE if then.get(key) != now[key]]
+    def _check_continuation(self, facts: dict[str, Any]) -> None:
+        """A half-finished run goes on with the same samples on the same hardware, or not at all."""
+        stored = self.record() or {}
+        compared = [("provenance", key, key) for key in HARDWARE]
+        compared += [("fingerprints", key, f"{key} fingerprint") for key in facts["fingerprints"]]
+        differing = []
+        for part, key, title in compared:
+            then, now = stored.get(part, {}).get(key), facts[part][key]
+            if then != now:
+                differing.append(f"{title} was {then} and is {now}")
         if differing:
             raise UserError(
                 f"{self.path} is half finished and would go on differently: {'; '.join(differing)}. "

@@ -71,6 +71,9 @@ def run(command: Command) -> RunDirectory:
         reason = " ".join(str(error).split())
         directory.status("failed", reason)
         raise RunError(f"{directory.path} failed: {reason}") from error
+    except Exception as error:  # a defect of the program: its traceback is wanted
+        directory.status("failed", f"{type(error).__name__}: {error}")
+        raise
     finally:
         loader.close()
         log.removeHandler(handler)

@@ -9,6 +9,8 @@ import torch
 
 from utils.errors import UserError
 
+DEVICES = "auto, cpu, cuda, cuda:N or mps"
+
 
 def choose_device(name: str) -> torch.device:
     """`auto` takes CUDA, then MPS, then the CPU; a device that is absent is an error, not a fallback."""
@@ -19,7 +21,7 @@ def choose_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise UserError(f"--device {name}: expected auto, cpu, cuda, cuda:N or mps") from None
+        raise UserError(f"--device {name}: expected {DEVICES}") from None
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UserError(
             f"--device {name}: this machine offers {torch.cuda.device_count()} CUDA devices; try --device auto"
@@ -27,7 +29,7 @@ def choose_device(name: str) -> torch.device:
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise UserError("--device mps: this machine has no MPS device; try --device auto")
     if device.type not in ("cpu", "cuda", "mps"):
-        raise UserError(f"--device {name}: expected auto, cpu, cuda, cuda:N or mps")
+        raise UserError(f"--device {name}: expected {DEVICES}")
     return device
 
 

@@ -2,6 +2,8 @@
 
 import argparse
 import difflib
+import math
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -10,6 +12,7 @@ import yaml
 
 from method.configs.loading import Config, resolve
 from method.configs.schema import Key, all_keys, keys_of
+from method.registry import METHODS
 from utils.errors import UserError
 
 EXIT_CODES = """exit codes: 0 done or already done; 1 the run failed (reason in status.json); 2 wrong usage,
@@ -89,8 +92,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _unknown(arguments: list[str], parser: argparse.ArgumentParser) -> UserError:
     flag = arguments[0].split("=")[0]
-    near = difflib.get_close_matches(flag, parser._option_string_actions, n=1)
-    hint = f"did you mean {near[0]}?" if near and flag.startswith("-") else "main.py --help lists the flags"
+    known = [name.removeprefix("--") for name in parser._option_string_actions]
+    near = difflib.get_close_matches(flag.removeprefix("--"), known, n=1) if flag.startswith("--") else []
+    hint = f"did you mean --{near[0]}?" if near else "main.py --help lists the flags"
     return UserError(f"unknown argument {flag}: {hint}")
 
 
@@ -103,11 +107,12 @@ def parse(arguments: list[str]) -> Command:
     given = vars(found)
     orders = {name: given.pop(name, False) for name in ("print_config", "dry_run", "overwrite")}
     config_file = given.pop("config", None)
+    ablates_reweight = given.get("ablate_rw", False)
     _published_reweight(given)
     keys = all_keys()
     flags = {name: keys[name].coerce(value, f"--{name}") for name, value in given.items()}
     config = resolve(flags, Path(config_file) if config_file else None)
-    _refuse_other_methods(config.method, flags)
+    _refuse_other_methods(config.method, flags, ablates_reweight)
     return Command(config, **orders)
 
 
@@ -117,8 +122,6 @@ def _published_reweight(given: dict[str, Any]) -> None:
     if approach not in (None, "target_reweight"):
         raise UserError(f"--rob_approach {approach}: expected target_reweight")
     ablate = given.pop("ablate_rw", False)
-    if ablate and given.get("method") != "miu":
-        raise UserError(f"--ablate_rw is a flag of miu, not of {given.get('method')}; use --no-reweight")
     wanted = {True} if approach else set()
     wanted |= {False} if ablate else set()
     wanted |= {given["reweight"]} if "reweight" in given else set()
@@ -128,8 +131,11 @@ def _published_reweight(given: dict[str, Any]) -> None:
         given["reweight"] = wanted.pop()
 
 
-def _refuse_other_methods(method: str, flags: dict[str, Any]) -> None:
+def _refuse_other_methods(method: str, flags: dict[str, Any], ablates_reweight: bool) -> None:
     known = keys_of(method)
+    if ablates_reweight and not METHODS[method].reweight:
+        owners = ", ".join(name for name, unlearner in METHODS.items() if unlearner.reweight)
+        raise UserError(f"--ablate_rw is a flag of {owners}, not of {method}, which has no REWEIGHT unless asked for")
     for name in flags:
         if name in known:
             continue
@@ -143,28 +149,21 @@ def flat_yaml(config: Config) -> str:
     """`key: value  # source`, one line a key; --config reads it back."""
     lines = []
     for name in keys_of(config.method):
-        value = yaml.safe_dump(config.values[name], default_flow_style=True).splitlines()[0]
+        value = yaml.safe_dump(config.values[name], default_flow_style=True, width=math.inf).splitlines()[0]
         lines.append(f"{name}: {value}  # {config.sources[name]}")
     return "\n".join(lines) + "\n"
 
 
 def command_line(config: Config, method: str, **values: Any) -> str:
     """The command that makes the run this one needs: `method` on the same data and model."""
-    keys = keys_of(method)
+    default = resolve({"method": method, "dataset": config.dataset}).values
     words = ["python", "main.py", "--method", method, "--dataset", config.dataset]
-    task = ("unlearning_ratio", "split_number", "multi_group") if method != "pretrain" else ("split_number",)
-    shown = (*task, "seed", "model", "image_size", "weights", "data_dir", "store_dir", "checkpoint_dir")
-    for name in shown:
-        given = (
-            config.sources[name].startswith("--") or config.sources[name] == "schema" and name in ("unlearning_ratio",)
-        )
-        if name in keys and given and config.values[name] is not None:
-            flag = (
-                ["--no-pretrained"]
-                if (name, config.values[name]) == ("weights", "none")
-                else [f"--{name}", str(config.values[name])]
-            )
-            words += flag
-    for name, value in values.items():
-        words.append(f"--{name}" if value else f"--no-{name}")
-    return " ".join(f"'{word}'" if " " in word else word for word in words)
+    task = ("unlearning_ratio", "split_number", "multi_group") if METHODS[method].forgets else ("split_number",)
+    for name in (*task, "seed", "model", "image_size", "weights", "data_dir", "store_dir", "checkpoint_dir"):
+        value = config.values[name]
+        if (name, value) == ("weights", "none") and default[name] != "none":
+            words.append("--no-pretrained")
+        elif value is not None and (value != default[name] or name == "unlearning_ratio"):
+            words += [f"--{name}", str(value)]
+    words += [f"--{name}" if value else f"--no-{name}" for name, value in values.items()]
+    return shlex.join(words)

@@ -91,11 +91,11 @@ class _StrictLoader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen = set()
-        for key_node, _ in node.value:
-            if key_node.value in seen:
-                line = key_node.start_mark.line + 1
-                raise UserError(f"{key_node.start_mark.name}, line {line}: {key_node.value} stands twice; keep one")
-            seen.add(key_node.value)
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                line = key.start_mark.line + 1
+                raise UserError(f"{key.start_mark.name}, line {line}: {key.value} stands twice; keep one")
+            seen.add(key.value)
         return super().construct_mapping(node, deep=deep)
 
 
@@ -111,8 +111,12 @@ def read_layer_file(path: Path) -> LayerFile:
     content = {} if content is None else content
     if not isinstance(content, dict):
         raise UserError(f"{path}: expected lines `key: value`, found a {type(content).__name__}")
+    # A name with nothing below it is an empty section.
+    content = {name: value for name, value in content.items() if value is not None or name not in ("tasks", *METHODS)}
     tasks = content.pop("tasks", [])
-    sections = {name: content.pop(name) or {} for name in tuple(METHODS) if name in content}
+    if not isinstance(tasks, list):
+        raise UserError(f"{path.name}, tasks: expected a list of entries, found {tasks!r}")
+    sections = {name: content.pop(name) for name in tuple(METHODS) if name in content}
     return LayerFile(
         path.name,
         _checked(content, None, path.name),
@@ -178,19 +182,16 @@ def _file_layers(file: LayerFile, method: str, selected: Mapping[str, Any] | Non
 def _task_layer(file: LayerFile, selected: Mapping[str, Any]) -> Layer:
     """The values of the matching entries; the more specific wins, a tie between two different values is an error."""
     best: dict[str, tuple[int, Any, str]] = {}
-    for match, values in file.tasks:
-        if any(selected[name] not in wanted for name, wanted in match.items()):
-            continue
+    matching = [entry for entry in file.tasks if all(selected[name] in wanted for name, wanted in entry[0].items())]
+    for match, values in sorted(matching, key=lambda entry: -len(entry[0])):
         label = ", ".join(f"{name} {selected[name]}" for name in match)
         for key, value in values.items():
-            rank, other, other_label = best.get(key, (0, None, ""))
+            rank, other, other_label = best.setdefault(key, (len(match), value, label))
             if len(match) == rank and value != other:
                 raise UserError(
-                    f"{file.name}: two entries for ({label}) and ({other_label}) set {key} to {value!r} and {other!r}; "
+                    f"{file.name}: two entries for ({other_label}) and ({label}) set {key} to {other!r} and {value!r}; "
                     "make one of them more specific"
                 )
-            if len(match) > rank:
-                best[key] = (len(match), value, label)
     return {key: (value, f"{file.name} [{label}]") for key, (_, value, label) in best.items()}
 
 

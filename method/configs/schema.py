@@ -1,12 +1,16 @@
 """Every key of a configuration: its type, default, bounds, flag and whether it can change a number."""
 
 import dataclasses
+import math
+import re
 import typing
 from dataclasses import dataclass
 from typing import Any
 
+from datasets import DATASETS
 from method import unlearners  # noqa: F401  (fills METHODS)
 from method.registry import METHODS, UNSET
+from utils.device import DEVICES
 from utils.errors import UserError
 
 REWEIGHT_HELP = "REWEIGHT: sample the retain set with the group shares of the whole train set; on by default in miu"
@@ -18,7 +22,7 @@ class Key:
     """One key; `name` is the same in flags, YAML files and code.
 
     execution: cannot change a number, so it is not compared between runs.
-    methods: the methods that have it; None means all.
+    methods: the methods that have it; None means all. word: a text that can stand in a file's name.
     """
 
     name: str
@@ -33,6 +37,7 @@ class Key:
     at_least: float | None = None
     above: float | None = None
     at_most: float | None = None
+    word: bool = False
     aliases: tuple[str, ...] = ()
     reference: Any = UNSET
 
@@ -53,7 +58,9 @@ class Key:
     def _out_of_bounds(self, value: Any) -> bool:
         if self.choices and value not in self.choices:
             return True
-        if isinstance(value, float) and value != value:
+        if isinstance(value, float) and not math.isfinite(value):
+            return True
+        if self.word and not re.fullmatch(r"[\w.+-]*", value):
             return True
         return (
             (self.at_least is not None and value < self.at_least)
@@ -64,6 +71,8 @@ class Key:
     def _expected(self) -> str:
         if self.choices:
             return "one of " + ", ".join(str(choice) for choice in self.choices)
+        if self.word:
+            return "a text of letters, digits, and . _ + -"
         kind = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}[self.type]
         bounds = [
             f"{word} {bound:g}"
@@ -109,7 +118,7 @@ def _common_keys() -> list[Key]:
     reweighting = tuple(name for name, method in METHODS.items() if method.reweight is not None)
     return [
         task("method", str, None, "what to run", choices=tuple(METHODS)),
-        task("dataset", str, "digits", "data set"),
+        task("dataset", str, "digits", "data set", choices=tuple(DATASETS)),
         task("unlearning_ratio", float, 0.5, "share of the forget groups' train samples to forget", above=0, at_most=1),
         task("split_number", int, None, "which forget group of the data set (default 0)", nullable=True, at_least=0),
         task("multi_group", int, None, "forget from K ages x K races (FairFace, 2 to 5)", nullable=True),
@@ -117,7 +126,7 @@ def _common_keys() -> list[Key]:
         task("reweight", bool, None, REWEIGHT_HELP, methods=reweighting),
         task("preset", str, "strict", "methods as their papers state them, or as the published code runs them",
              choices=("strict", "reference")),
-        task("tag", str, "", "a word added to the run's name, to keep variants side by side"),
+        task("tag", str, "", "a word added to the run's name, to keep variants side by side", word=True),
         model("model", str, "resnet18", "architecture"),
         model("image_size", int, 224, "side of the square images, in pixels", at_least=8),
         model("weights", str, "imagenet", "initial weights of pretrain and retrain: imagenet, none, or a file"),
@@ -139,7 +148,7 @@ def _common_keys() -> list[Key]:
         train("compile", bool, False, "compile the network with torch.compile"),
         task("original", str, "", "run folder of the pretrained model to start from, instead of the one looked for"),
         task("reference", str, "auto", "what ToW compares with: auto, retrain, retrain_reweight, or a run folder"),
-        run("device", str, "auto", "auto, cpu, cuda, cuda:N or mps"),
+        run("device", str, "auto", DEVICES),
         run("num_workers", int, None, "processes that read images (default: by CPUs)", nullable=True, at_least=0),
         run("threads", int, None, "threads inside operations (sums depend on it)", nullable=True, at_least=1),
         files("data_dir", str, "data", "folder of the data sets"),

@@ -24,7 +24,7 @@ class L1Sparse(Unlearner):
         """The penalty at the first epoch, and how many epochs at the end have none."""
 
         penalty: float = param(5e-4, "weight of sum |theta| at the first epoch", aliases=("l1_penalty",), at_least=0)
-        free_epochs: int = param(2, "last epochs without penalty", aliases=("l1_free_epochs",), at_least=0)
+        free_epochs: int = param(0, "last epochs without penalty", aliases=("l1_free_epochs",), at_least=0)
 
     def phases(self, epoch: int) -> Iterator[Phase]:
         """One pass over R."""
