@@ -128,7 +128,7 @@ class Engine:
             loss = self._step(phase, batch, optimizer)
             total, count = total + loss, count + 1
             self.finite &= torch.isfinite(loss)
-            self.bar.update()
+            self.bar.update(int(phase.step))  # phases before the first epoch are not in the total
             if not self.bar.disable and time.monotonic() - shown > REFRESH_SECONDS:
                 self._show(phase, epoch, loss, optimizer)
                 shown = time.monotonic()

@@ -54,6 +54,8 @@ def run(command: Command) -> RunDirectory:
         "device": devices.describe(device),
         "threads": threads,
         "precision": str(precision).removeprefix("torch."),
+        # Which weights it started from: a pretrained run can be made anew under the same name.
+        "original_sha256": sha256_file(original[1]) if original else None,
         **versions(),
     }
     resumed = directory.begin(config, record(data, provenance), command.overwrite)

@@ -16,7 +16,7 @@ from folders import make_celeba, make_waterbird
 from datasets.celeba import CelebA
 from datasets.digits import Digits
 from datasets.images import FileImages, Views, centre, stretch
-from datasets.loaders import Loader, batch_bounds, default_workers, n_batches
+from datasets.loaders import Loader, batch_bounds, default_workers, n_batches, shifted
 from datasets.transforms import normalise
 from datasets.waterbird import Waterbirds
 from utils.errors import RunError, UserError
@@ -248,13 +248,21 @@ def test_absent_image_folder_is_found_before_a_run(tmp_path):
 
 def test_images_in_memory(digits):
     loader = Loader(digits, image_size=32, num_workers=2, pin_memory=False)
-    assert not loader.augments
-    shown = images(loader, augment_seed=3)
+    shown = images(loader)
     assert (shown.numpy() == digits.pixels[ORDER]).all()
     assert not multiprocessing.active_children(), "in memory needs no workers"
     shown.zero_()
     assert digits.pixels[ORDER].any(), "a batch is a copy"
     loader.close()
+
+
+def test_images_in_memory_are_shifted_in_training_every_draw_apart(digits):
+    loader = Loader(digits, image_size=32, num_workers=0, pin_memory=False)
+    assert loader.augments
+    first, again = images(loader, augment_seed=3), images(loader, augment_seed=3)
+    assert first.equal(again)
+    assert not first[0].equal(first[2]), "row 3 stands at positions 0 and 2"
+    assert not first.equal(images(loader, augment_seed=4))
 
 
 def test_images_in_memory_have_one_size(digits):
@@ -342,3 +350,14 @@ def test_normalise(memory_format):
     assert normalised.min() == -1
     assert normalised.max() == 1
     assert batch.equal(before)
+
+
+def test_memory_training_view_shifts_by_the_seed_and_mirrors_the_border():
+    image = np.arange(36, dtype=np.uint8).reshape(1, 1, 6, 6).repeat(3, axis=1)
+    n_shifts = 5
+    for seed, down, right in ((0, 0, 0), (4, 4, 0), (12, 2, 2), (n_shifts * 3 + 1, 1, 3), (n_shifts**2 + 7, 2, 1)):
+        padded = np.pad(image, ((0, 0), (0, 0), (2, 2), (2, 2)), mode="reflect")
+        expected = padded[:, :, down : down + 6, right : right + 6]
+        np.testing.assert_array_equal(shifted(image, np.array([seed]), max_shift=2), expected)
+    np.testing.assert_array_equal(shifted(image, np.array([12]), max_shift=2), image)
+

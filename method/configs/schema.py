@@ -5,6 +5,7 @@ import math
 import re
 import typing
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from datasets import DATASETS
@@ -198,6 +199,7 @@ def _own_keys(method: str) -> list[Key]:
     return keys
 
 
+@cache
 def all_keys() -> dict[str, Key]:
     """Every key of every method, by name, in the order of --help."""
     keys = _common_keys() + [key for method in METHODS for key in _own_keys(method)]

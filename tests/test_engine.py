@@ -1,0 +1,778 @@
+"""The engine on a tiny network: every step equals one written by hand, and only what a phase trains changes."""
+
+import copy
+import csv
+import math
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny import (
+    FORGET_GROUP,
+    GROUP_COUNTS,
+    N_GROUPS,
+    N_TARGETS,
+    Run,
+    SpyEngine,
+    Step,
+    TinyNet,
+    batch_of,
+    buffers,
+    changed,
+    folder,
+    make_run,
+    parameters,
+    snapshot,
+    tiny_data,
+    trained_network,
+)
+from torch import Tensor, nn
+
+from datasets.loaders import batch_bounds
+from method.engine import learning_rate
+from method.inference import Inference
+from method.registry import METHODS
+from utils.errors import RunError
+from utils.seeding import torch_generator
+
+UNLEARNERS = ("miu", "salun", "scrub", "l1_sparse")
+
+
+# Every step by hand: the formulas of the papers in plain tensor operations, from theta0 to the last step of a run.
+
+
+def log_softmax(logits: Tensor) -> Tensor:
+    return logits - logits.exp().sum(dim=1, keepdim=True).log()
+
+
+def ce(logits: Tensor, target: Tensor) -> Tensor:
+    return -log_softmax(logits)[range(len(target)), target].sum() / len(target)
+
+
+def kl(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    log_s, log_t = log_softmax(student / temperature), log_softmax(teacher / temperature)
+    return temperature**2 / len(student) * (log_t.exp() * (log_t - log_s)).sum()
+
+
+class ByHand:
+    """A method's training again: own networks, own losses and own SGD; images, labels and random numbers as recorded.
+
+    A loss is (value, what to differentiate): the two differ in MINE's corrected gradient alone.
+    """
+
+    # Three epochs at lr 0.05: warm-up in epoch 0, then a cosine over the two that are left.
+    lr = {-1: 0.0, 1: 0.05, 2: 0.025}
+    momentum, weight_decay = 0.9, 0.01
+
+    def __init__(self, run: Run) -> None:
+        self.run, self.p = run, run.unlearner.p
+        self.model = copy.deepcopy(run.model)
+        self.original = None if run.original is None else copy.deepcopy(run.original.module)
+        self.velocity: dict[nn.Parameter, Tensor] = {}
+
+    def loss(self, step: Step, random: torch.Generator) -> tuple[Tensor, Tensor]:
+        value = getattr(self, step.phase.name)(step.batch, random)
+        return value if isinstance(value, tuple) else (value, value)
+
+    def modules(self) -> dict[str, nn.Module]:
+        return {"model": self.model}
+
+    def step(self, step: Step, n: int, of: int) -> float:
+        """One step, the n-th of its epoch's `of`; returns its loss."""
+        self.model.train(step.phase.name != "saliency")
+        value, differentiated = self.loss(step, torch.Generator().set_state(step.random))
+        module = self.modules()[step.phase.trains]
+        weights = list(module.parameters())
+        gradients = torch.autograd.grad(differentiated, weights, allow_unused=True)
+        lr = 0.05 * (n + 1) / of if step.epoch == 0 else self.lr[step.epoch]
+        self.update(step, weights, gradients, lr)
+        return float(value.detach())
+
+    def update(self, step: Step, weights: list[Tensor], gradients: tuple[Tensor | None, ...], lr: float) -> None:
+        self.sgd(weights, gradients, lr, self.momentum, self.weight_decay)
+
+    @torch.no_grad()
+    def sgd(self, weights, gradients, lr: float, momentum: float, weight_decay: float) -> None:
+        for weight, gradient in zip(weights, gradients, strict=True):
+            if gradient is None:  # the loss does not depend on it, as on the head in MIU's forget pass
+                continue
+            gradient = gradient + weight_decay * weight
+            self.velocity[weight] = momentum * self.velocity.get(weight, 0) + gradient
+            weight -= lr * self.velocity[weight]
+
+
+class PretrainByHand(ByHand):
+    def train(self, batch, random):
+        return ce(self.model(batch.image), batch.target)
+
+
+class ClippedByHand(PretrainByHand):
+    def update(self, step, weights, gradients, lr):
+        norm = math.sqrt(sum(float((gradient**2).sum()) for gradient in gradients))
+        assert norm > 0.1
+        super().update(step, weights, tuple(gradient * 0.1 / norm for gradient in gradients), lr)
+
+
+class RetrainByHand(ByHand):
+    def retain(self, batch, random):
+        return ce(self.model(batch.image), batch.target)
+
+
+class SCRUBByHand(ByHand):
+    def forget(self, batch, random):
+        return -kl(self.model(batch.image), self.original(batch.image).detach(), 4.0)
+
+    def retain(self, batch, random):
+        logits = self.model(batch.image)
+        return 0.99 * ce(logits, batch.target) + 0.001 * kl(logits, self.original(batch.image).detach(), 4.0)
+
+
+class SalUnByHand(ByHand):
+    """The saliency is added up by hand too; the floor(rho n) largest entries move, the others go back to theta0."""
+
+    restores = True
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(run)
+        self.start = [weight.detach().clone() for weight in self.model.parameters()]
+        self.saliency = [torch.zeros_like(weight) for weight in self.start]
+
+    def loss(self, step, random):
+        if step.phase.name == "saliency":
+            value = ce(self.model(step.batch.image), step.batch.target) * len(step.batch.target)
+            return value, value
+        return super().loss(step, random)
+
+    def forget(self, batch, random):
+        return ce(self.model(batch.image), torch.randint(N_TARGETS, batch.target.shape, generator=random))
+
+    def retain(self, batch, random):
+        return ce(self.model(batch.image), batch.target)
+
+    def update(self, step, weights, gradients, lr):
+        if step.phase.name == "saliency":
+            self.saliency = [total + gradient for total, gradient in zip(self.saliency, gradients, strict=True)]
+            return
+        values = torch.cat([total.flatten() for total in self.saliency]).abs().tolist()
+        chosen = sorted(range(len(values)), key=lambda i: (-values[i], i))[: len(values) // 2]
+        flat = torch.zeros(len(values), dtype=torch.bool)
+        flat[chosen] = True
+        pieces = flat.split([weight.numel() for weight in weights])
+        mask = [piece.view_as(weight) for piece, weight in zip(pieces, weights, strict=True)]
+        gradients = [gradient * kept for gradient, kept in zip(gradients, mask, strict=True)]
+        self.sgd(weights, gradients, lr, self.momentum, self.weight_decay)
+        for weight, kept, start in zip(weights, mask, self.start, strict=True):
+            if self.restores:
+                weight.data[~kept] = start[~kept]
+
+
+class SalUnOtherByHand(SalUnByHand):
+    def forget(self, batch, random):
+        draw = torch_generator(0, "salun", batch.epoch, "relabel")
+        shift = torch.randint(1, N_TARGETS, (len(tiny_data()),), generator=draw)
+        return ce(self.model(batch.image), (batch.target + shift[batch.index]) % N_TARGETS)
+
+
+class L1SparseByHand(ByHand):
+    alpha = {0: 5e-4, 1: 2.5e-4, 2: 0.0}  # three epochs, the last one free
+
+    def retain(self, batch, random):
+        norm = sum(weight.abs().sum() for weight in self.model.parameters())
+        return ce(self.model(batch.image), batch.target) + self.alpha[batch.epoch] * norm
+
+
+class MIUByHand(ByHand):
+    lambda_mi, mine_lr = 10.0, 0.03
+    group_weights = torch.tensor(GROUP_COUNTS).float()
+    refreshes_buffers = moves_every_pass = False
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(run)
+        self.critics = copy.deepcopy(run.unlearner.critics)
+        self.mean: dict[str, float] = {}
+
+    def modules(self):
+        return {"model": self.model, "critics": self.critics}
+
+    def scores(self, name: str, features: Tensor, group: Tensor) -> Tensor:
+        first, _, second = self.critics[name].layers
+        onehot = (group[:, None] == torch.arange(N_GROUPS)).float()
+        hidden = (torch.cat([features, onehot], dim=1) @ first.weight.T + first.bias).clamp(min=0)
+        return (hidden @ second.weight.T + second.bias)[:, 0]
+
+    def information(self, name, features, batch, other, moves: bool) -> tuple[Tensor, Tensor]:
+        """The Donsker-Varadhan bound, and what has its corrected gradient: mean T - mean[exp(T) stopped / m * T]."""
+        joint, apart = self.scores(name, features, batch.group), self.scores(name, features, other)
+        mean = apart.exp().mean().item()
+        if moves:
+            self.mean[name] = 0.01 * mean + 0.99 * self.mean[name] if name in self.mean else mean
+        corrected = (apart.detach().exp() / self.mean[name] * apart).mean()
+        return joint.mean().detach() - math.log(mean), joint.mean() - corrected
+
+    def other(self, batch, random) -> Tensor:
+        return torch.multinomial(self.group_weights, len(batch.group), replacement=True, generator=random)
+
+    def model_features(self, batch) -> Tensor:
+        model = self.model if self.refreshes_buffers else copy.deepcopy(self.model)
+        return model.features(batch.image).detach()
+
+    def original_features(self, batch) -> Tensor:
+        return self.original.features(batch.image).detach()
+
+    def critics_psi_features(self, batch, features) -> Tensor:
+        return self.original_features(batch)
+
+    def loss(self, step, random):
+        return self.tune(step.batch, random) if step.phase.name == "critics" else super().loss(step, random)
+
+    def tune(self, batch, random):
+        features, other = self.model_features(batch), self.other(batch, random)
+        phi = self.information("phi", features, batch, other, moves=True)
+        psi = self.information("psi", self.critics_psi_features(batch, features), batch, other, moves=True)
+        return -(phi[0] + psi[0]), -(phi[1] + psi[1])
+
+    def forget(self, batch, random):
+        features = self.model.features(batch.image)
+        return self.information("phi", features, batch, self.other(batch, random), self.moves_every_pass)
+
+    def retain(self, batch, random):
+        features, other = self.model.features(batch.image), self.other(batch, random)
+        phi, d_phi = self.information("phi", features, batch, other, self.moves_every_pass)
+        psi, _ = self.information("psi", self.original_features(batch), batch, other, self.moves_every_pass)
+        term = ce(self.model.head(features), batch.target)
+        return term + self.lambda_mi * (phi - psi) ** 2, term + 2 * self.lambda_mi * (phi - psi) * d_phi
+
+    def update(self, step, weights, gradients, lr):
+        if step.phase.name == "critics":
+            self.sgd(weights, gradients, self.mine_lr, 0.9, 0.0)
+            return
+        super().update(step, weights, gradients, lr)
+
+
+class ReferenceMIUByHand(MIUByHand):
+    """The published code: uniform g~, psi on the network's features, the original in train mode, m moved always."""
+
+    group_weights = torch.ones(N_GROUPS)
+    refreshes_buffers = moves_every_pass = True
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(run)
+        self.original.train()
+
+    def critics_psi_features(self, batch, features):
+        return features
+
+
+class ReferenceSalUnByHand(SalUnByHand):
+    """The published code: the sum of batch means chooses, and frozen weights lose their gradient alone."""
+
+    restores = False
+
+    def loss(self, step, random):
+        value, differentiated = super().loss(step, random)
+        scale = len(step.batch.target) if step.phase.name == "saliency" else 1
+        return value / scale, differentiated / scale
+
+
+HAND = {
+    "pretrain": ("pretrain", PretrainByHand, {}),
+    "pretrain, clipped": ("pretrain", ClippedByHand, {"max_grad_norm": 0.1}),
+    "retrain": ("retrain", RetrainByHand, {}),
+    "retrain, reweight": ("retrain", RetrainByHand, {"reweight": True}),
+    "scrub": ("scrub", SCRUBByHand, {}),
+    "salun": ("salun", SalUnByHand, {}),
+    "salun, other": ("salun", SalUnOtherByHand, {"salun_relabel": "other"}),
+    "salun, reference": ("salun", ReferenceSalUnByHand, {"preset": "reference"}),
+    "l1_sparse": ("l1_sparse", L1SparseByHand, {}),
+    "miu": ("miu", MIUByHand, {"miu_lambda_mi": 10.0, "miu_mine_lr": 0.03}),
+    "miu, reference": (
+        "miu",
+        ReferenceMIUByHand,
+        {"miu_lambda_mi": 10.0, "miu_mine_lr": 0.03, "preset": "reference"},
+    ),
+}
+
+
+@pytest.mark.parametrize("augment", [False, True], ids=["plain", "augmented"])
+@pytest.mark.parametrize("name", HAND)
+def test_every_step_equals_the_one_written_by_hand(tmp_path: Path, name: str, augment: bool):
+    method, kind, flags = HAND[name]
+    run = make_run(method, tmp_path, SpyEngine, augment, epochs=3, warmup_epochs=1, scheduler="cosine", **flags)
+    hand: ByHand = kind(run)
+    run.unlearner.finish = lambda: None  # what is kept of pretrain and retrain is not the last step
+    run.engine.train()
+    assert {step.phase.name for step in run.engine.spied_steps} == {
+        phase.name for epoch in range(3) for phase in run.unlearner.phases(epoch)
+    } | ({"saliency"} if method == "salun" else set())
+    for epoch in (-1, 0, 1, 2):
+        steps = [step for step in run.engine.spied_steps if step.epoch == epoch]
+        of, n = sum(step.phase.trains == "model" for step in steps), 0
+        losses: dict[str, list[float]] = {}
+        for step in steps:
+            losses.setdefault(step.phase.name, []).append(hand.step(step, n, of))
+            n += step.phase.trains == "model"
+            assert step.loss == pytest.approx(losses[step.phase.name][-1], rel=1e-3, abs=1e-4)
+            for module, weights in hand.modules().items():
+                expected = weights.state_dict()
+                for entry, value in step.after[module].items():
+                    if not entry.endswith("log_mean_exp"):
+                        torch.testing.assert_close(value, expected[entry], rtol=1e-3, atol=1e-5)
+            for critic, mean in getattr(hand, "mean", {}).items():
+                assert step.after["critics"][f"{critic}.log_mean_exp"] == pytest.approx(math.log(mean), abs=1e-4)
+        for phase, values in losses.items() if epoch >= 0 else ():
+            assert run.engine.history[epoch][f"{phase}_loss"] == pytest.approx(np.mean(values), rel=1e-3, abs=1e-4)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_batches_hold_the_images_and_labels_of_their_rows(tmp_path: Path, method: str):
+    run, data = make_run(method, tmp_path, SpyEngine), tiny_data()
+    run.engine.train()
+    for step in run.engine.spied_steps:
+        rows = step.batch.index.numpy()
+        assert torch.equal(step.batch.image, data.images(rows))
+        assert step.batch.target.tolist() == data.target[rows].tolist()
+        assert step.batch.group.tolist() == data.group[rows].tolist()
+        assert not step.batch.augmented
+        assert set(rows) <= set(getattr(run.splits, step.phase.data).tolist())
+    # Every step has random numbers of its own.
+    assert len({step.random.numpy().tobytes() for step in run.engine.spied_steps}) == len(run.engine.spied_steps)
+    for spied in run.engine.passes:
+        steps = [step for step in run.engine.spied_steps if step.phase is spied.phase]
+        seen = np.concatenate([step.batch.index.numpy() for step in steps])
+        if spied.phase.steps is None and not (spied.phase.data == "retain" and run.config.reweights):
+            assert sorted(seen) == getattr(run.splits, spied.phase.data).tolist()
+
+
+@pytest.mark.parametrize("use_train_aug", [False, True])
+def test_augmentation_follows_the_configuration_except_for_critics_and_saliency(tmp_path: Path, use_train_aug: bool):
+    for method in ("miu", "salun"):
+        place = folder(tmp_path, method)
+        run = make_run(method, place, SpyEngine, augment=True, epochs=1, use_train_aug=use_train_aug)
+        run.engine.train()
+        found = {step.phase.name: step.batch.augmented for step in run.engine.spied_steps}
+        always = {"critics": True} if method == "miu" else {"saliency": False}
+        assert found == {"forget": use_train_aug, "retain": use_train_aug} | always
+        mirrored = {
+            step.phase.name
+            for step in run.engine.spied_steps
+            if not torch.equal(step.batch.image, tiny_data().images(step.batch.index))
+        }
+        assert mirrored == {name for name, augmented in found.items() if augmented}
+
+
+def test_order_and_augmentation_are_new_in_every_pass(tmp_path: Path):
+    run = make_run("salun", tmp_path, augment=True, epochs=3)
+    batches, calls = run.engine.loader.batches, []
+    run.engine.loader.batches = lambda order, size, seed: (
+        calls.append((tuple(order), seed)) or batches(order, size, seed)
+    )
+    run.engine.train()
+    (plain, no_seed), *passes = calls
+    assert (plain, no_seed) == (tuple(run.splits.forget), None)  # the saliency
+    assert len(passes) == 6
+    assert len({order for order, _ in passes}) == len({seed for _, seed in passes}) == 6
+
+
+def test_saliency_of_the_published_code_comes_from_augmented_images(tmp_path: Path):
+    run = make_run("salun", tmp_path, SpyEngine, augment=True, epochs=1, preset="reference", use_train_aug=True)
+    run.engine.train()
+    assert all(step.batch.augmented for step in run.engine.spied_steps if step.phase.name == "saliency")
+
+
+# What may change.
+
+
+@pytest.mark.parametrize("augment", [False, True], ids=["plain", "augmented"])
+@pytest.mark.parametrize("method", UNLEARNERS)
+def test_original_is_bit_equal_before_and_after(tmp_path: Path, method: str, augment: bool):
+    run = make_run(method, tmp_path, augment=augment)
+    original, model = snapshot(run.original.module), snapshot(run.model)
+    run.engine.train()
+    assert changed(original, snapshot(run.original.module)) == set()
+    assert changed(snapshot(trained_network()), original) == set()
+    assert not run.original.module.training
+    assert all(weight.grad is None and not weight.requires_grad for weight in run.original.module.parameters())
+    assert parameters(run.model) <= changed(model, snapshot(run.model))
+
+
+@pytest.mark.parametrize("augment", [False, True], ids=["plain", "augmented"])
+def test_original_of_the_published_miu_drifts_in_its_buffers_alone(tmp_path: Path, augment: bool):
+    run = make_run("miu", tmp_path, augment=augment, preset="reference")
+    before = snapshot(run.original.module)
+    run.engine.train()
+    assert changed(before, snapshot(run.original.module)) == buffers(run.original.module)
+
+
+@pytest.mark.parametrize("preset", ["strict", "reference"])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_phase_changes_only_what_it_trains(tmp_path: Path, method: str, preset: str):
+    run = make_run(method, tmp_path, SpyEngine, preset=preset)
+    run.engine.train()
+    assert all(step.differentiable == {step.phase.trains} for step in run.engine.spied_steps)
+    net, moved_means = buffers(run.model), {"forget": {"phi.log_mean_exp"}}
+    moved_means["retain"] = moved_means["forget"] | {"psi.log_mean_exp"}
+    published_miu = preset == "reference" and method == "miu"
+    for spied in run.engine.passes:
+        name = spied.phase.name
+        found = {module: changed(spied.before[module], spied.after[module]) for module in spied.before}
+        found.pop("original", None)
+        if name == "critics":
+            everything = parameters(run.unlearner.critics) | buffers(run.unlearner.critics)
+            expected = {"model": net if published_miu else set(), "critics": everything}
+        elif name == "saliency":
+            expected = {"model": set()}
+        elif method == "miu":
+            expected = {
+                # The forget pass of MIU ends at the features: it has no gradient for the head.
+                "model": net | {n for n in parameters(run.model) if name == "retain" or not n.startswith("head")},
+                "critics": moved_means[name] if published_miu else set(),
+            }
+        else:
+            expected = {"model": net | parameters(run.model)}
+        if method == "salun" and name != "saliency":  # frozen weights: some tensor may be frozen as a whole
+            found["model"], expected["model"] = found["model"] & net, net
+        assert found == expected, name
+
+
+def test_batch_norm_counts_the_steps_of_the_network_alone(tmp_path: Path):
+    run = make_run("miu", tmp_path, SpyEngine)
+    before = int(run.model.backbone[1].num_batches_tracked)
+    run.engine.train()
+    steps = sum(spied.n_steps for spied in run.engine.passes if spied.phase.trains == "model")
+    assert int(run.model.backbone[1].num_batches_tracked) == before + steps
+
+
+def test_original_outputs_come_from_a_table_where_images_are_not_augmented(tmp_path: Path, monkeypatch):
+    run = make_run("scrub", tmp_path)
+    original, rows = run.original, run.splits.train
+    calls = []
+    apart = Inference.apart
+    monkeypatch.setattr(Inference, "apart", lambda self, *args: calls.append(args[-1]) or apart(self, *args))
+    for function, direct in ((original.logits, original.module), (original.features, original.module.features)):
+        table = function(batch_of(rows))
+        torch.testing.assert_close(table, direct(tiny_data().images(rows)), rtol=1e-5, atol=1e-6)
+        assert not table.requires_grad
+        order = np.random.default_rng(0).permutation(len(rows))
+        for size in (1, 3, 20):
+            for start in range(0, len(rows), size):
+                chosen = order[start : start + size]
+                garbage = torch.full((len(chosen), 3, 1, 1), math.nan)
+                assert torch.equal(function(batch_of(rows[chosen], image=garbage)), table[chosen])
+        mirrored = tiny_data().images(rows[:5]).flip(3)
+        augmented = function(batch_of(rows[:5], image=mirrored, augmented=True))
+        assert torch.equal(augmented, direct(mirrored))
+        assert not torch.equal(augmented, table[:5])
+    assert calls == ["original logits", "original features"]
+
+
+# Order of events.
+
+
+def order_of(run: Run) -> list[tuple[int, str, str, str, int]]:
+    run.engine.train()
+    return [(one.epoch, one.phase.name, one.phase.data, one.phase.trains, one.n_steps) for one in run.engine.passes]
+
+
+def n(size: int, batch_size: int) -> int:
+    return len(batch_bounds(size, batch_size))
+
+
+def test_phases_of_trainings(tmp_path: Path):
+    assert order_of(make_run("pretrain", tmp_path, SpyEngine)) == [(e, "train", "train", "model", 14) for e in (0, 1)]
+    (tmp_path / "last.pt").unlink()
+    # 9 of the 10 samples of the forget group are forgotten; 45 of 54 are left, and a last batch of one is merged.
+    assert order_of(make_run("retrain", tmp_path, SpyEngine)) == [(e, "retain", "retain", "model", 11) for e in (0, 1)]
+
+
+@pytest.mark.parametrize("preset, first, later", [("strict", 100, 10), ("reference", 101, 11)])
+def test_phases_of_miu(tmp_path: Path, preset: str, first: int, later: int):
+    run = make_run("miu", tmp_path, SpyEngine, preset=preset, miu_critic_steps_first=None, miu_critic_steps=None)
+    assert order_of(run) == [
+        (0, "critics", "train", "critics", first),
+        (0, "forget", "forget", "model", 2),
+        (0, "retain", "retain", "model", 11),
+        (1, "critics", "train", "critics", later),
+        (1, "retain", "retain", "model", 11),
+    ]
+    critic_steps = [step for step in run.engine.spied_steps if step.phase.name == "critics"]
+    assert {len(step.batch.index) for step in critic_steps} == {4}
+    assert np.isin(run.splits.forget, np.concatenate([step.batch.index for step in critic_steps])).all()
+    assert {step.lr for step in critic_steps} == {0.01}
+
+
+def test_phases_of_scrub_and_its_batch_sizes(tmp_path: Path):
+    run = make_run("scrub", tmp_path, SpyEngine)
+    assert order_of(run) == [
+        (0, "forget", "forget", "model", 2),
+        (0, "retain", "retain", "model", 6),
+        (1, "retain", "retain", "model", 6),
+    ]
+
+
+def test_phases_of_salun(tmp_path: Path):
+    run = make_run("salun", tmp_path, SpyEngine)
+    passes = [("forget", 2), ("retain", 11)]
+    assert order_of(run) == [
+        (-1, "saliency", "forget", "model", 2),
+        *((epoch, name, name, "model", steps) for epoch in (0, 1) for name, steps in passes),
+    ]
+
+
+def test_phases_of_l1_sparse(tmp_path: Path):
+    assert order_of(make_run("l1_sparse", tmp_path, SpyEngine)) == [
+        (0, "retain", "retain", "model", 11),
+        (1, "retain", "retain", "model", 11),
+    ]
+
+
+@pytest.mark.parametrize("method", ["miu", "scrub"])
+def test_as_many_forget_epochs_as_epochs_or_more_and_none(tmp_path: Path, method: str):
+    for forget_epochs, expected in ((2, [0, 1]), (5, [0, 1]), (0, [])):
+        run = make_run(method, folder(tmp_path, str(forget_epochs)), SpyEngine, forget_epochs=forget_epochs)
+        assert [epoch for epoch, name, *_ in order_of(run) if name == "forget"] == expected
+
+
+@pytest.mark.parametrize("preset", ["strict", "reference"])
+@pytest.mark.parametrize("method", UNLEARNERS)
+def test_a_forget_set_of_one_sample(tmp_path: Path, method: str, preset: str):
+    run = make_run(method, tmp_path, SpyEngine, preset=preset, unlearning_ratio=0.1, epochs=1)
+    assert len(run.splits.forget) == 1
+    run.engine.train()
+    assert all(math.isfinite(value) for value in run.engine.history[0].values())
+    forgotten = [step for step in run.engine.spied_steps if step.phase.data == "forget"]
+    assert all(step.batch.index.tolist() == run.splits.forget.tolist() for step in forgotten)
+
+
+@pytest.mark.parametrize("method", [name for name, kind in METHODS.items() if kind.reweight is not None])
+@pytest.mark.parametrize("reweight", [False, True])
+def test_reweight_draws_the_groups_of_d(tmp_path: Path, method: str, reweight: bool):
+    run, data = make_run(method, tmp_path, reweight=reweight, batch_size=40), tiny_data()
+    epochs = 60
+    retain = [phase for phase in run.unlearner.phases(0) if phase.name == "retain"][0]
+    passes = [np.concatenate([b.index for b in run.engine._batches(retain, epoch)]) for epoch in range(epochs)]
+    assert {len(rows) for rows in passes} == {len(run.splits.retain)}
+    assert len({tuple(rows) for rows in passes}) == epochs
+    if not reweight:
+        assert all(sorted(rows) == run.splits.retain.tolist() for rows in passes)
+        return
+    drawn = np.concatenate(passes)
+    assert set(drawn) <= set(run.splits.retain)
+    expected = np.array(GROUP_COUNTS) / sum(GROUP_COUNTS)
+    found = np.bincount(data.group[drawn], minlength=N_GROUPS) / len(drawn)
+    error = np.sqrt(expected * (1 - expected) / len(drawn))
+    assert (np.abs(found - expected) < 4 * error).all()
+    # One sample of the forget group is left, and it stands for all ten: without REWEIGHT its share would be far off.
+    assert expected[FORGET_GROUP] - 1 / len(run.splits.retain) > 20 * error[FORGET_GROUP]
+
+
+# Learning rate, loss, history.
+
+
+def rates(epochs: int, n_steps: int = 4, **values: Any) -> list[list[float]]:
+    known = {"lr": 0.8, "epochs": epochs, "warmup_epochs": 0, "scheduler": "const"}
+    config = SimpleNamespace(**(known | values))
+    return [[learning_rate(config, epoch, step, n_steps) for step in range(n_steps)] for epoch in range(epochs)]
+
+
+def test_learning_rate_warms_up_step_by_step_and_never_is_zero():
+    assert rates(3, warmup_epochs=1)[0] == pytest.approx([0.2, 0.4, 0.6, 0.8])
+    two = rates(3, warmup_epochs=2)
+    assert two[0] + two[1] == pytest.approx([0.1 * k for k in range(1, 9)])
+    assert two[2] == [0.8] * 4
+
+
+@pytest.mark.parametrize("scheduler", ["const", "cosine"])
+@pytest.mark.parametrize("warmup_epochs", [2, 3, 8])
+def test_learning_rate_where_the_whole_run_is_warm_up(scheduler: str, warmup_epochs: int):
+    found = np.concatenate(rates(2, warmup_epochs=warmup_epochs, scheduler=scheduler))
+    assert found == pytest.approx([0.8 * k / (4 * warmup_epochs) for k in range(1, 9)])
+    assert found.min() > 0
+
+
+def test_cosine_runs_over_the_epochs_after_the_warm_up():
+    found = rates(6, warmup_epochs=2, scheduler="cosine")
+    half = math.sqrt(0.5)
+    expected = [0.8, 0.4 * (1 + half), 0.4, 0.4 * (1 - half)]
+    for epoch, rate in zip(range(2, 6), expected, strict=True):
+        assert found[epoch] == pytest.approx([rate] * 4)
+    assert rates(2, scheduler="cosine") == [[0.8] * 4, pytest.approx([0.4] * 4)]
+    assert rates(5, scheduler="const") == [[0.8] * 4] * 5
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_saves_nothing(tmp_path: Path):
+    for method in METHODS:
+        place = folder(tmp_path, method)
+        run = make_run(method, place)
+        with torch.no_grad():
+            run.model.head.weight[0, 0] = math.nan
+            run.model.backbone[0].weight[0] = math.nan
+        with pytest.raises(RunError, match="not finite in epoch"):
+            run.engine.train()
+        assert list(place.iterdir()) == []
+
+
+def test_a_loss_that_explodes_in_a_later_epoch_keeps_the_state_of_the_one_before(tmp_path: Path):
+    run = make_run("l1_sparse", tmp_path, epochs=3)
+    sparsify = run.unlearner.sparsify
+    run.unlearner.sparsify = lambda batch: sparsify(batch) * (math.inf if batch.epoch == 2 else 1)
+    with pytest.raises(RunError, match=r"phase retain is not finite in epoch 2 .*--lr"):
+        run.engine.train()
+    assert len(torch.load(tmp_path / "last.pt", weights_only=True)["history"]) == 2
+
+
+COLUMNS = {
+    "pretrain": ["train_loss", "lr", "seconds", "val_acc", "val_worst_group_acc"],
+    "retrain": ["retain_loss", "lr", "seconds", "val_acc", "val_worst_group_acc"],
+    "miu": [
+        "critics_loss",
+        "forget_loss",
+        "retain_loss",
+        "lr",
+        "seconds",
+        "mi_model",
+        "mi_original",
+        "forget_mi_model",
+        "retain_mi_model",
+        "retain_mi_original",
+    ],
+    "salun": ["forget_loss", "retain_loss", "lr", "seconds"],
+    "scrub": ["forget_loss", "retain_loss", "lr", "seconds", "forget_error"],
+    "l1_sparse": ["retain_loss", "lr", "seconds"],
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_history_has_a_line_an_epoch(tmp_path: Path, method: str):
+    flags = {"scrub_rewind": True} if method == "scrub" else {}
+    run = make_run(method, tmp_path, scheduler="cosine", **flags)
+    run.engine.train()
+    with (tmp_path / "history.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["epoch", *COLUMNS[method]]
+    assert [row["epoch"] for row in rows] == ["0", "1"]
+    assert [float(row["lr"]) for row in rows] == [0.05, 0.025]
+    for row, kept in zip(rows, run.engine.history, strict=True):
+        assert {name: float(value) for name, value in row.items() if value} == kept
+    # The forget pass of miu and scrub is over after epoch 0: nothing stands in its columns.
+    empty = {name for name, value in rows[1].items() if not value}
+    assert empty == {
+        name for name in COLUMNS[method] if name.startswith(("forget_loss", "forget_mi")) and method != "salun"
+    }
+    seconds = sum(float(row["seconds"]) for row in rows)
+    assert 0 < seconds <= run.engine.seconds * (1 + 1e-9)
+
+
+def test_history_of_miu_tells_the_mean_information_of_its_critics(tmp_path: Path):
+    run = make_run("miu", tmp_path, SpyEngine)
+    run.engine.train()
+    for row in run.engine.history:
+        assert row["critics_loss"] == pytest.approx(-(row["mi_model"] + row["mi_original"]), rel=1e-4)
+    assert run.engine.history[0]["forget_loss"] == pytest.approx(run.engine.history[0]["forget_mi_model"], rel=1e-5)
+
+
+# Stopping and going on.
+
+
+class StoppedEngine(SpyEngine):
+    """Stopped by the user before its `stop`-th step."""
+
+    stop = 0
+
+    def _step(self, *arguments: Any) -> Tensor:
+        if len(self.spied_steps) == self.stop:
+            raise KeyboardInterrupt
+        return super()._step(*arguments)
+
+
+RESUMED: dict[str, tuple[str, dict[str, Any]]] = {
+    "pretrain": ("pretrain", {}),
+    "retrain": ("retrain", {"reweight": True}),
+    "miu": ("miu", {}),
+    "miu, reference": ("miu", {"preset": "reference"}),
+    "salun": ("salun", {"salun_relabel": "other"}),
+    "salun, reference": ("salun", {"preset": "reference"}),
+    "scrub": ("scrub", {"scrub_rewind": True}),
+    "l1_sparse": ("l1_sparse", {}),
+    "adam": ("l1_sparse", {"optimizer": "adam"}),
+}
+
+
+def without_seconds(history: list[dict[str, float]]) -> list[dict[str, float]]:
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in history]
+
+
+def outcome(run: Run) -> tuple[Any, ...]:
+    weights = {name: snapshot(module) for name, module in run.unlearner.modules().items()}
+    flat = {f"{module} {name}": value.numpy().tobytes() for module, s in weights.items() for name, value in s.items()}
+    others = {name: {n: v.tolist() for n, v in s.items()} for name, s in run.unlearner.other_weights().items()}
+    return flat, others, run.unlearner.extra_metrics(), without_seconds(run.engine.history)
+
+
+@pytest.mark.parametrize("name", RESUMED)
+def test_a_run_stopped_anywhere_and_continued_is_bit_equal_to_an_uninterrupted_one(tmp_path: Path, name: str):
+    method, flags = RESUMED[name]
+    flags = {"epochs": 3, "scheduler": "cosine", "warmup_epochs": 1, "forget_epochs": 2, "augment": True} | flags
+    flags = {k: v for k, v in flags.items() if not (k == "forget_epochs" and method not in ("miu", "scrub"))}
+    whole = make_run(method, folder(tmp_path, "whole"), SpyEngine, **flags)
+    whole.engine.train()
+    ends = [sum(step.epoch <= epoch for step in whole.engine.spied_steps) for epoch in range(3)]
+    # In the middle of epoch 0, before the first step of epoch 1, before the last step of all.
+    for stop, saved in ((ends[0] // 2, 0), (ends[0], 1), (ends[2] - 1, 2)):
+        place = folder(tmp_path, str(stop))
+        run = make_run(method, place, StoppedEngine, **flags)
+        run.engine.stop = stop
+        with pytest.raises(KeyboardInterrupt):
+            run.engine.train()
+        assert (place / "last.pt").exists() == (saved > 0)
+        continued = make_run(method, place, SpyEngine, **flags)
+        continued.engine.train()
+        assert {step.epoch for step in continued.engine.spied_steps} - {-1} == set(range(saved, 3))
+        assert outcome(continued) == outcome(whole)
+
+
+def test_a_finished_state_runs_no_step_again(tmp_path: Path):
+    run = make_run("scrub", tmp_path, SpyEngine, scrub_rewind=True)
+    run.engine.train()
+    again = make_run("scrub", tmp_path, SpyEngine, scrub_rewind=True)
+    again.engine.train()
+    assert again.engine.spied_steps == []
+    assert outcome(again) == outcome(run)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_same_run_twice_is_bit_equal_and_another_seed_is_not(tmp_path: Path, method: str):
+    outcomes = []
+    for number, seed in enumerate((0, 0, 1)):
+        torch.manual_seed(number)  # the global generator has no part in it
+        run = make_run(method, folder(tmp_path, str(number)), seed=seed)
+        run.engine.train()
+        outcomes.append(outcome(run))
+    assert outcomes[0] == outcomes[1]
+    assert outcomes[0][0] != outcomes[2][0]
+
+
+@pytest.mark.parametrize("select", ["best_val", "worst_group", "last"])
+def test_trainings_keep_the_epoch_that_select_names(tmp_path: Path, select: str):
+    run = make_run("pretrain", tmp_path, SpyEngine, epochs=6, lr=0.3, select=select)
+    run.engine.train()
+    history = run.engine.history
+    scores: dict[str, Callable[[int], float]] = {
+        "best_val": lambda epoch: history[epoch]["val_acc"],
+        "worst_group": lambda epoch: history[epoch]["val_worst_group_acc"],
+        "last": lambda epoch: epoch,
+    }
+    best = max(range(6), key=lambda epoch: (scores[select](epoch), -epoch))
+    assert run.unlearner.extra_metrics() == {"selected_epoch": best}
+    kept = [spied.after["model"] for spied in run.engine.passes][best]
+    assert changed(kept, snapshot(run.model)) == set()
+    model = TinyNet()
+    model.load_state_dict(kept)
+    data, val = tiny_data(), run.splits.val
+    right = model.eval()(data.images(val)).argmax(dim=1).numpy() == data.target[val]
+    assert history[best]["val_acc"] == pytest.approx(100 * right.mean())
+    by_group = [100 * right[data.group[val] == group].mean() for group in range(N_GROUPS)]
+    assert history[best]["val_worst_group_acc"] == pytest.approx(min(by_group))
