@@ -87,7 +87,7 @@ class Loader:
             size = dataset.fixed_size
             raise UserError(f"--image_size {image_size}: the images of {dataset.name} are {size} x {size}; use {size}")
         dataset.check_images()
-        source = MemoryImages(dataset.pixels, dataset.max_shift) if dataset.in_memory else _file_images(dataset, image_size)
+        source = _memory_images(dataset) if dataset.in_memory else _file_images(dataset, image_size)
         n_workers = 0 if dataset.in_memory else num_workers
         self.augments: bool = source.augments
         self._pin_memory = pin_memory
@@ -161,6 +161,10 @@ def n_batches(n: int, batch_size: int) -> int:
 def default_workers(in_memory: bool, cpus: int) -> int:
     """Worker processes where --num_workers says nothing: one CPU is left to the training itself."""
     return 0 if in_memory else min(max(cpus - 1, 0), MAX_WORKERS)
+
+
+def _memory_images(dataset: GroupDataset) -> Dataset:
+    return MemoryImages(dataset.pixels, dataset.max_shift)
 
 
 def _file_images(dataset: GroupDataset, image_size: int) -> Dataset:
