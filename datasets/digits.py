@@ -16,9 +16,9 @@ AGREEMENT = {TRAIN: 0.8, VAL: 0.5, TEST: 0.5}  # p(sensitive = target)
 SIZE = 32
 MAX_SHIFT = 4  # pixels
 BASE_TINTS = np.array([[0.75, 0.45, 0.25], [0.25, 0.45, 0.75]], dtype=np.float32)  # warm, cold: RGB
-TINT_SD, TINT_SCALE = 0.25, 0.7
+TINT_SD, TINT_SCALE = 0.05, 0.7
 INK_RANGE = (0.75, 1.0)  # brightness
-NOISE_SD = 0.2
+NOISE_SD = 0.3
 LABEL_STREAM, DRAWING_STREAM = 20250, 20251  # seeds of RandomState, whose streams numpy never changes
 
 

@@ -7,12 +7,12 @@ from torch import nn
 from models.weights import load_backbone, read_state_dict
 from utils.errors import UserError
 
-CHANNELS = (16, 32, 32, 64, 64)
-STRIDES = (1, 2, 1, 2, 1)
+CHANNELS = (8, 16, 16, 32, 32)
+STRIDES = (2, 2, 1, 2, 1)
 
 
 def small_cnn(weights: str) -> tuple[nn.Module, int]:
-    """Five 3 x 3 convolutions, each with batch norm and ReLU, then global average pooling; feature dimension 64."""
+    """Five 3 x 3 convolutions, each with batch norm and ReLU, then global average pooling; feature dimension 32."""
     if weights == "imagenet":
         raise UserError("--model small_cnn has no ImageNet weights: give --no-pretrained, or --weights FILE")
     layers: list[nn.Module] = []

@@ -42,7 +42,7 @@ def refused(name: str, weights: object, n_targets: int = 3) -> str:
 
 @pytest.mark.parametrize(
     "name, size, feature_dim",
-    [("small_cnn", 32, 128), ("small_cnn", 64, 128), ("resnet18", 32, 512), ("resnet18", 64, 512)],
+    [("small_cnn", 32, 32), ("small_cnn", 64, 32), ("resnet18", 32, 512), ("resnet18", 64, 512)],
 )
 def test_features_and_logits_have_the_stated_shapes(name: str, size: int, feature_dim: int) -> None:
     model = build_model(name, 9, 0, "none").eval()
@@ -55,16 +55,16 @@ def test_features_and_logits_have_the_stated_shapes(name: str, size: int, featur
     torch.testing.assert_close(logits, features @ model.head.weight.T + model.head.bias)
 
 
-def test_small_cnn_is_the_net_of_the_digits_trial() -> None:
+def test_small_cnn_has_the_layers_its_docstring_names() -> None:
     model = build_model("small_cnn", 2, 0, "none")
     convolutions = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
-    assert [c.out_channels for c in convolutions] == [32, 64, 64, 128, 128]
-    assert [c.stride for c in convolutions] == [(1, 1), (2, 2), (1, 1), (2, 2), (1, 1)]
+    assert [c.out_channels for c in convolutions] == [8, 16, 16, 32, 32]
+    assert [c.stride for c in convolutions] == [(2, 2), (2, 2), (1, 1), (2, 2), (1, 1)]
     assert all(c.kernel_size == (3, 3) and c.bias is None for c in convolutions)
-    assert model.backbone[:-2](torch.zeros(2, 3, 32, 32)).shape == (2, 128, 8, 8)
-    weights = 9 * (3 * 32 + 32 * 64 + 64 * 64 + 64 * 128 + 128 * 128)
-    batch_norm = 2 * (32 + 64 + 64 + 128 + 128)
-    assert sum(p.numel() for p in model.parameters()) == weights + batch_norm + 128 * 2 + 2
+    assert model.backbone[:-2](torch.zeros(2, 3, 32, 32)).shape == (2, 32, 4, 4)
+    weights = 9 * (3 * 8 + 8 * 16 + 16 * 16 + 16 * 32 + 32 * 32)
+    batch_norm = 2 * (8 + 16 + 16 + 32 + 32)
+    assert sum(p.numel() for p in model.parameters()) == weights + batch_norm + 32 * 2 + 2
 
 
 class Fixed(nn.Module):
