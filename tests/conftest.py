@@ -1,0 +1,26 @@
+"""Shared by tests that run commands: data sets in the real layouts, and the threads of this process put back."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from folders import make_celeba, make_fairface, make_waterbird
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The three data sets in their real layouts, CelebA with .txt labels; nobody may change it."""
+    root = tmp_path_factory.mktemp("data")
+    make_celeba(root)
+    make_fairface(root)
+    make_waterbird(root)
+    return root
+
+
+@pytest.fixture
+def threads_put_back() -> Iterator[None]:
+    """`--threads` holds for the whole process."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)

@@ -1,0 +1,465 @@
+"""Who may import whom, what no file may hold, and that a method is one file and one import line."""
+
+import ast
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from cli import ROOT, ok, run_apart, written
+
+from datasets import DATASETS
+from method.registry import METHODS
+from models import MODELS
+
+PACKAGES = ("datasets", "method", "models", "utils")
+FILES = sorted([ROOT / "main.py", *(file for name in PACKAGES for file in (ROOT / name).rglob("*.py"))])
+# The tools stand at the top of the graph: nothing imports them.
+TOOLS = {"utils.report", "utils.sweep"}
+
+# Module or package, and the project modules or packages that it may import; the longest name that fits counts.
+MAY_IMPORT: dict[str, set[str]] = {
+    "utils": {"utils"},
+    "utils.report": {"utils", "method.configs", "method.evaluation"},
+    "utils.sweep": {"utils", "method.configs", "method.evaluation"},
+    "datasets": {"datasets", "utils"},
+    "models": {"models", "utils"},
+    "method.losses": set(),
+    "method.mutual_information": set(),
+    "method.registry": set(),
+    "method.unlearners": {
+        *("method.unlearners", "method.registry", "method.losses", "method.mutual_information"),
+        *("utils.errors", "utils.seeding"),
+    },
+    "method.evaluation": {"method.evaluation", "datasets.base", "datasets.splits", "utils"},
+    "method.evaluation.metrics": set(),
+    "method.configs": {
+        *("method.configs", "method.registry", "method.unlearners"),
+        *("datasets.DATASETS", "datasets.dataset_class", "datasets.groups", "utils"),
+    },
+    "method.inference": {"datasets.loaders", "datasets.transforms", "utils"},
+    "method.original": {"method.inference", "method.unlearners.base"},
+    "method.engine": {
+        *("method.unlearners.base", "method.configs.loading", "method.configs.schema", "method.inference"),
+        *("datasets.base", "datasets.loaders", "datasets.sampling", "datasets.splits", "utils"),
+    },
+    # What is needed before and beside the training knows neither the engine nor the networks.
+    "method": {"method", "datasets", "utils"},
+    "method.runner": {"method", "datasets", "models", "utils"},
+    "main": {
+        *("method.configs.cli", "method.rundir", "method.runner", "method.dry_run", "method.summary"),
+        *("datasets", "utils"),
+    },
+}  # fmt: skip
+NEVER_IMPORT = {"method": {"method.engine", "method.runner"}, "": {"main", *TOOLS}}
+# Packages from elsewhere, where only some may be used or only some may use them.
+ONLY_THIRD_PARTY = {
+    "method.losses": {"torch"},
+    "method.mutual_information": {"torch"},
+    "method.registry": set(),
+    "method.evaluation.metrics": {"numpy"},
+    "method.unlearners": {"torch"},
+}
+SLOW_TO_IMPORT = {
+    "torchvision": {"datasets.images", "models.resnet"},
+    "sklearn": {"datasets.digits", "method.evaluation.membership"},
+}
+# Imports inside functions: main after parsing, and a package that only this data set needs.
+LATE_IMPORTS = {
+    ("main", "method.dry_run"), ("main", "method.runner"), ("main", "method.summary"),
+    ("datasets.digits", "sklearn.datasets"),
+}  # fmt: skip
+IMPORTS_BY_NAME = {"datasets", "datasets.loaders", "models"}  # registries: the chosen module alone
+
+
+def module_name(file: Path, root: Path = ROOT) -> str:
+    """`method.unlearners.miu`; a package's __init__ has the package's name."""
+    parts = file.relative_to(root).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(file) for file in FILES}
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """Every imported module in full; of `from a import b` a.b, which is a module or a name in one."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative imports hide the package"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def within(name: str, of: str) -> bool:
+    """Whether a dotted name is `of` or below it."""
+    return name == of or name.startswith(f"{of}.")
+
+
+def rule_for(name: str, table: dict) -> object:
+    """The entry of the longest name that `name` is within."""
+    fitting = [entry for entry in table if within(name, entry)]
+    return table[max(fitting, key=len)] if fitting else None
+
+
+def forbidden_imports(name: str, tree: ast.AST) -> list[str]:
+    """What `name` imports against the tables above."""
+    ours = (*PACKAGES, "main")
+    return [
+        imported
+        for imported in imports(tree)
+        if not (may_import if imported.split(".")[0] in ours else may_use)(name, imported)
+    ]
+
+
+def may_import(name: str, imported: str) -> bool:
+    """A module of the project."""
+    never = {module for part, those in NEVER_IMPORT.items() if not part or within(name, part) for module in those}
+    if name in ("method.runner", "main"):
+        never -= {"method.engine", "method.runner"}
+    allowed = rule_for(name, MAY_IMPORT)
+    return any(within(imported, one) for one in allowed) and not any(within(imported, one) for one in never)
+
+
+def may_use(name: str, imported: str) -> bool:
+    """A package from elsewhere."""
+    package, allowed = imported.split(".")[0], rule_for(name, ONLY_THIRD_PARTY)
+    if package in SLOW_TO_IMPORT:
+        return name in SLOW_TO_IMPORT[package]
+    return allowed is None or package in allowed or package in sys.stdlib_module_names
+
+
+def late_imports(name: str, tree: ast.AST) -> list[str]:
+    """Imports inside functions that have no leave to be there."""
+    functions = [
+        node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+    ]
+    found = {imported for function in functions for imported in imports(function)}
+    leave = {module for who, module in LATE_IMPORTS if who == name}
+    late = [imported for imported in found if not any(within(imported, module) for module in leave)]
+    by_name = any(ast.unparse(call.func).endswith(("import_module", "__import__")) for call in calls(tree))
+    return late + (["import_module"] if by_name and name not in IMPORTS_BY_NAME else [])
+
+
+def calls(tree: ast.AST) -> list[ast.Call]:
+    return [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+
+
+def docstrings(tree: ast.AST) -> set[int]:
+    """Ids of the nodes that are docstrings."""
+    owners = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    bodies = [node.body for node in ast.walk(tree) if isinstance(node, owners)]
+    return {id(body[0].value) for body in bodies if body and isinstance(body[0], ast.Expr)}
+
+
+def device_names(name: str, tree: ast.AST) -> list[str]:
+    """Where a device's name stands in code (comments and docstrings may say it)."""
+    if name == "utils.device":
+        return []
+    told = docstrings(tree)
+    words = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in told:
+            words.append(node.value)
+        words += [str(getattr(node, field)) for field in ("id", "attr", "arg", "name") if hasattr(node, field)]
+    return [word for word in words if "cuda" in word.lower()]
+
+
+CHOICES = {"dataset", "model", "method"}
+
+
+def chooses(node: ast.expr) -> bool:
+    """Whether an expression is the chosen data set, model or method: config.method, given["method"], ..."""
+    if isinstance(node, ast.Attribute):
+        return node.attr in CHOICES
+    if isinstance(node, ast.Name):
+        return node.id in CHOICES
+    return any(isinstance(part, ast.Constant) and part.value in CHOICES for part in ast.walk(node)) and isinstance(
+        node, (ast.Subscript, ast.Call)
+    )
+
+
+def dispatches(name: str, tree: ast.AST) -> list[str]:
+    """Comparisons of the chosen data set, model or method with one of their names."""
+    names = {*DATASETS, *MODELS, *METHODS}
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Compare):
+            sides = [node.left, *node.comparators]
+            constants = {part.value for side in sides for part in ast.walk(side) if isinstance(part, ast.Constant)}
+            if any(map(chooses, sides)) and names & {value for value in constants if isinstance(value, str)}:
+                found.append(ast.unparse(node))
+        if isinstance(node, ast.Match) and chooses(node.subject):
+            found.append(ast.unparse(node.subject))
+    return found
+
+
+SAFE_IN_C_IF_THERE = "getattr(yaml, 'CSafeLoader', yaml.SafeLoader)"
+
+
+def unsafe(name: str, tree: ast.AST) -> list[str]:
+    """Loading that could run code or hide a mismatch, bare excepts, and exits that skip main's."""
+    safe_loaders = {"yaml.SafeLoader"}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef) and [ast.unparse(base) for base in node.bases] == ["yaml.SafeLoader"]:
+            safe_loaders.add(node.name)
+        if isinstance(node, ast.Assign) and ast.unparse(node.value) == SAFE_IN_C_IF_THERE:
+            safe_loaders.add(ast.unparse(node.targets[0]))
+    found = [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.ExceptHandler) and node.type is None]
+    for call in calls(tree):
+        function = ast.unparse(call.func)
+        keywords = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+        exits = function in ("exit", "quit", "os._exit") or (function == "sys.exit" and not in_main_block(call, tree))
+        if (
+            exits
+            or function in ("eval", "exec", "pickle.load", "pickle.loads", "yaml.unsafe_load", "yaml.full_load")
+            or "allow_pickle" in keywords
+            or (function == "yaml.load" and keywords.get("Loader") not in safe_loaders)
+            or (function == "torch.load" and keywords.get("weights_only") != "True")
+            or keywords.get("weights_only", "True") != "True"
+            or (function.endswith("load_state_dict") and (len(call.args) > 1 or "strict" in keywords))
+        ):
+            found.append(ast.unparse(call))
+    return found
+
+
+def in_main_block(call: ast.Call, tree: ast.AST) -> bool:
+    """Whether a call stands under `if __name__ == "__main__"`."""
+    blocks = [node for node in ast.walk(tree) if isinstance(node, ast.If) and "__main__" in ast.unparse(node.test)]
+    return any(call is node for block in blocks for node in ast.walk(block))
+
+
+CHECKS: list[Callable[[str, ast.AST], list[str]]] = [forbidden_imports, late_imports, device_names, dispatches, unsafe]
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_files_hold_the_rules(file: Path, check: Callable[[str, ast.AST], list[str]]):
+    assert check(module_name(file), ast.parse(file.read_text())) == []
+
+
+@pytest.mark.parametrize(
+    "check, name, text",
+    [
+        (forbidden_imports, "utils.files", "from method.registry import METHODS"),
+        (forbidden_imports, "utils.report", "from method.runner import run"),
+        (forbidden_imports, "datasets.splits", "from models import build_model"),
+        (forbidden_imports, "models.resnet", "import datasets.base"),
+        (forbidden_imports, "datasets.celeba", "from torchvision.io import decode_image"),
+        (forbidden_imports, "method.losses", "import numpy"),
+        (forbidden_imports, "method.losses", "from utils.errors import UserError"),
+        (forbidden_imports, "method.evaluation.metrics", "import torch"),
+        (forbidden_imports, "method.evaluation.metrics", "from method.evaluation.records import Records"),
+        (forbidden_imports, "method.evaluation.evaluator", "from datasets.loaders import Loader"),
+        (forbidden_imports, "method.unlearners.miu", "from method.engine import Engine"),
+        (forbidden_imports, "method.unlearners.miu", "from method.configs.loading import Config"),
+        (forbidden_imports, "method.unlearners.miu", "from utils.device import autocast"),
+        (forbidden_imports, "method.unlearners.miu", "from utils import device"),
+        (forbidden_imports, "method.unlearners.miu", "from datasets.base import GroupDataset"),
+        (forbidden_imports, "method.unlearners.miu", "import numpy as np"),
+        (forbidden_imports, "method.engine", "from method.unlearners import miu"),
+        (forbidden_imports, "method.engine", "from method.runner import run"),
+        (forbidden_imports, "method.configs.cli", "from method.rundir import find"),
+        (forbidden_imports, "method.configs.loading", "from datasets.celeba import CelebA"),
+        (forbidden_imports, "method.rundir", "from method.engine import Engine"),
+        (forbidden_imports, "method.dry_run", "from method.runner import run"),
+        (forbidden_imports, "method.summary", "from utils.report import table"),
+        (forbidden_imports, "method.runner", "import main"),
+        (late_imports, "method.runner", "def run():\n    import torch"),
+        (late_imports, "datasets.digits", "def load():\n    from torchvision.io import decode_image"),
+        (late_imports, "method.engine", "import importlib\nnext = importlib.import_module('method.unlearners')"),
+        (device_names, "method.engine", "torch.cuda.synchronize()"),
+        (device_names, "method.engine", "'''A docstring on cuda.'''\nname = 'cuda:0'  # cuda"),
+        (device_names, "method.engine", "def f(use_cuda):\n    pass"),
+        (dispatches, "method.runner", "if config.dataset == 'celeba':\n    pass"),
+        (dispatches, "method.runner", "size = 32 if args.model in ('small_cnn', 'other') else 224"),
+        (dispatches, "method.runner", "if method != 'miu':\n    pass"),
+        (dispatches, "method.runner", "if 'miu' == config['method']:\n    pass"),
+        (dispatches, "method.runner", "if given.get('method') == 'scrub':\n    pass"),
+        (dispatches, "method.runner", "match config.method:\n    case 'miu':\n        pass"),
+        (unsafe, "method.runner", "try:\n    run()\nexcept:\n    pass"),
+        (unsafe, "method.runner", "exit(1)"),
+        (unsafe, "method.runner", "sys.exit(1)"),
+        (unsafe, "method.runner", "torch.load(path)"),
+        (unsafe, "method.runner", "torch.load(path, weights_only=False)"),
+        (unsafe, "method.runner", "np.load(path, allow_pickle=True)"),
+        (unsafe, "method.runner", "yaml.load(file, Loader=yaml.Loader)"),
+        (unsafe, "method.runner", "yaml.load(file)"),
+        (unsafe, "method.runner", "pickle.load(file)"),
+        (unsafe, "method.runner", "model.load_state_dict(weights, strict=False)"),
+        (unsafe, "method.runner", "model.load_state_dict(weights, False)"),
+    ],
+)  # fmt: skip
+def test_a_broken_rule_is_noticed(check: Callable[[str, ast.AST], list[str]], name: str, text: str):
+    assert check(name, ast.parse(text)) != []
+
+
+def test_the_checks_let_good_code_pass():
+    text = """
+'''cuda in a docstring.'''
+import yaml  # cuda
+class Strict(yaml.SafeLoader):
+    pass
+try:
+    torch.load(path, weights_only=True)
+    yaml.load(file, Loader=Strict)
+    model.load_state_dict(weights)
+except (OSError, ValueError):
+    raise
+if METHODS[config.method].forgets and config.reference == 'retrain':
+    pass
+if __name__ == '__main__':
+    sys.exit(main())
+"""
+    assert [check("method.runner", ast.parse(text)) for check in CHECKS] == [[]] * len(CHECKS)
+
+
+def test_imports_have_no_circle():
+    """A module is ready before whoever imports it; packages stand for what their __init__ imports."""
+    graph = {}
+    for file in FILES:
+        found = set()
+        for imported in imports(ast.parse(file.read_text())):
+            parts = imported.split(".")
+            prefixes = (".".join(parts[:n]) for n in range(len(parts), 0, -1))
+            found |= {next((prefix for prefix in prefixes if prefix in MODULES), "")} - {"", module_name(file)}
+        graph[module_name(file)] = found
+    ready: set[str] = set()
+    while waiting := set(graph) - ready:
+        # The registry's package imports its methods, which import their base from the package.
+        free = {name for name in waiting if {one for one in graph[name] if not within(name, one)} <= ready}
+        assert free, f"a circle among {sorted(waiting)}"
+        ready |= free
+
+
+def test_every_file_has_a_rule():
+    for file in FILES:
+        assert rule_for(module_name(file), MAY_IMPORT) is not None, file
+    assert {name for name in MAY_IMPORT if name not in MODULES} <= {"utils.sweep"}
+
+
+def test_registries_name_what_is_there():
+    for entries in (DATASETS, MODELS):
+        for target in entries.values():
+            module, _, attribute = target.partition(":")
+            tree = ast.parse((ROOT / f"{module.replace('.', '/')}.py").read_text())
+            assert attribute in {getattr(node, "name", "") for node in tree.body}
+
+
+# Adding a method, and a data set.
+
+NEW_METHOD = '''"""Fine-tuning: forgetting by going on without the forget set."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from method.registry import param, register
+from method.unlearners.base import Batch, NoParams, Phase, Unlearner
+
+
+@register("finetune")
+class FineTune(Unlearner):
+    """Cross-entropy on R."""
+
+    @dataclass(frozen=True)
+    class Params(NoParams):
+        """Its one hyperparameter."""
+
+        scale: float = param(1.0, "weight of the cross-entropy", aliases=("ce_weight",), above=0)
+
+    def phases(self, epoch: int) -> Iterator[Phase]:
+        """One pass."""
+        yield Phase("retain", self.fit, data="retain")
+
+    def fit(self, batch: Batch) -> Tensor:
+        """Scaled cross-entropy."""
+        return self.p.scale * cross_entropy(self.model(batch.image), batch.target)
+'''
+NEW_DATASET = '''"""Squares: bright or dark, on the left or on the right."""
+
+import numpy as np
+
+from datasets.base import GroupDataset
+
+
+class Squares(GroupDataset):
+    """y = bright, a = right."""
+
+    name = "squares"
+    folder = ""
+    forget_pairs = ((1, 0),)
+    view = "none"
+    in_memory = True
+    fixed_size = 16
+
+    @classmethod
+    def load(cls, data_dir, split_number, seed):
+        number = np.arange(120)
+        target, sensitive = number % 2, number // 2 % 2
+        squares = cls(
+            root=None, path=[f"{n}" for n in number], target=target, sensitive=sensitive, split=number // 4 % 3,
+            target_names=("dark", "bright"), sensitive_names=("left", "right"),
+        )
+        squares.pixels = np.full((120, 3, 16, 16), 100, dtype=np.uint8)
+        for n in number:
+            squares.pixels[n, :, 4:12, 8 * sensitive[n] : 8 * sensitive[n] + 8] = 40 + 160 * target[n]
+        return squares
+'''
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of the project without what it made."""
+    unwanted = shutil.ignore_patterns(
+        ".*", "__pycache__", "output", "checkpoints", "data", "tests", "docs", "benchmarks", "build"
+    )
+    return Path(shutil.copytree(ROOT, tmp_path / "project", ignore=unwanted))
+
+
+def edit_line(file: Path, pattern: str, new: str) -> None:
+    """Change the one line that holds `pattern`."""
+    text, n = re.subn(pattern, new, file.read_text())
+    assert n == 1
+    file.write_text(text)
+
+
+def test_a_method_is_one_file_and_one_import_line(project: Path, tmp_path: Path):
+    """Its flags, its defaults, REWEIGHT, its run's name and its metrics come by themselves."""
+    (project / "method/unlearners/finetune.py").write_text(NEW_METHOD)
+    edit_line(project / "method/unlearners/__init__.py", r"from method\.unlearners import ", r"\g<0>finetune, ")
+    settings = "--dataset digits --epochs 1 --threads 1"
+    ok(f"--method pretrain {settings}", store_dir=tmp_path / "store", checkpoint_dir=tmp_path / "none")
+    result = run_apart(
+        f"--method finetune --ce_weight 0.5 --reweight {settings}", root=project, store_dir=tmp_path / "store"
+    )
+    assert result.code == 0, result.err
+    folder = tmp_path / "store/digits/small_cnn/split0/finetune_reweight_0.5_0"
+    assert result.out.splitlines()[-1] == f"done: {folder}"
+    assert {"metrics.json", "model.pt", "done"} <= set(written(folder))
+    stored = yaml.safe_load((folder / "config.yaml").read_text())
+    assert stored["config"]["finetune_scale"] == stored["identity"]["finetune_scale"] == 0.5
+    assert stored["sources"]["finetune_scale"] == "--finetune_scale"
+    assert forbidden_imports("method.unlearners.finetune", ast.parse(NEW_METHOD)) == []
+
+
+@pytest.mark.slow
+def test_a_data_set_is_one_file_one_registry_line_and_one_yaml(project: Path, tmp_path: Path):
+    (project / "datasets/squares.py").write_text(NEW_DATASET)
+    edit_line(
+        project / "datasets/__init__.py", r'    "waterbird": ', r'    "squares": "datasets.squares:Squares",\n\g<0>'
+    )
+    (project / "method/configs/config_files/squares.yaml").write_text(
+        "model: small_cnn\nimage_size: 16\nweights: none\nepochs: 2\n"
+    )
+    for command in ("--method pretrain", "--method retrain --unlearning_ratio 0.5", "--method scrub"):
+        result = run_apart(f"{command} --dataset squares --threads 1", root=project, store_dir=tmp_path / "store")
+        assert result.code == 0, result.err
+    assert (tmp_path / "store/squares/small_cnn/split0/scrub_0.5_0/done").exists()
+    table = run_apart("--method scrub --dataset squares --dry_run", root=project, store_dir=tmp_path / "store").out
+    assert "bright left" in table
