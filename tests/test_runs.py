@@ -605,7 +605,10 @@ def test_a_retrained_run_that_is_not_finished_is_no_reference(
 
 # The README's commands, on folders in the real layouts.
 
-FEW_CRITIC_STEPS = "--miu_critic_steps_first 3"
+FEW_CRITIC_STEPS = "--miu_critic_steps_first 3 --tag few"
+# FairFace's own 0.1 over the five steps that these folders allow ruins the pretrained model: in eval mode its features
+# are a thousand times larger than in training, and MIU's critics rightly fail on them.
+GENTLE = "--lr 0.01"
 
 
 @pytest.fixture(scope="module")
@@ -618,7 +621,7 @@ def real_layout(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Wor
     [
         ["pretrain --dataset celeba --unlearning_ratio 0.5", "l1_sparse --dataset celeba --unlearning_ratio 0.5"],
         ["retrain --dataset waterbird --unlearning_ratio 0.1"],
-        ["pretrain --dataset fairface", f"miu --dataset fairface --multi_group 5 {FEW_CRITIC_STEPS}"],
+        [f"pretrain --dataset fairface {GENTLE}", f"miu --dataset fairface --multi_group 5 {FEW_CRITIC_STEPS}"],
         ["retrain --dataset digits --unlearning_ratio 0.9"],
     ],
     ids=["celeba", "waterbird", "fairface", "digits"],
@@ -646,7 +649,7 @@ def check_finished(folder: Path) -> None:
 )
 def test_the_other_readme_commands_run_to_the_end(method: str, real_layout: Workshop):
     dataset = method.split()[2]
-    real_layout.run(f"pretrain --dataset {dataset}")
+    assert real_layout.run(f"pretrain --dataset {dataset} {GENTLE}").code == 0
     check_finished(real_layout.ok(method))
 
 
@@ -677,7 +680,7 @@ EVERY_TASK = {
 def test_every_method_runs_on_every_data_set(name: str, task: str, layouts: dict[str, Workshop]):
     """In the order of the table, so that every method finds its reference."""
     workshop = layouts[name]
-    workshop.run(f"pretrain {task}" if name == "celeba-txt" else "pretrain")
+    assert workshop.run(f"pretrain {GENTLE} {task}" if name == "celeba-txt" else f"pretrain {GENTLE}").code == 0
     for method in EVERY_METHOD:
         few = FEW_CRITIC_STEPS if method == "miu" else ""
         folder = workshop.ok(f"{method} {task} {few} --unlearning_ratio 0.9")
