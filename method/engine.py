@@ -214,8 +214,8 @@ class Engine:
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
             "unlearner": self.unlearner.state(),
         }
-        write_atomic(self.state_file, lambda file: torch.save(state, file))
         write_text(self.history_file, history_csv(self.history))
+        write_atomic(self.state_file, lambda file: torch.save(state, file))
 
     def _load_state(self) -> int:
         """Take back the last saved epoch; returns the epoch to go on with."""
