@@ -157,9 +157,12 @@ class Engine:
 
     def _check_finite(self, phase: Phase, epoch: int) -> None:
         if not bool(self.finite):
+            rate = self.optimizers[phase.trains].param_groups[0]["lr"]
+            remedy = f"a lower learning rate of the {phase.trains} usually helps (--help, under {self.unlearner.name})"
+            if phase.trains == "model":
+                rate, remedy = self.config.lr, "a lower --lr or --max_grad_norm 1 usually helps"
             raise RunError(
-                f"the loss of phase {phase.name} is not finite in epoch {epoch} (learning rate {self.config.lr:g}); "
-                "a lower --lr or --max_grad_norm 1 usually helps"
+                f"the loss of phase {phase.name} is not finite in epoch {epoch} (learning rate {rate:g}); {remedy}"
             )
 
     def _augmented(self, phase: Phase) -> bool:

@@ -624,6 +624,14 @@ def test_a_loss_that_explodes_in_a_later_epoch_keeps_the_state_of_the_one_before
     assert len(torch.load(tmp_path / "last.pt", weights_only=True)["history"]) == 2
 
 
+def test_critics_that_diverge_are_told_their_own_learning_rate_not_the_networks(tmp_path: Path):
+    run = make_run("miu", tmp_path)
+    tune = run.unlearner.tune_critics
+    run.unlearner.tune_critics = lambda batch: tune(batch) * math.inf
+    with pytest.raises(RunError, match=r"phase critics is not finite in epoch 0 \(learning rate 0.01\); .* critics"):
+        run.engine.train()
+
+
 COLUMNS = {
     "pretrain": ["train_loss", "lr", "seconds", "val_acc", "val_worst_group_acc"],
     "retrain": ["retain_loss", "lr", "seconds", "val_acc", "val_worst_group_acc"],
