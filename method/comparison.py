@@ -6,7 +6,8 @@ from typing import Any
 
 from method.configs.cli import command_line
 from method.configs.loading import Config
-from method.evaluation.evaluator import add_reference
+from method.evaluation.evaluator import ITSELF, add_reference, compare_outputs, compare_saved_outputs
+from method.evaluation.records import Records
 from method.registry import METHODS
 from method.rundir import RunDirectory, find, read_metrics
 from method.task_data import Data
@@ -16,11 +17,11 @@ log = logging.getLogger("unlearning")
 KINDS = ("auto", "retrain", "retrain_reweight")
 
 
-def compare(config: Config, data: Data, metrics: dict[str, Any]) -> None:
-    """Add tow and avg_gap, or why there are none."""
+def compare(config: Config, data: Data, metrics: dict[str, Any], records: Records) -> None:
+    """Add what compares with the retrained run, or why there is nothing to compare with."""
     is_reference = METHODS[config.method].forgets and not METHODS[config.method].from_original
     if config.reference in KINDS and is_reference and _reweighted(config) == config.reweights:
-        add_reference(metrics, metrics, None, "itself")
+        add_reference(metrics, metrics, None, ITSELF, compare_outputs(records, records, data.splits))
         return
     found = find_reference(config, data)
     if found is None:
@@ -28,10 +29,11 @@ def compare(config: Config, data: Data, metrics: dict[str, Any]) -> None:
         # Commands name folders, which are no part of the metrics.
         reason = f"no finished retrain{' --reweight' if wanted else ''} run of this task and seed to compare with"
         command = command_line(config, "retrain", **wanted)
-        log.warning("tow and avg_gap are null: %s; make it with: %s", reason, command)
+        log.warning("tow, avg_gap and what else compares are null: %s; make it with: %s", reason, command)
         add_reference(metrics, None, reason, None)
     else:
-        add_reference(metrics, read_metrics(found), None, found.path.name)
+        outputs = compare_saved_outputs(records, data.splits, found.path)
+        add_reference(metrics, read_metrics(found), None, found.path.name, outputs)
 
 
 def _reweighted(config: Config) -> bool:

@@ -5,7 +5,7 @@ import io
 import math
 import pickle
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,10 @@ def measure(
 
 
 class Engine:
-    """Runs an unlearner's phases over the data, keeps the history, saves and resumes after every epoch."""
+    """Runs an unlearner's phases over the data, keeps the history, saves and resumes after every epoch.
+
+    on_epoch: is given every row of the history in order, those of a saved state first, each after it was saved.
+    """
 
     def __init__(
         self,
@@ -68,10 +71,11 @@ class Engine:
         inference: Inference,
         state_file: Path,
         history_file: Path,
+        on_epoch: Callable[[dict[str, float]], None] = lambda row: None,
     ):
         self.config, self.unlearner, self.dataset, self.splits = config, unlearner, dataset, splits
         self.inference, self.loader, self.device = inference, inference.loader, inference.device
-        self.state_file, self.history_file = state_file, history_file
+        self.state_file, self.history_file, self.on_epoch = state_file, history_file, on_epoch
         self.modules = unlearner.modules()
         self.optimizers = {name: unlearner.optimizer(name) for name in self.modules if name != "model"}
         self.optimizers["model"] = build_optimizer(config, self.modules["model"].parameters())
@@ -83,6 +87,8 @@ class Engine:
     def train(self) -> None:
         """All epochs from where the saved state, if any, left off; then the unlearner's own last word."""
         first = self._load_state()
+        for row in self.history:
+            self.on_epoch(row)
         with tqdm(total=self._steps_left(first), desc=self.unlearner.name, unit="step", disable=None) as self.bar:
             if first == 0:
                 for phase in self.unlearner.prepare():
@@ -105,6 +111,7 @@ class Engine:
         row |= self.unlearner.end_epoch(epoch)
         self.history.append(row)
         self._save_state()
+        self.on_epoch(row)
 
     def _timed(self, phase: Phase, epoch: int, done: int, n_steps: int) -> float:
         start = time.perf_counter()

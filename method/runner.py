@@ -2,6 +2,7 @@
 
 import copy
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from method.registry import METHODS
 from method.rundir import RunDirectory, directory_of, find
 from method.story import announce, record, start_log, versions
 from method.task_data import Data, read_data
+from method.trackers import check_installed, tracking
 from method.unlearners.base import Task, Unlearner
 from models import build_model
 from utils import device as devices
@@ -37,6 +39,7 @@ def run(command: Command) -> RunDirectory:
     """Train, unlearn and evaluate as the configuration says; everything that can be wrong is checked before writing."""
     config = command.config
     directory = RunDirectory(directory_of(config, config.store_dir))
+    check_installed(config)
     device = devices.choose_device(config.device)
     precision = devices.choose_precision(config.precision, device)
     threads = devices.set_threads(config.threads)
@@ -64,7 +67,9 @@ def run(command: Command) -> RunDirectory:
         announce(config, data, directory, resumed)
         save_splits(directory.file("splits.npz"), data.splits)
         inference = Inference(loader, device, precision)
-        metrics = work(config, data, model, original, inference, directory, facts)
+        with tracking(config, directory.path, resumed) as trackers:
+            metrics = work(config, data, model, original, inference, directory, facts, trackers.epoch)
+            trackers.metrics(metrics)
         directory.finish(metrics)
     except KeyboardInterrupt:
         directory.status("interrupted", "stopped by the user")
@@ -141,8 +146,9 @@ def work(
     inference: Inference,
     directory: RunDirectory,
     facts: dict[str, Any],
+    on_epoch: Callable[[dict[str, float]], None],
 ) -> dict[str, Any]:
-    """Train, save the model, predict once, compute the metrics."""
+    """Train, save the model, predict once, compute the metrics; every row of the history is handed to `on_epoch`."""
     dataset, splits = data.dataset, data.splits
     memory_format = devices.memory_format(inference.device)
     model.to(inference.device, memory_format=memory_format)
@@ -153,20 +159,19 @@ def work(
     unlearner = build_unlearner(config, data, model, frozen, inference)
     if config.compile:
         model.backbone.compile()
-    engine = Engine(
-        config, unlearner, dataset, splits, inference, directory.file("last.pt"), directory.file("history.csv")
-    )
+    files = directory.file("last.pt"), directory.file("history.csv")
+    engine = Engine(config, unlearner, dataset, splits, inference, *files, on_epoch)
     engine.train()
     save_model(
         directory.file("model.pt"), model, {"method": config.method, "forget": splits.forget_fingerprint, **facts}
     )
-    metrics = evaluation(config, data, model, inference, directory.file("records.npz"))
+    cost = {"seconds": engine.seconds, "peak_memory_bytes": devices.peak_memory_bytes(inference.device)}
+    metrics = evaluation(config, data, model, inference, directory.file("records.npz"), cost)
     metrics |= unlearner.extra_metrics()
     for name, weights in unlearner.other_weights().items():
         model.load_state_dict(weights)
-        metrics[name] = evaluation(config, data, model, inference, directory.file(f"records_{name}.npz"))
-    peak = devices.peak_memory_bytes(inference.device)
-    return metrics | {"seconds": engine.seconds, "peak_memory_bytes": peak}
+        metrics[name] = evaluation(config, data, model, inference, directory.file(f"records_{name}.npz"), cost)
+    return metrics
 
 
 def build_unlearner(
@@ -191,8 +196,10 @@ def build_unlearner(
     return METHODS[config.method](model, original, config.params, task, measured)
 
 
-def evaluation(config: Config, data: Data, model: nn.Module, inference: Inference, file: Path) -> dict[str, Any]:
-    """One prediction pass over train, val and test; its records are kept, every metric comes from them."""
+def evaluation(
+    config: Config, data: Data, model: nn.Module, inference: Inference, file: Path, cost: dict[str, Any]
+) -> dict[str, Any]:
+    """One prediction pass over train, val and test; its records are kept, every metric comes from them and `cost`."""
     dataset, splits = data.dataset, data.splits
     rows = np.sort(np.concatenate([splits.train, splits.val, splits.test]))
     logits = inference.apply(model, model, rows, "evaluation").cpu().numpy()
@@ -200,7 +207,7 @@ def evaluation(config: Config, data: Data, model: nn.Module, inference: Inferenc
     records = Records.from_logits(rows, *columns, logits)
     records.save(file)
     names = [dataset.group_name(group) for group in range(dataset.n_groups)]
-    metrics = evaluate(records, splits, names, dataset.n_targets, dataset.n_sensitive)
+    metrics = evaluate(records, splits, names, dataset.n_targets, dataset.n_sensitive) | cost
     if METHODS[config.method].forgets:
-        compare(config, data, metrics)
+        compare(config, data, metrics, records)
     return metrics

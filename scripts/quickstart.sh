@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# From nothing to a table: every method on `digits`, forgetting 90 % of one group.
+# From nothing to a table and a page: every method on `digits`, forgetting 90 % of one group.
 #   bash scripts/quickstart.sh [main.py arguments, given to every run; paths count from the project's folder]
-# Finished runs are not repeated, so a second call only prints the table.
+# Finished runs are not repeated, so a second call only makes the table and the page.
 set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/_venv.sh"
 
@@ -14,5 +14,8 @@ for method in "pretrain" "retrain" "retrain --reweight" "miu" "salun" "scrub" "l
 done
 
 echo
-"$python" -m utils.report "$(store_dir "$@")" --dataset digits --ratio 0.9
+store="$(store_dir "$@")"
+"$python" -m utils.report "$store" --dataset digits --ratio 0.9
+"$python" -m utils.report "$store" --out "$store/report.html"
 echo "quickstart took $SECONDS s after installation"
+echo "the page to look at: $store/report.html"

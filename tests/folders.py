@@ -67,11 +67,11 @@ def make_fairface(root: Path) -> Path:
     return folder
 
 
-def make_waterbird(root: Path) -> Path:
-    """60 train, 16 val and 16 test images of varying size, one of them grey."""
+def make_waterbird(root: Path, times: int = 1) -> Path:
+    """60 train, 16 val and 16 test images (`times` as many) of varying size, one of them grey."""
     folder = root / "waterbird_complete95_forest2water2"
-    cells = [(0, cell, n) for cell, n in WATERBIRD_TRAIN.items()]
-    cells += [(split, cell, 4) for split in (1, 2) for cell in WATERBIRD_TRAIN]
+    cells = [(0, cell, times * n) for cell, n in WATERBIRD_TRAIN.items()]
+    cells += [(split, cell, times * 4) for split in (1, 2) for cell in WATERBIRD_TRAIN]
     rows: list[list] = []
     for split, (target, place), n in cells:
         for _ in range(n):

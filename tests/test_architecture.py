@@ -23,7 +23,7 @@ TOOLS = {"utils.report", "utils.sweep"}
 # Module or package, and the project modules or packages that it may import; the longest name that fits counts.
 MAY_IMPORT: dict[str, set[str]] = {
     "utils": {"utils"},
-    "utils.report": {"utils", "method.configs", "method.evaluation"},
+    "utils.report": {"utils", "method.configs", "method.evaluation", "method.labels", "datasets.splits"},
     "utils.sweep": {"utils", "method.configs", "method.evaluation"},
     "datasets": {"datasets", "utils"},
     "models": {"models", "utils"},
@@ -65,12 +65,18 @@ ONLY_THIRD_PARTY = {
 }
 SLOW_TO_IMPORT = {
     "torchvision": {"datasets.images", "models.resnet"},
-    "sklearn": {"datasets.digits", "method.evaluation.membership"},
+    "sklearn": {"datasets.digits", "method.evaluation.forgetting"},
 }
 # Imports inside functions: main after parsing, and a package that only this data set needs.
 LATE_IMPORTS = {
     ("main", "method.dry_run"), ("main", "method.runner"), ("main", "method.summary"),
-    ("datasets.digits", "sklearn.datasets"),
+    ("datasets.digits", "sklearn.datasets"), ("method.evaluation.forgetting", "sklearn"),
+    # A notebook that only reads results needs no torch.
+    ("method", "method.api"), ("method.api", "datasets"), ("method.api", "method.configs.cli"),
+    ("method.api", "method.rundir"), ("method.api", "method.runner"), ("method.api", "utils.device"),
+    # Optional packages.
+    ("method.api", "pandas"), ("method.trackers", "tensorboard"), ("method.trackers", "torch.utils.tensorboard"),
+    ("method.trackers", "wandb"),
 }  # fmt: skip
 IMPORTS_BY_NAME = {"datasets", "datasets.loaders", "models"}  # registries: the chosen module alone
 
@@ -118,7 +124,7 @@ def forbidden_imports(name: str, tree: ast.AST) -> list[str]:
 def may_import(name: str, imported: str) -> bool:
     """A module of the project."""
     never = {module for part, those in NEVER_IMPORT.items() if not part or within(name, part) for module in those}
-    if name in ("method.runner", "main"):
+    if name in ("method.runner", "method.api", "main"):
         never -= {"method.engine", "method.runner"}
     allowed = rule_for(name, MAY_IMPORT)
     return any(within(imported, one) for one in allowed) and not any(within(imported, one) for one in never)

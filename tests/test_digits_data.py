@@ -19,34 +19,34 @@ def digits():
     return Digits.load(Path("nowhere"), split_number=0, seed=0)
 
 
-def test_two_drawings_of_1797_digits_split_by_digit(digits):
-    assert np.bincount(digits.split).tolist() == [2000, 400, 1194]
+def test_four_drawings_of_1797_digits_split_by_digit(digits):
+    assert np.bincount(digits.split).tolist() == [4000, 800, 2388]
     units, drawings = np.unique(digits.unit, return_counts=True)
     assert len(units) == 1797
-    assert set(drawings) == {2}
-    for unit_labels in (digits.target, digits.sensitive, digits.split):
-        assert (unit_labels[0::2] == unit_labels[1::2]).all()
-    assert (digits.unit[0::2] == digits.unit[1::2]).all()
+    assert set(drawings) == {4}
+    for labels in (digits.target, digits.sensitive, digits.split, digits.unit):
+        by_digit = labels.reshape(-1, 4)
+        assert (by_digit == by_digit[:, :1]).all()
 
 
 @pytest.mark.parametrize("split, expected", [(0, 0.8), (1, 0.5), (2, 0.5)])
 def test_tint_agrees_with_target_as_often_as_said(digits, split, expected):
-    rows = (digits.split == split)[0::2]
-    agreement = (digits.target == digits.sensitive)[0::2][rows].mean()
+    rows = (digits.split == split)[0::4]
+    agreement = (digits.target == digits.sensitive)[0::4][rows].mean()
     assert agreement == pytest.approx(expected, abs=3 * np.sqrt(expected * (1 - expected) / rows.sum()))
 
 
 def test_target_is_digit_of_at_least_five(digits):
     # scikit-learn's table has 901 digits below five and 896 above.
-    assert np.bincount(digits.target[0::2]).tolist() == [901, 896]
+    assert np.bincount(digits.target[0::4]).tolist() == [901, 896]
     assert digits.group_name(2) == "high digit, warm tint"
 
 
 def test_images(digits):
     pixels = digits.pixels
-    assert pixels.shape == (3594, 3, SIZE, SIZE)
+    assert pixels.shape == (7188, 3, SIZE, SIZE)
     assert pixels.dtype == np.uint8
-    assert not (pixels[0] == pixels[1]).all(), "two drawings of a digit differ"
+    assert len(np.unique(pixels[:4].reshape(4, -1), axis=0)) == 4, "the drawings of a digit differ"
     # Warm backgrounds are redder, cold ones bluer, by the same margin whatever the digit.
     redness = pixels[:, 0].mean(axis=(1, 2)) - pixels[:, 2].mean(axis=(1, 2))
     assert redness[digits.sensitive == 0].mean() > 30
@@ -89,11 +89,11 @@ def test_tints_mirror_each_other():
     assert (BASE_TINTS[0] == BASE_TINTS[1][::-1]).all()
 
 
-def test_both_drawings_are_forgotten_together(digits):
+def test_all_drawings_of_a_digit_are_forgotten_together(digits):
     splits = make_splits(digits, forget_groups(digits, 0, None), 0.9, seed=1)
     union = splits.train[digits.group[splits.train] == 2]
-    n_units = len(union) // 2
-    assert len(splits.forget) == 2 * (n_units * 9 // 10)
+    n_units = len(union) // 4
+    assert len(splits.forget) == 4 * (n_units * 9 // 10)
     assert not set(digits.unit[splits.forget]) & set(digits.unit[splits.retain])
 
 

@@ -1,68 +1,17 @@
 """The report on hand-made output trees: rows, references, seeds, holes, and runs that are in no table."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import yaml
+from trees import NAMES, Capture, make_run, metrics, shown
 
 from datasets.splits import Splits, save_splits
 from method.evaluation.evaluator import evaluate
 from method.evaluation.records import Records
-from utils import report
+from utils.report import command as report
 from utils.tables import align, align_markdown, cell
-
-NAMES = ["low cold", "low warm", "high cold", "high warm"]
-Capture = pytest.CaptureFixture[str]
-PARTS = ("retain_acc", "forget_acc", "test_acc", "mia", "equalized_odds", "forget_group_acc")
-
-
-def metrics(value: float = 50.0, **changed: Any) -> dict[str, Any]:
-    """metrics.json of a run whose reference was not finished: every part is `value`."""
-    reasons = {"tow": "make retrain first", "avg_gap": "make retrain first"}
-    base = {**dict.fromkeys(PARTS, value), "tow": None, "avg_gap": None, "reference": None, "reasons": reasons}
-    worst = {"worst_group_acc": 12.0, "worst_group": "high cold", "worst_group_n": 7, "mia_baseline": 20.0}
-    return {**base, **worst, "forget_group_names": ["high cold"], **changed}
-
-
-def make_run(
-    root: Path,
-    folder: str,
-    method: str,
-    values: dict[str, Any] | None = None,
-    status: dict[str, Any] | None = None,
-    task: str = "split0",
-    **config: Any,
-) -> Path:
-    """A run directory; with `values` it is finished, else `status` says how it stands."""
-    path = root / folder
-    path.mkdir(parents=True)
-    base = {"method": method, "dataset": "digits", "model": "small_cnn", "unlearning_ratio": 0.9, "seed": 0}
-    defaults = {"image_size": 32, "weights": "none", "preset": "strict", "tag": "", "reference": "auto"}
-    own = {} if method == "pretrain" else {"reweight": method == "miu"}
-    full = {**base, **defaults, **own, **config}
-    seed = full["seed"]
-    stored = {
-        "config": full,
-        "identity": full,
-        "task": task,
-        "fingerprints": {"data": f"data{seed}", "forget": None if method == "pretrain" else f"forget{seed}"},
-        "groups": {"names": NAMES, "n_targets": 2, "n_sensitive": 2, "forget": [2]},
-    }
-    (path / "config.yaml").write_text(yaml.safe_dump(stored))
-    if values is not None:
-        (path / "metrics.json").write_text(json.dumps(values))
-        (path / "done").touch()
-    if status is not None:
-        (path / "status.json").write_text(json.dumps(status))
-    return path
-
-
-def shown(root: Path, capsys: Capture, *flags: str) -> str:
-    assert report.main([str(root), *flags]) == 0
-    return capsys.readouterr().out
 
 
 def table_lines(text: str) -> list[list[str]]:
@@ -128,7 +77,7 @@ def test_each_shows_one_row_a_run_without_deviation(tmp_path: Path, capsys: Capt
     lines = table_lines(text)
     assert [line[:3] for line in lines] == [["salun", "2", "60.0"], ["salun", "10", "61.0"]]
     assert lines[0][-1] == "high cold (n 7)"
-    assert "±" not in text.split("All in percent")[0]
+    assert "±" not in text.split("In percent")[0]
 
 
 def test_a_single_seed_has_no_deviation(tmp_path: Path, capsys: Capture) -> None:
@@ -322,7 +271,8 @@ def trained(path: Path, retain_wrong: int = 0) -> tuple[Records, Splits]:
 
 
 def test_pretrain_has_a_row_for_every_task_from_its_records(tmp_path: Path, capsys: Capture) -> None:
-    pretrain = make_run(tmp_path, "p", "pretrain", {"test_acc": 100.0, "reasons": {}}, unlearning_ratio=0.5)
+    values = {"schema": 2, "test_acc": 100.0, "reasons": {}}
+    pretrain = make_run(tmp_path, "p", "pretrain", values, unlearning_ratio=0.5)
     records, splits = trained(pretrain, retain_wrong=17)
     for folder, task in (("a", "split0"), ("b", "split1")):
         save_splits(make_run(tmp_path, folder, "salun", metrics(), task=task) / "splits.npz", splits)
@@ -342,7 +292,7 @@ def test_pretrain_has_a_row_for_every_task_from_its_records(tmp_path: Path, caps
 
 
 def test_pretrain_without_reference_says_how_to_get_one(tmp_path: Path, capsys: Capture) -> None:
-    _, splits = trained(make_run(tmp_path, "p", "pretrain", {"test_acc": 100.0}))
+    _, splits = trained(make_run(tmp_path, "p", "pretrain", {"schema": 2, "test_acc": 100.0}))
     save_splits(make_run(tmp_path, "a", "salun", metrics()) / "splits.npz", splits)
     text = shown(tmp_path, capsys)
     assert table_lines(text)[0][-3:] == ["-", "-", "100.0"]
@@ -350,7 +300,7 @@ def test_pretrain_without_reference_says_how_to_get_one(tmp_path: Path, capsys: 
 
 
 def test_pretrain_of_another_seed_or_data_serves_no_table(tmp_path: Path, capsys: Capture) -> None:
-    pretrain = make_run(tmp_path, "p", "pretrain", {"test_acc": 77.0, "worst_group_acc": 5.0}, seed=3)
+    pretrain = make_run(tmp_path, "p", "pretrain", {"schema": 2, "test_acc": 77.0, "worst_group_acc": 5.0}, seed=3)
     trained(pretrain)
     make_run(tmp_path, "a", "salun", metrics())
     lines = table_lines(shown(tmp_path, capsys))
@@ -364,7 +314,7 @@ def test_pretrain_of_another_seed_or_data_serves_no_table(tmp_path: Path, capsys
 def test_a_pretrain_row_that_cannot_be_computed_is_named(
     tmp_path: Path, capsys: Capture, damaged: str
 ) -> None:
-    _, splits = trained(make_run(tmp_path, "p", "pretrain", {"test_acc": 100.0}))
+    _, splits = trained(make_run(tmp_path, "p", "pretrain", {"schema": 2, "test_acc": 100.0}))
     save_splits(make_run(tmp_path, "a", "salun", metrics()) / "splits.npz", splits)
     (tmp_path / damaged).write_bytes(b"damaged")
     text = shown(tmp_path, capsys)

@@ -11,17 +11,17 @@ PLUS_MINUS = " ± "
 CELL = re.compile(rf"(.*?)(?:{PLUS_MINUS}(\S+))?( \[\d+\])?")
 
 
-def cell(values: Sequence[Any]) -> str:
-    """Mean ± sample standard deviation over the seeds, one decimal; a single value has no deviation.
+def cell(values: Sequence[Any], decimals: int = 1) -> str:
+    """Mean ± sample standard deviation over the seeds; a single value has no deviation.
 
     Values that are not finite numbers are holes: "-" if all are, else "[k]" says how many are not.
     """
     present = [value for value in values if is_number(value)]
     if not present:
         return HOLE
-    text = f"{statistics.fmean(present):.1f}"
+    text = f"{statistics.fmean(present):.{decimals}f}"
     if len(present) > 1:
-        text += f"{PLUS_MINUS}{statistics.stdev(present):.1f}"
+        text += f"{PLUS_MINUS}{statistics.stdev(present):.{decimals}f}"
     return text if len(present) == len(values) else f"{text} [{len(present)}]"
 
 

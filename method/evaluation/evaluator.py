@@ -6,12 +6,25 @@ from typing import Any
 
 import numpy as np
 
-from datasets.splits import Splits, load_splits
-from method.evaluation import membership, metrics
+from datasets.splits import Splits
+from method.evaluation import forgetting, membership, metrics
 from method.evaluation.records import Records
+from utils.errors import RunError, UserError
 
+SCHEMA = 2  # of metrics.json; a file without the key has schema 1
 ATTACK_KEYS = ("mia", "mia_baseline", "mia_forest_auc")
+BALANCED_KEYS = ("mia_auc", "mia_auc_sd", "mia_balanced_acc", "mia_balanced_acc_sd", "mia_filled")
+GROUP_AWARE_KEYS = ("mia_group_auc", "mia_group_auc_sd", "mia_group_balanced_acc", "mia_group_balanced_acc_sd")
 WORST_GROUP_KEYS = ("worst_group_acc", "worst_group", "worst_group_n")
+COMPARED_SETS = {
+    "forget": "forget sample",
+    "test": "test sample",
+    "forget_groups": "test sample of the forget groups",
+}
+OUTPUT_KEYS = tuple(f"{what}_{name}" for what in ("kl_to_retrain", "agreement") for name in COMPARED_SETS)
+COMPARED_KEYS = ("tow", "avg_gap", "speedup", *OUTPUT_KEYS)
+ITSELF = "itself"  # the reference of a retrained run
+NO_OUTPUTS = "the outputs were not compared with the reference's; python -m utils.report --recompute does it"
 
 
 def evaluate(
@@ -30,45 +43,101 @@ def evaluate(
     names = ("retain", "forget", "val", "test") if forgets else ("train", "val", "test")
     sets = {name: records.select(getattr(splits, name)) for name in names}
     found = _Collected()
+    found.values["schema"] = SCHEMA
     for name, part in sets.items():
         found.values[f"n_{name}"] = len(part)
         found.add(f"{name}_acc", metrics.accuracy, part.correct, f"{name} sample")
+    test = sets["test"]
     if forgets:
-        pairs = [divmod(group, n_sensitive) for group in splits.forget_groups]
-        test = sets["test"]
-        _add_attack(found, sets)
-        axes = metrics.odds_axes(test.target, test.sensitive, pairs, n_targets, n_sensitive)
-        found.add("equalized_odds", metrics.equalized_odds, test.correct, *axes)
-        own = test.correct[np.isin(test.group, splits.forget_groups)]
-        found.add("forget_group_acc", metrics.accuracy, own, "test sample of the forget groups")
+        _add_forgetting(found, sets, splits, n_targets, n_sensitive)
         found.values["forget_group_names"] = [group_names[group] for group in splits.forget_groups]
     groups = metrics.group_table({name: (part.group, part.correct) for name, part in sets.items()}, group_names)
     found.add_all(WORST_GROUP_KEYS, metrics.worst_group, groups)
+    train_group = records.select(splits.train).group
+    found.add("adjusted_acc", metrics.adjusted_accuracy, train_group, test.group, test.correct, group_names)
+    labels, sizes = (test.target, test.sensitive), (n_targets, n_sensitive)
+    found.add("equalized_odds_full", metrics.equalized_odds_full, test.correct, *labels, *sizes)
+    found.values["equalized_odds_full_skipped"] = metrics.n_empty_pairs(*labels, *sizes)
+    found.add("demographic_parity", metrics.demographic_parity, test.prediction, test.sensitive)
     return {**found.values, "groups": groups, "reasons": found.reasons}
 
 
-def evaluate_saved(
-    records_file: Path, splits_file: Path, group_names: Sequence[str], n_targets: int, n_sensitive: int
-) -> dict[str, Any]:
-    """`evaluate` on files: a pretrained model's row for any task comes from its records and that task's splits."""
-    return evaluate(Records.load(records_file), load_splits(splits_file), group_names, n_targets, n_sensitive)
+def _add_forgetting(
+    found: "_Collected", sets: Mapping[str, Records], splits: Splits, n_targets: int, n_sensitive: int
+) -> None:
+    """What needs a forget set: the attacks, EO, and the accuracy of the forget groups."""
+    test, forget = sets["test"], sets["forget"]
+    _add_attack(found, sets)
+    members = forgetting.Samples(forget.loss, forget.target, forget.group)
+    others = forgetting.Samples(
+        *(np.concatenate([getattr(sets[name], column) for name in ("val", "test")]) for column in members._fields)
+    )
+    found.add_all(BALANCED_KEYS, forgetting.balanced_attack, members, others)
+    found.add_all(GROUP_AWARE_KEYS, forgetting.group_aware_attack, members, others)
+    pairs = [divmod(group, n_sensitive) for group in splits.forget_groups]
+    axes = metrics.odds_axes(test.target, test.sensitive, pairs, n_targets, n_sensitive)
+    found.add("equalized_odds", metrics.equalized_odds, test.correct, *axes)
+    own = test.correct[np.isin(test.group, splits.forget_groups)]
+    found.add("forget_group_acc", metrics.accuracy, own, "test sample of the forget groups")
+
+
+def compare_outputs(records: Records, reference: Records, splits: Splits) -> dict[str, Any]:
+    """KL(retrain || model) in nats and the share of equal predictions in percent, on F, T and T's forget groups.
+
+    Keys: OUTPUT_KEYS, and the `reasons` of those that are None. RunError if a row of F or T is not recorded in both.
+    """
+    found = _Collected()
+    if records.logits.shape[1] != reference.logits.shape[1]:
+        reason = "the reference has another number of classes"
+        return dict.fromkeys(OUTPUT_KEYS) | {"reasons": dict.fromkeys(OUTPUT_KEYS, reason)}
+    test_group = records.select(splits.test).group
+    rows = {
+        "forget": splits.forget,
+        "test": splits.test,
+        "forget_groups": splits.test[np.isin(test_group, splits.forget_groups)],
+    }
+    for name, samples in COMPARED_SETS.items():
+        own, other = records.select(rows[name]), reference.select(rows[name])
+        found.add(f"kl_to_retrain_{name}", metrics.mean_kl, own.logits, other.logits, samples)
+        found.add(f"agreement_{name}", metrics.accuracy, own.prediction == other.prediction, samples)
+    return {**found.values, "reasons": found.reasons}
+
+
+def compare_saved_outputs(records: Records, splits: Splits, reference_folder: Path) -> dict[str, Any]:
+    """`compare_outputs` with the records of the retrained run in a folder; all None where they cannot be read."""
+    try:
+        return compare_outputs(records, Records.load(reference_folder / "records.npz"), splits)
+    except (UserError, RunError):
+        # Folders are no part of the metrics, so the sentence names the run alone.
+        reason = f"the records of {reference_folder.name} cannot be read, or are of other samples"
+        return dict.fromkeys(OUTPUT_KEYS) | {"reasons": dict.fromkeys(OUTPUT_KEYS, reason)}
 
 
 def add_reference(
-    values: dict[str, Any], reference: Mapping[str, Any] | None, reason: str | None, reference_name: str | None
+    values: dict[str, Any],
+    reference: Mapping[str, Any] | None,
+    reason: str | None,
+    reference_name: str | None,
+    outputs: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Fill tow, avg_gap, gaps and the plain name of the retrain `reference` into the metrics `values`, and return them.
+    """Fill COMPARED_KEYS, gaps and the plain name of the retrain `reference` into `values`, metrics, and return them.
 
-    Without a reference (None) these are None, and `reason`, which should say how to get one, stands in `reasons`.
+    outputs: what `compare_outputs` gave. Without a reference (None) all are None, and `reason`, which should say how to
+    get one, stands in `reasons`.
     """
-    reasons = {key: text for key, text in values["reasons"].items() if key not in ("tow", "avg_gap")}
+    reasons = {key: text for key, text in values["reasons"].items() if key not in COMPARED_KEYS}
     if reference is None:
-        reasons.update(tow=reason, avg_gap=reason)
-        values.update(tow=None, avg_gap=None, gaps=None, reference=None, reasons=reasons)
+        reasons.update(dict.fromkeys(COMPARED_KEYS, reason))
+        values.update(dict.fromkeys(COMPARED_KEYS), gaps=None, reference=None, reasons=reasons)
         return values
-    found = metrics.compare(values, reference)
-    reasons.update(found.pop("reasons"))
-    values.update(**found, reference=reference_name, reasons=reasons)
+    found = _Collected()
+    found.add("speedup", metrics.speedup, values.get("seconds"), reference.get("seconds"))
+    compared = metrics.compare(values, reference)
+    outputs = dict(outputs or dict.fromkeys(OUTPUT_KEYS) | {"reasons": dict.fromkeys(OUTPUT_KEYS, NO_OUTPUTS)})
+    for part in (compared, outputs):
+        found.reasons.update(part.pop("reasons"))
+        found.values.update(part)
+    values.update(found.values, reference=reference_name, reasons=reasons | found.reasons)
     return values
 
 

@@ -1,4 +1,7 @@
-"""The published columns as pure functions of arrays: percent, float64, and never NaN."""
+"""Accuracies, fairness gaps and distances to a reference as pure functions of arrays: float64 and never NaN.
+
+Everything is in percent, but for the divergence (nats) and the speed-up (a quotient).
+"""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -59,6 +62,20 @@ def worst_group(groups: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {"worst_group_acc": worst["test_acc"], "worst_group": worst["name"], "worst_group_n": worst["n_test"]}
 
 
+def adjusted_accuracy(
+    train_group: np.ndarray, test_group: np.ndarray, test_correct: np.ndarray, names: Sequence[str]
+) -> float:
+    """Sum over the groups of D (train_group, (n,)) of their share in D times their test accuracy (Waterbirds' custom).
+
+    names: by group id. Undefined if a group of D has no test sample, or D none at all.
+    """
+    if len(train_group) == 0:
+        raise Undefined("there is no train sample")
+    groups, counts = np.unique(train_group, return_counts=True)
+    parts = [accuracy(test_correct[test_group == group], f"test sample of {names[group]}") for group in groups]
+    return float(np.dot(counts, parts)) / len(train_group)
+
+
 def odds_axes(
     target: np.ndarray,
     sensitive: np.ndarray,
@@ -89,6 +106,55 @@ def equalized_odds(correct: np.ndarray, u: np.ndarray, s: np.ndarray) -> float:
     return sum(gaps) / 2
 
 
+def equalized_odds_full(
+    correct: np.ndarray, target: np.ndarray, sensitive: np.ndarray, n_targets: int, n_sensitive: int
+) -> float:
+    """Mean over targets y and pairs a < b of |acc(y, a) - acc(y, b)|; pairs with an empty cell are left out."""
+    both, first, second = _odds_pairs(target, sensitive, n_targets, n_sensitive)
+    if not both.any():
+        raise Undefined("no target has test samples of two sensitive values")
+    counts = _cells(target, sensitive, n_targets, n_sensitive)
+    hits = _cells(target[correct], sensitive[correct], n_targets, n_sensitive)
+    shares = hits / np.maximum(counts, 1)  # of an empty cell 0, which is in no pair that counts
+    return 100.0 * float(np.abs(shares[:, first] - shares[:, second])[both].mean())
+
+
+def n_empty_pairs(target: np.ndarray, sensitive: np.ndarray, n_targets: int, n_sensitive: int) -> int:
+    """How many of the n_targets * n_sensitive * (n_sensitive - 1) / 2 pairs `equalized_odds_full` leaves out."""
+    both, _, _ = _odds_pairs(target, sensitive, n_targets, n_sensitive)
+    return int(np.count_nonzero(~both))
+
+
+def demographic_parity(prediction: np.ndarray, sensitive: np.ndarray) -> float:
+    """Maximum over classes of the largest difference in predicted share between sensitive values, percent.
+
+    Both (n,). Undefined with fewer than two sensitive values.
+    """
+    classes, predicted = np.unique(prediction, return_inverse=True)
+    values, group = np.unique(sensitive, return_inverse=True)
+    if len(values) < 2:
+        raise Undefined("the test samples have fewer than two sensitive values")
+    counts = _cells(group, predicted, len(values), len(classes))
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    return 100.0 * float(np.ptp(shares, axis=0).max())
+
+
+def mean_kl(logits: np.ndarray, reference: np.ndarray, samples: str = "sample") -> float:
+    """Mean KL(p_reference || p) in nats of the softmax of two (n, C) arrays of logits; Undefined for n = 0."""
+    if len(logits) == 0:
+        raise Undefined(f"there is no {samples}")
+    own, other = _log_softmax(logits), _log_softmax(reference)
+    # Rounding can leave a sum just below zero, which no divergence is.
+    return max(0.0, float((np.exp(other) * (other - own)).sum(axis=1).mean()))
+
+
+def speedup(seconds: float | None, reference_seconds: float | None) -> float:
+    """How many times as long the reference trained; Undefined where a time is unknown or this run's is 0."""
+    if not seconds or reference_seconds is None:
+        raise Undefined("the training time of this run or of its reference is not known")
+    return reference_seconds / seconds
+
+
 def compare(metrics: Mapping[str, Any], reference: Mapping[str, Any]) -> dict[str, Any]:
     """`tow` and `avg_gap` to the retrain reference m*, the `gaps` |m - m*| and `reasons` for what is None.
 
@@ -115,3 +181,22 @@ def _tug_of_war(gaps: Sequence[float]) -> float:
 
 def _mean(gaps: Sequence[float]) -> float:
     return sum(gaps) / len(gaps)
+
+
+def _cells(rows: np.ndarray, columns: np.ndarray, n_rows: int, n_columns: int) -> np.ndarray:
+    """How often each (row, column) occurs; int (n_rows, n_columns)."""
+    return np.bincount(rows * n_columns + columns, minlength=n_rows * n_columns).reshape(n_rows, n_columns)
+
+
+def _odds_pairs(
+    target: np.ndarray, sensitive: np.ndarray, n_targets: int, n_sensitive: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Whether both cells of a pair have samples, bool (n_targets, n_pairs), and the a and the b of each pair."""
+    first, second = np.triu_indices(n_sensitive, k=1)
+    filled = _cells(target, sensitive, n_targets, n_sensitive) > 0
+    return filled[:, first] & filled[:, second], first, second
+
+
+def _log_softmax(logits: np.ndarray) -> np.ndarray:
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))

@@ -84,13 +84,24 @@ class Records:
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read what `save` wrote; UserError naming the file where it cannot be read."""
+        columns = load_columns(path, *(field.name for field in fields(cls)))
         try:
-            with np.load(path) as stored:
-                return cls(*(stored[field.name] for field in fields(cls)))
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise UserError(
-                f"cannot read the records in {path} ({error}): run that command again with --overwrite"
-            ) from None
+            return cls(*columns)
+        except ValueError as error:
+            raise UserError(_unreadable(path, error)) from None
+
+
+def load_columns(path: Path, *names: str) -> list[np.ndarray]:
+    """Some of the arrays in a records file, read alone; UserError naming the file where it cannot be read."""
+    try:
+        with np.load(path) as stored:
+            return [stored[name] for name in names]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(_unreadable(path, error)) from None
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    return f"cannot read the records in {path} ({error}): run that command again with --overwrite"
 
 
 def _refuse_non_finite(index: np.ndarray, logits: np.ndarray) -> None:

@@ -1,0 +1,190 @@
+"""The command line's counterpart for notebooks: `run` makes one run, `load_results` reads a folder of them."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from method.labels import label, rank
+from utils.errors import RunError, UserError
+from utils.files import read_json
+from utils.runs import PRETRAIN, Run, read_runs
+
+if TYPE_CHECKING:
+    import pandas
+
+NOT_HERE = ("print_config", "dry_run", "help")
+ONE_WAY = ("overwrite", "ablate_rw")  # switches that have no --no-...
+IDENTITY = ("dataset", "model", "task", "method", "label", "reweight", "unlearning_ratio", "seed")
+COMPOSED = ("gaps",)  # a table of numbers, or null
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class RunResult:
+    """A finished run, as its files had it when it was returned.
+
+    path: its folder; metrics: metrics.json; history: history.csv, one row an epoch; config: every key and its value.
+    """
+
+    path: Path
+    metrics: dict[str, Any]
+    history: "pandas.DataFrame"
+    config: dict[str, Any]
+
+    def __repr__(self) -> str:
+        return f"RunResult({str(self.path)!r})"
+
+
+def run(method: str | None = None, **flags: Any) -> RunResult:
+    """What `python main.py --method METHOD [flags]` does; a run that is done already is returned at once.
+
+    flags: the long flags without their dashes, published spellings too. True and False turn switches on and off, None
+    leaves a flag out. Relative folders are meant from where Python runs. UserError for what the command line refuses,
+    RunError for a run that fails; after KeyboardInterrupt the same call goes on.
+    """
+    table = _pandas()
+    words = _arguments({"method": method, **flags})
+    import datasets
+
+    if Path(datasets.__file__ or "").resolve().parent != ROOT / "datasets":
+        raise UserError(
+            f"another package named datasets is imported, from {datasets.__file__}; start Python anew, and before "
+            f"other imports say sys.path.insert(0, {str(ROOT)!r})"
+        )
+    from method.configs.cli import parse
+    from method.rundir import RunDirectory, directory_of
+
+    command = parse(words)
+    directory = RunDirectory(directory_of(command.config, command.config.store_dir))
+    if not directory.check(command.config, command.overwrite):
+        from method import runner
+
+        with _threads_put_back(), _messages_for_the_log():
+            runner.run(command)
+    return _result(directory, table)
+
+
+def load_results(path: str | Path = "output") -> "pandas.DataFrame":
+    """One row a finished run under `path`: what it was, and every metric of its metrics.json that is one value.
+
+    Metrics that could not be computed are missing values, as are task and ratio of pretrain, which has none.
+    `frame.attrs["missing"]` lists (folder, problem) of the runs that are not finished or cannot be read. UserError
+    where there is no run.
+    """
+    table = _pandas()
+    runs = _outermost(read_runs(Path(path)))
+    done = sorted((one for one in runs if not one.problem), key=_place)
+    rows = [_row(one) for one in done]
+    names = dict.fromkeys(name for row in rows for name in row if name not in (*IDENTITY, "folder"))
+    frame = table.DataFrame(rows, columns=[*IDENTITY, *names, "folder"])
+    for name in names:
+        if frame[name].isna().all():
+            frame[name] = frame[name].astype(float)  # a number that no run has
+    frame.attrs["missing"] = [(str(one.folder), one.problem) for one in runs if one.problem]
+    return frame
+
+
+def _outermost(runs: Sequence[Run]) -> list[Run]:
+    """Without what lies inside a run's folder: a tracker's own files, which may have names like a run's."""
+    folders = {one.folder for one in runs}
+    return [one for one in runs if folders.isdisjoint(one.folder.parents)]
+
+
+def _place(run: Run) -> tuple:
+    config = run.config
+    return config["dataset"], config["model"], run.task, run.ratio, rank(config), config["seed"], str(run.folder)
+
+
+def _row(run: Run) -> dict[str, Any]:
+    """A run's identity, metrics and folder; lists and tables among the metrics are left to metrics.json."""
+    config, forgets = run.config, run.method != PRETRAIN
+    what = {
+        **{name: config[name] for name in ("dataset", "model", "method", "seed")},
+        "task": run.task if forgets else None,
+        "label": label(config),
+        "reweight": bool(config.get("reweight")),
+        "unlearning_ratio": run.ratio if forgets else None,
+    }
+    single = (name for name, value in run.metrics.items() if not isinstance(value, (dict, list)))
+    metrics = {name: run.metrics[name] for name in single if name not in COMPOSED}
+    return {**metrics, **what, "folder": str(run.folder)}
+
+
+def _pandas() -> Any:
+    try:
+        import pandas
+    except ImportError as error:
+        raise UserError(
+            f"results are pandas tables, and pandas cannot be imported ({error}); pip install pandas"
+        ) from None
+    return pandas
+
+
+def _arguments(flags: Mapping[str, Any]) -> list[str]:
+    """The words of the command line; `--name=value`, because a value may begin with a dash."""
+    words = []
+    for name, value in flags.items():
+        if name in NOT_HERE:
+            raise UserError(f"{name} only prints, and is for the command line: python main.py --{name}")
+        value = value.item() if hasattr(value, "item") else value  # numpy's numbers, True and False
+        if value is None or (value is False and name in ONE_WAY):
+            continue
+        if isinstance(value, bool):
+            words.append(f"--{name}" if value else f"--no-{name}")
+        else:
+            words.append(f"--{name}={value}")
+    return words
+
+
+def _result(directory: Any, table: Any) -> RunResult:
+    """Read a finished run back."""
+    path = directory.path.absolute()
+    try:
+        config = directory.record()["config"]
+        metrics = read_json(path / "metrics.json")
+        history = table.read_csv(path / "history.csv", float_precision="round_trip")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path} is done, but cannot be read ({error}); overwrite=True makes it anew") from error
+    return RunResult(path, metrics, history, config)
+
+
+@contextmanager
+def _threads_put_back() -> Iterator[None]:
+    """`threads` holds for the whole process: afterwards it has as many as before."""
+    from utils.device import set_threads
+
+    before = set_threads(None)
+    try:
+        yield
+    finally:
+        set_threads(before)
+
+
+class _Relay(logging.Handler):
+    """Hands on what the logger would have let through, were it not open for run.log."""
+
+    def __init__(self, logger: logging.Logger):
+        super().__init__(logger.getEffectiveLevel())
+        self.parent = logger.parent
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.parent.callHandlers(record)
+
+
+@contextmanager
+def _messages_for_the_log() -> Iterator[None]:
+    """run.log gets every line, whatever logging the notebook has set up; the notebook's handlers get no more."""
+    logger = logging.getLogger("unlearning")
+    level, propagate, relay = logger.level, logger.propagate, _Relay(logger)
+    logger.addHandler(relay)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(relay)
+        logger.setLevel(level)
+        logger.propagate = propagate

@@ -1,0 +1,168 @@
+"""CSV, LaTeX, JSON, differences to the reference, columns, schemas: on hand-made output trees."""
+
+import csv
+import io
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from trees import Capture, make_run, metrics, shown
+
+from utils.report import command as report
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Two seeds of retrain, retrain + reweight, salun, scrub and miu; the mia of one run is missing."""
+    for seed, (plain, reweighted) in enumerate([(40.0, 70.0), (60.0, 80.0)]):
+        make_run(tmp_path, f"p{seed}", "retrain", metrics(plain, tow=100.0, avg_gap=0.0), seed=seed)
+        make_run(tmp_path, f"w{seed}", "retrain", metrics(reweighted, tow=100.0, avg_gap=0.0), seed=seed, reweight=True)
+    make_run(tmp_path, "s0", "salun", metrics(50.0, test_acc=41.0, seconds=3.0), seed=0)
+    make_run(tmp_path, "s1", "salun", metrics(80.0, test_acc=57.0, mia=None, seconds=5.0), seed=1)
+    make_run(tmp_path, "c0", "scrub", metrics(44.0, test_acc=30.0), seed=0)
+    make_run(tmp_path, "c1", "scrub", metrics(44.0, test_acc=30.0), seed=1)
+    make_run(tmp_path, "m0", "miu", metrics(71.0, test_acc=72.0), seed=0)
+    return tmp_path
+
+
+def lines_of(text: str) -> dict[str, dict[str, str]]:
+    return {line["label"]: line for line in csv.DictReader(io.StringIO(text))}
+
+
+def test_csv_has_the_moments_and_those_of_the_difference_by_hand(tree: Path, capsys: Capture) -> None:
+    found = lines_of(shown(tree, capsys, "--format", "csv"))["salun"]
+    assert {name: found[name] for name in ("dataset", "task", "ratio", "method", "n")} == {
+        "dataset": "digits", "task": "split0", "ratio": "0.9", "method": "salun", "n": "2",
+    }  # fmt: skip
+    # TA 41 and 57: mean 49, sd 16 / sqrt 2. To retrain 40 and 60: +1 and -3, mean -1, sd 4 / sqrt 2.
+    assert float(found["test_acc"]) == pytest.approx(49.0)
+    assert float(found["test_acc_sd"]) == pytest.approx(16 / 2**0.5)
+    assert float(found["test_acc_difference"]) == pytest.approx(-1.0)
+    assert float(found["test_acc_difference_sd"]) == pytest.approx(4 / 2**0.5)
+    assert (found["mia"], found["mia_sd"], found["mia_n"]) == ("50.0", "", "1")
+
+
+def test_csv_a_run_a_line(tree: Path, capsys: Capture) -> None:
+    text = shown(tree, capsys, "--format", "csv", "--each", "--columns", "TA,mia")
+    lines = list(csv.DictReader(io.StringIO(text)))
+    salun = [line for line in lines if line["label"] == "salun"]
+    found = [(line["seed"], line["test_acc"], line["mia"]) for line in salun]
+    assert found == [("0", "41.0", "50.0"), ("1", "57.0", "")]
+    assert salun[0]["folder"] == (tree / "s0").as_posix()
+    assert list(lines[0])[-2:] == ["test_acc", "mia"]
+
+
+def test_one_seed_has_no_deviation_in_any_format(tree: Path, capsys: Capture) -> None:
+    found = lines_of(shown(tree, capsys, "--format", "csv", "--method", "miu"))["miu"]
+    assert (found["test_acc"], found["test_acc_sd"], found["test_acc_difference_sd"]) == ("72.0", "", "")
+    assert float(found["test_acc_difference"]) == 2.0  # to retrain + reweight of seed 0
+    assert r"\pm" not in shown(tree, capsys, "--format", "latex", "--method", "miu")
+    cells = json.loads(shown(tree, capsys, "--format", "json", "--method", "miu"))["tables"][0]["cells"]
+    assert set(cells[0]["sd"].values()) == {None}
+
+
+def test_differences_in_text(tree: Path, capsys: Capture) -> None:
+    rows = {line.split("  ")[0]: line for line in shown(tree, capsys, "--difference", "--columns", "TA").splitlines()}
+    assert rows["salun"].split() == ["salun", "2", "-1.0", "±", "2.8"]
+    assert rows["retrain"].split() == ["retrain", "2", "0.0", "±", "0.0"]
+
+
+def test_latex_blocks_order_and_bold(tree: Path, capsys: Capture) -> None:
+    make_run(tree, "half", "salun", metrics(33.0), unlearning_ratio=0.5)
+    text = shown(tree, capsys, "--format", "latex", "--columns", "RA,TA,seconds")
+    body = [line.strip() for line in text.splitlines()]
+    middle = body[body.index(r"\midrule") : body.index(r"\bottomrule")]
+    assert middle == [
+        r"\midrule",
+        r"\multicolumn{4}{l}{\textit{unlearning ratio 0.5}} \\",
+        r"salun & $33.0$ & $33.0$ & -- \\",
+        r"\midrule",
+        r"\multicolumn{4}{l}{\textit{unlearning ratio 0.9}} \\",
+        r"retrain & $50.0_{\pm 14.1}$ & $50.0_{\pm 14.1}$ & -- \\",
+        r"retrain + reweight & $75.0_{\pm 7.1}$ & $75.0_{\pm 7.1}$ & -- \\",
+        r"\cmidrule{1-4}",
+        # RA to the reference of the same seed: miu +1, salun mean(+10, +20) = 15, scrub mean(+4, -16) = -6.
+        r"miu & $\mathbf{71.0}$ & $72.0$ & -- \\",
+        # TA: miu +2, salun mean(+1, -3) = -1, scrub -20. Seconds: nobody competes with salun.
+        r"salun & $65.0_{\pm 21.2}$ & $\mathbf{49.0}_{\pm 11.3}$ & $4.0_{\pm 1.4}$ \\",
+        r"scrub & $44.0_{\pm 0.0}$ & $30.0_{\pm 0.0}$ & -- \\",
+    ]
+
+
+def test_latex_keeps_special_letters(tmp_path: Path, capsys: Capture) -> None:
+    make_run(tmp_path, "a", "salun", metrics(), tag="50%_&x")
+    assert r"salun, 50\%\_\&x & " in shown(tmp_path, capsys, "--format", "latex")
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex here")
+def test_latex_compiles(tree: Path, capsys: Capture, tmp_path: Path) -> None:
+    table = shown(tree, capsys, "--format", "latex")
+    document = rf"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}{table}\end{{document}}"
+    (tmp_path / "table.tex").write_text(document)
+    done = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "table.tex"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
+def test_json_is_the_payload(tree: Path, capsys: Capture) -> None:
+    (tree / "s0" / "history.csv").write_text("epoch,loss,val_acc\n0,1.23456789,\n1,nan,50\n")
+    made = json.loads(shown(tree, capsys, "--format", "json"))
+    runs = {run["id"]: run for run in made["runs"]}
+    by_folder = {run["folder"]: run for run in made["runs"]}
+    assert by_folder["s0"]["history"] == {"epoch": [0, 1], "loss": [1.23457, None], "val_acc": [None, 50]}
+    assert runs[by_folder["s1"]["reference"]]["folder"] == "p1"
+    assert runs[by_folder["m0"]["reference"]]["folder"] == "w0"
+    (table,) = made["tables"]
+    salun = next(cell for cell in table["cells"] if cell["label"] == "salun")
+    assert [runs[run]["cell"] for run in salun["runs"]] == [salun["id"]] * 2
+    assert salun["difference"]["test_acc"] == {"n": 2, "mean": -1.0, "sd": pytest.approx(4 / 2**0.5)}
+    assert not salun["is_reference"]
+    assert next(cell for cell in table["cells"] if cell["label"] == "retrain")["is_reference"]
+
+
+@pytest.mark.parametrize(
+    "name, start", [("t.md", "### digits"), ("t.csv", "dataset,"), ("t.tex", "% needs"), ("t.json", "{")]
+)
+def test_the_files_name_says_the_format(tree: Path, capsys: Capture, name: str, start: str) -> None:
+    assert shown(tree, capsys, "--out", str(tree / name)) == ""
+    assert (tree / name).read_text().startswith(start)
+
+
+@pytest.mark.parametrize(
+    "flags, sentence",
+    [
+        (["--format", "html"], "--format html makes a file: give its name with --out report.html"),
+        (["--columns", "TA,nonsense"], "--columns nonsense: no such column"),
+        (["--format", "latex", "--each"], "--each and --difference are for tables"),
+        (["--format", "csv", "--difference"], "--difference: CSV has both"),
+    ],
+)
+def test_flags_that_make_no_sense(tree: Path, capsys: Capture, flags: list[str], sentence: str) -> None:
+    assert report.main([str(tree), *flags]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith(f"error: {sentence}")
+
+
+def test_runs_of_another_schema_are_named_and_the_rest_reported(tree: Path, capsys: Capture) -> None:
+    for folder, schema in (("s0", None), ("c0", 3)):
+        values = json.loads((tree / folder / "metrics.json").read_text())
+        values.pop("schema")
+        (tree / folder / "metrics.json").write_text(json.dumps(values | ({"schema": schema} if schema else {})))
+    text = shown(tree, capsys)
+    assert f"- {tree}/s0: metrics.json has schema 1, not 2; recompute it with --recompute\n" in text
+    assert f"- {tree}/c0: metrics.json has schema 3, not 2; read it with the version that made it\n" in text
+    rows = {line.split("  ")[0]: line.split() for line in text.splitlines()}
+    assert rows["salun"][1] == rows["scrub"][1] == "1"
+    assert rows["salun"][4] == "57.0"
+
+
+def test_all_columns(tree: Path, capsys: Capture) -> None:
+    header = shown(tree, capsys, "--columns", "all").splitlines()[4]
+    assert header.split()[:4] == ["method", "n", "RA", "UA"]
+    assert {"seconds", "speed-up", "memory"} <= set(header.split())
+    assert "nats" in shown(tree, capsys, "--columns", "kl_to_retrain_test")

@@ -1,0 +1,454 @@
+"""The page of the report in a real browser: its numbers, its order, its plots, and that it stays by itself."""
+
+import base64
+import hashlib
+import json
+import math
+import random
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser import Browser, needs_browser
+from report_payload import DIGITS, FACES, METHODS, averaged, example
+
+from utils.report import plots
+from utils.report.look import curve_keys, in_words
+from utils.report.page import in_script, packed, page
+from utils.tables import cell as in_text
+
+MARKUP = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 2'>&amp;\u2028"
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with Browser(tmp_path_factory.mktemp("browser")) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def payload() -> dict[str, Any]:
+    """Two tables, three seeds; in the first table RA of miu is missing for one seed, EO of scrub for all."""
+    found = example()
+    by_id = {run["id"]: run for run in found["runs"]}
+    by_id["t0c3s1"]["metrics"]["retain_acc"] = None
+    by_id["t0c3s1"]["reasons"]["retain_acc"] = "no retain set"
+    for seed in range(3):
+        by_id[f"t0c5s{seed}"]["metrics"]["equalized_odds"] = None
+        by_id[f"t0c5s{seed}"]["reasons"]["equalized_odds"] = "no cell (1, 0) in test"
+    return averaged(found)
+
+
+@pytest.fixture(scope="module")
+def file(payload: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return saved(payload, tmp_path_factory.mktemp("page"))
+
+
+def saved(payload: dict[str, Any], folder: Path) -> Path:
+    path = folder / "page.html"
+    path.write_text(page(payload), encoding="utf-8")
+    return path
+
+
+def click(browser: Browser, selector: str) -> None:
+    browser.run(f"document.querySelector({json.dumps(selector)}).click()")
+
+
+def texts(browser: Browser, selector: str) -> list[str]:
+    return browser.run(f"[...document.querySelectorAll({json.dumps(selector)})].map((node) => node.textContent)")
+
+
+def cell_text(browser: Browser, row: str, key: str) -> str:
+    (text,) = texts(browser, f'tr[{row}] td[data-key="{key}"]')
+    return text
+
+
+def open_cell(browser: Browser, name: str) -> None:
+    click(browser, f'tr[data-cell="{name}"] button')
+    browser.wait(f"document.getElementById({json.dumps(name)})")
+
+
+def undisturbed(browser: Browser, file: Path) -> None:
+    """No message in the console, and nothing asked for but the file."""
+    assert browser.complaints == []
+    assert browser.requests == [file.as_uri()]
+    assert browser.run("performance.getEntriesByType('resource').length") == 0
+
+
+# In the file
+
+
+def test_the_policy_names_the_one_script_of_the_page(payload: dict[str, Any]) -> None:
+    text = page(payload)
+    (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="(.*?)"', text)
+    assert policy.startswith(f"default-src 'none'; script-src 'sha256-{digest}';")
+    # The name of SVG is the only address; it is never asked for.
+    assert set(re.findall(r"https?://[\w./]+", text)) == {"http://www.w3.org/2000/svg"}
+
+
+def test_data_in_a_script_element_cannot_end_it() -> None:
+    text = in_script({"label": MARKUP + "<!--", "loss": [math.nan, math.inf, 1.5]})
+    assert not re.search("[<>&\u2028\u2029]", text)
+    assert json.loads(text) == {"label": MARKUP + "<!--", "loss": [None, None, 1.5]}
+
+
+def test_what_runs_share_stands_once(payload: dict[str, Any]) -> None:
+    found = packed(payload)
+    runs = [run for run in found["runs"] if run["table"] == "t0"]
+    assert len({run["groups"]["name"] for run in runs}) == len({run["losses"]["edges"] for run in runs}) == 1
+    assert found["pool"][runs[0]["groups"]["name"]] == DIGITS
+    assert len({json.dumps(values) for values in found["pool"]}) == len(found["pool"])
+    assert found["tables"][0]["cells"][3]["n"][0] == 2
+
+
+# In the browser
+
+
+@needs_browser
+def test_numbers_are_those_of_the_payload(browser: Browser, file: Path, payload: dict[str, Any]) -> None:
+    browser.open(file)
+    click(browser, "#show-all")
+    for table in payload["tables"]:
+        for cell in table["cells"]:
+            own = [run["metrics"] for run in payload["runs"] if run["cell"] == cell["id"]]
+            wanted = [expected([values[column["key"]] for values in own], column) for column in payload["columns"]]
+            assert texts(browser, f'tr[data-cell="{cell["id"]}"] td[data-key]') == wanted
+    click(browser, "#show-each")
+    for run in payload["runs"]:
+        wanted = [expected([run["metrics"][column["key"]]], column) for column in payload["columns"]]
+        assert texts(browser, f'tr[data-run="{run["id"]}"] td[data-key]') == wanted
+    undisturbed(browser, file)
+
+
+def expected(values: list[float | None], column: dict[str, Any]) -> str:
+    """What the text table shows."""
+    scaled = [None if value is None else value * column["scale"] for value in values]
+    return in_text(scaled, column["decimals"])
+
+
+@needs_browser
+def test_differences_to_the_reference(browser: Browser, file: Path, payload: dict[str, Any]) -> None:
+    browser.open(file)
+    click(browser, "#show-difference")
+    by_id = {run["id"]: run for run in payload["runs"]}
+    own = [by_id[f"t1c3s{seed}"]["metrics"]["test_acc"] for seed in range(3)]
+    theirs = [by_id[f"t1c2s{seed}"]["metrics"]["test_acc"] for seed in range(3)]
+    assert cell_text(browser, 'data-cell="t1c3"', "test_acc") == in_text(
+        [a - b for a, b in zip(own, theirs, strict=True)]
+    )
+    click(browser, "#show-each")
+    assert cell_text(browser, 'data-run="t1c3s2"', "test_acc") == in_text([own[2] - theirs[2]])
+    assert cell_text(browser, 'data-run="t1c2s2"', "test_acc") == "0.0"
+
+
+@needs_browser
+def test_halves_are_rounded_as_in_the_text_tables(browser: Browser, file: Path) -> None:
+    browser.open(file)
+    chance = random.Random(0)
+    values = [*(100 * k / 80 for k in range(81)), 0.5, 1.5, 2.5, 12.25, -12.25, -0.75, 1e-9, 99.95]
+    values += [chance.uniform(-100, 100) for _ in range(300)]
+    for decimals in (0, 1, 3):
+        found = browser.run(f"{json.dumps(values)}.map((value) => fixed(value, {decimals}))")
+        assert found == [f"{value:.{decimals}f}" for value in values]
+
+
+@needs_browser
+def test_holes_have_their_reason(browser: Browser, file: Path) -> None:
+    browser.open(file)
+    title = "document.querySelector('tr[data-cell=\"{}\"] td[data-key={}]').title"
+    assert cell_text(browser, 'data-cell="t0c5"', "equalized_odds") == "-"
+    assert "seed 0: no cell (1, 0) in test" in browser.run(title.format("t0c5", "equalized_odds"))
+    assert cell_text(browser, 'data-cell="t0c3"', "retain_acc").endswith(" [2]")
+    told = browser.run(title.format("t0c3", "retain_acc"))
+    assert "seed 1: no retain set" in told
+    assert "no retain set" in told.split("minus the reference")[1]
+
+
+def order(browser: Browser, table: str = "t0") -> list[str]:
+    return browser.run(f"[...document.querySelectorAll('#{table} tbody tr')].map((row) => row.dataset.cell)")
+
+
+@needs_browser
+def test_sorting_by_mouse_and_keyboard(browser: Browser, file: Path, payload: dict[str, Any]) -> None:
+    browser.open(file)
+    cells = payload["tables"][0]["cells"]
+    first = [cell["id"] for cell in cells]
+    present = [cell for cell in cells if cell["mean"]["equalized_odds"] is not None]
+    rising = [cell["id"] for cell in sorted(present, key=lambda cell: cell["mean"]["equalized_odds"])]
+    assert rising != [name for name in first if name != "t0c5"]
+    button = '#t0 th[data-key="equalized_odds"] button'
+    direction = "document.querySelector('#t0 th[data-key=\"equalized_odds\"]').getAttribute('aria-sort')"
+
+    assert (order(browser), browser.run(direction)) == (first, "none")
+    click(browser, button)
+    assert (order(browser), browser.run(direction)) == ([*rising, "t0c5"], "ascending")
+    assert order(browser, "t1") == [name.replace("t0", "t1") for name in first]
+    browser.press("Enter", "Enter", 13, "\r")  # the focus stays where it was
+    assert (order(browser), browser.run(direction)) == ([*rising[::-1], "t0c5"], "descending")
+    browser.press("Enter", "Enter", 13, "\r")
+    assert (order(browser), browser.run(direction)) == (first, "none")
+    click(browser, '#t0 th[data-key="label"] button')
+    by_name = sorted(cells, key=lambda cell: cell["label"])
+    assert order(browser) == [cell["id"] for cell in by_name]
+
+
+@needs_browser
+def test_best_of_those_that_compete(browser: Browser, tmp_path: Path) -> None:
+    """Reference: 50 in UA; ToW highest; equal to the decimals shown, both; retrained and pretrained never."""
+    payload = example(ratios=(0.9,), seeds=(0,))
+    values = {
+        0: (50.0, 100.0),
+        1: (50.0, 100.0),
+        2: (50.0, 100.0),
+        3: (47.0, 80.0),
+        4: (52.96, 90.01),
+        5: (53.04, 89.99),
+    }
+    for run in payload["runs"]:
+        forget_acc, tow = values.get(int(run["cell"][3:]), (90.0, 10.0))
+        run["metrics"] |= {"forget_acc": forget_acc, "tow": tow}
+    browser.open(saved(averaged(payload), tmp_path))
+    best = "[...document.querySelectorAll('td.best[data-key={}]')].map((cell) => cell.parentNode.dataset.cell)"
+    assert browser.run(best.format("forget_acc")) == ["t0c3", "t0c4", "t0c5"]
+    assert browser.run(best.format("tow")) == ["t0c4", "t0c5"]
+    assert browser.run(best.format("val_acc")) == []
+    assert browser.run("getComputedStyle(document.querySelector('td.best strong')).fontWeight") == "700"
+
+
+@needs_browser
+def test_details_draw_every_plot(browser: Browser, file: Path, payload: dict[str, Any]) -> None:
+    browser.open(file)
+    usual = {"groups", "losses", "counts", "curves wide"}
+    for cell in payload["tables"][1]["cells"]:
+        name = cell["id"]
+        assert texts(browser, f"#{name}") == []
+        open_cell(browser, name)
+        drawn = browser.run(f"[...document.querySelectorAll('#{name} figure')].map((node) => node.dataset.plot)")
+        assert set(drawn) == usual | ({"information wide"} if cell["method"] == "miu" else set())
+        assert browser.run(
+            f"[...document.querySelectorAll('#{name} figure')].every((node) => node.querySelector('h4'))"
+        )
+        assert browser.run(
+            f"[...document.querySelectorAll('#{name} figure svg[role=img]')].every((node) => node.ariaLabel)"
+        )
+        titles = [in_words(key).partition(" (")[0] for key in curve_keys(histories(payload, name))]
+        assert texts(browser, f"#{name} .curves svg text.panel") == titles
+        assert "NaN" not in browser.run(f"document.getElementById('{name}').outerHTML")
+        assert "null" not in texts(browser, f"#{name} p, #{name} figcaption, #{name} .plots > div")
+        assert texts(browser, f'tr[data-cell="{name}"] button[aria-expanded="true"]') == [cell["label"]]
+        click(browser, f"#{name} .close")
+        assert texts(browser, f"#{name}") == []
+    undisturbed(browser, file)
+
+
+def histories(payload: dict[str, Any], cell: str) -> list[dict[str, list]]:
+    return [run["history"] for run in payload["runs"] if run["cell"] == cell]
+
+
+MARK = re.compile(r"(.+), (before|after|retrained) \(.*?\): ([\d.]+), 95 % interval ([\d.]+) to ([\d.]+)")
+
+
+@needs_browser
+@pytest.mark.parametrize("seed", [None, 1])
+def test_groups_before_after_and_retrained(browser: Browser, file: Path, payload: dict[str, Any], seed: int) -> None:
+    """What the dots say is what the figures draw; their places are on the axis."""
+    browser.open(file)
+    open_cell(browser, "t1c3")
+    if seed is not None:
+        click(browser, f'#t1c3 [data-seed="{seed}"]')
+    by_id = {run["id"]: run for run in payload["runs"]}
+    chosen = [by_id[f"t1c3s{number}"] for number in ([0, 1, 2] if seed is None else [seed])]
+    partners = plots.View(payload["tables"][1], payload["tables"][1]["cells"][3], chosen, by_id).partners()
+    told = texts(browser, "#t1c3 .groups path.marker title")
+    places = browser.run(
+        "[...document.querySelectorAll('#t1c3 .groups svg[role=img] path.marker')]"
+        ".map((node) => Number(node.getAttribute('transform').match(/[0-9.]+/)[0]))"
+    )
+    assert len(told) == len(places) == len(DIGITS) * 3
+    numbers = []
+    for text in told:
+        name, role, *shown = MARK.fullmatch(text).groups()
+        wanted = plots.accuracy(partners[role], name)
+        numbers.append(wanted["value"])
+        assert list(map(float, shown)) == pytest.approx([wanted["value"], *wanted["interval"]], abs=0.051)
+    assert told[0].startswith(DIGITS[2])
+    assert texts(browser, "#t1c3 .groups text.forget") == [f"{DIGITS[2]} (forget)"]
+    low, high = min(numbers), max(numbers)
+    scaled = [(place - min(places)) / (max(places) - min(places)) for place in places]
+    assert scaled == pytest.approx([(number - low) / (high - low) for number in numbers], abs=1e-3)
+    assert len(texts(browser, "#t1c3 .groups circle.seed")) == (36 if seed is None else 0)
+
+
+@needs_browser
+def test_groups_can_be_ordered(browser: Browser, file: Path, payload: dict[str, Any]) -> None:
+    browser.open(file)
+    open_cell(browser, "t0c0")
+    browser.run(
+        "{ const select = document.querySelector('#t0c0 .groups select'); select.value = 'fewest test samples first';"
+        " select.dispatchEvent(new Event('change')); }"
+    )
+    groups = next(run for run in payload["runs"] if run["id"] == "t0c0s0")["groups"]
+    wanted = [group["name"] for group in sorted(groups, key=lambda group: group["n_test"])]
+    found = [text.removesuffix(" (forget)") for text in texts(browser, "#t0c0 .groups svg[role=img] g > title")]
+    assert [name for name in found if name in DIGITS] == wanted
+
+
+@needs_browser
+def test_losses_and_the_attack(browser: Browser, file: Path, payload: dict[str, Any]) -> None:
+    browser.open(file)
+    open_cell(browser, "t1c4")
+    cell = payload["tables"][1]["cells"][4]
+    (caption,) = texts(browser, "#t1c4 .losses figcaption")
+    shown = f"{cell['mean']['mia_auc']:.1f} ± {cell['sd']['mia_auc']:.1f} (mean ± sd over seeds)"
+    assert shown in caption
+    click(browser, '#t1c4 [data-seed="0"]')
+    run = next(run for run in payload["runs"] if run["id"] == "t1c4s0")
+    (caption,) = texts(browser, "#t1c4 .losses figcaption")
+    assert f"{run['metrics']['mia_auc']:.1f} ± 1.2 (5 draws)" in caption
+    assert f"alone: {run['metrics']['mia_group_auc']:.1f} ± 2.3 (5 draws)" in caption
+    assert texts(browser, "#t1c4 .losses .key li") == [
+        f"{name} (n = {sum(run['losses'][name])})" for name in ("forget", "retain", "val", "test")
+    ]
+    heights = browser.run("lossShares([runById.get('t1c4s0')], 'forget').shares")
+    assert heights == pytest.approx(plots.shares([run["losses"]], "forget"))
+    assert sum(heights) == pytest.approx(100)
+
+
+@needs_browser
+def test_configurations_compared(browser: Browser, file: Path) -> None:
+    browser.open(file)
+    open_cell(browser, "t1c3")
+    click(browser, '#t1c3 [data-seed="1"]')
+    browser.run("document.querySelectorAll('#t1c3 > details').forEach((node) => { node.open = true; })")
+    browser.wait("document.querySelectorAll('#t1c3 .comparison option').length === 42")
+    browser.run(
+        "{ const select = document.querySelector('#t1c3 .comparison select'); select.value = 't0c5s1';"
+        " select.dispatchEvent(new Event('change')); }"
+    )
+    rows = browser.run(
+        "[...document.querySelectorAll('#t1c3 .comparison tr')].map((row) => [...row.cells].map((x) => x.textContent))"
+    )
+    assert rows == [
+        ["key", "miu, seed 1", "scrub, seed 1"],
+        ["method", "miu", "scrub"],
+        ["unlearning_ratio", "0.9", "0.5"],
+        ["reweight", "true", "false"],
+    ]
+    assert "momentum" in texts(browser, "#t1c3 .configuration th")
+
+
+@needs_browser
+def test_filter_missing_legend_and_links(browser: Browser, file: Path, payload: dict[str, Any]) -> None:
+    browser.open(file, "#t1c3")
+    browser.wait("document.getElementById('t1c3')")
+    browser.run(
+        "{ const box = document.getElementById('filter'); box.value = 'SCRUB 0.5';"
+        " box.dispatchEvent(new Event('input')); }"
+    )
+    assert order(browser) == ["t0c5"]
+    assert browser.run("document.getElementById('t1').hidden")
+    assert texts(browser, "#found") == ["1 row in 1 table"]
+    for run in payload["missing"]:
+        assert run["folder"] + run["problem"] in texts(browser, "#missing tr")
+    meanings = [[column["title"], column["what"], column["unit"]] for column in payload["columns"]]
+    rows = browser.run(
+        "[...document.querySelectorAll('#legend tbody tr')].map((row) => [...row.cells].map((x) => x.textContent))"
+    )
+    assert [row[:3] for row in rows] == meanings
+
+
+@needs_browser
+def test_text_from_runs_stays_text(browser: Browser, tmp_path: Path) -> None:
+    payload = example(ratios=(0.9,), seeds=(0,), groups=[MARKUP, *DIGITS], forget=(MARKUP,))
+    for place, cell in enumerate(payload["tables"][0]["cells"]):
+        cell["label"] = f"{MARKUP} {place}"
+    payload["tables"][0] |= {"title": MARKUP, "dataset": MARKUP, "notes": [MARKUP]}
+    payload["path"] = MARKUP
+    payload["missing"] = [{"folder": MARKUP, "problem": MARKUP}]
+    payload["columns"][0] |= {"title": MARKUP, "what": MARKUP}
+    for run in payload["runs"]:
+        run |= {"label": MARKUP, "folder": MARKUP, "config": run["config"] | {MARKUP: MARKUP}}
+        run["reasons"]["peak_memory_bytes"] = MARKUP
+    file = saved(payload, tmp_path)
+    browser.open(file)
+    click(browser, "#show-all")
+    open_cell(browser, "t0c3")
+    browser.run("document.querySelectorAll('details').forEach((node) => { node.open = true; })")
+    browser.wait("document.querySelector('[data-plot=overview]')")
+    assert texts(browser, 'tr[data-cell="t0c3"] button') == [f"{MARKUP} 3"]
+    assert texts(browser, "h2")[0] == MARKUP
+    assert browser.run("[document.images.length, document.scripts.length, typeof window.hacked]") == [0, 2, "undefined"]
+    undisturbed(browser, file)
+
+
+@needs_browser
+def test_nothing_may_leave_the_page(browser: Browser, file: Path) -> None:
+    """Whatever came into the page could neither load nor send nor run; and the browser would have told."""
+    browser.open(file)
+    before = list(browser.requests)
+    browser.run("{ const image = new Image(); image.src = 'http://127.0.0.1:9/x.png'; document.body.append(image); }")
+    assert browser.run("fetch('http://127.0.0.1:9/x').then(() => 'sent', () => 'refused')") == "refused"
+    browser.run("{ const code = document.createElement('script'); code.text = 'window.hacked = 1';"
+                " document.body.append(code); }")  # fmt: skip
+    assert browser.run("typeof window.hacked") == "undefined"
+    assert len(browser.complaints) >= 3
+    assert all("Content Security Policy" in text or "violates" in text for text in browser.complaints)
+    assert browser.requests == before
+
+
+@needs_browser
+@pytest.mark.parametrize("tables", [1, 0])
+def test_runs_of_which_little_is_known(browser: Browser, tmp_path: Path, tables: int) -> None:
+    """No groups, no records, no history, no partners; and a report in which every run failed."""
+    payload = example(ratios=(0.9,) * tables, seeds=(0,))
+    for run in payload["runs"]:
+        run |= {"groups": [], "losses": None, "history": None, "original": None, "reference": None, "metrics": {}}
+    file = saved(averaged(payload), tmp_path)
+    browser.open(file)
+    assert len(texts(browser, "#missing tr")) == 2
+    if tables:
+        assert cell_text(browser, 'data-cell="t0c3"', "tow") == "-"
+        open_cell(browser, "t0c3")
+        assert texts(browser, "#t0c3 figure") == []
+        (note,) = texts(browser, "#t0c3 .note")
+        assert note.startswith("Not shown: accuracy by group") and "training curves" in note
+    undisturbed(browser, file)
+
+
+@needs_browser
+def test_print_leaves_the_controls_out(browser: Browser, file: Path) -> None:
+    browser.open(file, "#t0c3")
+    browser.wait("document.getElementById('t0c3')")
+    shown = "['#controls', '#t0c3 .seeds', '#t0c3 .groups label', '#t0c3 .groups svg'].map((name) =>" \
+            " document.querySelector(name).getClientRects().length > 0)"  # fmt: skip
+    assert browser.run(shown) == [True, True, True, True]
+    browser.media("print")
+    try:
+        assert browser.run(shown) == [False, False, False, True]
+        assert browser.run("getComputedStyle(document.querySelector('.tall')).maxHeight") == "none"
+    finally:
+        browser.media("")
+
+
+@needs_browser
+@pytest.mark.slow
+def test_five_hundred_runs(browser: Browser, tmp_path: Path) -> None:
+    """Of 63 groups and 60 epochs: under 15 MB, made and opened well within 20 s, and a click answers at once."""
+    ratios = (0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
+    payload = example(ratios, groups=FACES, forget=tuple(FACES[:9]), dataset="fairface", variants=5, epochs=60)
+    assert len(payload["runs"]) == 8 * 3 * (3 + 5 * (len(METHODS) - 3)) == 552
+    start = time.perf_counter()
+    file = saved(payload, tmp_path)
+    assert file.stat().st_size < 15e6
+    browser.open(file, "#t7c4")
+    browser.wait("document.querySelectorAll('#t7c4 figure').length >= 4")
+    assert time.perf_counter() - start < 20
+    click(browser, "#show-each")
+    assert len(texts(browser, "#t7 tbody tr[data-run]")) == 69
+    click(browser, '#t7 th[data-key="tow"] button')
+    undisturbed(browser, file)

@@ -1,0 +1,115 @@
+"""python -m utils.report output [filters] [--format F] [--out FILE]: collect every run under a folder and show it."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from method.evaluation.recompute import recompute
+from utils.errors import UserError
+from utils.files import write_json, write_text
+from utils.report.collect import FILTERS, Report, reference_of
+from utils.report.columns import COLUMNS, chosen
+from utils.report.figures import save_figures
+from utils.report.page import page
+from utils.report.payload import payload
+from utils.report.tabular import as_csv, as_latex
+from utils.report.text import document
+from utils.runs import PRETRAIN, Run, read_runs
+
+TEXTS = ("text", "markdown", "csv", "latex", "json")
+FILES = ("html", "png", "pdf")  # need --out
+SUFFIXES = {
+    ".txt": "text", ".md": "markdown", ".csv": "csv", ".tex": "latex", ".json": "json",
+    ".html": "html", ".png": "png", ".pdf": "pdf",
+}  # fmt: skip
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        "python -m utils.report",
+        description="Tables, figures and a page of every finished run under a folder.",
+        epilog=f"columns: {', '.join(column.key for column in COLUMNS)}",
+        allow_abbrev=False,
+    )
+    parser.add_argument("path", nargs="?", type=Path, default=Path("output"), help="folder with runs (default: output)")
+    for name, kind in FILTERS.items():
+        parser.add_argument(f"--{name}", type=kind, action="append", help=f"only this {name}; repeatable")
+    parser.add_argument("--format", choices=(*TEXTS, *FILES), help="default: what FILE's name says, else text")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write to FILE instead of printing")
+    parser.add_argument("--columns", default="main", metavar="LIST", help="main, all, or keys with commas between")
+    parser.add_argument("--each", action="store_true", help="one row a run instead of mean and deviation over seeds")
+    parser.add_argument(
+        "--difference",
+        action="store_true",
+        help="text, markdown: the difference to the retrained model of the same seed instead of the value",
+    )
+    parser.add_argument(
+        "--recompute",
+        action="store_true",
+        help="first make every finished run's metrics.json anew from its records, without the model",
+    )
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print or write the report; the exit code is 2 where there is nothing to report on."""
+    wanted = _parse(arguments)
+    try:
+        kind = _format(wanted)
+        columns = chosen(wanted.columns)
+        runs = read_runs(wanted.path)
+        if wanted.recompute:
+            recompute_all(runs)
+            runs = read_runs(wanted.path)
+        report = Report(runs, {name: vars(wanted)[name] or () for name in FILTERS})
+        if not report.tables and not report.missing:
+            raise UserError(f"no run under {wanted.path} fits --{', --'.join(FILTERS)} as given; leave one of them out")
+        if kind in ("png", "pdf"):
+            save_figures(payload(report, wanted.path), wanted.out, kind)
+            return 0
+        text = {
+            "text": lambda: document(report, columns, False, wanted.each, wanted.difference),
+            "markdown": lambda: document(report, columns, True, wanted.each, wanted.difference),
+            "csv": lambda: as_csv(report, columns, wanted.each),
+            "latex": lambda: as_latex(report, columns),
+            "json": lambda: json.dumps(payload(report, wanted.path), indent=1, allow_nan=False) + "\n",
+            "html": lambda: page(payload(report, wanted.path)),
+        }[kind]()
+        if wanted.out is None:
+            sys.stdout.write(text)
+        else:
+            write_text(wanted.out, text)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return UserError.exit_code
+    return 0
+
+
+def _format(wanted: argparse.Namespace) -> str:
+    """The format asked for, or that of FILE's suffix; UserError where FILE is missing or cannot be made."""
+    suffix = wanted.out.suffix.lower() if wanted.out else ""
+    kind = wanted.format or SUFFIXES.get(suffix, "text")
+    if wanted.out is None and kind in FILES:
+        raise UserError(f"--format {kind} makes a file: give its name with --out report.{kind}")
+    if wanted.out is not None and not wanted.out.parent.is_dir():
+        raise UserError(f"--out {wanted.out}: there is no folder {wanted.out.parent}; make it first")
+    if (wanted.each or wanted.difference) and kind not in ("text", "markdown", "csv"):
+        raise UserError(f"--each and --difference are for tables, not for --format {kind}; leave them out")
+    if wanted.difference and kind == "csv":
+        raise UserError("--difference: CSV has both in columns of their own; leave it out")
+    return kind
+
+
+def recompute_all(runs: Sequence[Run]) -> None:
+    """Make metrics.json anew where a run is finished; the retrained runs first, which the others are compared with."""
+    finished = [run for run in runs if (run.folder / "done").exists() and run.config]
+    own = {id(run): None if run.method == PRETRAIN else reference_of(run, finished) for run in finished}
+    finished.sort(key=lambda run: own[id(run)] is not run)
+    for run in finished:
+        reference = own[id(run)]
+        try:
+            write_json(run.folder / "metrics.json", recompute(run.folder, reference.folder if reference else None))
+        except UserError as error:
+            print(f"not recomputed: {run.folder}: {error}", file=sys.stderr)

@@ -1,0 +1,174 @@
+// The overview: one table a data set, model, task and ratio; rows are cells (mean over seeds) or runs.
+
+const columnPlace = new Map(data.columns.map((column, i) => [column.key, i]));
+const HOLES_LAST = Symbol("holes last");
+
+function cellMoments(cell, key, difference = false) {
+  const own = difference ? cell.difference : cell;
+  const i = columnPlace.get(key);
+  return own && i !== undefined ? { n: own.n[i], mean: own.mean[i], sd: own.sd[i] } : { n: 0, mean: null, sd: null };
+}
+
+function runMoments(run, key, difference) {
+  let value = run.metrics[key];
+  if (difference) {
+    const reference = runById.get(run.reference);
+    value = reference && isNumber(value) && isNumber(reference.metrics[key]) ? value - reference.metrics[key] : null;
+  }
+  return isNumber(value) ? { n: 1, mean: value, sd: null } : { n: 0, mean: null, sd: null };
+}
+
+// Cells with the best mean of a column, equal ones to the decimals shown; none where fewer than two compete.
+function bestCells(table, column) {
+  if (!column.best) return new Set();
+  const found = [];
+  table.cells
+    .filter((cell) => !cell.is_reference)
+    .forEach((cell) => {
+      const own = cellMoments(cell, column.key, column.best === "reference");
+      if (!own.n) return;
+      const value = { reference: Math.abs(own.mean), high: -own.mean, low: own.mean }[column.best];
+      found.push([cell, Number(fixed(value * column.scale, column.decimals))]);
+    });
+  const lowest = Math.min(...found.map(([, value]) => value));
+  return new Set(found.length > 1 ? found.filter(([, value]) => value === lowest).map(([cell]) => cell) : []);
+}
+
+// A row: {cell, run or null, moments(column)}.
+function rowsOf(table, state) {
+  const difference = state.difference;
+  if (!state.each) {
+    return table.cells.map((cell) => ({
+      cell,
+      run: null,
+      moments: (column) => cellMoments(cell, column.key, difference),
+    }));
+  }
+  return table.cells.flatMap((cell) =>
+    cell.runs.map((id) => ({
+      cell,
+      run: runById.get(id),
+      moments: (column) => runMoments(runById.get(id), column.key, difference),
+    })),
+  );
+}
+
+const rowWords = (table, cell) => `${table.title} ${cell.label} ${cell.method}`.toLowerCase();
+const fits = (text, state) => state.words.every((word) => text.includes(word));
+
+function sortValue(row, sort) {
+  if (sort.key === "label") return row.cell.label;
+  if (sort.key === "seeds") return row.run ? row.run.seed : row.cell.seeds.length;
+  const own = row.moments(data.columns[columnPlace.get(sort.key)]);
+  return own.n ? own.mean : HOLES_LAST;
+}
+
+function sorted(rows, sort) {
+  if (!sort) return rows;
+  const sign = sort.descending ? -1 : 1;
+  const keyed = rows.map((row, i) => [sortValue(row, sort), i, row]);
+  keyed.sort(([a, i], [b, j]) => {
+    if (a === b) return i - j;
+    if (a === HOLES_LAST || b === HOLES_LAST) return a === HOLES_LAST ? 1 : -1;
+    return (typeof a === "string" ? a.localeCompare(b, "en") : a - b) * sign || i - j;
+  });
+  return keyed.map((item) => item[2]);
+}
+
+function holeReason(row, column) {
+  const runs = row.run ? [row.run] : row.cell.runs.map((id) => runById.get(id));
+  const empty = runs.filter((run) => !isNumber(run.metrics[column.key]));
+  const reasons = empty.map((run) => `seed ${run.seed}: ${run.reasons[column.key] || "not computed by this run"}`);
+  return reasons.length ? reasons : ["no retrained run of the same seed to take the difference to"];
+}
+
+// What a cell of the table says when pointed at: every seed in full, the difference to the reference, the reasons.
+function told(row, column, state) {
+  const runs = row.run ? [row.run] : row.cell.runs.map((id) => runById.get(id));
+  const lines = [`${row.cell.label}, ${column.title}: ${column.what}`];
+  runs.forEach((run) => {
+    const own = runMoments(run, column.key, state.difference);
+    if (own.n) lines.push(`seed ${run.seed}: ${own.mean * column.scale}`);
+  });
+  const gap = row.run ? runMoments(row.run, column.key, true) : cellMoments(row.cell, column.key, true);
+  if (gap.n && !state.difference)
+    lines.push(`minus the reference: ${momentsText(gap, row.run ? 1 : row.cell.seeds.length, column)}`);
+  if (row.moments(column).n < runs.length) lines.push(...holeReason(row, column));
+  return lines.join("\n");
+}
+
+function valueCell(row, column, state, best) {
+  const own = row.moments(column);
+  const text = momentsText(own, row.run ? 1 : row.cell.seeds.length, column);
+  const isBest = !row.run && best.get(column.key).has(row.cell);
+  const names = [isBest && "best", !own.n && "hole"].filter(Boolean).join(" ");
+  return html(
+    "td",
+    { class: names || null, title: told(row, column, state), "data-key": column.key },
+    isBest ? html("strong", {}, text) : text,
+  );
+}
+
+function headCell(name, title, what, sort, act) {
+  const direction = sort && sort.key === name ? (sort.descending ? "descending" : "ascending") : "none";
+  const arrow = { ascending: "▲", descending: "▼", none: "" }[direction];
+  const button = html(
+    "button",
+    { type: "button", title: `${what}\nClick to sort.`, on: { click: () => act(name) } },
+    html("span", { class: "arrow", "aria-hidden": "true" }, arrow),
+    html("span", {}, title),
+  );
+  return html("th", { scope: "col", "aria-sort": direction, "data-key": name }, button);
+}
+
+// Ascending, then descending, then the order of the report.
+function nextSort(sort, key) {
+  if (!sort || sort.key !== key) return { key, descending: false };
+  return sort.descending ? null : { key, descending: true };
+}
+
+function drawTable(section) {
+  const { table, state } = section;
+  const columns = data.columns.filter((column) => state.all || column.main);
+  const best = new Map(columns.map((column) => [column.key, bestCells(table, column)]));
+  const act = (key) => {
+    section.sort = nextSort(section.sort, key);
+    drawTable(section);
+    section.body.querySelector(`th[data-key="${key}"] button`).focus();
+  };
+  const units = (column) => `${column.title}: ${column.what}${column.unit ? ` (${column.unit})` : ""}`;
+  const heads = [
+    headCell("label", "method", "method and what departs from its default", section.sort, act),
+    headCell("seeds", state.each ? "seed" : "n", state.each ? "the run's seed" : "number of seeds", section.sort, act),
+    ...columns.map((column) => headCell(column.key, column.title, units(column), section.sort, act)),
+  ];
+  const rows = sorted(rowsOf(table, state), section.sort).filter((row) => fits(rowWords(table, row.cell), state));
+  const body = html("tbody", {}, ...rows.map((row) => tableRow(section, row, columns, best)));
+  const caption = html(
+    "caption",
+    {},
+    state.difference ? "Difference to the retrained model of the same seed" : table.title,
+  );
+  const grid = html("table", { class: "overview" }, caption, html("thead", {}, html("tr", {}, ...heads)), body);
+  section.grid.replaceChildren(grid);
+}
+
+function tableRow(section, row, columns, best) {
+  const open = () => toggleDetails(section, row.cell, row.run);
+  const isOpen = section.open.has(row.cell.id);
+  const button = html(
+    "button",
+    { type: "button", class: "open", "aria-expanded": String(isOpen), title: "Show or hide the plots of this row" },
+    row.cell.label,
+  );
+  const seeds = row.run ? String(row.run.seed) : String(row.cell.seeds.length);
+  const cells = columns.map((column) => valueCell(row, column, section.state, best));
+  const names = [row.cell.is_reference && "reference", isOpen && "opened"].filter(Boolean).join(" ");
+  return html(
+    "tr",
+    { class: names || null, "data-cell": row.cell.id, "data-run": row.run && row.run.id, on: { click: open } },
+    html("th", { scope: "row" }, button),
+    html("td", {}, seeds),
+    ...cells,
+  );
+}

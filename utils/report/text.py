@@ -1,0 +1,129 @@
+"""Tables with titles and notes, in aligned text or Markdown."""
+
+import textwrap
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from utils.report.collect import Report, Row, by_label
+from utils.report.columns import Column
+from utils.tables import HOLE, align, align_markdown, cell, is_number
+
+CLOSENESS = (
+    "ToW and Avg.Gap: closeness to the retrained model of the same seed, retrained with REWEIGHT for miu and reweighted"
+    " methods."
+)
+DIFFERENCES = "Shown: value minus that of the retrained model of the same seed."
+CELLS = "Several seeds: mean ± sample standard deviation; [k] where only k of them have the value; - where none has."
+
+
+def document(report: Report, columns: Sequence[Column], markdown: bool, each: bool, difference: bool) -> str:
+    """All tables, then the runs that are in none, then what the columns mean."""
+    parts = [_table(key, rows, columns, markdown, each, difference) for key, rows in report.tables.items()]
+    if not parts:
+        parts = ["No finished run to show."]
+    if report.missing:
+        parts.append(_bullets("Not in the tables:", [f"{folder}: {problem}" for folder, problem in report.missing]))
+    meaning = legend(columns, difference)
+    parts.append(meaning if markdown else textwrap.fill(meaning, 118))
+    return "\n\n".join(parts) + "\n"
+
+
+def legend(columns: Sequence[Column], difference: bool = False) -> str:
+    """What the columns mean, in a paragraph."""
+    by_unit: dict[str, list[str]] = defaultdict(list)
+    for column in columns:
+        by_unit[column.unit].append(f"{column.title}: {column.what}.")
+    units = [f"In {'percent' if unit == '%' else unit}: {' '.join(told)}" for unit, told in by_unit.items()]
+    return " ".join([*units, CLOSENESS, *([DIFFERENCES] if difference else []), CELLS])
+
+
+def title(key: tuple) -> str:
+    """ "digits, small_cnn, 32 px, weights none, split0, ratio 0.9", of a Run.table"""
+    dataset, model, image_size, weights, task, ratio = key
+    shown = [dataset, model, f"{image_size} px", f"weights {Path(str(weights)).name}"]
+    return ", ".join(shown + ([task, f"ratio {ratio:g}"] if task else ["pretrained only"]))
+
+
+def forget_group_names(rows: Sequence[Row]) -> list[str]:
+    """The groups that were forgotten from."""
+    return next((row.values["forget_group_names"] for row in rows if row.values.get("forget_group_names")), [])
+
+
+def mia_baseline(rows: Sequence[Row]) -> float | None:
+    """What MIA reads where the loss carries no signal."""
+    return next((value for row in rows if is_number(value := row.values.get("mia_baseline"))), None)
+
+
+def notes(rows: Sequence[Row], columns: Sequence[Column]) -> list[str]:
+    """Why there are holes, and rows whose seeds were not run alike."""
+    told = []
+    for reason, places in _holes(rows, columns).items():
+        listed = [f"{what} (seed {', '.join(map(str, seeds))})" for what, seeds in places.items()]
+        told.append(f"{'; '.join(listed)}: {reason}")
+    for name, own in by_label(rows).items():
+        identities = [row.run.stored.get("identity") or {} for row in own]
+        keys = {key for identity in identities for key in identity} - {"seed", "original", "reference"}
+        unlike = sorted(key for key in keys if len({repr(identity.get(key)) for identity in identities}) > 1)
+        told += [f"the runs of {name} differ in {', '.join(unlike)}, beside their seeds"] if unlike else []
+    return told
+
+
+def shown(row: Row, column: Column, difference: bool = False) -> float | None:
+    """The number of a row to print in a column."""
+    value = row.difference(column.key) if difference else row.values.get(column.key)
+    return value * column.scale if is_number(value) else None
+
+
+def _table(
+    key: tuple, rows: Sequence[Row], columns: Sequence[Column], markdown: bool, each: bool, difference: bool
+) -> str:
+    header = ["method", "seed" if each else "n", *(column.title for column in columns)]
+    if each:
+        header.append("worst group is")
+        lines = [_each_line(row, columns, difference) for row in rows]
+    else:
+        lines = [_mean_line(name, own, columns, difference) for name, own in by_label(rows).items()]
+    if markdown:
+        parts = [f"### {title(key)}", *_facts(rows), align_markdown(header, lines)]
+    else:
+        parts = ["\n".join([title(key), "=" * len(title(key)), *_facts(rows)]), align(header, lines)]
+    remarks = notes(rows, columns)
+    return "\n\n".join([*parts, *([_bullets("", remarks)] if remarks else [])])
+
+
+def _facts(rows: Sequence[Row]) -> list[str]:
+    """What was forgotten, and what MIA reads where the loss carries no signal."""
+    names, baseline = forget_group_names(rows), mia_baseline(rows)
+    listed = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+    signal = f" Without any signal MIA reads about {baseline:.0f}." if baseline is not None else ""
+    return [f"Forget groups: {listed}.{signal}"] if names else []
+
+
+def _mean_line(name: str, rows: Sequence[Row], columns: Sequence[Column], difference: bool) -> list[str]:
+    cells = [cell([shown(row, column, difference) for row in rows], column.decimals) for column in columns]
+    return [name, str(len(rows)), *cells]
+
+
+def _each_line(row: Row, columns: Sequence[Column], difference: bool) -> list[str]:
+    worst, n = row.values.get("worst_group"), row.values.get("worst_group_n")
+    values = [cell([shown(row, column, difference)], column.decimals) for column in columns]
+    return [row.label, str(row.seed), *values, f"{worst} (n {n})" if worst else HOLE]
+
+
+def _holes(rows: Sequence[Row], columns: Sequence[Column]) -> dict[str, dict[str, list[int]]]:
+    """reason -> "columns of a label" -> seeds."""
+    holes: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        reasons = row.values.get("reasons") or {}
+        titles: dict[str, list[str]] = defaultdict(list)
+        for column in columns:
+            if reasons.get(column.key) and not is_number(row.values.get(column.key)):
+                titles[reasons[column.key]].append(column.title)
+        for reason, missing in titles.items():
+            holes[reason][f"{', '.join(missing)} of {row.label}"].append(row.seed)
+    return holes
+
+
+def _bullets(heading: str, lines: Sequence[str]) -> str:
+    return "\n".join([*([heading, ""] if heading else []), *(f"- {line}" for line in lines)])
