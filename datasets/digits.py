@@ -72,7 +72,7 @@ def _digits() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 
 @cache
 def _draw() -> np.ndarray:
-    """All drawings, one of every digit after the other from one stream: as floats only one of each is there at a time."""
+    """All drawings, one of every digit after the other from one stream; as floats only one of each is there."""
     ink, _, _, tint = _digits()
     stream, shapes = np.random.RandomState(DRAWING_STREAM), _enlarged(ink)
     pixels = np.empty((len(ink), N_DRAWINGS, 3, SIZE, SIZE), dtype=np.uint8)

@@ -38,15 +38,22 @@ def make_splits(
 ) -> Splits:
     """Forget the share `unlearning_ratio` of the groups in `forget_pairs` within train; nothing for no pairs.
 
-    Forget sets of one seed are nested over ratios. UserError for a ratio outside (0, 1] or one that forgets nothing.
+    Forget sets of one seed are nested over ratios. UserError for a ratio outside (0, 1], one that forgets nothing or
+    everything, and labels without train or val rows; test may be empty.
     """
     train, val, test = (np.flatnonzero(dataset.split == code) for code in (TRAIN, VAL, TEST))
+    _refuse_empty(dataset, train=train, val=val)
     groups = tuple(sorted(target * dataset.n_sensitive + sensitive for target, sensitive in forget_pairs))
     forget = train[:0]
     if groups:
         union = train[np.isin(dataset.group[train], groups)]
         forget = _choose_forget(dataset, union, groups, unlearning_ratio, seed)
     retain = np.setdiff1d(train, forget, assume_unique=True)
+    if not len(retain):
+        raise UserError(
+            f"--unlearning_ratio {unlearning_ratio} forgets all {len(train)} train samples of {dataset.name}, so its"
+            " retain set is empty; expected at least one sample to keep, so give a smaller ratio or fewer groups"
+        )
     return Splits(
         *(read_only(indices) for indices in (train, val, test, forget, retain)),
         forget_groups=groups,
@@ -86,6 +93,15 @@ def load_splits(path: Path) -> Splits:
             )
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"cannot read the splits {path} ({error}): run that command again with --overwrite") from None
+
+
+def _refuse_empty(dataset: GroupDataset, **sets: np.ndarray) -> None:
+    for name, rows in sets.items():
+        if not len(rows):
+            raise UserError(
+                f"the {name} set of {dataset.name} is empty: its labels put none of {len(dataset)} rows there;"
+                " expected at least one, so give labels that do"
+            )
 
 
 def _choose_forget(

@@ -1,7 +1,7 @@
 """The command line's counterpart for notebooks: `run` makes one run, `load_results` reads a folder of them."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +75,7 @@ def load_results(path: str | Path = "output") -> "pandas.DataFrame":
     where there is no run.
     """
     table = _pandas()
-    runs = _outermost(read_runs(Path(path)))
+    runs = read_runs(Path(path))
     done = sorted((one for one in runs if not one.problem), key=_place)
     rows = [_row(one) for one in done]
     names = dict.fromkeys(name for row in rows for name in row if name not in (*IDENTITY, "folder"))
@@ -85,12 +85,6 @@ def load_results(path: str | Path = "output") -> "pandas.DataFrame":
             frame[name] = frame[name].astype(float)  # a number that no run has
     frame.attrs["missing"] = [(str(one.folder), one.problem) for one in runs if one.problem]
     return frame
-
-
-def _outermost(runs: Sequence[Run]) -> list[Run]:
-    """Without what lies inside a run's folder: a tracker's own files, which may have names like a run's."""
-    folders = {one.folder for one in runs}
-    return [one for one in runs if folders.isdisjoint(one.folder.parents)]
 
 
 def _place(run: Run) -> tuple:

@@ -1,6 +1,7 @@
 """model.pt: weights with the facts that say which runs they can start; tensors and plain values, nothing executed."""
 
 import pickle
+import pickletools
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ FACTS = {
     "seed": "seed",
     "data": "data fingerprint",
 }
+# What in a pickle names a class or a function.
+OBJECT_OPCODES = ("GLOBAL", "STACK_GLOBAL", "INST")
 
 
 def save_model(path: Path, model: nn.Module, facts: dict[str, Any]) -> None:
@@ -36,13 +39,16 @@ def load_model(path: Path, expected: dict[str, Any]) -> dict[str, torch.Tensor]:
         if not isinstance(stored, dict):
             raise TypeError(f"a {type(stored).__name__}")
         facts, weights = dict(stored["facts"]), dict(stored["model"])
-    except pickle.UnpicklingError:
+    except Exception as error:  # a damaged file makes torch.load raise nearly anything
+        if isinstance(error, pickle.UnpicklingError) and _holds_objects(path):
+            raise UserError(
+                f"{path} is refused: it holds more than tensors and plain values, which could run code; "
+                "make it again with this program"
+            ) from None
         raise UserError(
-            f"{path} is refused: it holds more than tensors and plain values, which could run code"
+            f"{path} is damaged, or no checkpoint of this program ({type(error).__name__}): "
+            "make it again, or put an intact copy there"
         ) from None
-    except (OSError, RuntimeError, KeyError, TypeError, EOFError, ValueError, zipfile.BadZipFile) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path} is not a readable checkpoint of this program ({reason}); make it again") from None
     for name, value in expected.items():
         if facts.get(name) != value:
             raise UserError(
@@ -50,6 +56,21 @@ def load_model(path: Path, expected: dict[str, Any]) -> dict[str, torch.Tensor]:
                 "use a checkpoint made with the same data, model and seed"
             )
     return weights
+
+
+def _holds_objects(path: Path) -> bool:
+    """Whether an undamaged file holds pickled objects, told without loading any of them.
+
+    torch.load fails in the same way on foreign objects, on a web page saved as model.pt and on flipped bits.
+    """
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                return archive.testzip() is None  # every checksum is right
+        with path.open("rb") as file:
+            return any(opcode.name in OBJECT_OPCODES for opcode, _, _ in list(pickletools.genops(file)))
+    except Exception:  # damaged bytes: zipfile and pickletools raise nearly anything too
+        return False
 
 
 def load_weights(model: nn.Module, weights: dict[str, torch.Tensor], path: Path) -> None:

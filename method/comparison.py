@@ -19,13 +19,12 @@ KINDS = ("auto", "retrain", "retrain_reweight")
 
 def compare(config: Config, data: Data, metrics: dict[str, Any], records: Records) -> None:
     """Add what compares with the retrained run, or why there is nothing to compare with."""
-    is_reference = METHODS[config.method].forgets and not METHODS[config.method].from_original
-    if config.reference in KINDS and is_reference and _reweighted(config) == config.reweights:
+    if is_own_reference(config):
         add_reference(metrics, metrics, None, ITSELF, compare_outputs(records, records, data.splits))
         return
     found = find_reference(config, data)
     if found is None:
-        wanted = {"reweight": True} if _reweighted(config) else {}
+        wanted = {"reweight": True} if reference_reweights(config) else {}
         # Commands name folders, which are no part of the metrics.
         reason = f"no finished retrain{' --reweight' if wanted else ''} run of this task and seed to compare with"
         command = command_line(config, "retrain", **wanted)
@@ -36,8 +35,14 @@ def compare(config: Config, data: Data, metrics: dict[str, Any], records: Record
         add_reference(metrics, read_metrics(found), None, found.path.name, outputs)
 
 
-def _reweighted(config: Config) -> bool:
-    """Reweighted methods, and MIU with or without it, are compared with the reweighted retrain run."""
+def is_own_reference(config: Config) -> bool:
+    """Whether this is the very retrained run that it would be compared with."""
+    retrains = METHODS[config.method].forgets and not METHODS[config.method].from_original
+    return retrains and config.reference in KINDS and reference_reweights(config) == config.reweights
+
+
+def reference_reweights(config: Config) -> bool:
+    """Whether the reference is the reweighted retrain run: for reweighted methods, and for MIU with or without it."""
     if config.reference in ("retrain", "retrain_reweight"):
         return config.reference == "retrain_reweight"
     return config.reweights or METHODS[config.method].reweight is True
@@ -46,16 +51,20 @@ def _reweighted(config: Config) -> bool:
 def find_reference(config: Config, data: Data) -> RunDirectory | None:
     """The finished retrained run to compare with, if there is one; UserError for one that does not fit."""
     if config.reference in KINDS:
-        found, _ = find(config, "done", "retrain", _reweighted(config))
+        found, _ = find(config, "done", "retrain", reference_reweights(config))
     else:
         found = RunDirectory(Path(config.reference))
-        if not found.done or read_metrics(found) is None:
+        if not found.done:
             kinds = ", ".join(KINDS)
             raise UserError(
                 f"--reference {config.reference}: no finished run is there; give a run's folder, or {kinds}"
             )
-    if found is None or read_metrics(found) is None:
+    if found is None:
         return None
+    if read_metrics(found) is None:
+        raise UserError(
+            f"{found.file('metrics.json')} of the retrained run cannot be read; make that run again with --overwrite"
+        )
     _check(found, config, data)
     return found
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets import dataset_class
+from method.comparison import KINDS, is_own_reference, reference_reweights
 from method.configs.loading import Config
 from method.registry import METHODS
 from method.rundir import directory_of, find
@@ -45,10 +46,14 @@ def _reads(config: Config) -> list[str]:
     folder = dataset_class(config.dataset).folder
     lines = [f"{Path(config.data_dir) / folder}/"] if folder else []
     needs = []
-    if METHODS[config.method].from_original and not config.original:
+    if METHODS[config.method].from_original and config.original:
+        lines.append(config.original)
+    elif METHODS[config.method].from_original:
         needs.append(("pretrain", "model.pt", None))
-    if METHODS[config.method].forgets and config.reference == "auto":
-        needs.append(("retrain", "metrics.json", config.reweights or METHODS[config.method].reweight is True))
+    if METHODS[config.method].forgets and config.reference not in KINDS:
+        lines.append(f"{config.reference}/metrics.json")
+    elif METHODS[config.method].forgets and not is_own_reference(config):
+        needs.append(("retrain", "metrics.json", reference_reweights(config)))
     for method, file, reweight in needs:
         found, places = find(config, file, method, reweight)
         lines.append(str(found.file(file)) if found else f"{places[1] / file} (not there yet)")

@@ -3,7 +3,6 @@
 import csv
 import io
 import math
-import pickle
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -146,7 +145,7 @@ class Engine:
         if phase.step:
             optimizer.zero_grad(set_to_none=True)
         with autocast(self.device, self.inference.precision):
-            loss = phase.loss(batch)
+            loss = self._loss(phase, batch)
         loss.backward()
         self.unlearner.edit_gradients(phase)
         if phase.step:
@@ -155,6 +154,17 @@ class Engine:
             optimizer.step()
             self.unlearner.after_step(phase)
         return loss.detach()
+
+    def _loss(self, phase: Phase, batch: Batch) -> Tensor:
+        try:
+            return phase.loss(batch)
+        except ValueError as error:
+            if len(batch.target) > 1 or "per channel" not in str(error):
+                raise
+            raise RunError(
+                f"phase {phase.name} has a batch of one image, on which batch norm cannot train at this --image_size: "
+                "forget or keep more samples, give a --batch_size of 2 or more, or a larger --image_size"
+            ) from None
 
     def _show(self, phase: Phase, epoch: int, loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
         """Refresh the bar; reading the loss waits for the device, so this is rare."""
@@ -233,16 +243,23 @@ class Engine:
             return 0
         try:
             state: dict[str, Any] = torch.load(self.state_file, map_location=self.device, weights_only=True)
-        except (pickle.UnpicklingError, OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            raise RunError(f"{self.state_file} cannot be read ({reason}); --overwrite starts the run anew") from error
-        self.history, self.seconds = state["history"], state["seconds"]
+            self._take_back(state)
+        except torch.OutOfMemoryError:  # the file may be whole
+            raise
+        except Exception as error:  # torch.load raises nearly anything on damaged bytes
+            raise RunError(
+                f"{self.state_file} is damaged, or no saved state of this run ({type(error).__name__}): "
+                "--overwrite starts the run anew"
+            ) from error
+        return len(self.history)
+
+    def _take_back(self, state: dict[str, Any]) -> None:
+        self.history, self.seconds = list(map(dict, state["history"])), float(state["seconds"])
         for name, module in self.modules.items():
             module.load_state_dict(state["modules"][name])
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
         self.unlearner.load_state(state["unlearner"])
-        return len(self.history)
 
 
 def history_csv(history: list[dict[str, float]]) -> str:

@@ -1,5 +1,7 @@
 """A run's directory: where it is, whether it is done already, what is written when. Imports nothing heavy."""
 
+import logging
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +12,13 @@ import yaml
 from method.configs.loading import Config
 from method.registry import METHODS
 from utils.errors import UserError
-from utils.files import read_json, write_json, write_text
+from utils.files import read_json, sha256_file, write_json, write_text
 from utils.paths import run_directory
 
+log = logging.getLogger("unlearning")
 # What decides the last bits of a sum: a half-finished run is continued only where they are the same.
 HARDWARE = ("device", "threads", "precision")
+ORIGINAL = "original_sha256"  # of the weights it starts from
 
 
 def directory_of(config: Config, root: str, method: str | None = None, reweight: bool | None = None) -> Path:
@@ -70,11 +74,24 @@ class RunDirectory:
         if differing:
             listed = "; ".join(f"{key} is {theirs.get(key)!r} there and {mine.get(key)!r} here" for key in differing)
             raise UserError(f"{self.path} holds another run: {listed}. Give this one a --tag, or --overwrite that one")
+        if self.done:
+            self._warn_of_another_original(config, stored)
         return self.done
+
+    def _warn_of_another_original(self, config: Config, stored: dict[str, Any]) -> None:
+        """A pretrained run can be made anew under the same name; what started from the earlier one stays as it is."""
+        then = (stored.get("provenance") or {}).get(ORIGINAL)
+        found = None if config.values.get("original") or not then else find(config, "model.pt", "pretrain")[0]
+        if found and sha256_file(found.file("model.pt")) != then:
+            log.warning(
+                "%s started from other weights than %s holds now; --overwrite makes it anew", self.path, found.path
+            )
 
     def record(self) -> dict[str, Any] | None:
         """config.yaml; None in an empty folder, UserError where it cannot be read."""
         file = self.file("config.yaml")
+        if not self.path.is_dir() or not os.access(self.path, os.R_OK | os.X_OK):
+            raise UserError(f"{self.path} is no folder that can be read; move it, or choose another --store_dir")
         if not file.exists():
             if any(self.path.iterdir()):
                 raise UserError(
@@ -93,7 +110,7 @@ class RunDirectory:
     def begin(self, config: Config, facts: dict[str, Any], overwrite: bool) -> bool:
         """Create the folder and record the run; True where a half-finished run is continued."""
         if overwrite and self.path.exists():
-            shutil.rmtree(self.path)
+            self._remove()
         half = self.file("last.pt").exists()
         if half:
             self._check_continuation(facts)
@@ -101,6 +118,7 @@ class RunDirectory:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"{self.path} cannot be made ({error.strerror}); choose another --store_dir") from None
+        self._check_writable()
         record = {
             "config": dict(config.values),
             "sources": dict(config.sources),
@@ -112,10 +130,21 @@ class RunDirectory:
         self.status("running")
         return half
 
+    def _remove(self) -> None:
+        try:
+            shutil.rmtree(self.path)
+        except OSError as error:
+            raise UserError(f"{self.path} cannot be removed ({error.strerror}); remove it by hand") from None
+
+    def _check_writable(self) -> None:
+        if not os.access(self.path, os.W_OK | os.X_OK):
+            raise UserError(f"{self.path} cannot be written to; change its permissions or choose another --store_dir")
+
     def _check_continuation(self, facts: dict[str, Any]) -> None:
         """A half-finished run goes on with the same samples on the same hardware, or not at all."""
         stored = self.record() or {}
         compared = [("provenance", key, key) for key in HARDWARE]
+        compared.append(("provenance", ORIGINAL, "SHA-256 of the pretrained weights"))
         compared += [("fingerprints", key, f"{key} fingerprint") for key in facts["fingerprints"]]
         differing = []
         for part, key, title in compared:
@@ -155,6 +184,7 @@ def find(
 def read_metrics(directory: RunDirectory) -> dict[str, Any] | None:
     """metrics.json of a finished run; None where it cannot be read."""
     try:
-        return read_json(directory.file("metrics.json"))
+        metrics = read_json(directory.file("metrics.json"))
     except (OSError, ValueError):
         return None
+    return metrics if isinstance(metrics, dict) else None

@@ -13,7 +13,7 @@ from torch import nn
 from datasets.loaders import Loader, default_workers
 from datasets.splits import save_splits
 from method.checkpoints import load_model, load_weights, save_model
-from method.comparison import compare, find_reference
+from method.comparison import compare, find_reference, is_own_reference
 from method.configs.cli import Command, command_line
 from method.configs.loading import Config
 from method.engine import Engine, measure
@@ -22,7 +22,7 @@ from method.evaluation.records import Records
 from method.inference import Inference
 from method.original import Original
 from method.registry import METHODS
-from method.rundir import RunDirectory, directory_of, find
+from method.rundir import ORIGINAL, RunDirectory, directory_of, find
 from method.story import announce, record, start_log, versions
 from method.task_data import Data, read_data
 from method.trackers import check_installed, tracking
@@ -48,7 +48,7 @@ def run(command: Command) -> RunDirectory:
     data = read_data(config)
     facts = model_facts(config, data)
     model, original = starting_models(config, data, facts)
-    if METHODS[config.method].forgets:
+    if METHODS[config.method].forgets and not is_own_reference(config):
         find_reference(config, data)
     workers = default_workers(data.dataset.in_memory, devices.available_cpus())
     workers = workers if config.num_workers is None else config.num_workers
@@ -58,7 +58,7 @@ def run(command: Command) -> RunDirectory:
         "threads": threads,
         "precision": str(precision).removeprefix("torch."),
         # Which weights it started from: a pretrained run can be made anew under the same name.
-        "original_sha256": sha256_file(original[1]) if original else None,
+        ORIGINAL: sha256_file(original[1]) if original else None,
         **versions(),
     }
     resumed = directory.begin(config, record(data, provenance), command.overwrite)

@@ -176,7 +176,7 @@ def test_ratio_that_forgets_no_sample_says_how_many_there_are(refuse):
         ("--dataset waterbird --split_number 2", ["--split_number 2", "0 to 1"]),
         ("--dataset digits --split_number 1", ["--split_number 1", "expects 0"]),
         ("--dataset waterbird --split_number -1", ["split_number is -1"]),
-        ("--model resnet99 --no-pretrained", ["--model resnet99", "resnet18"]),
+        ("--model resnet99 --no-pretrained", ["model is 'resnet99'", "resnet18"]),
         ("--dataset digits --image_size 64", ["--image_size 64", "32 x 32"]),
         ("--dataset digits --image_size 4", ["image_size is 4", "at least 8"]),
         ("--dataset digits --weights imagenet", ["small_cnn has no ImageNet weights", "--no-pretrained"]),
@@ -461,6 +461,41 @@ def test_a_run_whose_config_is_damaged(text: str, copy: Path, data_dir: Path):
     sentence = refused(f"--method pretrain {SMALL}", **folders)
     assert f"{file} cannot be read" in sentence
     assert "--overwrite" in sentence
+
+
+@pytest.mark.parametrize("flags", ["", "--overwrite"])
+def test_a_file_where_the_runs_folder_should_be(flags: str, data_dir: Path, tmp_path: Path):
+    place = tmp_path / "digits/small_cnn/pretrain_0"
+    place.parent.mkdir(parents=True)
+    place.write_text("mine")
+    sentence = refused(f"--method pretrain --epochs 1 {flags}", data_dir=data_dir, store_dir=tmp_path)
+    assert sentence.startswith(str(place))
+    assert place.read_text() == "mine"
+
+
+def test_a_folder_that_cannot_be_written_to(data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Permissions do not bind an administrator, so the answer of the system is given for it."""
+    place = tmp_path / "digits/small_cnn/pretrain_0"
+    place.mkdir(parents=True)
+    monkeypatch.setattr(os, "access", lambda path, mode: not (Path(path) == place and mode & os.W_OK))
+    sentence = refused("--method pretrain --epochs 1", data_dir=data_dir, store_dir=tmp_path)
+    assert sentence == f"{place} cannot be written to; change its permissions or choose another --store_dir"
+
+
+@pytest.mark.parametrize("text", ['{"test_acc": 5', "[1]"])
+def test_a_reference_whose_metrics_are_damaged(text: str, copy: Path, refuse):
+    reference = copy / "waterbird/small_cnn/split0/retrain_0.5_0"
+    (reference / "metrics.json").write_text(text)
+    sentence = refuse(f"--method scrub {SMALL}", checkpoint_dir=copy)
+    assert f"{reference / 'metrics.json'} of the retrained run cannot be read" in sentence
+    assert "--overwrite" in sentence
+
+
+def test_one_image_is_no_batch_where_features_shrink_to_a_pixel(data_dir: Path, tmp_path: Path):
+    folders = {"data_dir": data_dir, "store_dir": tmp_path}
+    command = "--dataset waterbird --model resnet18 --image_size 32 --no-pretrained --epochs 1 --batch_size 1"
+    sentence = error_of(run(f"--method pretrain {command}", **folders), 1)
+    assert "has a batch of one image, on which batch norm cannot train at this --image_size" in sentence
 
 
 def test_a_store_folder_that_cannot_be_made(data_dir: Path, tmp_path: Path):

@@ -14,7 +14,10 @@ from method.configs.schema import all_keys, keys_of
 from method.registry import METHODS, UNSET
 from utils.errors import UserError
 
-EXECUTION = {"device", "num_workers", "threads", "data_dir", "store_dir", "checkpoint_dir"}
+EXECUTION = {
+    "device", "num_workers", "threads", "data_dir", "store_dir", "checkpoint_dir",
+    "tensorboard", "wandb", "wandb_project",
+}  # fmt: skip
 
 
 @pytest.fixture

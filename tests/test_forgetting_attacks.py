@@ -56,6 +56,7 @@ def test_random_losses_read_50_within_the_spread() -> None:
         assert abs(np.mean(scores[name]) - 50) < np.mean(scores[f"{name}_sd"]) < 10
 
 
+@pytest.mark.filterwarnings("error")
 def test_constant_losses_carry_no_signal() -> None:
     found = balanced_attack(samples({2: 30}, 1.0), samples({2: 60}, 1.0))
     assert (found["mia_auc"], found["mia_auc_sd"]) == (50.0, 0.0)
@@ -121,14 +122,15 @@ def test_global_random_state_is_neither_used_nor_disturbed() -> None:
 
 
 def test_non_members_have_the_groups_of_the_members_and_the_short_group_is_filled_from_its_target() -> None:
-    # Group 2 wants 30 and has 12; its target's other group, 3, wants 5 and has 60: 18 of the others fill.
-    members, others = samples({2: 30, 3: 5, 0: 7}, 1.0), samples({2: 12, 3: 60, 0: 20, 1: 100}, 1.0)
+    # Group 2 wants 30 and has 12; its target's other group, 3, wants 5 and has 60: 18 of the others fill. Group 0 wants
+    # 7 and has 4: 3 of group 1 fill.
+    members, others = samples({2: 30, 3: 5, 0: 7}, 1.0), samples({2: 12, 3: 60, 0: 4, 1: 100}, 1.0)
     for seed in range(5):
         rows, n_filled = draw_alike(members, others, np.random.default_rng(seed))
         assert len(np.unique(rows)) == len(rows) == 42
-        assert np.bincount(others.group[rows], minlength=4).tolist() == [7, 0, 12, 23]
-        assert n_filled == 18
-    assert balanced_attack(members, others)["mia_filled"] == pytest.approx(100 * 18 / 42)
+        assert np.bincount(others.group[rows], minlength=4).tolist() == [4, 3, 12, 23]
+        assert n_filled == 21
+    assert balanced_attack(members, others)["mia_filled"] == pytest.approx(50.0)
 
 
 def test_draws_differ() -> None:
@@ -164,6 +166,8 @@ def test_too_few_samples_have_a_reason() -> None:
     assert balanced_attack(samples({2: MIN_SAMPLES}, 1.0), others)["mia_auc"] == 50.0
     with pytest.raises(Undefined, match="30 samples of target 1, and val and test have 29"):
         balanced_attack(samples({2: 30}, 1.0), samples({2: 10, 3: 19, 0: 50}, 1.0))
+    just_enough = samples({2: 10, 3: 20, 0: 50}, 1.0)
+    assert balanced_attack(samples({2: 30}, 1.0), just_enough)["mia_filled"] == pytest.approx(200 / 3)
     with pytest.raises(Undefined, match="val and test have samples for 19"):
         group_aware_attack(samples({2: 30}, 1.0), samples({2: 19, 3: 50}, 1.0))
     assert group_aware_attack(samples({2: 30}, 1.0), samples({2: 20, 3: 50}, 1.0))["mia_group_auc"] == 50.0

@@ -91,7 +91,7 @@ def test_recompute_names_what_it_cannot_read(tmp_path: Path, capsys: Capture) ->
 
 
 def many(tree: Path, n_runs: int) -> None:
-    """`n_runs` finished runs: the golden ones of seed 0 under further seeds and ratios, with fingerprints of their own."""
+    """`n_runs` finished runs: the golden ones of seed 0 under further seeds and ratios, fingerprints changed."""
     runs = {run: (run / "config.yaml").read_text() for run in RUNS if run.name.endswith("_0")}
     cases = itertools.product(range(24), (0.1, 0.5, 0.9), runs.items())
     made = 0

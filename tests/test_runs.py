@@ -512,7 +512,48 @@ def test_a_half_finished_run_is_not_continued_on_other_data(half: Workshop, tmp_
     file.write_text(file.read_text().replace(".jpg,0,0,0,", ".jpg,1,0,0,", 1))
     sentence = refused(f"--method pretrain {SMALL}", **half.folders(data_dir=tmp_path / "data"))
     assert "half finished" in sentence
-    assert "data" in sentence
+    assert "data fingerprint was" in sentence
+
+
+def test_a_half_finished_run_is_not_continued_from_other_pretrained_weights(
+    finished: Workshop, tmp_path: Path, interrupted_after_an_epoch: Callable[[], None]
+):
+    workshop = Workshop(finished.data_dir, tmp_path)
+    shutil.copytree(finished.place("pretrain"), workshop.place("pretrain"))
+    assert workshop.run("salun").code == 75
+    interrupted_after_an_epoch()
+    workshop.ok("pretrain --overwrite --lr 0.02")
+    sentence = refused(f"--method salun {SMALL}", **workshop.folders())
+    assert "half finished" in sentence
+    assert "SHA-256 of the pretrained weights was" in sentence
+
+
+@pytest.mark.parametrize("fact, other", [("device", "another"), ("precision", "bfloat16")])
+def test_a_half_finished_run_is_not_continued_on_other_hardware(half: Workshop, fact: str, other: str):
+    file = half.place("pretrain") / "config.yaml"
+    stored = yaml.safe_load(file.read_text())
+    stored["provenance"][fact] = other
+    file.write_text(yaml.safe_dump(stored))
+    assert f"{fact} was {other} and is" in refused(f"--method pretrain {SMALL}", **half.folders())
+
+
+def test_a_finished_run_says_that_its_pretrained_model_was_made_anew(finished: Workshop, tmp_path: Path):
+    workshop = Workshop(finished.data_dir, tmp_path)
+    for variant in ("pretrain", "salun"):
+        shutil.copytree(finished.place(variant), workshop.place(variant))
+    assert workshop.run("salun").err == ""
+    workshop.ok("pretrain --overwrite --lr 0.02")
+    result = workshop.run("salun")
+    assert result.out.startswith("already done")
+    assert "started from other weights than" in result.err
+
+
+def test_a_retrained_run_of_other_settings_can_be_made_in_place_of_the_old(finished: Workshop, tmp_path: Path):
+    """The folder's old run is no reference of the new one."""
+    workshop = Workshop(finished.data_dir, tmp_path)
+    shutil.copytree(finished.place("retrain"), workshop.place("retrain"))
+    folder = workshop.ok("retrain --image_size 40 --overwrite")
+    assert metrics_of(folder)["reference"] == "itself"
 
 
 def test_a_half_finished_run_of_other_settings_is_left_alone(half: Workshop):

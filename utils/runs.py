@@ -58,7 +58,9 @@ def read_runs(root: Path) -> list[Run]:
     """Every run directory (a folder with config.yaml) under `root`, by path; UserError if there is none."""
     if not root.is_dir():
         raise UserError(f"{root} is not a folder; give the folder that runs were written to, such as output")
-    runs = [_read_run(file.parent) for file in sorted(root.rglob("config.yaml"))]
+    folders = {file.parent for file in root.rglob("config.yaml")}
+    # A config.yaml within a run's folder is another program's, such as that of Weights & Biases.
+    runs = [_read_run(folder) for folder in sorted(folders) if folders.isdisjoint(folder.parents)]
     if not runs:
         raise UserError(f"no run under {root} (a run is a folder with a config.yaml); make one with python main.py")
     return runs

@@ -98,6 +98,13 @@ class _StrictLoader(yaml.SafeLoader):
             seen.add(key.value)
         return super().construct_mapping(node, deep=deep)
 
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep=deep)
+        except (ValueError, AttributeError, LookupError):  # how PyYAML fails on the 45th of a month, or `!!int x`
+            text = f"{str(node.value)[:40]!r} is no such value as it looks like; correct it, or quote it as a text"
+            raise yaml.constructor.ConstructorError(None, None, text, node.start_mark) from None
+
 
 def read_layer_file(path: Path) -> LayerFile:
     """Read and check one YAML file; UserError for a missing file, bad YAML, an unknown key or a wrong type."""
@@ -106,7 +113,7 @@ def read_layer_file(path: Path) -> LayerFile:
             content = yaml.load(file, Loader=_StrictLoader)
     except FileNotFoundError:
         raise UserError(f"no configuration file {path}; give the path of a YAML file") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
         raise UserError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from None
     content = {} if content is None else content
     if not isinstance(content, dict):
@@ -149,7 +156,9 @@ def _task_entry(entry: Any, where: str) -> tuple[dict[str, tuple], dict[str, Any
         raise UserError(f"{where}: expected method: ..., set: {{...}} and any of {', '.join(SELECTORS)}")
     unknown = set(entry) - {*SELECTORS, "set"}
     if unknown:
-        raise UserError(f"{where}: unknown {sorted(unknown)[0]!r}; an entry has {', '.join(SELECTORS)} and set")
+        raise UserError(
+            f"{where}: unknown {sorted(unknown, key=str)[0]!r}; an entry has {', '.join(SELECTORS)} and set"
+        )
     keys = all_keys()
     match = {
         name: tuple(

@@ -11,6 +11,7 @@ from typing import Any
 from datasets import DATASETS
 from method import unlearners  # noqa: F401  (fills METHODS)
 from method.registry import METHODS, UNSET
+from models import MODELS
 from utils.device import DEVICES
 from utils.errors import UserError
 
@@ -128,7 +129,7 @@ def _common_keys() -> list[Key]:
         task("preset", str, "strict", "methods as their papers state them, or as the published code runs them",
              choices=("strict", "reference")),
         task("tag", str, "", "a word added to the run's name, to keep variants side by side", word=True),
-        model("model", str, "resnet18", "architecture"),
+        model("model", str, "resnet18", "architecture", choices=tuple(sorted(MODELS))),
         model("image_size", int, 224, "side of the square images, in pixels", at_least=8),
         model("weights", str, "imagenet", "initial weights of pretrain and retrain: imagenet, none, or a file"),
         train("epochs", int, 10, "passes over the retain set", at_least=1),

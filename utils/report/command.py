@@ -93,6 +93,8 @@ def _format(wanted: argparse.Namespace) -> str:
     kind = wanted.format or SUFFIXES.get(suffix, "text")
     if wanted.out is None and kind in FILES:
         raise UserError(f"--format {kind} makes a file: give its name with --out report.{kind}")
+    if wanted.out is not None and wanted.out.is_dir():
+        raise UserError(f"--out {wanted.out}: this is a folder; give a file's name")
     if wanted.out is not None and not wanted.out.parent.is_dir():
         raise UserError(f"--out {wanted.out}: there is no folder {wanted.out.parent}; make it first")
     if (wanted.each or wanted.difference) and kind not in ("text", "markdown", "csv"):

@@ -15,7 +15,7 @@ from utils.errors import UserError
 from utils.report.collect import Report, Row, by_label
 from utils.report.columns import COLUMNS
 from utils.report.text import forget_group_names, mia_baseline, notes, title
-from utils.runs import Run
+from utils.runs import PRETRAIN, Run
 from utils.tables import is_number
 
 SCHEMA = 1
@@ -126,7 +126,7 @@ def _run(
 
 def _is_original(other: Run, run: Run) -> bool:
     """Whether `other` is the pretrained run that belongs to `run`."""
-    return other.method == "pretrain" and other.origin == run.origin and not other.config.get("tag")
+    return other.method == PRETRAIN and other.origin == run.origin and not other.config.get("tag")
 
 
 def _groups(row: Row) -> Iterator[dict[str, Any]]:

@@ -10,6 +10,7 @@ from utils.report.collect import Report, Row, by_label
 from utils.report.columns import HIGH, REFERENCE, Column
 from utils.report.payload import moments
 from utils.report.text import shown
+from utils.runs import RETRAIN
 from utils.tables import is_number
 
 SETTING = ("dataset", "model", "image_size", "weights", "task", "ratio")
@@ -99,7 +100,7 @@ def _range(counts: Sequence[int]) -> str:
 def _latex_block(cells: dict[str, list[Row]], columns: Sequence[Column]) -> list[str]:
     best = {column.key: best_labels(cells, column) for column in columns}
     judges = [name for name, rows in cells.items() if not rows[0].competes]
-    judges.sort(key=lambda name: cells[name][0].run.method != "retrain")
+    judges.sort(key=lambda name: cells[name][0].run.method != RETRAIN)
     others = [name for name in cells if name not in judges]
     lines = []
     for name in [*judges, *others]:
