@@ -22,7 +22,7 @@ FACTS = {
     "seed": "seed",
     "data": "data fingerprint",
 }
-# What in a pickle names a class or a function.
+# What names a class or a function in a pickle.
 OBJECT_OPCODES = ("GLOBAL", "STACK_GLOBAL", "INST")
 
 
@@ -39,6 +39,8 @@ def load_model(path: Path, expected: dict[str, Any]) -> dict[str, torch.Tensor]:
         if not isinstance(stored, dict):
             raise TypeError(f"a {type(stored).__name__}")
         facts, weights = dict(stored["facts"]), dict(stored["model"])
+        if not all(isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in weights.items()):
+            raise TypeError("no tensors by name")
     except Exception as error:  # a damaged file makes torch.load raise nearly anything
         if isinstance(error, pickle.UnpicklingError) and _holds_objects(path):
             raise UserError(
@@ -66,7 +68,8 @@ def _holds_objects(path: Path) -> bool:
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
-                return archive.testzip() is None  # every checksum is right
+                whole = archive.testzip() is None  # every checksum is right
+            return whole and bool(torch.serialization.get_unsafe_globals_in_checkpoint(path))
         with path.open("rb") as file:
             return any(opcode.name in OBJECT_OPCODES for opcode, _, _ in list(pickletools.genops(file)))
     except Exception:  # damaged bytes: zipfile and pickletools raise nearly anything too

@@ -92,7 +92,9 @@ def test_an_empty_test_set_leaves_its_metrics_null_with_reasons(tmp_path: Path):
 # model.pt.
 
 
-@pytest.mark.parametrize("content", [PAGE, POINTER, b"", b"hello\n", b"."], ids=["page", "pointer", "empty", "text", "."])
+@pytest.mark.parametrize(
+    "content", [PAGE, POINTER, b"", b"hello\n", b"."], ids=["page", "pointer", "empty", "text", "."]
+)
 def test_a_pretrained_model_that_is_another_file(content: bytes, copy: Path, data_dir: Path, tmp_path: Path):
     file = copy / PRETRAINED / "model.pt"
     file.write_bytes(content)
@@ -102,26 +104,29 @@ def test_a_pretrained_model_that_is_another_file(content: bytes, copy: Path, dat
     assert "code" not in sentence
 
 
-@pytest.mark.parametrize("content", [[1, 2], {"model": {}}, {"model": [1], "facts": {}}, {"model": {3: 4}, "facts": {}}])
+@pytest.mark.parametrize(
+    "content", [[1, 2], {"model": {}}, {"model": [1], "facts": {}}, {"model": {3: 4}, "facts": {}}]
+)
 def test_a_torch_file_that_is_no_pretrained_model(content: Any, tmp_path: Path):
     saved(content, tmp_path / "model.pt")
     with pytest.raises(UserError, match=r"model\.pt is damaged, or no checkpoint of this program"):
         load_model(tmp_path / "model.pt", {})
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol", "ignore:Defining your")
 def test_whatever_bits_flip_a_model_is_loaded_or_refused_in_a_sentence(tmp_path: Path):
-    """Every byte of the names, shapes and the zip's directory, and none of it is said to hold code."""
+    """Every byte in turn: names, shapes, values, the archive's directory. No damage is said to be code."""
     network, file = torch.nn.Linear(2, 1), tmp_path / "model.pt"
     whole = saved({"model": network.state_dict(), "facts": {"seed": 0}}, file)
-    refusals = 0
+    sentences = []
     for position in range(len(whole)):
-        file.write_bytes(whole[:position] + bytes([whole[position] ^ 0x15]) + whole[position + 1 :])
+        file.write_bytes(whole[:position] + bytes([whole[position] ^ 0x04]) + whole[position + 1 :])
         try:
             load_weights(network, load_model(file, {"seed": 0}), file)
         except UserError as error:
-            refusals += 1
-            assert "could run code" not in str(error)
-    assert refusals > 100
+            sentences.append(str(error))
+    assert len(sentences) > 100
+    assert not [sentence for sentence in sentences if "could run code" in sentence]
 
 
 @pytest.mark.parametrize("form", ["zip", "pickle"])
@@ -140,9 +145,9 @@ def test_a_whole_file_with_more_than_tensors_says_so(form: str, tmp_path: Path):
 
 @pytest.mark.parametrize(
     "content",
-    [b"some notes\n", PAGE, POINTER, b"", {"epoch": 3}, [1, 2], {"history": [], "seconds": 0.0, "modules": {}}, Path("a")],
-    ids=["text", "page", "pointer", "empty", "keys", "list", "modules", "object"],
-)  # fmt: skip
+    [b"some notes\n", PAGE, POINTER, {"epoch": 3}, [1, 2], {"history": [], "seconds": 0.0, "modules": {}}, Path("a")],
+    ids=["text", "page", "pointer", "keys", "list", "modules", "object"],
+)
 def test_a_saved_state_that_is_none(content: Any, copy: Path, data_dir: Path, tmp_path: Path):
     """The run is half finished: its folder holds last.pt and is not done."""
     place = copy / PRETRAINED

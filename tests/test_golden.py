@@ -3,10 +3,10 @@
 import itertools
 import json
 import re
+import resource
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,7 @@ TREE = GOLDEN / "output"
 RUNS = sorted(file.parent for file in (ROOT / TREE).rglob("done"))
 # Sums over logits and forests of trees do not depend on the machine; means of exponentials may, in the last digits.
 EXACT = 1e-9
+NOT_IN_RECORDS = ("seconds", "peak_memory_bytes", "selected_epoch")
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +72,7 @@ def test_recompute_mends_what_was_changed_and_what_is_old(tmp_path: Path, capsys
     files = {run: next(tree.rglob(run)) / "metrics.json" for run in ("miu_0.9_0", "retrain_reweight_0.9_0")}
     kept = {run: json.loads(file.read_text()) for run, file in files.items()}
     for run, file in files.items():
-        file.write_text(json.dumps({key: kept[run][key] for key in ("seconds", "peak_memory_bytes")}))
+        file.write_text(json.dumps({key: kept[run][key] for key in NOT_IN_RECORDS if key in kept[run]}))
     assert "has schema 1" in shown(tree, capsys)
     assert shown(tree, capsys, "--recompute") == before
     for run, file in files.items():
@@ -93,7 +94,7 @@ def test_recompute_names_what_it_cannot_read(tmp_path: Path, capsys: Capture) ->
 def many(tree: Path, n_runs: int) -> None:
     """`n_runs` finished runs: the golden ones of seed 0 under further seeds and ratios, fingerprints changed."""
     runs = {run: (run / "config.yaml").read_text() for run in RUNS if run.name.endswith("_0")}
-    cases = itertools.product(range(24), (0.1, 0.5, 0.9), runs.items())
+    cases = itertools.product(range(32), (0.1, 0.5, 0.9), runs.items())
     made = 0
     for seed, ratio, (run, text) in cases:
         pretrain = run.name.startswith("pretrain")
@@ -109,16 +110,22 @@ def many(tree: Path, n_runs: int) -> None:
     assert made == n_runs
 
 
+def seconds_of_children() -> float:
+    """Of CPU: other tests run beside this one."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 @pytest.mark.slow
 def test_five_hundred_runs(tmp_path: Path) -> None:
     tree = tmp_path / "output"
-    many(tree, 450)
+    many(tree, 500)
     seconds = {}
     for name in ("table.txt", "page.html"):
-        start = time.perf_counter()
+        start = seconds_of_children()
         command = [sys.executable, "-m", "utils.report", str(tree), "--out", str(tmp_path / name)]
         subprocess.run(command, check=True, cwd=ROOT)
-        seconds[name] = time.perf_counter() - start
+        seconds[name] = seconds_of_children() - start
     assert (tmp_path / "table.txt").read_text().count("split0, ratio 0.") == 3
     assert (tmp_path / "page.html").stat().st_size < 15e6
     assert seconds["table.txt"] < 5

@@ -14,7 +14,7 @@ from scipy.special import rel_entr, softmax
 from scipy.stats import entropy
 
 from datasets.splits import load_splits
-from method.evaluation import metrics
+from method.evaluation import forgetting, metrics
 from method.evaluation.evaluator import (
     BALANCED_KEYS,
     COMPARED_KEYS,
@@ -322,6 +322,23 @@ def outputs(n: int = 60, n_classes: int = 3, seed: int = 0) -> tuple[Records, Pa
     forget = np.flatnonzero((records.group == 2) & (split == 0))[:4]
     parts = Parts(np.arange(30), np.arange(30, 40), np.arange(40, 60), forget, np.arange(30), (2,))
     return records, parts
+
+
+def test_the_attacks_of_a_run_are_f_against_v_and_t() -> None:
+    # Group 2 has 25 samples in F, 10 in V and 20 in T: only together are they enough.
+    n, generator = 240, np.random.default_rng(0)
+    group, split = np.arange(n) % 4, np.repeat([0, 1, 2], [120, 40, 80])
+    logits = 3 * generator.normal(size=(n, 2))
+    records = Records.from_logits(np.arange(n), split, group // 2, group % 2, group, logits)
+    forget = np.flatnonzero((group == 2) & (split == 0))[:25]
+    rows = [np.flatnonzero(split == code) for code in (0, 1, 2)]
+    found = evaluate(records, Parts(*rows, forget, np.setdiff1d(rows[0], forget), (2,)), NAMES, 2, 2)
+    members = forgetting.Samples(records.loss[forget], group[forget] // 2, group[forget])
+    others = forgetting.Samples(records.loss[split > 0], group[split > 0] // 2, group[split > 0])
+    expected = forgetting.balanced_attack(members, others) | forgetting.group_aware_attack(members, others)
+    assert {key: found[key] for key in expected} == expected
+    assert {*expected} == {*BALANCED_KEYS, *GROUP_AWARE_KEYS}
+    assert found["mia_filled"] == 0.0
 
 
 def test_kl_and_agreement_are_scipys_and_a_count() -> None:

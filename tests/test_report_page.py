@@ -16,7 +16,7 @@ import pytest
 from browser import Browser, needs_browser
 from report_payload import DIGITS, FACES, METHODS, averaged, example
 
-from utils.report import plots
+from utils.report import view
 from utils.report.look import curve_keys, in_words
 from utils.report.page import in_script, packed, page
 from utils.tables import cell as in_text
@@ -264,7 +264,7 @@ def test_groups_before_after_and_retrained(browser: Browser, file: Path, payload
         click(browser, f'#t1c3 [data-seed="{seed}"]')
     by_id = {run["id"]: run for run in payload["runs"]}
     chosen = [by_id[f"t1c3s{number}"] for number in ([0, 1, 2] if seed is None else [seed])]
-    partners = plots.View(payload["tables"][1], payload["tables"][1]["cells"][3], chosen, by_id).partners()
+    partners = view.View(payload["tables"][1], payload["tables"][1]["cells"][3], chosen, by_id).partners()
     told = texts(browser, "#t1c3 .groups path.marker title")
     places = browser.run(
         "[...document.querySelectorAll('#t1c3 .groups svg[role=img] path.marker')]"
@@ -274,7 +274,7 @@ def test_groups_before_after_and_retrained(browser: Browser, file: Path, payload
     numbers = []
     for text in told:
         name, role, *shown = MARK.fullmatch(text).groups()
-        wanted = plots.accuracy(partners[role], name)
+        wanted = view.accuracy(partners[role], name)
         numbers.append(wanted["value"])
         assert list(map(float, shown)) == pytest.approx([wanted["value"], *wanted["interval"]], abs=0.051)
     assert told[0].startswith(DIGITS[2])
@@ -316,7 +316,7 @@ def test_losses_and_the_attack(browser: Browser, file: Path, payload: dict[str, 
         f"{name} (n = {sum(run['losses'][name])})" for name in ("forget", "retain", "val", "test")
     ]
     heights = browser.run("lossShares([runById.get('t1c4s0')], 'forget').shares")
-    assert heights == pytest.approx(plots.shares([run["losses"]], "forget"))
+    assert heights == pytest.approx(view.shares([run["losses"]], "forget"))
     assert sum(heights) == pytest.approx(100)
 
 

@@ -15,6 +15,7 @@ SCHEMA = 2  # of metrics.json; a file without the key has schema 1
 ATTACK_KEYS = ("mia", "mia_baseline", "mia_forest_auc")
 BALANCED_KEYS = ("mia_auc", "mia_auc_sd", "mia_balanced_acc", "mia_balanced_acc_sd", "mia_filled")
 GROUP_AWARE_KEYS = ("mia_group_auc", "mia_group_auc_sd", "mia_group_balanced_acc", "mia_group_balanced_acc_sd")
+REPEATED_KEYS = (*BALANCED_KEYS, *GROUP_AWARE_KEYS)
 WORST_GROUP_KEYS = ("worst_group_acc", "worst_group", "worst_group_n")
 COMPARED_SETS = {
     "forget": "forget sample",
@@ -33,11 +34,13 @@ def evaluate(
     group_names: Sequence[str],
     n_targets: int,
     n_sensitive: int,
+    repeated_attacks: bool = True,
 ) -> dict[str, Any]:
     """The flat metrics of metrics.md, percent; what cannot be computed is None with a sentence in `reasons`.
 
     group_names: by group id, n_targets * n_sensitive of them. Without a forget set (pretrain) the dict holds train_acc
-    and what else needs none. RunError if a row of `splits` is not recorded.
+    and what else needs none. repeated_attacks: False leaves out REPEATED_KEYS, which take most of the time. RunError
+    if a row of `splits` is not recorded.
     """
     forgets = len(splits.forget) > 0
     names = ("retain", "forget", "val", "test") if forgets else ("train", "val", "test")
@@ -50,6 +53,8 @@ def evaluate(
     test = sets["test"]
     if forgets:
         _add_forgetting(found, sets, splits, n_targets, n_sensitive)
+        if repeated_attacks:
+            _add_repeated_attacks(found, sets)
         found.values["forget_group_names"] = [group_names[group] for group in splits.forget_groups]
     groups = metrics.group_table({name: (part.group, part.correct) for name, part in sets.items()}, group_names)
     found.add_all(WORST_GROUP_KEYS, metrics.worst_group, groups)
@@ -66,19 +71,24 @@ def _add_forgetting(
     found: "_Collected", sets: Mapping[str, Records], splits: Splits, n_targets: int, n_sensitive: int
 ) -> None:
     """What needs a forget set: the attacks, EO, and the accuracy of the forget groups."""
-    test, forget = sets["test"], sets["forget"]
+    test = sets["test"]
     _add_attack(found, sets)
+    pairs = [divmod(group, n_sensitive) for group in splits.forget_groups]
+    axes = metrics.odds_axes(test.target, test.sensitive, pairs, n_targets, n_sensitive)
+    found.add("equalized_odds", metrics.equalized_odds, test.correct, *axes)
+    own = test.correct[np.isin(test.group, splits.forget_groups)]
+    found.add("forget_group_acc", metrics.accuracy, own, "test sample of the forget groups")
+
+
+def _add_repeated_attacks(found: "_Collected", sets: Mapping[str, Records]) -> None:
+    """The attacks with several draws."""
+    forget = sets["forget"]
     members = forgetting.Samples(forget.loss, forget.target, forget.group)
     others = forgetting.Samples(
         *(np.concatenate([getattr(sets[name], column) for name in ("val", "test")]) for column in members._fields)
     )
     found.add_all(BALANCED_KEYS, forgetting.balanced_attack, members, others)
     found.add_all(GROUP_AWARE_KEYS, forgetting.group_aware_attack, members, others)
-    pairs = [divmod(group, n_sensitive) for group in splits.forget_groups]
-    axes = metrics.odds_axes(test.target, test.sensitive, pairs, n_targets, n_sensitive)
-    found.add("equalized_odds", metrics.equalized_odds, test.correct, *axes)
-    own = test.correct[np.isin(test.group, splits.forget_groups)]
-    found.add("forget_group_acc", metrics.accuracy, own, "test sample of the forget groups")
 
 
 def compare_outputs(records: Records, reference: Records, splits: Splits) -> dict[str, Any]:

@@ -2,12 +2,19 @@
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from datasets.splits import load_splits
-from method.evaluation.evaluator import SCHEMA, add_reference, compare_saved_outputs, evaluate
+from method.evaluation.evaluator import (
+    OUTPUT_KEYS,
+    REPEATED_KEYS,
+    SCHEMA,
+    add_reference,
+    compare_saved_outputs,
+    evaluate,
+)
 from method.evaluation.records import Records
 from method.labels import label, rank, reweights_by_default
 from utils.errors import RunError, UserError
@@ -58,7 +65,7 @@ def reference_of(run: Run, runs: Sequence[Run]) -> Run | None:
     wanted = run.config.get("reference") or "auto"
     if wanted not in choices:
         return None
-    if run.method == RETRAIN and wanted == "auto":
+    if run.method == RETRAIN and choices[wanted] == bool(run.config.get("reweight")):
         return run
     return find_reference(run, runs, choices[wanted])
 
@@ -86,21 +93,26 @@ def run_rows(run: Run, runs: Sequence[Run]) -> list[Row]:
     ]
 
 
-def pretrain_row(pretrain: Run, sibling: Run, runs: Sequence[Run]) -> Row:
-    """A pretrained model's row for the task and ratio of `sibling`: its records, with the splits of `sibling`."""
+def pretrain_row(pretrain: Run, sibling: Run, runs: Sequence[Run], keys: Collection[str]) -> Row:
+    """A pretrained model's row for the task and ratio of `sibling`: its records, with the splits of `sibling`.
+
+    keys: the metrics that will be shown; what takes long and is not among them is left out.
+    """
     try:
         groups = {name: sibling.stored["groups"][name] for name in ("names", "n_targets", "n_sensitive")}
     except (KeyError, TypeError):
         raise UserError(f"{sibling.folder / 'config.yaml'} has no groups") from None
     records, splits = Records.load(pretrain.folder / "records.npz"), load_splits(sibling.folder / "splits.npz")
-    values = evaluate(records, splits, groups["names"], groups["n_targets"], groups["n_sensitive"])
+    facts = (groups["names"], groups["n_targets"], groups["n_sensitive"])
+    values = evaluate(records, splits, *facts, repeated_attacks=not set(keys).isdisjoint(REPEATED_KEYS))
     values |= {key: pretrain.metrics[key] for key in ("seconds", "peak_memory_bytes") if key in pretrain.metrics}
     reference = find_reference(sibling, runs, reweight=False)
     if reference is None:
         reason = "no retrain run (without REWEIGHT) of this task, ratio and seed is finished"
         add_reference(values, None, reason, None)
     else:
-        outputs = compare_saved_outputs(records, splits, reference.folder)
+        wanted = not set(keys).isdisjoint(OUTPUT_KEYS)
+        outputs = compare_saved_outputs(records, splits, reference.folder) if wanted else None
         add_reference(values, reference.metrics, None, reference.folder.name, outputs)
     own = (label(pretrain.config), (*rank(pretrain.config), 0), pretrain, values)
     return Row(*own, splits_of=sibling, reference=reference)
@@ -128,12 +140,13 @@ def checked(run: Run) -> Run:
 class Report:
     """The rows of every table, and sentences about what is not in them.
 
-    wanted: for each of FILTERS the values asked for; none means all. tables: by Run.table, in the order to be shown;
+    wanted: for each of FILTERS the values asked for; none means all. keys: the metrics that will be shown.
+    tables: by Run.table, in the order to be shown;
     missing: (folder, problem).
     """
 
-    def __init__(self, runs: Sequence[Run], wanted: Mapping[str, Sequence[Any]]) -> None:
-        self.wanted = wanted
+    def __init__(self, runs: Sequence[Run], wanted: Mapping[str, Sequence[Any]], keys: Collection[str]) -> None:
+        self.wanted, self.keys = wanted, keys
         everything = [checked(run) for run in runs]
         self.runs = [run for run in everything if not run.problem]
         self.missing = [
@@ -171,7 +184,7 @@ class Report:
     def _add_pretrain(self, pretrain: Run, sibling: Run) -> None:
         try:
             alone = pretrain is sibling
-            rows = run_rows(pretrain, self.runs) if alone else [pretrain_row(pretrain, sibling, self.runs)]
+            rows = run_rows(pretrain, self.runs) if alone else [pretrain_row(pretrain, sibling, self.runs, self.keys)]
         except (UserError, RunError) as error:
             problem = f"no row for {sibling.task}, ratio {sibling.ratio:g}: {error}"
             self.missing.append((str(pretrain.folder), problem))

@@ -18,7 +18,8 @@ from utils.report.tabular import as_csv, as_latex
 from utils.report.text import document
 from utils.runs import PRETRAIN, Run, read_runs
 
-TEXTS = ("text", "markdown", "csv", "latex", "json")
+TABLES = ("text", "markdown", "csv", "latex")  # of the columns asked for
+TEXTS = (*TABLES, "json")
 FILES = ("html", "png", "pdf")  # need --out
 SUFFIXES = {
     ".txt": "text", ".md": "markdown", ".csv": "csv", ".tex": "latex", ".json": "json",
@@ -63,7 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if wanted.recompute:
             recompute_all(runs)
             runs = read_runs(wanted.path)
-        report = Report(runs, {name: vars(wanted)[name] or () for name in FILTERS})
+        shown = columns if kind in TABLES else COLUMNS
+        filters = {name: vars(wanted)[name] or () for name in FILTERS}
+        report = Report(runs, filters, [column.key for column in shown])
         if not report.tables and not report.missing:
             raise UserError(f"no run under {wanted.path} fits --{', --'.join(FILTERS)} as given; leave one of them out")
         if kind in ("png", "pdf"):

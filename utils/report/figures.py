@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from utils.errors import UserError
 from utils.files import write_atomic
 from utils.report import plots
-from utils.report.look import curve_keys, information_keys
+from utils.report.look import LOOK, curve_keys, information_keys
+from utils.report.view import View, any_number, attack_told, has
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -48,10 +49,10 @@ def figures(payload: dict[str, Any]) -> Iterator[tuple[str, "Figure"]]:
     """("t0-overview", figure), ("t0c0-groups", figure), ...: one at a time, since there can be many."""
     runs = {run["id"]: run for run in payload["runs"]}
     for table in payload["tables"]:
-        if drawn := [column for column in payload["columns"] if column["main"] and plots.has(table, column)]:
+        if drawn := [column for column in payload["columns"] if column["main"] and has(table, column)]:
             yield f"{table['id']}-overview", _overview(table, drawn)
         for cell in table["cells"]:
-            view = plots.View(table, cell, [runs[name] for name in cell["runs"]], runs)
+            view = View(table, cell, [runs[name] for name in cell["runs"]], runs)
             for name, draw in CELL_FIGURES.items():
                 figure = draw(view)
                 if figure is not None:
@@ -99,7 +100,7 @@ def _overview(table: dict[str, Any], columns: list[dict[str, Any]]) -> "Figure":
     return figure
 
 
-def _groups(view: plots.View) -> "Figure | None":
+def _groups(view: View) -> "Figure | None":
     rows = view.groups()
     if not rows:
         return None
@@ -109,7 +110,7 @@ def _groups(view: plots.View) -> "Figure | None":
     return figure
 
 
-def _counts(view: plots.View) -> "Figure | None":
+def _counts(view: View) -> "Figure | None":
     rows = [group for group in view.groups() if group["n_train"]]
     if not rows:
         return None
@@ -118,21 +119,21 @@ def _counts(view: plots.View) -> "Figure | None":
         1.2 + (0.24 if len(rows) <= plots.FEW else 0.17) * len(rows),
     )
     plots.counts(figure.subplots(), rows)
-    plots.key_below(figure, plots.look_key("counts", plots.LOOK["counts"]))
+    plots.key_below(figure, plots.look_key("counts", LOOK["counts"]))
     return figure
 
 
-def _losses(view: plots.View) -> "Figure | None":
+def _losses(view: View) -> "Figure | None":
     if not view.histograms():
         return None
     figure = _figure(f"{view.name}: loss by set", 3.2)
     plots.losses(figure.subplots(), view)
-    figure.supxlabel(plots.attack_told(view), fontsize=7)
+    figure.supxlabel(attack_told(view), fontsize=7)
     return figure
 
 
-def _curves(view: plots.View) -> "Figure | None":
-    keys = [key for key in curve_keys(view.histories()) if plots.any_number(view.histories(), key)]
+def _curves(view: View) -> "Figure | None":
+    keys = [key for key in curve_keys(view.histories()) if any_number(view.histories(), key)]
     if not keys:
         return None
     figure, panels = _panels(f"{view.name}: training", len(keys))
@@ -143,19 +144,17 @@ def _curves(view: plots.View) -> "Figure | None":
     return figure
 
 
-def _information(view: plots.View) -> "Figure | None":
+def _information(view: View) -> "Figure | None":
     passes = information_keys(view.histories())
     shown = {
-        name: keys
-        for name, keys in passes.items()
-        if any(plots.any_number(view.histories(), key) for key in keys.values())
+        name: keys for name, keys in passes.items() if any(any_number(view.histories(), key) for key in keys.values())
     }
     if not shown:
         return None
     figure, panels = _panels(f"{view.name}: mutual information of features and group", len(shown))
     for axes, (name, keys) in zip(panels, shown.items(), strict=True):
         plots.information(axes, view, name, keys)
-    plots.key_below(figure, plots.look_key("information", plots.LOOK["information"]))
+    plots.key_below(figure, plots.look_key("information", LOOK["information"]))
     return figure
 
 

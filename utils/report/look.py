@@ -6,7 +6,6 @@ from typing import Any
 
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 BLUE, VERMILLION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
-GREY = "#767676"
 
 # Dashes: lengths of line and gap in px; none is a solid line.
 LOOK: dict[str, Any] = {
@@ -46,7 +45,6 @@ LOOK: dict[str, Any] = {
             (SKY, [1, 3], "square"),
         )
     ],
-    "grey": GREY,
 }
 
 # Columns of history.csv that are no curve, and those of the bounds on the mutual information: (pass, network).

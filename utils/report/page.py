@@ -11,7 +11,7 @@ from typing import Any
 from utils.report.look import LOOK, NO_CURVE, PASSES, curve_keys, in_words, information_keys
 
 HERE = Path(__file__).parent
-SCRIPTS = ("draw.js", "plots.js", "table.js", "details.js", "page.js")
+SCRIPTS = ("draw.js", "plots.js", "groups.js", "table.js", "details.js", "page.js")
 MOMENTS = ("n", "mean", "sd")
 DIGITS = 6  # significant ones, of what is only drawn
 COLUMN_DEFAULTS = {"unit": "", "what": "", "main": False, "best": "", "scale": 1, "decimals": 1}
