@@ -79,8 +79,8 @@ function panel(title, unit, lines) {
   const values = numbers(lines.flatMap((line) => line.values));
   const last = Math.max(1, ...lines.flatMap((line) => line.epochs));
   const x = { low: 0, high: last, title: "epoch", marks: ticks(0, last, 5).filter(Number.isInteger) };
-  const scale = axes(root, { left: 62, right: 300, top: 26, bottom: 178 }, x, { ...spread(values), title: unit });
-  root.append(svg("text", { x: 62, y: 15, class: "panel" }, title));
+  const scale = axes(root, { left: 76, right: 304, top: 26, bottom: 178 }, x, { ...spread(values), title: unit });
+  root.append(svg("text", { x: 76, y: 15, class: "panel" }, title));
   lines.forEach((line) => {
     root.append(path(line.epochs, line.values, scale, line.look, { class: line.faint ? "line faint" : "line" }));
     if (line.values.length > 12 || line.faint) return;
