@@ -99,13 +99,14 @@ def test_latex_keeps_special_letters(tmp_path: Path, capsys: Capture) -> None:
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex here")
 def test_latex_compiles(tree: Path, capsys: Capture, tmp_path: Path) -> None:
     table = shown(tree, capsys, "--format", "latex")
-    document = rf"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}{table}\end{{document}}"
+    document = rf"\documentclass{{article}}\usepackage{{booktabs,graphicx}}\begin{{document}}{table}\end{{document}}"
     (tmp_path / "table.tex").write_text(document)
     done = subprocess.run(
         ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "table.tex"],
         cwd=tmp_path, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout
 
 
 def test_json_is_the_payload(tree: Path, capsys: Capture) -> None:

@@ -63,13 +63,13 @@ def _moments(rows: Sequence[Row], columns: Sequence[Column]) -> list[float | Non
 def as_latex(report: Report, columns: Sequence[Column]) -> str:
     r"""A table environment for every data set, model and task: one block a ratio, retrained rows first, best in bold.
 
-    Needs \usepackage{booktabs}. Best: see `columns`; pretrained and retrained models do not compete.
+    Needs the packages booktabs and graphicx. Best: see `columns`; pretrained and retrained models do not compete.
     """
     blocks: dict[tuple, list[tuple[float, Sequence[Row]]]] = defaultdict(list)
     for (*setting, ratio), rows in report.tables.items():
         blocks[tuple(setting)].append((ratio, rows))
     tables = [_latex_table(setting, own, columns) for setting, own in blocks.items()]
-    return "\n".join([r"% needs \usepackage{booktabs}", *tables])
+    return "\n".join([r"% needs \usepackage{booktabs,graphicx}", *tables])
 
 
 def _latex_table(setting: tuple, blocks: Sequence[tuple[float, Sequence[Row]]], columns: Sequence[Column]) -> str:
@@ -81,6 +81,8 @@ def _latex_table(setting: tuple, blocks: Sequence[tuple[float, Sequence[Row]]], 
         r"\begin{table}[t]",
         r"  \centering",
         rf"  \caption{{{escaped(caption)}}}",
+        # As wide as it is, or as the text where that is narrower.
+        r"  \resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         rf"  \begin{{tabular}}{{l{'r' * len(columns)}}}",
         r"    \toprule",
         _latex_line("Method", [escaped(column.title) for column in columns]),
@@ -90,7 +92,7 @@ def _latex_table(setting: tuple, blocks: Sequence[tuple[float, Sequence[Row]]], 
         if task:
             lines.append(rf"    \multicolumn{{{len(columns) + 1}}}{{l}}{{\textit{{unlearning ratio {ratio:g}}}}} \\")
         lines += _latex_block(by_label(rows), columns)
-    return "\n".join([*lines, r"    \bottomrule", r"  \end{tabular}", r"\end{table}", ""])
+    return "\n".join([*lines, r"    \bottomrule", r"  \end{tabular}}", r"\end{table}", ""])
 
 
 def _range(counts: Sequence[int]) -> str:
