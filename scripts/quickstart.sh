@@ -7,11 +7,19 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/_venv.sh"
 
 ensure_venv requirements.txt
 SECONDS=0
-for method in "pretrain" "retrain" "retrain --reweight" "miu" "salun" "scrub" "l1_sparse"; do
-  echo "== $method ($SECONDS s so far)"
-  # shellcheck disable=SC2086  # "retrain --reweight" is two words
-  "$python" main.py --method $method --dataset digits --unlearning_ratio 0.9 --seed 0 "$@"
-done
+# One process for all of them, because importing torch takes seconds.
+"$python" -c '
+import shlex, sys, time
+import main
+
+start = time.monotonic()
+for method in ("pretrain", "retrain", "retrain --reweight", "miu", "salun", "scrub", "l1_sparse"):
+    command = f"--method {method} --dataset digits --unlearning_ratio 0.9 --seed 0"
+    arguments = [*shlex.split(command), *sys.argv[1:]]
+    print(f"== python main.py {shlex.join(arguments)} ({time.monotonic() - start:.0f} s so far)", flush=True)
+    if code := main.main(arguments):
+        sys.exit(code)
+' "$@"
 
 echo
 store="$(store_dir "$@")"
