@@ -9,9 +9,10 @@ ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT))
 
 import datasets  # noqa: E402
-from method.configs.cli import flat_yaml, parse  # noqa: E402
+from method.configs.cli import Command, flat_yaml, parse  # noqa: E402
 from method.rundir import RunDirectory, directory_of  # noqa: E402
 from utils.errors import RunError, UserError  # noqa: E402
+from utils.signals import stop_signals_noted  # noqa: E402
 
 INTERRUPTED = 75
 
@@ -28,8 +29,8 @@ def main(arguments: list[str]) -> int:
     except (UserError, RunError) as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
-        print("interrupted: run the same command to continue", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(f"{str(stop) or 'interrupted'}: run the same command to continue", file=sys.stderr)
         return INTERRUPTED
 
 
@@ -45,14 +46,21 @@ def dispatch(arguments: list[str]) -> int:
 
         print(describe(command.config))
         return 0
-    if directory.check(command.config, command.overwrite):
+    if directory.check(command.config, command.overwrite) or not trained(command, directory):
         print(f"already done: {directory.path}")
-        return 0
-    from method.runner import run
-    from method.summary import summary
-
-    print(summary(run(command)))
     return 0
+
+
+def trained(command: Command, directory: RunDirectory) -> bool:
+    """Make the run and print its metrics; False where another process made it meanwhile."""
+    with stop_signals_noted():
+        from method.runner import run
+        from method.summary import summary
+
+        ran = run(command, directory)
+    if ran:
+        print(summary(directory))
+    return ran
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import atexit
 import importlib
-import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from datasets.base import GroupDataset
 from utils.errors import RunError, UserError
 from utils.seeding import derive_seed
+from utils.signals import ignore_stop_signals
 
 MAX_WORKERS = 8
 EVALUATION_VIEW = -1  # in place of an augmentation seed
@@ -56,8 +56,9 @@ class PassSampler:
     def __init__(self) -> None:
         self.plan(np.empty(0, dtype=np.int64), 1, None)
 
-    def plan(self, order: np.ndarray, batch_size: int, augment_seed: int | None) -> None:
-        self.order, self.bounds, self.augment_seed = order, batch_bounds(len(order), batch_size), augment_seed
+    def plan(self, order: np.ndarray, batch_size: int, augment_seed: int | None, first: int = 0) -> None:
+        self.order, self.augment_seed = order, augment_seed
+        self.bounds = batch_bounds(len(order), batch_size)[first:]
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for start, stop in self.bounds:
@@ -107,18 +108,19 @@ class Loader:
         atexit.register(self.close)
 
     def batches(
-        self, order: np.ndarray, batch_size: int, augment_seed: int | None
+        self, order: np.ndarray, batch_size: int, augment_seed: int | None, first: int = 0
     ) -> Iterator[dict[str, torch.Tensor]]:
         """One pass over the rows in `order`: image (uint8 NCHW), target, sensitive, group and index (int64).
 
         With an `augment_seed` the training view, of a seed per position; with None the evaluation view. Nothing is
-        dropped. RunError for an image that cannot be read.
+        dropped; `first` batches are passed over, so that the others are as they would be. RunError for an image that
+        cannot be read.
         """
         if self._busy:
             raise RuntimeError("a loader serves one pass at a time; use another() for a pass within a pass")
         self._busy = True
         try:
-            yield from self._pass(order, batch_size, augment_seed)
+            yield from self._pass(order, batch_size, augment_seed, first)
         finally:
             self._busy = False
 
@@ -126,8 +128,10 @@ class Loader:
         """A loader of the same images with workers of its own, for a pass within a pass."""
         return Loader(*self._arguments)
 
-    def _pass(self, order: np.ndarray, batch_size: int, augment_seed: int | None) -> Iterator[dict[str, torch.Tensor]]:
-        self._sampler.plan(order, batch_size, augment_seed)
+    def _pass(
+        self, order: np.ndarray, batch_size: int, augment_seed: int | None, first: int
+    ) -> Iterator[dict[str, torch.Tensor]]:
+        self._sampler.plan(order, batch_size, augment_seed, first)
         for (start, stop), images in zip(self._sampler.bounds, self._pool, strict=True):
             if isinstance(images, UnreadableImage):
                 raise RunError(f"cannot read image {images.file} ({images.reason}): put an intact copy there")
@@ -177,7 +181,4 @@ def _as_is(batch: torch.Tensor | UnreadableImage) -> torch.Tensor | UnreadableIm
 
 
 def _ignore_signals(worker: int) -> None:
-    """Ctrl-C and a cluster's signals reach the workers too; only the main process decides when to stop."""
-    for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    ignore_stop_signals()

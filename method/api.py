@@ -11,6 +11,7 @@ from method.labels import label, rank
 from utils.errors import RunError, UserError
 from utils.files import read_json
 from utils.runs import PRETRAIN, Run, read_runs
+from utils.signals import stop_signals_noted
 
 if TYPE_CHECKING:
     import pandas
@@ -62,8 +63,8 @@ def run(method: str | None = None, **flags: Any) -> RunResult:
     if not directory.check(command.config, command.overwrite):
         from method import runner
 
-        with _threads_put_back(), _messages_for_the_log():
-            runner.run(command)
+        with stop_signals_noted(), _threads_put_back(), _messages_for_the_log():
+            runner.run(command, directory)
     return _result(directory, table)
 
 

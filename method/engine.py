@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,11 +18,13 @@ from datasets.sampling import draw, reweight_weights
 from datasets.splits import Splits
 from method.configs.loading import Config
 from method.inference import Inference
+from method.resume import Position, Progress, Resumable
 from method.unlearners.base import Batch, GroupAccuracy, Phase, Unlearner
 from utils.device import autocast, synchronize
 from utils.errors import RunError
-from utils.files import write_atomic, write_text
+from utils.files import write_text
 from utils.seeding import derive_seed, numpy_generator, torch_generator
+from utils.signals import Interrupted, check_stop, stop_asked
 
 REFRESH_SECONDS = 0.5
 
@@ -56,7 +57,7 @@ def measure(
 
 
 class Engine:
-    """Runs an unlearner's phases over the data, keeps the history, saves and resumes after every epoch.
+    """Runs an unlearner's phases over the data, keeps the history, saves and resumes, in mid-epoch too.
 
     on_epoch: is given every row of the history in order, those of a saved state first, each after it was saved.
     """
@@ -79,67 +80,118 @@ class Engine:
         self.optimizers = {name: unlearner.optimizer(name) for name in self.modules if name != "model"}
         self.optimizers["model"] = build_optimizer(config, self.modules["model"].parameters())
         self.rows = {"train": splits.train, "forget": splits.forget, "retain": splits.retain}
-        self.history: list[dict[str, float]] = []
-        self.seconds = 0.0
+        self.resumable = Resumable(unlearner, self.modules, self.optimizers)
+        self.progress = Progress()
         self.finite = torch.ones((), dtype=torch.bool, device=self.device)
 
     def train(self) -> None:
-        """All epochs from where the saved state, if any, left off; then the unlearner's own last word."""
-        first = self._load_state()
-        for row in self.history:
+        """All epochs from where the saved state, if any, left off; then the unlearner's own last word.
+
+        Interrupted where a stop signal has come: after the step at hand, with the state saved.
+        """
+        saved = self.resumable.load(self.state_file, self.device)
+        self.progress = saved or Progress()
+        for row in self.progress.history:
             self.on_epoch(row)
-        with tqdm(total=self._steps_left(first), desc=self.unlearner.name, unit="step", disable=None) as self.bar:
-            if first == 0:
-                for phase in self.unlearner.prepare():
-                    self._timed(phase, -1, 0, 1)
-            for epoch in range(first, self.config.epochs):
-                self._epoch(epoch)
+        total = self._steps_from(Position())
+        done = total - self._steps_from(self.at)
+        with tqdm(total=total, initial=done, desc=self.unlearner.name, unit="step", disable=None) as self.bar:
+            if saved is None:
+                self._prepare()
+            while self.at.epoch < self.config.epochs:
+                self._epoch(self.at.epoch)
         self.unlearner.finish()
+
+    @property
+    def at(self) -> Position:
+        """Where the run stands."""
+        return self.progress.at
+
+    @property
+    def seconds(self) -> float:
+        """Of training, over all starts of the run."""
+        return self.progress.seconds
+
+    def _prepare(self) -> None:
+        """What comes before the first epoch is not saved in parts: interrupted there, it starts again."""
+        for phase in self.unlearner.prepare():
+            self._timed(phase, -1, 0, 1)
+            self.progress.at = Position()
 
     def _epoch(self, epoch: int) -> None:
         phases = list(self.unlearner.phases(epoch))
-        n_steps = sum(self.n_steps(phase) for phase in phases if phase.trains == "model")
-        row: dict[str, float] = {"epoch": epoch}
-        done, before = 0, self.seconds
-        for phase in phases:
-            row[f"{phase.name}_loss"] = self._timed(phase, epoch, done, n_steps)
-            done += self.n_steps(phase) if phase.trains == "model" else 0
+        done, n_steps = 0, sum(self._model_steps(phase) for phase in phases)
+        for number, phase in enumerate(phases):
+            if number >= self.at.phase:
+                loss = self._timed(phase, epoch, done, n_steps)
+                row = self.at.row | {f"{phase.name}_loss": loss}
+                self.progress.at = Position(epoch, number + 1, row=row, seconds=self.at.seconds)
+            done += self._model_steps(phase)
+        row = {"epoch": epoch, **self.at.row}
         row["lr"] = self.optimizers["model"].param_groups[0]["lr"]
-        row["seconds"] = self.seconds - before
-        row |= self.unlearner.take_logged()
-        row |= self.unlearner.end_epoch(epoch)
-        self.history.append(row)
-        self._save_state()
+        row["seconds"] = self.at.seconds
+        ended = self._end_epoch(epoch)
+        row |= self.unlearner.take_logged() | ended
+        self.progress.history.append(row)
+        self.progress.at = Position(epoch + 1)
+        write_text(self.history_file, history_csv(self.progress.history))
+        self.resumable.save(self.state_file, self.progress)
         self.on_epoch(row)
 
+    def _end_epoch(self, epoch: int) -> dict[str, float]:
+        try:
+            return self.unlearner.end_epoch(epoch)
+        except Interrupted:  # while measuring, which can be done again
+            self.resumable.save(self.state_file, self.progress)
+            raise
+
     def _timed(self, phase: Phase, epoch: int, done: int, n_steps: int) -> float:
-        start = time.perf_counter()
+        self._clock = time.perf_counter()
         loss = self._phase(phase, epoch, done, n_steps)
         synchronize(self.device)
-        self.seconds += time.perf_counter() - start
+        self._count_seconds()
         return loss
 
+    def _count_seconds(self) -> None:
+        """Add the time since the last call."""
+        now = time.perf_counter()
+        self.progress.seconds += now - self._clock
+        self.at.seconds += now - self._clock
+        self._clock = now
+
     def _phase(self, phase: Phase, epoch: int, done: int, n_steps: int) -> float:
-        """One phase; returns its mean loss."""
+        """One phase, or the rest of it; returns its mean loss."""
         optimizer = self.optimizers[phase.trains]
         for name, module in self.modules.items():
             module.requires_grad_(name == phase.trains)
             module.train(phase.train_mode)
         optimizer.zero_grad(set_to_none=True)
-        total, count, shown = torch.zeros((), device=self.device), 0, time.monotonic()
-        for step, batch in enumerate(self._batches(phase, epoch)):
+        shown = time.monotonic()
+        for step, batch in enumerate(self._batches(phase, epoch, self.at.step), start=self.at.step):
             if phase.trains == "model" and phase.step:
                 for group in optimizer.param_groups:
                     group["lr"] = learning_rate(self.config, epoch, done + step, n_steps)
             loss = self._step(phase, batch, optimizer)
-            total, count = total + loss, count + 1
+            self.at.loss, self.at.step = self.at.loss + loss, step + 1
             self.finite &= torch.isfinite(loss)
-            self.bar.update(int(phase.step))  # phases before the first epoch are not in the total
+            self.bar.update(int(phase.step and epoch >= 0))  # phases before the first epoch are not in the total
             if not self.bar.disable and time.monotonic() - shown > REFRESH_SECONDS:
                 self._show(phase, epoch, loss, optimizer)
                 shown = time.monotonic()
+            self._between_steps(phase, epoch)
         self._check_finite(phase, epoch)
-        return float(total) / count
+        return float(self.at.loss) / self.at.step
+
+    def _between_steps(self, phase: Phase, epoch: int) -> None:
+        """Save where it is time to, and stop where a signal asks for it."""
+        # Gradients that only add up, and what comes before the first epoch, are no part of the state.
+        saves = phase.step and epoch >= 0
+        every = self.config.save_every
+        if saves and (stop_asked() or (every and self.at.step % every == 0)):
+            self._check_finite(phase, epoch)
+            self._count_seconds()
+            self.resumable.save(self.state_file, self.progress)
+        check_stop()
 
     def _step(self, phase: Phase, batch: Batch, optimizer: torch.optim.Optimizer) -> Tensor:
         if phase.step:
@@ -193,9 +245,16 @@ class Engine:
         """Batches of a phase."""
         return phase.steps or n_batches(len(self.rows[phase.data]), self._batch_size(phase))
 
-    def _steps_left(self, first: int) -> int:
-        epochs = range(first, self.config.epochs)
-        return sum(self.n_steps(phase) for epoch in epochs for phase in self.unlearner.phases(epoch))
+    def _model_steps(self, phase: Phase) -> int:
+        """Of the steps that the learning rate is scheduled over, those of this phase."""
+        return self.n_steps(phase) if phase.trains == "model" else 0
+
+    def _steps_from(self, at: Position) -> int:
+        """Steps that are left at a position."""
+        epochs = range(at.epoch, self.config.epochs)
+        phases = [phase for epoch in epochs for phase in self.unlearner.phases(epoch)]
+        steps = [self.n_steps(phase) * phase.step for phase in phases]
+        return sum(steps[at.phase :]) - at.step
 
     def _order(self, phase: Phase, epoch: int) -> np.ndarray:
         """Rows in the order drawn: R with REWEIGHT where it is on; `steps` batches of them where a phase has steps."""
@@ -212,12 +271,13 @@ class Engine:
         repeats = -(-needed // len(rows))
         return np.concatenate([draw(rows, weights, generator) for _ in range(repeats)])[:needed]
 
-    def _batches(self, phase: Phase, epoch: int) -> Iterator[Batch]:
+    def _batches(self, phase: Phase, epoch: int, first: int) -> Iterator[Batch]:
+        """The phase's batches from number `first` on."""
         seeds = (self.config.seed, self.config.method, epoch, phase.name)
         augmented = self._augmented(phase)
         augment_seed = derive_seed(self.config.seed, epoch, phase.name, "augment") if augmented else None
-        batches = self.loader.batches(self._order(phase, epoch), self._batch_size(phase), augment_seed)
-        for step, batch in enumerate(batches):
+        batches = self.loader.batches(self._order(phase, epoch), self._batch_size(phase), augment_seed, first)
+        for step, batch in enumerate(batches, start=first):
             yield Batch(
                 self.inference.image(batch["image"]),
                 *(batch[name].to(self.device, non_blocking=True) for name in ("target", "group", "index")),
@@ -225,41 +285,6 @@ class Engine:
                 epoch=epoch,
                 augmented=augmented,
             )
-
-    def _save_state(self) -> None:
-        state = {
-            "history": self.history,
-            "seconds": self.seconds,
-            "modules": {name: module.state_dict() for name, module in self.modules.items()},
-            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
-            "unlearner": self.unlearner.state(),
-        }
-        write_text(self.history_file, history_csv(self.history))
-        write_atomic(self.state_file, lambda file: torch.save(state, file))
-
-    def _load_state(self) -> int:
-        """Take back the last saved epoch; returns the epoch to go on with."""
-        if not self.state_file.exists():
-            return 0
-        try:
-            state: dict[str, Any] = torch.load(self.state_file, map_location=self.device, weights_only=True)
-            self._take_back(state)
-        except torch.OutOfMemoryError:  # the file may be whole
-            raise
-        except Exception as error:  # torch.load raises nearly anything on damaged bytes
-            raise RunError(
-                f"{self.state_file} is damaged, or no saved state of this run ({type(error).__name__}): "
-                "--overwrite starts the run anew"
-            ) from error
-        return len(self.history)
-
-    def _take_back(self, state: dict[str, Any]) -> None:
-        self.history, self.seconds = list(map(dict, state["history"])), float(state["seconds"])
-        for name, module in self.modules.items():
-            module.load_state_dict(state["modules"][name])
-        for name, optimizer in self.optimizers.items():
-            optimizer.load_state_dict(state["optimizers"][name])
-        self.unlearner.load_state(state["unlearner"])
 
 
 def history_csv(history: list[dict[str, float]]) -> str:

@@ -10,6 +10,7 @@ from tqdm import tqdm
 from datasets.loaders import Loader
 from datasets.transforms import normalise
 from utils.device import autocast, memory_format
+from utils.signals import check_stop
 
 # A logit depends in its last bits on the batch it is computed in, so the size is part of what is computed.
 BATCH_SIZE = 256
@@ -36,6 +37,7 @@ class Inference:
         batches = self.loader.batches(rows, BATCH_SIZE, augment_seed=None)
         with tqdm(total=len(rows), desc=what, unit="img", disable=None, leave=False) as bar:
             for batch in batches:
+                check_stop()
                 yield self.image(batch["image"])
                 bar.update(len(batch["index"]))
 

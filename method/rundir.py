@@ -3,6 +3,8 @@
 import logging
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from method.configs.loading import Config
 from method.registry import METHODS
 from utils.errors import UserError
 from utils.files import read_json, sha256_file, write_json, write_text
+from utils.locks import LOCK, locked
 from utils.paths import run_directory
 
 log = logging.getLogger("unlearning")
@@ -93,7 +96,7 @@ class RunDirectory:
         if not self.path.is_dir() or not os.access(self.path, os.R_OK | os.X_OK):
             raise UserError(f"{self.path} is no folder that can be read; move it, or choose another --store_dir")
         if not file.exists():
-            if any(self.path.iterdir()):
+            if any(entry.name != LOCK for entry in self.path.iterdir()):
                 raise UserError(
                     f"{self.path} has files but no config.yaml, so it is no run's folder; move it or --overwrite it"
                 )
@@ -107,18 +110,25 @@ class RunDirectory:
             raise UserError(f"{file} cannot be read ({reason}); --overwrite starts that run anew") from None
         return stored
 
-    def begin(self, config: Config, facts: dict[str, Any], overwrite: bool) -> bool:
-        """Create the folder and record the run; True where a half-finished run is continued."""
-        if overwrite and self.path.exists():
-            self._remove()
-        half = self.file("last.pt").exists()
-        if half:
-            self._check_continuation(facts)
+    @contextmanager
+    def alone(self, wait: bool) -> Iterator[None]:
+        """Make the folder and hold it; Interrupted where another process does and `wait` is False."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"{self.path} cannot be made ({error.strerror}); choose another --store_dir") from None
-        self._check_writable()
+        if not os.access(self.path, os.W_OK | os.X_OK):
+            raise UserError(f"{self.path} cannot be written to; change its permissions or choose another --store_dir")
+        with locked(self.path, wait):
+            yield
+
+    def begin(self, config: Config, facts: dict[str, Any], overwrite: bool) -> bool:
+        """Record the run; True where a half-finished run is continued."""
+        if overwrite:
+            self._empty()
+        half = self.file("last.pt").exists()
+        if half:
+            self._check_continuation(facts)
         record = {
             "config": dict(config.values),
             "sources": dict(config.sources),
@@ -130,15 +140,16 @@ class RunDirectory:
         self.status("running")
         return half
 
-    def _remove(self) -> None:
+    def _empty(self) -> None:
+        """Remove everything but the lock that this process holds."""
         try:
-            shutil.rmtree(self.path)
+            for entry in self.path.iterdir():
+                if entry.is_dir() and not entry.is_symlink():
+                    shutil.rmtree(entry)
+                elif entry.name != LOCK:
+                    entry.unlink()
         except OSError as error:
-            raise UserError(f"{self.path} cannot be removed ({error.strerror}); remove it by hand") from None
-
-    def _check_writable(self) -> None:
-        if not os.access(self.path, os.W_OK | os.X_OK):
-            raise UserError(f"{self.path} cannot be written to; change its permissions or choose another --store_dir")
+            raise UserError(f"{self.path} cannot be emptied ({error.strerror}); remove it by hand") from None
 
     def _check_continuation(self, facts: dict[str, Any]) -> None:
         """A half-finished run goes on with the same samples on the same hardware, or not at all."""

@@ -2,7 +2,8 @@
 
 import copy
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,8 @@ from method.evaluation.records import Records
 from method.inference import Inference
 from method.original import Original
 from method.registry import METHODS
-from method.rundir import ORIGINAL, RunDirectory, directory_of, find
-from method.story import announce, record, start_log, versions
+from method.rundir import ORIGINAL, RunDirectory, find
+from method.story import announce, logged, record, versions
 from method.task_data import Data, read_data
 from method.trackers import check_installed, tracking
 from method.unlearners.base import Task, Unlearner
@@ -31,14 +32,18 @@ from models import build_model
 from utils import device as devices
 from utils.errors import RunError, UserError
 from utils.files import sha256_file
+from utils.locks import LockLost
+from utils.signals import check_stop
 
 log = logging.getLogger("unlearning")
 
 
-def run(command: Command) -> RunDirectory:
-    """Train, unlearn and evaluate as the configuration says; everything that can be wrong is checked before writing."""
+def run(command: Command, directory: RunDirectory) -> bool:
+    """Train, unlearn and evaluate as the configuration says; everything that can be wrong is checked before writing.
+
+    False where another process finished this very run in the meantime.
+    """
     config = command.config
-    directory = RunDirectory(directory_of(config, config.store_dir))
     check_installed(config)
     device = devices.choose_device(config.device)
     precision = devices.choose_precision(config.precision, device)
@@ -61,18 +66,31 @@ def run(command: Command) -> RunDirectory:
         ORIGINAL: sha256_file(original[1]) if original else None,
         **versions(),
     }
-    resumed = directory.begin(config, record(data, provenance), command.overwrite)
-    handler = start_log(directory)
-    try:
-        announce(config, data, directory, resumed)
-        save_splits(directory.file("splits.npz"), data.splits)
+    check_stop()
+    with directory.alone(config.wait), closing(loader):
+        if directory.check(config, command.overwrite):
+            return False
+        resumed = directory.begin(config, record(data, provenance), command.overwrite)
         inference = Inference(loader, device, precision)
-        with tracking(config, directory.path, resumed) as trackers:
-            metrics = work(config, data, model, original, inference, directory, facts, trackers.epoch)
-            trackers.metrics(metrics)
-        directory.finish(metrics)
-    except KeyboardInterrupt:
-        directory.status("interrupted", "stopped by the user")
+        with logged(directory), outcome_recorded(directory):
+            announce(config, data, directory, resumed)
+            save_splits(directory.file("splits.npz"), data.splits)
+            with tracking(config, directory.path, resumed) as trackers:
+                metrics = work(config, data, model, original, inference, directory, facts, trackers.epoch)
+                trackers.metrics(metrics)
+            directory.finish(metrics)
+    return True
+
+
+@contextmanager
+def outcome_recorded(directory: RunDirectory) -> Iterator[None]:
+    """Whatever ends the run before its time stands in status.json."""
+    try:
+        yield
+    except LockLost:  # the folder is another's now
+        raise
+    except KeyboardInterrupt as stop:
+        directory.status("interrupted", str(stop) or "stopped by the user")
         raise
     except (RunError, UserError, RuntimeError, OSError) as error:
         reason = " ".join(str(error).split())
@@ -81,11 +99,6 @@ def run(command: Command) -> RunDirectory:
     except Exception as error:  # a defect of the program: its traceback is wanted
         directory.status("failed", f"{type(error).__name__}: {error}")
         raise
-    finally:
-        loader.close()
-        log.removeHandler(handler)
-        handler.close()
-    return directory
 
 
 def model_facts(config: Config, data: Data) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 import logging
 import platform
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +57,17 @@ def versions() -> dict[str, Any]:
     }
 
 
-def start_log(directory: RunDirectory) -> logging.Handler:
-    """From here on the log also goes to run.log."""
+@contextmanager
+def logged(directory: RunDirectory) -> Iterator[None]:
+    """Within it the log also goes to run.log."""
     handler = logging.FileHandler(directory.file("run.log"))
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
-    return handler
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        handler.close()
 
 
 def announce(config: Config, data: Data, directory: RunDirectory, resumed: bool) -> None:

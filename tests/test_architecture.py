@@ -42,8 +42,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "method.inference": {"datasets.loaders", "datasets.transforms", "utils"},
     "method.original": {"method.inference", "method.unlearners.base"},
+    "method.resume": {"method.unlearners.base", "utils"},
     "method.engine": {
-        *("method.unlearners.base", "method.configs.loading", "method.configs.schema", "method.inference"),
+        *("method.unlearners.base", "method.configs.loading", "method.configs.schema"),
+        *("method.inference", "method.resume"),
         *("datasets.base", "datasets.loaders", "datasets.sampling", "datasets.splits", "utils"),
     },
     # What is needed before and beside the training knows neither the engine nor the networks.

@@ -16,7 +16,7 @@ from utils.errors import UserError
 
 EXECUTION = {
     "device", "num_workers", "threads", "data_dir", "store_dir", "checkpoint_dir",
-    "tensorboard", "wandb", "wandb_project",
+    "tensorboard", "wandb", "wandb_project", "save_every", "wait",
 }  # fmt: skip
 
 

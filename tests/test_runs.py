@@ -1,6 +1,5 @@
 """Whole runs from the command line: what they leave behind, that they can be repeated, continued and found again."""
 
-import csv
 import json
 import math
 import os
@@ -18,97 +17,15 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from cli import ROOT, Result, configuration, error_of, ok, python_apart, refused, run, run_apart, words, written
+from cli import ROOT, configuration, error_of, ok, python_apart, refused, run_apart, words, written
 from folders import make_celeba
+from workshop import FILES, PARTS, SHORT, SMALL, VARIANTS, Workshop, assert_same_run, history_of, metrics_of, weights_of
 
 from datasets.splits import load_splits
 from method.engine import Engine
 from method.evaluation.recompute import recompute
+from method.resume import Resumable
 from method.rundir import directory_of
-
-HERE = "--threads 1 --num_workers 0"
-# Waterbirds with the small network: under a second a run.
-SMALL = f"--dataset waterbird --model small_cnn --image_size 32 --no-pretrained --epochs 3 --batch_size 24 {HERE}"
-# What the README's commands are followed by on a hand-made folder.
-SHORT = f"--image_size 32 --no-pretrained --epochs 1 {HERE}"
-VARIANTS = {
-    "pretrain": "pretrain_0",
-    "retrain": "split0/retrain_0.5_0",
-    "retrain --reweight": "split0/retrain_reweight_0.5_0",
-    "miu --miu_critic_steps_first 3 --miu_critic_steps 2": "split0/miu_0.5_0",
-    "salun": "split0/salun_0.5_0",
-    "scrub --scrub_rewind": "split0/scrub_0.5_0",
-    "l1_sparse --reweight": "split0/l1_sparse_reweight_0.5_0",
-}
-FILES = {
-    *("config.yaml", "splits.npz", "history.csv", "model.pt", "records.npz", "metrics.json", "run.log"),
-    *("status.json", "done"),
-}
-NOT_REPEATABLE = ("seconds", "peak_memory_bytes", "speedup")
-PARTS = ("retain_acc", "forget_acc", "test_acc", "mia", "equalized_odds", "forget_group_acc")
-
-
-def metrics_of(folder: Path) -> dict[str, Any]:
-    """metrics.json, in which NaN and infinity are no JSON."""
-
-    def refuse(constant: str) -> None:
-        raise AssertionError(f"{folder}: {constant} in metrics.json")
-
-    return json.loads((folder / "metrics.json").read_text(), parse_constant=refuse)
-
-
-def repeatable(metrics: Any) -> Any:
-    """Metrics without time and memory."""
-    if isinstance(metrics, dict):
-        return {name: repeatable(value) for name, value in metrics.items() if name not in NOT_REPEATABLE}
-    return metrics
-
-
-def weights_of(folder: Path) -> dict[str, torch.Tensor]:
-    return torch.load(folder / "model.pt", weights_only=True)["model"]
-
-
-def history_of(folder: Path) -> list[dict[str, str]]:
-    """history.csv without times."""
-    with (folder / "history.csv").open() as file:
-        return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
-
-
-def assert_same_run(one: Path, other: Path) -> None:
-    """Metrics, predictions, history and weights, to the last bit."""
-    assert repeatable(metrics_of(one)) == repeatable(metrics_of(other))
-    assert history_of(one) == history_of(other)
-    weights, others = weights_of(one), weights_of(other)
-    assert weights.keys() == others.keys()
-    assert all(torch.equal(weights[name], others[name]) for name in weights)
-    for name in ("records.npz", "splits.npz"):
-        with np.load(one / name) as a, np.load(other / name) as b:
-            assert all(np.array_equal(a[key], b[key]) for key in a.files)
-
-
-class Workshop:
-    """A store folder with the commands that fill it."""
-
-    def __init__(self, data_dir: Path, store: Path, settings: str = SMALL):
-        self.data_dir, self.store, self.settings = data_dir, store, settings
-
-    def folders(self, **other: Path) -> dict[str, Path]:
-        return {"data_dir": self.data_dir, "store_dir": self.store, "checkpoint_dir": self.store / "none", **other}
-
-    def run(self, method: str, **other: Any) -> Result:
-        return run(f"--method {method} {self.settings}", **self.folders(**other))
-
-    def ok(self, method: str, **other: Any) -> Path:
-        """Run to the end; returns the run's folder."""
-        command = f"--method {method} {self.settings}"
-        out = ok(command, **self.folders(**other)).out
-        config = configuration(command, **self.folders(**other))
-        folder = directory_of(config, config.store_dir)
-        assert out.splitlines()[-1] == f"done: {folder}"
-        return folder
-
-    def place(self, variant: str) -> Path:
-        return self.store / "waterbird/small_cnn" / VARIANTS[variant]
 
 
 @pytest.fixture(scope="module")
@@ -448,10 +365,10 @@ def test_a_process_of_its_own_changes_no_number(faces: list[Path], data_dir: Pat
 def interrupted_after_an_epoch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
     """Ctrl-C in the second step after the first saved epoch; call what this gives to end the interruptions."""
     steps_since_saving: list[int] = []
-    step, save_state = Engine._step, Engine._save_state
+    step, save_state = Engine._step, Resumable.save
 
-    def saving(self: Engine) -> None:
-        save_state(self)
+    def saving(self: Resumable, *arguments: Any) -> None:
+        save_state(self, *arguments)
         steps_since_saving.append(0)
 
     def stepping(self: Engine, *arguments: Any) -> torch.Tensor:
@@ -462,7 +379,7 @@ def interrupted_after_an_epoch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Call
         return step(self, *arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Engine, "_save_state", saving)
+        patch.setattr(Resumable, "save", saving)
         patch.setattr(Engine, "_step", stepping)
         yield patch.undo
 

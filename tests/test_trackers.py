@@ -18,6 +18,7 @@ from tensorboard.compat.proto.event_pb2 import Event
 from torch.utils.tensorboard import SummaryWriter
 
 from method.engine import Engine
+from method.resume import Resumable
 from method.trackers import run_id
 
 SETTINGS = (
@@ -75,16 +76,16 @@ Interrupt = Callable[[str, dict[str, Path]], None]
 @pytest.fixture(params=["before it was tracked", "after it was tracked"])
 def interrupted(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Interrupt:
     """Start a command, and Ctrl-C when the first epoch is saved."""
-    name = "_save_state" if request.param.startswith("before") else "_epoch"
-    inner = getattr(Engine, name)
+    kind, name = (Resumable, "save") if request.param.startswith("before") else (Engine, "_epoch")
+    inner = getattr(kind, name)
 
-    def interrupting(self: Engine, *arguments: Any) -> None:
+    def interrupting(self: Any, *arguments: Any) -> None:
         inner(self, *arguments)
         raise KeyboardInterrupt
 
     def start(command: str, folders: dict[str, Path]) -> None:
         with monkeypatch.context() as patch:
-            patch.setattr(Engine, name, interrupting)
+            patch.setattr(kind, name, interrupting)
             assert run(command, **folders).code == 75
 
     return start

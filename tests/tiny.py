@@ -99,9 +99,11 @@ class FlippingLoader(Loader):
         super().__init__(*arguments)
         self.augments = True
 
-    def batches(self, order: np.ndarray, batch_size: int, augment_seed: int | None) -> Iterator[dict[str, Tensor]]:
-        generator = torch.Generator().manual_seed(augment_seed or 0)
-        for batch in super().batches(order, batch_size, augment_seed):
+    def batches(
+        self, order: np.ndarray, batch_size: int, augment_seed: int | None, first: int = 0
+    ) -> Iterator[dict[str, Tensor]]:
+        for step, batch in enumerate(super().batches(order, batch_size, augment_seed, first), start=first):
+            generator = torch.Generator().manual_seed((augment_seed or 0) % 2**32 + step)
             coins = torch.randint(2, (len(batch["index"]), 1, 1, 1), generator=generator).bool()
             if augment_seed is not None:
                 batch["image"] = torch.where(coins, batch["image"].flip(3), batch["image"])
@@ -213,6 +215,11 @@ class Run:
     engine: Engine
 
     @property
+    def history(self) -> list[dict[str, float]]:
+        """One row a finished epoch."""
+        return self.engine.progress.history
+
+    @property
     def modules(self) -> dict[str, nn.Module]:
         """What is trained, and the original."""
         original = {} if self.original is None else {"original": self.original.module}
@@ -309,6 +316,19 @@ def buffers(module: nn.Module) -> set[str]:
 def parameters(module: nn.Module) -> set[str]:
     """The names of the parameters."""
     return {name for name, _ in module.named_parameters()}
+
+
+def without_seconds(history: list[dict[str, float]]) -> list[dict[str, float]]:
+    """A history that can be equal to another."""
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in history]
+
+
+def outcome(run: Run) -> tuple[Any, ...]:
+    """Weights to the last bit, what the method adds to the results, and the history without times."""
+    weights = {name: snapshot(module) for name, module in run.unlearner.modules().items()}
+    flat = {f"{module} {name}": value.numpy().tobytes() for module, s in weights.items() for name, value in s.items()}
+    others = {name: {n: v.tolist() for n, v in s.items()} for name, s in run.unlearner.other_weights().items()}
+    return flat, others, run.unlearner.extra_metrics(), without_seconds(run.engine.progress.history)
 
 
 def folder(parent: Path, name: str) -> Path:

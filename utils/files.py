@@ -8,9 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
+from utils.locks import verify
+
 
 def write_atomic(path: Path, write: Callable[[IO[bytes]], None]) -> None:
-    """Let `write` fill a temporary file beside `path`, then rename it there."""
+    """Let `write` fill a temporary file beside `path`, then rename it there; LockLost in a folder taken over."""
+    verify(path)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -18,6 +21,7 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], None]) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
+        verify(path)  # again: writing may have taken long
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

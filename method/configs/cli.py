@@ -77,6 +77,9 @@ def build_parser() -> argparse.ArgumentParser:
     groups["data and model"].add_argument(
         "--no-pretrained", dest="weights", action="store_const", const="none", help="the same as --weights none"
     )
+    groups["execution"].add_argument(
+        "--no_wait", dest="wait", action="store_const", const=False, help="the same as --no-wait"
+    )
     files = groups["files"]
     files.add_argument("--config", metavar="FILE", help="a YAML file above those of the package, below the flags")
     files.add_argument(

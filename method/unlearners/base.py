@@ -129,7 +129,7 @@ class Unlearner:
         measure: Callable[[str], GroupAccuracy],
     ):
         self.model, self.original, self.p, self.task, self.measure = model, original, params, task, measure
-        self._logged: dict[str, list[Tensor]] = {}
+        self.logged: dict[str, list[Tensor]] = {}  # sums and counts since the last epoch
 
     def modules(self) -> dict[str, nn.Module]:
         """What can be trained, by the name a phase gives in `trains`."""
@@ -177,14 +177,14 @@ class Unlearner:
 
     def log(self, name: str, value: Tensor) -> None:
         """Add a value to this epoch's mean of `name` in the history, without waiting for the device."""
-        total, count = self._logged.setdefault(name, [torch.zeros((), device=value.device), torch.zeros(())])
+        total, count = self.logged.setdefault(name, [torch.zeros((), device=value.device), torch.zeros(())])
         total += value.detach().float()
         count += 1
 
     def take_logged(self) -> dict[str, float]:
         """The means since the last call."""
-        means = {name: float(total / count.to(total.device)) for name, (total, count) in self._logged.items()}
-        self._logged.clear()
+        means = {name: float(total / count.to(total.device)) for name, (total, count) in self.logged.items()}
+        self.logged.clear()
         return means
 
 

@@ -1,0 +1,81 @@
+"""The state of a half-finished run: saved atomically between two steps, taken back to the last bit."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from method.unlearners.base import Unlearner
+from utils.errors import RunError
+from utils.files import write_atomic
+
+
+@dataclass
+class Position:
+    """Where a run stands: `step` batches into phase number `phase` of `epoch`.
+
+    loss: the sum over those batches; row: what the phases before gave to the history; seconds: of this epoch.
+    """
+
+    epoch: int = 0
+    phase: int = 0
+    step: int = 0
+    loss: float | Tensor = 0.0
+    row: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+@dataclass
+class Progress:
+    """How far a run is: its position, one row of the history a finished epoch, and the seconds of training."""
+
+    at: Position = field(default_factory=Position)
+    history: list[dict[str, float]] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Resumable:
+    """What moves in training. Random numbers are not part of it: they derive from seed, epoch, phase and step."""
+
+    unlearner: Unlearner
+    modules: dict[str, nn.Module]
+    optimizers: dict[str, torch.optim.Optimizer]
+
+    def save(self, file: Path, progress: Progress) -> None:
+        """Write the state, all of it or nothing."""
+        state = {
+            "history": progress.history,
+            "seconds": progress.seconds,
+            "position": vars(progress.at),
+            "modules": {name: module.state_dict() for name, module in self.modules.items()},
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+            "unlearner": self.unlearner.state(),
+            "logged": self.unlearner.logged,
+        }
+        write_atomic(file, lambda opened: torch.save(state, opened))
+
+    def load(self, file: Path, device: torch.device) -> Progress | None:
+        """Take the state back; None where none was saved, RunError where the file is damaged or another run's."""
+        if not file.exists():
+            return None
+        try:
+            return self._take_back(torch.load(file, map_location=device, weights_only=True))
+        except torch.OutOfMemoryError:  # the file may be whole
+            raise
+        except Exception as error:  # torch.load raises nearly anything on damaged bytes
+            raise RunError(
+                f"{file} is damaged, or no saved state of this run ({type(error).__name__}): "
+                "--overwrite starts the run anew"
+            ) from error
+
+    def _take_back(self, state: dict[str, Any]) -> Progress:
+        for name, module in self.modules.items():
+            module.load_state_dict(state["modules"][name])
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+        self.unlearner.load_state(state["unlearner"])
+        self.unlearner.logged = state["logged"]
+        return Progress(Position(**state["position"]), list(map(dict, state["history"])), float(state["seconds"]))

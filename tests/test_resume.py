@@ -1,0 +1,145 @@
+"""Stopping anywhere and going on: the engine on a tiny network, against a run that was left alone."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny import SpyEngine, Step, folder, make_run, outcome
+from torch import Tensor
+
+from utils.signals import Interrupted, stop_signals_noted
+
+
+class StoppedEngine(SpyEngine):
+    """Ended at once before its step number `stop`, as by a second Ctrl-C or a power cut."""
+
+    stop = 0
+
+    def _step(self, *arguments: Any) -> Tensor:
+        if len(self.spied_steps) == self.stop:
+            raise KeyboardInterrupt
+        return super()._step(*arguments)
+
+
+class AskedEngine(SpyEngine):
+    """Sent `signal` in its third step of an epoch's phases."""
+
+    signal = signal.SIGTERM
+
+    def _step(self, *arguments: Any) -> Tensor:
+        if self.spied_epoch >= 0 and len(in_epochs(self.spied_steps)) == 2:
+            os.kill(os.getpid(), self.signal)
+        return super()._step(*arguments)
+
+
+def in_epochs(steps: list[Step]) -> list[Step]:
+    """Without those before the first epoch, which are done again in one piece."""
+    return [step for step in steps if step.epoch >= 0]
+
+
+RESUMED: dict[str, tuple[str, dict[str, Any]]] = {
+    "pretrain": ("pretrain", {}),
+    "retrain": ("retrain", {"reweight": True}),
+    "miu": ("miu", {}),
+    "miu, reference": ("miu", {"preset": "reference"}),
+    "salun": ("salun", {"salun_relabel": "other"}),
+    "salun, reference": ("salun", {"preset": "reference"}),
+    "scrub": ("scrub", {"scrub_rewind": True}),
+    "l1_sparse": ("l1_sparse", {}),
+    "adam": ("l1_sparse", {"optimizer": "adam"}),
+}
+
+
+@pytest.mark.parametrize("name", RESUMED)
+def test_a_run_stopped_anywhere_and_continued_is_bit_equal_to_an_uninterrupted_one(tmp_path: Path, name: str):
+    method, flags = RESUMED[name]
+    flags = {"epochs": 3, "scheduler": "cosine", "warmup_epochs": 1, "forget_epochs": 2, "augment": True} | flags
+    flags = {k: v for k, v in flags.items() if not (k == "forget_epochs" and method not in ("miu", "scrub"))}
+    whole = make_run(method, folder(tmp_path, "whole"), SpyEngine, **flags)
+    whole.engine.train()
+    ends = [sum(step.epoch <= epoch for step in whole.engine.spied_steps) for epoch in range(3)]
+    # In the middle of epoch 0, before the first step of epoch 1, before the last step of all.
+    for stop, saved in ((ends[0] // 2, 0), (ends[0], 1), (ends[2] - 1, 2)):
+        place = folder(tmp_path, str(stop))
+        run = make_run(method, place, StoppedEngine, **flags)
+        run.engine.stop = stop
+        with pytest.raises(KeyboardInterrupt):
+            run.engine.train()
+        assert (place / "last.pt").exists() == (saved > 0)
+        continued = make_run(method, place, SpyEngine, **flags)
+        continued.engine.train()
+        assert {step.epoch for step in continued.engine.spied_steps} - {-1} == set(range(saved, 3))
+        assert outcome(continued) == outcome(whole)
+
+
+@pytest.mark.parametrize("name", RESUMED)
+def test_a_signal_stops_after_the_step_and_the_rest_is_bit_equal(tmp_path: Path, name: str):
+    """Stopped after every third step, whatever its phase: no step is done twice, none is left out."""
+    method, flags = RESUMED[name]
+    whole = make_run(method, folder(tmp_path, "whole"), SpyEngine, augment=True, **flags)
+    whole.engine.train()
+    place, steps, stopped = folder(tmp_path, "stopped"), [], True
+    while stopped:
+        run = make_run(method, place, AskedEngine, augment=True, **flags)
+        run.engine.signal = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)[len(steps) % 2]
+        try:
+            with stop_signals_noted():
+                run.engine.train()
+            stopped = False
+        except Interrupted:
+            assert len(in_epochs(run.engine.spied_steps)) == 3
+        steps += in_epochs(run.engine.spied_steps)
+    expected = in_epochs(whole.engine.spied_steps)
+    assert [(one.phase.name, one.batch.index.tolist()) for one in steps] == [
+        (one.phase.name, one.batch.index.tolist()) for one in expected
+    ]
+    assert outcome(run) == outcome(whole)
+
+
+@pytest.mark.parametrize("name", RESUMED)
+@pytest.mark.parametrize("every, done", [(0, 0), (1, 4), (3, 3)])
+def test_killed_in_mid_epoch_a_run_goes_on_from_the_last_saved_step(tmp_path: Path, name: str, every: int, done: int):
+    method, flags = RESUMED[name]
+    flags = {"augment": True, "save_every": every, "batch_size": 2, "miu_critic_steps_first": 8} | flags
+    flags = {k: v for k, v in flags.items() if method == "miu" or not k.startswith("miu")}
+    whole = make_run(method, folder(tmp_path, "whole"), SpyEngine, **flags)
+    whole.engine.train()
+    run = make_run(method, tmp_path, StoppedEngine, **flags)
+    steps = whole.engine.spied_steps
+    run.engine.stop = len(steps) - len(in_epochs(steps)) + 4  # in the first phase of the first epoch
+    with pytest.raises(KeyboardInterrupt):
+        run.engine.train()
+    continued = make_run(method, tmp_path, SpyEngine, **flags)
+    continued.engine.train()
+    assert len(in_epochs(continued.engine.spied_steps)) == len(in_epochs(steps)) - done
+    assert outcome(continued) == outcome(whole)
+
+
+def test_a_signal_while_an_epoch_is_measured_loses_none_of_it(tmp_path: Path):
+    whole = make_run("retrain", folder(tmp_path, "whole"), SpyEngine)
+    whole.engine.train()
+    run = make_run("retrain", tmp_path, SpyEngine)
+    measure = run.unlearner.measure
+
+    def asked(name: str) -> Any:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        return measure(name)
+
+    run.unlearner.measure = asked
+    with stop_signals_noted(), pytest.raises(Interrupted, match="SIGUSR1"):
+        run.engine.train()
+    continued = make_run("retrain", tmp_path, SpyEngine)
+    continued.engine.train()
+    assert {step.epoch for step in continued.engine.spied_steps} == {1}
+    assert outcome(continued) == outcome(whole)
+
+
+def test_a_finished_state_runs_no_step_again(tmp_path: Path):
+    run = make_run("scrub", tmp_path, SpyEngine, scrub_rewind=True)
+    run.engine.train()
+    again = make_run("scrub", tmp_path, SpyEngine, scrub_rewind=True)
+    again.engine.train()
+    assert again.engine.spied_steps == []
+    assert outcome(again) == outcome(run)
