@@ -118,6 +118,13 @@ def test_columns_of_a_small_run_by_hand() -> None:
     json.dumps(found, allow_nan=False)
 
 
+def test_forget_group_accuracy_of_several_groups_is_over_their_samples() -> None:
+    """(0, 1) has 1 of 2 test samples right and (1, 0) 1 of 3: 2 of 5, not the mean of the two accuracies."""
+    found = evaluate(binary_records(SMALL), small_parts(forget_groups=(1, 2)), NAMES, 2, 2)
+    assert found["forget_group_acc"] == pytest.approx(40.0)
+    assert found["forget_group_names"] == ["landbird on water", "waterbird on land"]
+
+
 def test_group_table_has_n_and_accuracy_per_set_and_null_where_empty() -> None:
     groups = evaluate(binary_records(SMALL), small_parts(), NAMES, 2, 2)["groups"]
     forgotten = groups[2]

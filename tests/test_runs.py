@@ -153,6 +153,30 @@ def test_without_a_reference_the_log_says_how_to_get_it(finished: Workshop, tmp_
     assert directory_of(config, config.store_dir) == tmp_path / "waterbird/small_cnn/split0/retrain_0.5_0"
 
 
+def test_miu_without_reweight_is_still_compared_with_the_reweighted_retrain_run(finished: Workshop, tmp_path: Path):
+    """The gold standard of group-robust unlearning is the same for the method and its ablation."""
+    few = "--miu_critic_steps_first 3 --miu_critic_steps 2"
+    store = Path(shutil.copytree(finished.store, tmp_path / "store"))
+    folder = Workshop(finished.data_dir, store).ok(f"miu --ablate_rw {few}")
+    assert folder.name == "miu_no-reweight_0.5_0"
+    metrics, reference = metrics_of(folder), metrics_of(finished.place("retrain --reweight"))
+    assert metrics["reference"] == "retrain_reweight_0.5_0"
+    assert metrics["avg_gap"] == pytest.approx(np.mean([abs(metrics[name] - reference[name]) for name in PARTS]))
+
+
+def test_a_reference_of_other_weights_is_refused(finished: Workshop, tmp_path: Path):
+    other = Workshop(finished.data_dir, tmp_path / "other")
+    weights = tmp_path / "weights.pt"
+    torch.save({name[len("backbone.") :]: w for name, w in weights_of(finished.place("pretrain")).items()
+                if name.startswith("backbone.")}, weights)  # fmt: skip
+    reference = other.ok("retrain", weights=weights)
+    command = f"--method l1_sparse {SMALL} --tag compared"
+    sentence = refused(
+        command, **finished.folders(store_dir=tmp_path, reference=reference, original=finished.place("pretrain"))
+    )
+    assert "cannot be the reference: its weights is" in sentence
+
+
 @pytest.mark.parametrize("kind, name", [("retrain", "retrain_0.5_0"), ("retrain_reweight", "retrain_reweight_0.5_0")])
 def test_a_reference_can_be_chosen(kind: str, name: str, finished: Workshop, tmp_path: Path):
     store = Path(shutil.copytree(finished.store, tmp_path / "store"))
