@@ -20,7 +20,7 @@ def digits():
 
 
 def test_four_drawings_of_1797_digits_split_by_digit(digits):
-    assert np.bincount(digits.split).tolist() == [4000, 800, 2388]
+    assert np.bincount(digits.split).tolist() == [4800, 1200, 1188]
     units, drawings = np.unique(digits.unit, return_counts=True)
     assert len(units) == 1797
     assert set(drawings) == {4}
