@@ -1,5 +1,6 @@
 """One metadata table per data set: who is in it, with which target, sensitive attribute and split."""
 
+import copy
 import hashlib
 from collections.abc import Sequence
 from functools import cached_property
@@ -98,6 +99,17 @@ class GroupDataset:
         for file in map(self.file, first_rows):
             if not file.is_file():
                 raise UserError(f"image {file} is in the labels but not on disk: put the images of {self.name} there")
+
+    def without(self, rows: Sequence[int]) -> Self:
+        """The same table without these rows, which must not be in memory; its fingerprint is another one."""
+        kept = np.delete(np.arange(len(self)), rows)
+        smaller = copy.copy(self)
+        smaller.__dict__.pop("fingerprint", None)
+        for name in ("target", "sensitive", "split", "group"):
+            setattr(smaller, name, read_only(getattr(self, name)[kept]))
+        for name in ("path", "unit"):
+            setattr(smaller, name, read_only(getattr(self, name)[kept], str))
+        return smaller
 
     def _refuse_repeated_paths(self) -> None:
         seen: set[str] = set()

@@ -1,5 +1,6 @@
 """From an image file to a square uint8 tensor; the only module here that needs torchvision."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -27,6 +28,15 @@ def centre(image: torch.Tensor, size: int) -> torch.Tensor:
 
 
 RESIZES = {"stretch": stretch, "centre": centre}
+
+
+def read_image(file: str) -> torch.Tensor | UnreadableImage:
+    """uint8 (3, H, W), or why there is none."""
+    try:
+        return decode_image(file, ImageReadMode.RGB)
+    except (RuntimeError, ValueError, OSError) as error:
+        reason = str(error).partition("\n")[0] if os.path.isfile(file) else "no such file"
+        return UnreadableImage(file, reason)
 
 
 class Views:
@@ -61,11 +71,9 @@ class FileImages(torch.utils.data.Dataset):
         images = []
         with _one_thread():
             for row, seed in zip(*(values.tolist() for values in batch), strict=True):
-                file = str(self.root / str(self.path[row]))
-                try:
-                    image = decode_image(file, ImageReadMode.RGB)
-                except (RuntimeError, ValueError, OSError) as error:
-                    return UnreadableImage(file, str(error).partition("\n")[0])
+                image = read_image(str(self.root / str(self.path[row])))
+                if isinstance(image, UnreadableImage):
+                    return image
                 images.append(self.views.evaluation(image) if seed < 0 else self.views.training(image, seed))
         return torch.stack(images)
 

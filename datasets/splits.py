@@ -1,7 +1,6 @@
 """Train, val, test, forget and retain as sorted index arrays: a pure function of data, groups, ratio and seed."""
 
 import hashlib
-import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets.base import TEST, TRAIN, VAL, GroupDataset, read_only
+from utils.arrays import read_npz
 from utils.errors import UserError
 from utils.files import write_atomic
 
@@ -84,14 +84,16 @@ def save_splits(path: Path, splits: Splits) -> None:
 def load_splits(path: Path) -> Splits:
     """Read what `save_splits` wrote; UserError naming the file where it cannot be read."""
     try:
-        with np.load(path) as stored:
-            return Splits(
-                *(read_only(stored[name]) for name in INDEX_SETS),
-                forget_groups=tuple(stored["forget_groups"].tolist()),
-                data_fingerprint=str(stored["data_fingerprint"]),
-                forget_fingerprint=str(stored["forget_fingerprint"]) or None,
-            )
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        *sets, groups, data, forget = read_npz(
+            path, *INDEX_SETS, "forget_groups", "data_fingerprint", "forget_fingerprint"
+        )
+        return Splits(
+            *map(read_only, sets),
+            forget_groups=tuple(groups.tolist()),
+            data_fingerprint=str(data),
+            forget_fingerprint=str(forget) or None,
+        )
+    except (ValueError, TypeError) as error:
         raise UserError(f"cannot read the splits {path} ({error}): run that command again with --overwrite") from None
 
 

@@ -24,6 +24,8 @@ def describe(config: Config) -> str:
         lines.append(f"forget fingerprint  {data.splits.forget_fingerprint[:16]}")
     lines += [f"reads   {line}" for line in _reads(config)]
     lines.append(f"writes  {directory_of(config, config.store_dir)}/")
+    if config.skip_bad_images:
+        lines.append("note    images that cannot be read are counted here, and left out of the run")
     return "\n".join(lines + [f"note    {note}" for note in config.notes])
 
 

@@ -4,7 +4,7 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,10 @@ from typing import Any
 import yaml
 
 from method.configs.loading import Config
+from method.configs.schema import all_keys
 from method.registry import METHODS
-from utils.errors import UserError
-from utils.files import read_json, sha256_file, write_json, write_text
+from utils.errors import RunError, UserError, disk_full
+from utils.files import read_json, read_yaml, sha256_file, write_json, write_text
 from utils.locks import LOCK, locked
 from utils.paths import run_directory
 
@@ -72,8 +73,11 @@ class RunDirectory:
         stored = self.record()
         if stored is None:
             return False
-        mine, theirs = config.identity(), stored.get("identity", {})
-        differing = [key for key in {**mine, **theirs} if mine.get(key) != theirs.get(key)]
+        # A key that one of them does not have stands at its default: another version knew it for other methods.
+        defaults = {name: key.default for name, key in all_keys().items()}
+        identities = [config.identity(), stored.get("identity", {})]
+        mine, theirs = ({**defaults, **identity} for identity in identities)
+        differing = [key for key in {**identities[0], **identities[1]} if mine.get(key) != theirs.get(key)]
         if differing:
             listed = "; ".join(f"{key} is {theirs.get(key)!r} there and {mine.get(key)!r} here" for key in differing)
             raise UserError(f"{self.path} holds another run: {listed}. Give this one a --tag, or --overwrite that one")
@@ -102,12 +106,11 @@ class RunDirectory:
                 )
             return None
         try:
-            stored = yaml.safe_load(file.read_text())
+            stored = read_yaml(file)
             if not isinstance(stored, dict) or not isinstance(stored.get("identity"), dict):
                 raise ValueError("no identity in it")
-        except (OSError, ValueError, yaml.YAMLError) as error:
-            reason = " ".join(str(error).split())
-            raise UserError(f"{file} cannot be read ({reason}); --overwrite starts that run anew") from None
+        except (OSError, ValueError) as error:
+            raise UserError(f"{file} cannot be read ({error}); --overwrite starts that run anew") from None
         return stored
 
     @contextmanager
@@ -116,7 +119,8 @@ class RunDirectory:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"{self.path} cannot be made ({error.strerror}); choose another --store_dir") from None
+            sentence = f"{self.path} cannot be made ({error.strerror}); choose another --store_dir"
+            raise disk_full(error, self.path) or UserError(sentence) from None
         if not os.access(self.path, os.W_OK | os.X_OK):
             raise UserError(f"{self.path} cannot be written to; change its permissions or choose another --store_dir")
         with locked(self.path, wait):
@@ -172,12 +176,17 @@ class RunDirectory:
         """Record how the run stands: running, interrupted, failed or done."""
         write_json(self.file("status.json"), {"state": state, "reason": reason})
 
+    def end_badly(self, state: str, reason: str) -> None:
+        """Record it where that is possible: what ended the run, such as a full disk, may forbid this too."""
+        with suppress(OSError, RunError):
+            self.status(state, reason)
+
     def finish(self, metrics: dict[str, Any]) -> None:
-        """Write the metrics and, last of all, the marker; the state for resuming is no longer needed."""
+        """Write the metrics and the marker, and only then let go of the state for resuming."""
         write_json(self.file("metrics.json"), metrics)
-        self.file("last.pt").unlink(missing_ok=True)
         self.status("done")
         write_text(self.file("done"), "")
+        self.file("last.pt").unlink(missing_ok=True)
 
 
 def find(

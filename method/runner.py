@@ -25,12 +25,12 @@ from method.original import Original
 from method.registry import METHODS
 from method.rundir import ORIGINAL, RunDirectory, find
 from method.story import announce, logged, record, versions
-from method.task_data import Data, read_data
+from method.task_data import Data, check_images, read_data
 from method.trackers import check_installed, tracking
 from method.unlearners.base import Task, Unlearner
 from models import build_model
 from utils import device as devices
-from utils.errors import RunError, UserError
+from utils.errors import RunError, UserError, disk_full
 from utils.files import sha256_file
 from utils.locks import LockLost
 from utils.signals import check_stop
@@ -50,11 +50,12 @@ def run(command: Command, directory: RunDirectory) -> bool:
     threads = devices.set_threads(config.threads)
     if config.compile:
         devices.check_compiler(device)
-    data = read_data(config)
+    data = read_data(config, config.skip_bad_images)
     facts = model_facts(config, data)
     model, original = starting_models(config, data, facts)
     if METHODS[config.method].forgets and not is_own_reference(config):
         find_reference(config, data)
+    check_images(config, data)
     workers = default_workers(data.dataset.in_memory, devices.available_cpus())
     workers = workers if config.num_workers is None else config.num_workers
     loader = Loader(data.dataset, config.image_size, workers, devices.pin_memory(device))
@@ -90,14 +91,14 @@ def outcome_recorded(directory: RunDirectory) -> Iterator[None]:
     except LockLost:  # the folder is another's now
         raise
     except KeyboardInterrupt as stop:
-        directory.status("interrupted", str(stop) or "stopped by the user")
+        directory.end_badly("interrupted", str(stop) or "stopped by the user")
         raise
     except (RunError, UserError, RuntimeError, OSError) as error:
-        reason = " ".join(str(error).split())
-        directory.status("failed", reason)
+        reason = " ".join(str(disk_full(error) or error).split())
+        directory.end_badly("failed", reason)
         raise RunError(f"{directory.path} failed: {reason}") from error
     except Exception as error:  # a defect of the program: its traceback is wanted
-        directory.status("failed", f"{type(error).__name__}: {error}")
+        directory.end_badly("failed", f"{type(error).__name__}: {error}")
         raise
 
 
@@ -184,7 +185,7 @@ def work(
     for name, weights in unlearner.other_weights().items():
         model.load_state_dict(weights)
         metrics[name] = evaluation(config, data, model, inference, directory.file(f"records_{name}.npz"), cost)
-    return metrics
+    return metrics if data.skipped is None else metrics | {"n_skipped_images": len(data.skipped)}
 
 
 def build_unlearner(

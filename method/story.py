@@ -3,8 +3,9 @@
 import logging
 import platform
 import subprocess
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +13,23 @@ import numpy as np
 import torch
 
 from datasets.sampling import reweight_weights
+from datasets.verification import SHOWN
 from method.configs.loading import Config
 from method.registry import METHODS
 from method.rundir import RunDirectory
 from method.task_data import Data
+from utils.errors import disk_full
 
 log = logging.getLogger("unlearning")
 
 
 def record(data: Data, provenance: dict[str, Any]) -> dict[str, Any]:
     """What config.yaml says beside the configuration."""
-    dataset, splits = data.dataset, data.splits
+    dataset, splits, skipped = data.dataset, data.splits, {}
+    if data.skipped is not None:
+        skipped = {"skipped_images": {"n": len(data.skipped), "first": list(data.skipped[:SHOWN])}}
     return {
+        **skipped,
         "fingerprints": {"data": splits.data_fingerprint, "forget": splits.forget_fingerprint},
         "groups": {
             "names": [dataset.group_name(group) for group in range(dataset.n_groups)],
@@ -57,10 +63,26 @@ def versions() -> dict[str, Any]:
     }
 
 
+class _LogFile(logging.FileHandler):
+    """Lines that find no space are lost, without a word: whatever else is written says so."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+    def close(self) -> None:
+        with suppress(OSError):
+            super().close()
+
+
 @contextmanager
 def logged(directory: RunDirectory) -> Iterator[None]:
     """Within it the log also goes to run.log."""
-    handler = logging.FileHandler(directory.file("run.log"))
+    file = directory.file("run.log")
+    try:
+        handler = _LogFile(file)
+    except OSError as error:
+        raise disk_full(error, file) or error from None
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     try:
@@ -78,6 +100,8 @@ def announce(config: Config, data: Data, directory: RunDirectory, resumed: bool)
     if METHODS[config.method].forgets:
         names = ", ".join(dataset.group_name(group) for group in splits.forget_groups)
         log.info("%d forget (%s), %d retain", len(splits.forget), names, len(splits.retain))
+    if data.skipped:
+        log.warning("%d images cannot be read and are left out, the first is %s", len(data.skipped), data.skipped[0])
     for note in config.notes:
         log.info("%s", note)
     if config.reweights:

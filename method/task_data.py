@@ -1,4 +1,4 @@
-"""The labels and index sets of a run, read without touching an image."""
+"""The labels and index sets of a run, read without touching an image, and the check of its images."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,21 +7,42 @@ from datasets import dataset_class
 from datasets.base import GroupDataset
 from datasets.groups import forget_groups
 from datasets.splits import Splits, make_splits
+from datasets.verification import bad_images, refuse_bad_images
 from method.configs.loading import Config
 from method.registry import METHODS
 
 
 @dataclass(frozen=True)
 class Data:
-    """The table and its index sets."""
+    """The table and its index sets; `skipped` are the images that were left out, None where none may be."""
 
     dataset: GroupDataset
     splits: Splits
+    skipped: tuple[str, ...] | None = None
 
 
-def read_data(config: Config) -> Data:
-    """Read the labels and split them; pretrain forgets nothing, so its forget set is empty."""
+def read_data(config: Config, skip_bad_images: bool = False) -> Data:
+    """Read the labels and split them; pretrain forgets nothing, so its forget set is empty.
+
+    skip_bad_images: decode the images, and split what can be read.
+    """
     kind = dataset_class(config.dataset)
     dataset = kind.load(Path(config.data_dir), config.split_number or 0, config.seed)
     pairs = forget_groups(dataset, config.split_number, config.multi_group) if METHODS[config.method].forgets else ()
-    return Data(dataset, make_splits(dataset, pairs, config.unlearning_ratio, config.seed))
+    skipped = None
+    if skip_bad_images:
+        bad = bad_images(dataset, _memory(config))
+        if len(bad) == len(dataset):
+            refuse_bad_images(dataset, bad, may_skip=False)
+        dataset, skipped = dataset.without([one.row for one in bad]), tuple(one.path for one in bad)
+    return Data(dataset, make_splits(dataset, pairs, config.unlearning_ratio, config.seed), skipped)
+
+
+def check_images(config: Config, data: Data) -> None:
+    """UserError that lists the images that cannot be read, unless they are left out or nobody wants to know."""
+    if config.verify_data and data.skipped is None:
+        refuse_bad_images(data.dataset, bad_images(data.dataset, _memory(config)), may_skip=True)
+
+
+def _memory(config: Config) -> Path:
+    return Path(config.store_dir) / config.dataset / "verified.json"

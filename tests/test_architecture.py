@@ -81,7 +81,8 @@ LATE_IMPORTS = {
     ("method.api", "pandas"), ("method.trackers", "tensorboard"), ("method.trackers", "torch.utils.tensorboard"),
     ("method.trackers", "wandb"),
 }  # fmt: skip
-IMPORTS_BY_NAME = {"datasets", "datasets.loaders", "models"}  # registries: the chosen module alone
+# Registries: the chosen module alone.
+IMPORTS_BY_NAME = {"datasets", "datasets.loaders", "datasets.verification", "models"}
 
 
 def module_name(file: Path, root: Path = ROOT) -> str:

@@ -84,7 +84,7 @@ def test_recompute_names_what_it_cannot_read(tmp_path: Path, capsys: Capture) ->
     shutil.copytree(TREE, tree)
     file = next(tree.rglob("salun_0.9_1")) / "records.npz"
     file.write_bytes(b"damaged")
-    assert report.main([str(tree), "--recompute"]) == 0
+    assert report.main([str(tree), "--recompute"]) == 1
     captured = capsys.readouterr()
     assert captured.err.startswith(f"not recomputed: {file.parent}: cannot read the records in {file}")
     assert captured.err.count("\n") == 1

@@ -28,7 +28,7 @@ def choose_device(name: str) -> torch.device:
         )
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise UserError("--device mps: this machine has no MPS device; try --device auto")
-    if device.type not in ("cpu", "cuda", "mps"):
+    if device.type not in ("cpu", "cuda", "mps") or (device.type != "cuda" and device.index is not None):
         raise UserError(f"--device {name}: expected {DEVICES}")
     return device
 

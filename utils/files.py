@@ -1,4 +1,4 @@
-"""Atomic writes (temporary file, fsync, rename) and hashes: a reader never sees half a file."""
+"""Atomic writes (temporary file, fsync, rename), safe reads and hashes: a reader never sees half a file."""
 
 import hashlib
 import json
@@ -8,12 +8,29 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
+import yaml
+
+from utils.errors import disk_full
 from utils.locks import verify
+
+SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def write_atomic(path: Path, write: Callable[[IO[bytes]], None]) -> None:
-    """Let `write` fill a temporary file beside `path`, then rename it there; LockLost in a folder taken over."""
+    """Let `write` fill a temporary file beside `path`, then rename it there.
+
+    RunError where the disk is full, LockLost in a folder that another process has taken over.
+    """
     verify(path)
+    try:
+        _write_and_rename(path, write)
+    except Exception as error:
+        if full := disk_full(error, path):
+            raise full from error
+        raise
+
+
+def _write_and_rename(path: Path, write: Callable[[IO[bytes]], None]) -> None:
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -39,8 +56,21 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file."""
-    return json.loads(path.read_text())
+    """Read a JSON file; ValueError where it is none."""
+    try:
+        return json.loads(path.read_text())
+    except RecursionError:
+        raise ValueError("brackets within brackets without end") from None
+
+
+def read_yaml(path: Path) -> Any:
+    """Read a YAML file of plain values; ValueError, in one line, where it is none or asks for an object."""
+    try:
+        return yaml.load(path.read_text(), Loader=SAFE_LOADER)
+    except RecursionError:
+        raise ValueError("brackets within brackets without end") from None
+    except (ValueError, AttributeError, LookupError, yaml.YAMLError) as error:  # PyYAML on `!!timestamp x`, `!!bool x`
+        raise ValueError(" ".join(str(error).split())) from None
 
 
 def sha256_file(path: Path) -> str:

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from utils.errors import UserError
+from utils.errors import UserError, disk_full
 from utils.signals import Interrupted, check_stop
 
 log = logging.getLogger("unlearning")
@@ -142,9 +142,8 @@ def _acquire(path: Path, wait: bool) -> Holder:
             if _create(path, mine) or _take_over(path, mine):
                 return mine
         except OSError as error:
-            raise UserError(
-                f"{path} cannot be made ({error.strerror}); change the folder's permissions or choose another"
-            ) from None
+            sentence = f"{path} cannot be made ({error.strerror}); change the folder's permissions or choose another"
+            raise disk_full(error, path) or UserError(sentence) from None
         other = _read(path)
         who = other.describe() if other else "another process"
         if not wait:
@@ -172,10 +171,15 @@ def _create(path: Path, mine: Holder) -> bool:
 
 def _create_by_name(path: Path, mine: Holder) -> bool:
     try:
-        with path.open("x") as file:
-            json.dump(asdict(mine), file)
+        file = path.open("x")
     except FileExistsError:
         return False
+    try:
+        with file:
+            json.dump(asdict(mine), file)
+    except BaseException:  # such as a full disk: an empty lock would keep everybody out
+        path.unlink(missing_ok=True)
+        raise
     return True
 
 
@@ -202,9 +206,13 @@ def _take_over(path: Path, mine: Holder) -> bool:
 
 def _written_beside(path: Path, mine: Holder) -> Path:
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    with os.fdopen(handle, "w") as file:
-        json.dump(asdict(mine), file)
-    os.chmod(temporary, 0o644)
+    try:
+        with os.fdopen(handle, "w") as file:
+            json.dump(asdict(mine), file)
+        os.chmod(temporary, 0o644)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
     return Path(temporary)
 
 

@@ -5,13 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from utils.errors import UserError
-from utils.files import read_json
+from utils.files import read_json, read_yaml
 
 PRETRAIN, RETRAIN = "pretrain", "retrain"
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 SETTING = ("dataset", "model", "image_size", "weights")
 
 
@@ -80,11 +77,11 @@ def find_reference(run: Run, runs: Sequence[Run], reweight: bool) -> Run | None:
 
 def _read_run(folder: Path) -> Run:
     try:
-        stored = yaml.load((folder / "config.yaml").read_text(), Loader=LOADER)
+        stored = read_yaml(folder / "config.yaml")
         config = stored["config"]
         run = Run(folder, {name: config[name] for name in ("method", "dataset", "model", "seed")} | config, stored)
         _ = (run.table, run.origin)  # reads every value that a table needs
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return Run(folder, problem="config.yaml cannot be read")
     if not (folder / "done").exists():
         return Run(folder, config, stored, problem=_state(folder))

@@ -168,5 +168,6 @@ def command_line(config: Config, method: str, **values: Any) -> str:
             words.append("--no-pretrained")
         elif value is not None and (value != default[name] or name == "unlearning_ratio"):
             words += [f"--{name}", str(value)]
+    words += ["--skip_bad_images"] if config.skip_bad_images else []
     words += [f"--{name}" if value else f"--no-{name}" for name, value in values.items()]
     return shlex.join(words)

@@ -233,6 +233,8 @@ def resolve(flags: Mapping[str, Any], config_file: Path | None = None) -> Config
     values = {name: value for name, (value, _) in entries.items()}
     sources = {name: source for name, (_, source) in entries.items()}
     forget_groups(data_class, values["split_number"], values["multi_group"])
+    if values["skip_bad_images"] and not values["verify_data"]:
+        raise UserError("--skip_bad_images needs the check that --no-verify_data leaves out; keep one of them")
     config = Config(MappingProxyType(values), MappingProxyType(sources), _untuned(own, method, values, sources))
     config.params.check()
     return config

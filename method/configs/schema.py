@@ -24,7 +24,8 @@ class Key:
     """One key; `name` is the same in flags, YAML files and code.
 
     execution: cannot change a number, so it is not compared between runs.
-    methods: the methods that have it; None means all. word: a text that can stand in a file's name.
+    methods: the methods that have it; None means all. word: a text that can stand in a file's name. folder: a text
+    that is not empty, which would mean the folder that Python runs in.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Key:
     above: float | None = None
     at_most: float | None = None
     word: bool = False
+    folder: bool = False
     aliases: tuple[str, ...] = ()
     reference: Any = UNSET
 
@@ -64,6 +66,8 @@ class Key:
             return True
         if self.word and not re.fullmatch(r"[\w.+-]*", value):
             return True
+        if self.folder and not value.strip():
+            return True
         return (
             (self.at_least is not None and value < self.at_least)
             or (self.above is not None and value <= self.above)
@@ -75,6 +79,8 @@ class Key:
             return "one of " + ", ".join(str(choice) for choice in self.choices)
         if self.word:
             return "a text of letters, digits, and . _ + -"
+        if self.folder:
+            return "the name of a folder (. is the current one)"
         kind = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}[self.type]
         bounds = [
             f"{word} {bound:g}"
@@ -132,6 +138,7 @@ def _common_keys() -> list[Key]:
         model("model", str, "resnet18", "architecture", choices=tuple(sorted(MODELS))),
         model("image_size", int, 224, "side of the square images, in pixels", at_least=8),
         model("weights", str, "imagenet", "initial weights of pretrain and retrain: imagenet, none, or a file"),
+        model("skip_bad_images", bool, False, "leave out images that cannot be read, instead of refusing to run"),
         train("epochs", int, 10, "passes over the retain set", at_least=1),
         train("batch_size", int, 32, "samples a step", at_least=1),
         train("lr", float, 0.1, "learning rate", above=0),
@@ -148,8 +155,11 @@ def _common_keys() -> list[Key]:
               choices=("best_val", "last", "worst_group")),
         train("precision", str, "auto", "auto is bf16 where the hardware has it", choices=("auto", "bf16", "fp32")),
         train("compile", bool, False, "compile the network with torch.compile"),
-        task("original", str, "", "run folder of the pretrained model to start from, instead of the one looked for"),
-        task("reference", str, "auto", "what ToW compares with: auto, retrain, retrain_reweight, or a run folder"),
+        task("original", str, "", "run folder of the pretrained model to start from, instead of the one looked for",
+             methods=tuple(name for name, method in METHODS.items() if method.from_original)),
+        task("reference", str, "auto", "what ToW compares with: auto, retrain, retrain_reweight, or a run folder",
+             methods=tuple(name for name, method in METHODS.items() if method.forgets)),
+        run("verify_data", bool, True, "before training decode every image once; the store folder remembers it"),
         run("device", str, "auto", DEVICES),
         run("num_workers", int, None, "processes that read images (default: by CPUs)", nullable=True, at_least=0),
         run("threads", int, None, "threads inside operations (sums depend on it)", nullable=True, at_least=1),
@@ -159,9 +169,10 @@ def _common_keys() -> list[Key]:
         run("tensorboard", bool, False, "write event files for TensorBoard into the run's folder"),
         run("wandb", bool, False, "log to Weights & Biases; WANDB_MODE=offline keeps it in the run's folder"),
         run("wandb_project", str, "group-robust-unlearning", "the project there", word=True),
-        files("data_dir", str, "data", "folder of the data sets"),
-        files("store_dir", str, "output", "folder the runs are written to"),
-        files("checkpoint_dir", str, "checkpoints", "read-only, searched first for pretrained and retrained runs"),
+        files("data_dir", str, "data", "folder of the data sets", folder=True),
+        files("store_dir", str, "output", "folder the runs are written to", folder=True),
+        files("checkpoint_dir", str, "checkpoints", "read-only, searched first for pretrained and retrained runs",
+              folder=True),
     ]  # fmt: skip
 
 

@@ -3,13 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from datasets.splits import Splits, load_splits
 from method.evaluation.evaluator import COMPARED_KEYS, ITSELF, add_reference, compare_saved_outputs, evaluate
 from method.evaluation.records import Records
 from utils.errors import RunError, UserError
-from utils.files import read_json
+from utils.files import read_json, read_yaml
 
 GONE = "its reference is not there to be compared with"
 COST_KEYS = ("seconds", "peak_memory_bytes")  # of the whole run, so also of its further weights
@@ -80,8 +78,8 @@ def _groups(folder: Path) -> tuple[list[str], int, int]:
     """Names of the groups, numbers of targets and of sensitive values."""
     file = folder / "config.yaml"
     try:
-        groups = yaml.safe_load(file.read_text())["groups"]
+        groups = read_yaml(file)["groups"]
         return groups["names"], groups["n_targets"], groups["n_sensitive"]
-    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         remedy = "run that command again with --overwrite"
         raise UserError(f"cannot read the groups in {file} ({error}): {remedy}") from None

@@ -1,12 +1,12 @@
 """What one prediction pass leaves behind: a row per sample, from which every metric can be recomputed."""
 
-import zipfile
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 
+from utils.arrays import read_npz
 from utils.errors import RunError, UserError
 from utils.files import write_atomic
 
@@ -87,16 +87,15 @@ class Records:
         columns = load_columns(path, *(field.name for field in fields(cls)))
         try:
             return cls(*columns)
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             raise UserError(_unreadable(path, error)) from None
 
 
 def load_columns(path: Path, *names: str) -> list[np.ndarray]:
     """Some of the arrays in a records file, read alone; UserError naming the file where it cannot be read."""
     try:
-        with np.load(path) as stored:
-            return [stored[name] for name in names]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        return read_npz(path, *names)
+    except ValueError as error:
         raise UserError(_unreadable(path, error)) from None
 
 

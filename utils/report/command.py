@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from method.evaluation.recompute import recompute
-from utils.errors import UserError
+from utils.errors import RunError, UserError
 from utils.files import write_json, write_text
 from utils.report.collect import FILTERS, Report, reference_of
 from utils.report.columns import COLUMNS, chosen
@@ -61,8 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         kind = _format(wanted)
         columns = chosen(wanted.columns)
         runs = read_runs(wanted.path)
+        whole = True
         if wanted.recompute:
-            recompute_all(runs)
+            whole = recompute_all(runs)
             runs = read_runs(wanted.path)
         shown = columns if kind in TABLES else COLUMNS
         filters = {name: vars(wanted)[name] or () for name in FILTERS}
@@ -71,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise UserError(f"no run under {wanted.path} fits --{', --'.join(FILTERS)} as given; leave one of them out")
         if kind in ("png", "pdf"):
             save_figures(payload(report, wanted.path), wanted.out, kind)
-            return 0
+            return 0 if whole else RunError.exit_code
         text = {
             "text": lambda: document(report, columns, False, wanted.each, wanted.difference),
             "markdown": lambda: document(report, columns, True, wanted.each, wanted.difference),
@@ -84,10 +85,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stdout.write(text)
         else:
             write_text(wanted.out, text)
-    except UserError as error:
+    except (UserError, RunError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return UserError.exit_code
-    return 0
+        return error.exit_code
+    return 0 if whole else RunError.exit_code
 
 
 def _format(wanted: argparse.Namespace) -> str:
@@ -107,14 +108,20 @@ def _format(wanted: argparse.Namespace) -> str:
     return kind
 
 
-def recompute_all(runs: Sequence[Run]) -> None:
-    """Make metrics.json anew where a run is finished; the retrained runs first, which the others are compared with."""
+def recompute_all(runs: Sequence[Run]) -> bool:
+    """Make metrics.json anew where a run is finished, the retrained ones first, as others are compared with them.
+
+    Returns whether all could be; what could not is named on standard error.
+    """
     finished = [run for run in runs if (run.folder / "done").exists() and run.config]
     own = {id(run): None if run.method == PRETRAIN else reference_of(run, finished) for run in finished}
     finished.sort(key=lambda run: own[id(run)] is not run)
+    whole = True
     for run in finished:
         reference = own[id(run)]
         try:
             write_json(run.folder / "metrics.json", recompute(run.folder, reference.folder if reference else None))
         except UserError as error:
             print(f"not recomputed: {run.folder}: {error}", file=sys.stderr)
+            whole = False
+    return whole
