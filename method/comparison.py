@@ -65,6 +65,8 @@ def find_reference(config: Config, data: Data) -> RunDirectory | None:
         raise UserError(
             f"{found.file('metrics.json')} of the retrained run cannot be read; make that run again with --overwrite"
         )
+    if found.file("records.npz").exists():
+        Records.load(found.file("records.npz"))
     _check(found, config, data)
     return found
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from cli import configuration, error_of, ok, refused, run, written
+from damage import Payload
 
 from datasets import DATASETS
 from method.configs.cli import parse
@@ -216,16 +217,6 @@ def test_imagenet_weights_that_cannot_be_fetched(data_dir: Path, tmp_path: Path,
     assert written(tmp_path / "store") == []
     for word in ("resnet18-f37072fd.pth", str(tmp_path / "cache"), "--no-pretrained", "--weights FILE", "no network"):
         assert word in sentence
-
-
-class Payload:
-    """Pickled code that leaves a trace when it is loaded."""
-
-    def __init__(self, trace: Path):
-        self.trace = trace
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.trace),)
 
 
 def test_a_malicious_weights_file_is_not_run(refuse, tmp_path: Path):

@@ -332,3 +332,39 @@ def test_abbreviations_are_refused(flag: str):
 
 def test_help_beats_everything():
     assert run("--method nonsense --help").code == 0
+
+
+@pytest.mark.parametrize("method", ["pretrain", "retrain"])
+def test_what_a_run_does_not_start_from_cannot_be_named(method: str):
+    sentence = refused(f"--method {method} --original here")
+    assert sentence == f"--original is a flag of l1_sparse, miu, salun, scrub, not of {method}; leave it out"
+
+
+def test_pretrain_is_compared_with_nothing():
+    sentence = refused("--method pretrain --reference here")
+    assert sentence.startswith("--reference is a flag of l1_sparse, miu, salun, scrub, retrain, not of pretrain")
+
+
+@pytest.mark.parametrize("flag", ["store_dir", "data_dir", "checkpoint_dir"])
+@pytest.mark.parametrize("empty", ["", " "])
+def test_a_folder_has_a_name(flag: str, empty: str):
+    """No name would mean the folder that Python runs in."""
+    sentence = refused("--method pretrain", **{flag: empty})
+    assert sentence == f"--{flag}: {flag} is {empty!r}, expected the name of a folder (. is the current one)"
+
+
+@pytest.mark.parametrize("device", ["cpu:3", "cpu:0"])
+def test_only_cuda_devices_have_numbers(device: str, tmp_path: Path):
+    assert f"--device {device}" in refused("--method pretrain", device=device, store_dir=tmp_path)
+
+
+def test_a_key_that_an_older_run_did_not_know_stands_at_its_default(tmp_path: Path):
+    """Its folder still holds the same run, unless the key is now given."""
+    command = "--method pretrain --dataset digits --epochs 1 --threads 1"
+    ok(command, store_dir=tmp_path)
+    file = next(tmp_path.rglob("config.yaml"))
+    stored = yaml.safe_load(file.read_text())
+    assert stored["identity"].pop("skip_bad_images") is False
+    file.write_text(yaml.safe_dump(stored | {"identity": {**stored["identity"], "original": ""}}))
+    assert "already done" in ok(command, store_dir=tmp_path).out
+    assert "skip_bad_images is False there and True here" in refused(f"{command} --skip_bad_images", store_dir=tmp_path)

@@ -69,7 +69,7 @@ class Config:
 
     def identity(self) -> dict[str, Any]:
         """The keys that can change a number of this run: two runs are the same if these are equal."""
-        skipped = set() if METHODS[self.method].forgets else {*TASK_KEYS, "original", "reference"}
+        skipped = set() if METHODS[self.method].forgets else set(TASK_KEYS)
         if self.needs_task_for_target:
             skipped -= {"split_number"}
         keys = keys_of(self.method)
