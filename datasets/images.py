@@ -1,6 +1,6 @@
 """From an image file to a square uint8 tensor; the only module here that needs torchvision."""
 
-import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,6 +15,7 @@ from datasets.loaders import UnreadableImage
 
 CROP_SCALE = (0.08, 1.0)  # share of the area, the published training transform
 CROP_RATIO = (3 / 4, 4 / 3)
+SOURCE_PLACE = re.compile(r"^\w+, \S+:\d+, ")
 
 
 def stretch(image: torch.Tensor, size: int) -> torch.Tensor:
@@ -35,8 +36,17 @@ def read_image(file: str) -> torch.Tensor | UnreadableImage:
     try:
         return decode_image(file, ImageReadMode.RGB)
     except (RuntimeError, ValueError, OSError) as error:
-        reason = str(error).partition("\n")[0] if os.path.isfile(file) else "no such file"
-        return UnreadableImage(file, reason)
+        return UnreadableImage(file, _reason(file, error))
+
+
+def _reason(file: str, error: Exception) -> str:
+    """What the system says of the file, or else torchvision, without the place in its source."""
+    try:
+        with open(file, "rb") as opened:
+            opened.read(1)
+    except OSError as refusal:
+        return str(refusal.strerror)
+    return SOURCE_PLACE.sub("", str(error).partition("\n")[0])
 
 
 class Views:

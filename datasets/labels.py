@@ -57,7 +57,9 @@ def read_text(file: Path, layout: str) -> str:
         return file.read_text("utf-8-sig")
     except FileNotFoundError:
         raise UserError(f"no label file {file}: expected {layout} in {file.parent}; put it there") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise UserError(f"cannot read label file {file} ({error.strerror}): make it readable") from None
+    except UnicodeDecodeError as error:
         raise UserError(f"cannot read label file {file} ({error}): expected UTF-8 text; get a fresh copy") from None
 
 

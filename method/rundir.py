@@ -109,7 +109,9 @@ class RunDirectory:
             stored = read_yaml(file)
             if not isinstance(stored, dict) or not isinstance(stored.get("identity"), dict):
                 raise ValueError("no identity in it")
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            raise UserError(f"{file} cannot be read ({error.strerror}); make it readable") from None
+        except ValueError as error:
             raise UserError(f"{file} cannot be read ({error}); --overwrite starts that run anew") from None
         return stored
 

@@ -436,7 +436,7 @@ def _(place: Place) -> str:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a case ended; temporary folders have their names from the page, such as <store>."""
+    """How a case ended, lines with / between; temporary folders have their names from the page, such as <store>."""
 
     sentence: str
     code: int
@@ -451,7 +451,7 @@ def outcome(title: str, place: Place) -> Outcome:
     assert not place.trace.exists(), "a payload was run"
     lines = text.splitlines()
     first = next((number for number, line in enumerate(lines) if line.startswith(("error: ", "not recomputed: "))), 0)
-    return Outcome(" ".join(" ".join(lines[first:]).removeprefix("error: ").split()), code)
+    return Outcome(" / ".join(line.strip() for line in lines[first:]).removeprefix("error: "), code)
 
 
 def _run(command: str, place: Place) -> tuple[int, str]:

@@ -55,7 +55,7 @@ def test_every_kind_of_damage_is_found_with_its_row(birds: Waterbirds, tmp_path:
     birds.file(91).write_bytes(b"")
     found = bad_images(birds, tmp_path / "verified.json")
     assert [(bad.row, bad.path) for bad in found] == [(row, str(birds.path[row])) for row in (7, 30, 70, 91)]
-    assert found[1].reason == "no such file"
+    assert found[1].reason == "No such file or directory"
     assert "truncated" in found[0].reason
 
 

@@ -70,7 +70,7 @@ def read_yaml(path: Path) -> Any:
     except RecursionError:
         raise ValueError("brackets within brackets without end") from None
     except (ValueError, AttributeError, LookupError, yaml.YAMLError) as error:  # PyYAML on `!!timestamp x`, `!!bool x`
-        raise ValueError(" ".join(str(error).split())) from None
+        raise ValueError(" ".join(str(error).split()).replace(' in "<unicode string>"', "")) from None
 
 
 def sha256_file(path: Path) -> str:
