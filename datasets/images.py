@@ -85,7 +85,7 @@ class FileImages(torch.utils.data.Dataset):
                 if isinstance(image, UnreadableImage):
                     return image
                 images.append(self.views.evaluation(image) if seed < 0 else self.views.training(image, seed))
-        return torch.stack(images)
+        return torch.stack(images) if images else torch.empty(0, 3, self.views.size, self.views.size, dtype=torch.uint8)
 
 
 @contextmanager

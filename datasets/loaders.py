@@ -2,7 +2,7 @@
 
 import atexit
 import importlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,12 +10,14 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from datasets.base import GroupDataset
+from utils.distributed import rank, share_of, world_size
 from utils.errors import RunError, UserError
 from utils.seeding import derive_seed
 from utils.signals import ignore_stop_signals
 
 MAX_WORKERS = 8
 EVALUATION_VIEW = -1  # in place of an augmentation seed
+Bounds = list[tuple[int, int]]  # (start, stop) of batches in the order drawn
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class MemoryImages(Dataset):
     def __getitems__(self, batch: tuple[np.ndarray, np.ndarray]) -> torch.Tensor:
         rows, seeds = batch
         images = self.pixels[rows]
-        if self.augments and seeds[0] != EVALUATION_VIEW:
+        if self.augments and len(seeds) and seeds[0] != EVALUATION_VIEW:
             images = shifted(images, seeds, self.max_shift)
         return torch.from_numpy(images)
 
@@ -54,11 +56,10 @@ class PassSampler:
     """The batches of the pass at hand, as (rows, augmentation seeds) arrays."""
 
     def __init__(self) -> None:
-        self.plan(np.empty(0, dtype=np.int64), 1, None)
+        self.plan(np.empty(0, dtype=np.int64), [], None)
 
-    def plan(self, order: np.ndarray, batch_size: int, augment_seed: int | None, first: int = 0) -> None:
-        self.order, self.augment_seed = order, augment_seed
-        self.bounds = batch_bounds(len(order), batch_size)[first:]
+    def plan(self, order: np.ndarray, bounds: Bounds, augment_seed: int | None) -> None:
+        self.order, self.bounds, self.augment_seed = order, bounds, augment_seed
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for start, stop in self.bounds:
@@ -108,19 +109,24 @@ class Loader:
         atexit.register(self.close)
 
     def batches(
-        self, order: np.ndarray, batch_size: int, augment_seed: int | None, first: int = 0
+        self,
+        order: np.ndarray,
+        batch_size: int,
+        augment_seed: int | None,
+        first: int = 0,
+        part: Callable[[Bounds], Bounds] = list,
     ) -> Iterator[dict[str, torch.Tensor]]:
         """One pass over the rows in `order`: image (uint8 NCHW), target, sensitive, group and index (int64).
 
         With an `augment_seed` the training view, of a seed per position; with None the evaluation view. Nothing is
-        dropped; `first` batches are passed over, so that the others are as they would be. RunError for an image that
-        cannot be read.
+        dropped; `first` batches are passed over, so that the others are as they would be. `part`: what of the batches
+        is this process's (`own_slices`, `own_batches`), by default all. RunError for an image that cannot be read.
         """
         if self._busy:
             raise RuntimeError("a loader serves one pass at a time; use another() for a pass within a pass")
         self._busy = True
         try:
-            yield from self._pass(order, batch_size, augment_seed, first)
+            yield from self._pass(order, part(batch_bounds(len(order), batch_size)[first:]), augment_seed)
         finally:
             self._busy = False
 
@@ -128,10 +134,8 @@ class Loader:
         """A loader of the same images with workers of its own, for a pass within a pass."""
         return Loader(*self._arguments)
 
-    def _pass(
-        self, order: np.ndarray, batch_size: int, augment_seed: int | None, first: int
-    ) -> Iterator[dict[str, torch.Tensor]]:
-        self._sampler.plan(order, batch_size, augment_seed, first)
+    def _pass(self, order: np.ndarray, bounds: Bounds, augment_seed: int | None) -> Iterator[dict[str, torch.Tensor]]:
+        self._sampler.plan(order, bounds, augment_seed)
         for (start, stop), images in zip(self._sampler.bounds, self._pool, strict=True):
             if isinstance(images, UnreadableImage):
                 raise RunError(f"cannot read image {images.file} ({images.reason}): put an intact copy there")
@@ -149,12 +153,23 @@ class Loader:
             self._pool._iterator = None
 
 
-def batch_bounds(n: int, batch_size: int) -> list[tuple[int, int]]:
+def batch_bounds(n: int, batch_size: int) -> Bounds:
     """(start, stop) of every batch; a last batch of one joins the one before it, as batch norm needs two."""
     starts = list(range(0, n, batch_size))
     if batch_size > 1 and len(starts) > 1 and n - starts[-1] == 1:
         starts.pop()
     return list(zip(starts, starts[1:] + [n], strict=True)) if starts else []
+
+
+def own_slices(bounds: Bounds) -> Bounds:
+    """This process's contiguous share of every batch; some are empty where a batch is smaller than the processes."""
+    shares = [share_of(stop - start) for start, stop in bounds]
+    return [(start + first, start + last) for (start, _), (first, last) in zip(bounds, shares, strict=True)]
+
+
+def own_batches(bounds: Bounds) -> Bounds:
+    """Every K-th whole batch, of K processes: what a batch gives depends on the batch in its last bits."""
+    return bounds[rank() :: world_size()]
 
 
 def n_batches(n: int, batch_size: int) -> int:

@@ -13,18 +13,20 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from datasets.base import GroupDataset
-from datasets.loaders import n_batches
+from datasets.loaders import batch_bounds, n_batches, own_slices
 from datasets.sampling import draw, reweight_weights
 from datasets.splits import Splits
 from method.configs.loading import Config
 from method.inference import Inference
 from method.resume import Position, Progress, Resumable
 from method.unlearners.base import Batch, GroupAccuracy, Phase, Unlearner
+from utils.collectives import any_of, sum_gradients
 from utils.device import autocast, synchronize
+from utils.distributed import from_rank_0, rank, share_of, world_size
 from utils.errors import RunError
 from utils.files import write_text
 from utils.seeding import derive_seed, numpy_generator, torch_generator
-from utils.signals import Interrupted, check_stop, stop_asked
+from utils.signals import Interrupted, interrupted, stop_asked
 
 REFRESH_SECONDS = 0.5
 
@@ -54,6 +56,19 @@ def measure(
     groups, right = dataset.group[rows], predicted == dataset.target[rows]
     counts = [torch.from_numpy(np.bincount(g, minlength=dataset.n_groups)) for g in (groups[right], groups)]
     return GroupAccuracy(*counts)
+
+
+def own_part(loss: Tensor, phase: Phase, batch: Batch) -> Tensor:
+    """What this process's samples add to the loss of the whole batch.
+
+    A mean counts by its share of the samples. These weights sum to one over processes, so a term that every process
+    computes alike (a penalty on the weights, a bound whose means are global) counts once; and as the gradient of a
+    global mean's argument is summed over processes on the way back (utils.collectives), each process holds its samples'
+    part of that term's gradient, whatever its own weight.
+    """
+    if world_size() == 1 or phase.reduction == "sum":
+        return loss
+    return loss * (len(batch.target) / batch.size)
 
 
 class Engine:
@@ -95,7 +110,8 @@ class Engine:
             self.on_epoch(row)
         total = self._steps_from(Position())
         done = total - self._steps_from(self.at)
-        with tqdm(total=total, initial=done, desc=self.unlearner.name, unit="step", disable=None) as self.bar:
+        quiet = rank() > 0 or None
+        with tqdm(total=total, initial=done, desc=self.unlearner.name, unit="step", disable=quiet) as self.bar:
             if saved is None:
                 self._prepare()
             while self.at.epoch < self.config.epochs:
@@ -134,7 +150,7 @@ class Engine:
         row |= self.unlearner.take_logged() | ended
         self.progress.history.append(row)
         self.progress.at = Position(epoch + 1)
-        write_text(self.history_file, history_csv(self.progress.history))
+        from_rank_0(lambda: write_text(self.history_file, history_csv(self.progress.history)))
         self.resumable.save(self.state_file, self.progress)
         self.on_epoch(row)
 
@@ -179,6 +195,9 @@ class Engine:
                 self._show(phase, epoch, loss, optimizer)
                 shown = time.monotonic()
             self._between_steps(phase, epoch)
+        if not phase.step:
+            self.at.loss = sum_gradients(self.modules[phase.trains].parameters(), self.at.loss)
+            self.finite &= torch.isfinite(self.at.loss)
         self._check_finite(phase, epoch)
         return float(self.at.loss) / self.at.step
 
@@ -187,31 +206,37 @@ class Engine:
         # Gradients that only add up, and what comes before the first epoch, are no part of the state.
         saves = phase.step and epoch >= 0
         every = self.config.save_every
-        if saves and (stop_asked() or (every and self.at.step % every == 0)):
+        stop = any_of(stop_asked())
+        if saves and (stop or (every and self.at.step % every == 0)):
             self._check_finite(phase, epoch)
             self._count_seconds()
             self.resumable.save(self.state_file, self.progress)
-        check_stop()
+        if stop:
+            raise interrupted()
 
     def _step(self, phase: Phase, batch: Batch, optimizer: torch.optim.Optimizer) -> Tensor:
         if phase.step:
             optimizer.zero_grad(set_to_none=True)
         with autocast(self.device, self.inference.precision):
-            loss = self._loss(phase, batch)
+            loss = own_part(self._loss(phase, batch), phase, batch)
         loss.backward()
+        # The mean over no samples is NaN; no sample passes it on as a gradient.
+        loss = loss.detach() if len(batch.target) else torch.zeros_like(loss)
+        if phase.step:
+            loss = sum_gradients(self.modules[phase.trains].parameters(), loss)
         self.unlearner.edit_gradients(phase)
         if phase.step:
             if self.config.max_grad_norm and phase.trains == "model":
                 nn.utils.clip_grad_norm_(self.modules["model"].parameters(), self.config.max_grad_norm)
             optimizer.step()
             self.unlearner.after_step(phase)
-        return loss.detach()
+        return loss
 
     def _loss(self, phase: Phase, batch: Batch) -> Tensor:
         try:
             return phase.loss(batch)
         except ValueError as error:
-            if len(batch.target) > 1 or "per channel" not in str(error):
+            if batch.size > 1 or "per channel" not in str(error):
                 raise
             raise RunError(
                 f"phase {phase.name} has a batch of one image, on which batch norm cannot train at this --image_size: "
@@ -276,7 +301,9 @@ class Engine:
         seeds = (self.config.seed, self.config.method, epoch, phase.name)
         augmented = self._augmented(phase)
         augment_seed = derive_seed(self.config.seed, epoch, phase.name, "augment") if augmented else None
-        batches = self.loader.batches(self._order(phase, epoch), self._batch_size(phase), augment_seed, first)
+        order, batch_size = self._order(phase, epoch), self._batch_size(phase)
+        sizes = [stop - start for start, stop in batch_bounds(len(order), batch_size)]
+        batches = self.loader.batches(order, batch_size, augment_seed, first, own_slices)
         for step, batch in enumerate(batches, start=first):
             yield Batch(
                 self.inference.image(batch["image"]),
@@ -284,6 +311,8 @@ class Engine:
                 generator=torch_generator(*seeds, step),
                 epoch=epoch,
                 augmented=augmented,
+                start=share_of(sizes[step])[0],
+                size=sizes[step],
             )
 
 

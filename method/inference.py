@@ -7,10 +7,11 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from datasets.loaders import Loader
+from datasets.loaders import Loader, batch_bounds, own_batches
 from datasets.transforms import normalise
+from utils.collectives import assemble, check_stop
 from utils.device import autocast, memory_format
-from utils.signals import check_stop
+from utils.distributed import rank, world_size
 
 # A logit depends in its last bits on the batch it is computed in, so the size is part of what is computed.
 BATCH_SIZE = 256
@@ -24,22 +25,30 @@ class Inference:
 
     @torch.no_grad()
     def apply(self, module: nn.Module, function: Callable[[Tensor], Tensor], rows: np.ndarray, what: str) -> Tensor:
-        """`function` of the images of `rows`, in order, on the device; `module` is in eval mode meanwhile."""
+        """`function` of the images of `rows`, in order, on the device; `module` is in eval mode meanwhile.
+
+        Several processes share the batches, and each gets all rows.
+        """
         training = module.training
         module.eval()
         try:
             with autocast(self.device, self.precision):
-                return torch.cat([function(image).float() for image in self._images(rows, what)])
+                pieces = [function(image).float() for image in self._images(rows, what)]
         finally:
             module.train(training)
+        if world_size() == 1:
+            return torch.cat(pieces)
+        check_stop()
+        return assemble(pieces, own_batches(batch_bounds(len(rows), BATCH_SIZE)), len(rows), self.device)
 
     def _images(self, rows: np.ndarray, what: str) -> Iterator[Tensor]:
-        batches = self.loader.batches(rows, BATCH_SIZE, augment_seed=None)
-        with tqdm(total=len(rows), desc=what, unit="img", disable=None, leave=False) as bar:
+        batches = self.loader.batches(rows, BATCH_SIZE, None, part=own_batches)
+        with tqdm(total=len(rows), desc=what, unit="img", disable=rank() > 0 or None, leave=False) as bar:
             for batch in batches:
-                check_stop()
+                if world_size() == 1:  # several stop together, and not all have as many batches
+                    check_stop()
                 yield self.image(batch["image"])
-                bar.update(len(batch["index"]))
+                bar.update(min(len(batch["index"]) * world_size(), bar.total - bar.n))
 
     def apart(self, module: nn.Module, function: Callable[[Tensor], Tensor], rows: np.ndarray, what: str) -> Tensor:
         """`apply` with a loader of its own, for use while a training pass holds the other."""

@@ -5,6 +5,9 @@ import math
 import torch
 from torch import Tensor, nn
 
+from utils.collectives import log_mean_exp as log_mean_exp_of
+from utils.collectives import mean
+
 HIDDEN = 512
 EMA_RATE = 0.01
 
@@ -38,23 +41,20 @@ class Critic(nn.Module):
 
     def _move_mean(self, scores: Tensor) -> None:
         """m <- 0.01 mean exp T + 0.99 m, starting at its first value; in logarithms, so that no score overflows."""
-        new = _log_mean_exp(scores)
+        new = log_mean_exp_of(scores)
         moved = torch.logaddexp(new + math.log(EMA_RATE), self.log_mean_exp + math.log(1 - EMA_RATE))
         self.log_mean_exp.copy_(torch.where(self.log_mean_exp.isnan(), new, moved))
-
-
-def _log_mean_exp(scores: Tensor) -> Tensor:
-    return torch.logsumexp(scores, dim=0) - math.log(scores.numel())
 
 
 def donsker_varadhan(joint: Tensor, apart: Tensor, log_mean_exp: Tensor | None = None) -> Tensor:
     """mean T(z, g) - log mean exp T(z, g~), with MINE's gradient where a running mean m of exp T is given.
 
     The value is the bound's; the gradient of its second term is E[exp(T) dT] / m instead of E[exp(T) dT] / E[exp T],
-    whose ratio of two batch means is biased.
+    whose ratio of two batch means is biased. Means are over the samples of all processes: the bound of a sum over
+    shares is not the sum of the shares' bounds.
     """
-    second = _log_mean_exp(apart)
+    second = log_mean_exp_of(apart)
     if log_mean_exp is not None:
-        corrected = torch.exp(apart - log_mean_exp).mean()
+        corrected = mean(torch.exp(apart - log_mean_exp))
         second = second.detach() + corrected - corrected.detach()
-    return joint.mean() - second
+    return mean(joint) - second

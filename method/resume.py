@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from method.unlearners.base import Unlearner
+from utils.distributed import from_rank_0
 from utils.errors import RunError
 from utils.files import write_atomic
 
@@ -45,7 +46,10 @@ class Resumable:
     optimizers: dict[str, torch.optim.Optimizer]
 
     def save(self, file: Path, progress: Progress) -> None:
-        """Write the state, all of it or nothing."""
+        """Write the state, all of it or nothing; rank 0 does, and the others wait for it."""
+        from_rank_0(lambda: self._write(file, progress))
+
+    def _write(self, file: Path, progress: Progress) -> None:
         state = {
             "history": progress.history,
             "seconds": progress.seconds,
@@ -59,7 +63,7 @@ class Resumable:
 
     def load(self, file: Path, device: torch.device) -> Progress | None:
         """Take the state back; None where none was saved, RunError where the file is damaged or another run's."""
-        if not file.exists():
+        if not from_rank_0(file.exists):
             return None
         try:
             return self._take_back(torch.load(file, map_location=device, weights_only=True))

@@ -5,6 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from models.batch_norm import across_processes
+from utils.distributed import world_size
 from utils.seeding import derive_seed
 
 
@@ -46,4 +48,7 @@ def build_classifier(
         # The CPU generator alone: torch.manual_seed would also reseed every GPU, whose states are not saved here.
         torch.default_generator.manual_seed(derive_seed("initial weights", seed))
         backbone, feature_dim = build_backbone(weights)
-        return Classifier(backbone, feature_dim, n_targets)
+        classifier = Classifier(backbone, feature_dim, n_targets)
+    if world_size() > 1:
+        across_processes(classifier)
+    return classifier

@@ -28,7 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "datasets": {"datasets", "utils"},
     "models": {"models", "utils"},
     "method.losses": set(),
-    "method.mutual_information": set(),
+    "method.mutual_information": {"utils.collectives"},
     "method.registry": set(),
     "method.unlearners": {
         *("method.unlearners", "method.registry", "method.losses", "method.mutual_information"),
@@ -73,6 +73,8 @@ SLOW_TO_IMPORT = {
 LATE_IMPORTS = {
     ("main", "method.dry_run"), ("main", "method.runner"), ("main", "method.summary"),
     ("datasets.digits", "sklearn.datasets"), ("method.evaluation.forgetting", "sklearn"),
+    # One process does without.
+    *(("utils.distributed", name) for name in ("torch", "torch.distributed", "utils.device")),
     ("utils.report.figures", "matplotlib"), ("utils.report.plots", "matplotlib"),
     # A notebook that only reads results needs no torch.
     ("method", "method.api"), ("method.api", "datasets"), ("method.api", "method.configs.cli"),

@@ -368,8 +368,8 @@ def test_augmentation_follows_the_configuration_except_for_critics_and_saliency(
 def test_order_and_augmentation_are_new_in_every_pass(tmp_path: Path):
     run = make_run("salun", tmp_path, augment=True, epochs=3)
     batches, calls = run.engine.loader.batches, []
-    run.engine.loader.batches = lambda order, size, seed: (
-        calls.append((tuple(order), seed)) or batches(order, size, seed)
+    run.engine.loader.batches = lambda order, size, seed, first, part: (
+        calls.append((tuple(order), seed)) or batches(order, size, seed, first, part)
     )
     run.engine.train()
     (plain, no_seed), *passes = calls

@@ -93,18 +93,19 @@ class TinyData(GroupDataset):
 
 
 class FlippingLoader(Loader):
-    """A loader with a training view: whole batches mirrored by a coin of their augmentation seed."""
+    """A loader with a training view: an image is mirrored by a coin of the augmentation seed and its row."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.augments = True
 
     def batches(
-        self, order: np.ndarray, batch_size: int, augment_seed: int | None, first: int = 0
+        self, order: np.ndarray, batch_size: int, augment_seed: int | None, first: int = 0, part: Any = list
     ) -> Iterator[dict[str, Tensor]]:
-        for step, batch in enumerate(super().batches(order, batch_size, augment_seed, first), start=first):
-            generator = torch.Generator().manual_seed((augment_seed or 0) % 2**32 + step)
-            coins = torch.randint(2, (len(batch["index"]), 1, 1, 1), generator=generator).bool()
+        generator = torch.Generator().manual_seed(augment_seed or 0)
+        sides = torch.randint(2, (len(tiny_data()), 1, 1, 1), generator=generator).bool()
+        for batch in super().batches(order, batch_size, augment_seed, first, part):
+            coins = sides[batch["index"]]
             if augment_seed is not None:
                 batch["image"] = torch.where(coins, batch["image"].flip(3), batch["image"])
             yield batch

@@ -12,8 +12,13 @@ from utils.errors import UserError
 DEVICES = "auto, cpu, cuda, cuda:N or mps"
 
 
-def choose_device(name: str) -> torch.device:
-    """`auto` takes CUDA, then MPS, then the CPU; a device that is absent is an error, not a fallback."""
+def choose_device(name: str, processes: int = 1, number: int = 0) -> torch.device:
+    """`auto` takes CUDA, then MPS, then the CPU; a device that is absent is an error, not a fallback.
+
+    Of several processes each takes the GPU of its own number on its machine.
+    """
+    if processes > 1:
+        return _own_device(name, processes, number)
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -31,6 +36,31 @@ def choose_device(name: str) -> torch.device:
     if device.type not in ("cpu", "cuda", "mps") or (device.type != "cuda" and device.index is not None):
         raise UserError(f"--device {name}: expected {DEVICES}")
     return device
+
+
+def _own_device(name: str, processes: int, number: int) -> torch.device:
+    """The device of one of several processes."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name not in ("cpu", "cuda"):
+        raise UserError(
+            f"--device {name} is one device, and this run has {processes} processes; "
+            "give cuda, where each takes the GPU of its own number, or cpu"
+        )
+    if name == "cpu":
+        return torch.device(name)
+    if number >= torch.cuda.device_count():
+        raise UserError(
+            f"process {number} of this machine has no GPU of its own: the machine offers "
+            f"{torch.cuda.device_count()}; start as many processes as there are GPUs, or give --device cpu"
+        )
+    torch.cuda.set_device(number)
+    return torch.device(name, number)
+
+
+def collective_backend() -> str:
+    """What carries tensors between processes: gloo those of the CPU, NCCL those of GPUs."""
+    return "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and torch.distributed.is_nccl_available() else "gloo"
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:

@@ -49,7 +49,12 @@ def stop_asked() -> bool:
 def check_stop() -> None:
     """Raise Interrupted if a stop signal has come: for places with nothing of their own to save."""
     if _asked:
-        raise Interrupted(f"stopped by {_asked[0]}")
+        raise interrupted()
+
+
+def interrupted() -> Interrupted:
+    """What to raise where this process, or another of the same run, was asked to stop."""
+    return Interrupted(f"stopped by {_asked[0] if _asked else 'a signal to another of its processes'}")
 
 
 def _note(number: int, frame: object) -> None:

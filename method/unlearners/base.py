@@ -19,6 +19,7 @@ class Batch:
 
     image: (B, 3, S, S) normalised; target, group, index: (B,) int64, index a row of the data set's table.
     generator: the random numbers of this step alone, on the CPU; augmented: whether the images were.
+    size: samples of the step on all processes together, of which these are those from number `start` on; B may be 0.
     """
 
     image: Tensor
@@ -28,6 +29,16 @@ class Batch:
     generator: torch.Generator
     epoch: int = 0
     augmented: bool = False
+    start: int = 0
+    size: int = -1
+
+    def __post_init__(self) -> None:
+        if self.size < 0:
+            object.__setattr__(self, "size", len(self.target))
+
+    def share(self, values: Tensor) -> Tensor:
+        """What belongs to these samples of (size, ...) values that were drawn for the whole step, on the device."""
+        return values[self.start : self.start + len(self.target)].to(self.target.device)
 
 
 @dataclass(frozen=True)
@@ -37,6 +48,7 @@ class Phase:
     trains: which of `Unlearner.modules()`; the others get no gradient.
     steps: that many batches in place of one pass; batch_size, augment: None takes the configuration's.
     step: False only adds up gradients over the pass; train_mode: batch norm by batch statistics.
+    reduction: whether the loss is the mean over a batch's samples or their sum.
     """
 
     name: str
@@ -48,6 +60,7 @@ class Phase:
     augment: bool | None = None
     step: bool = True
     train_mode: bool = True
+    reduction: str = "mean"
 
 
 @dataclass(frozen=True)

@@ -145,5 +145,4 @@ class MIU(Unlearner):
         weights = self.task.group_counts.float()
         if self.p.marginal == "uniform":
             weights = torch.ones_like(weights)
-        draw = torch.multinomial(weights, len(batch.group), replacement=True, generator=batch.generator)
-        return draw.to(batch.group.device)
+        return batch.share(torch.multinomial(weights, batch.size, replacement=True, generator=batch.generator))

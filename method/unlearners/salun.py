@@ -59,14 +59,25 @@ class SalUn(Unlearner):
 
     def prepare(self) -> Iterator[Phase]:
         """One pass over F at theta0 that only adds up gradients."""
-        augment = None if self.p.saliency == "batch_means" else False
-        yield Phase("saliency", self.forget_loss, data="forget", step=False, train_mode=False, augment=augment)
+        augment = None if self._reduction == "mean" else False
+        yield Phase(
+            "saliency",
+            self.forget_loss,
+            data="forget",
+            step=False,
+            train_mode=False,
+            augment=augment,
+            reduction=self._reduction,
+        )
         self.saliency_mask = most_salient(self.parameters, self.p.saliency_ratio)
 
     def forget_loss(self, batch: Batch) -> Tensor:
         """Cross-entropy of F's true labels, whose gradient is the saliency."""
-        reduction = "mean" if self.p.saliency == "batch_means" else "sum"
-        return cross_entropy(self.model(batch.image), batch.target, reduction=reduction)
+        return cross_entropy(self.model(batch.image), batch.target, reduction=self._reduction)
+
+    @property
+    def _reduction(self) -> str:
+        return "mean" if self.p.saliency == "batch_means" else "sum"
 
     def phases(self, epoch: int) -> Iterator[Phase]:
         """A pass over F with random labels, one over R with the true ones."""
@@ -81,7 +92,7 @@ class SalUn(Unlearner):
         """Uniform over all classes, or over the others than the true one (the same for a sample all epoch)."""
         n = self.task.n_targets
         if self.p.relabel == "uniform":
-            return torch.randint(n, batch.target.shape, generator=batch.generator).to(batch.target.device)
+            return batch.share(torch.randint(n, (batch.size,), generator=batch.generator))
         draw = self.task.generator("salun", batch.epoch, "relabel")
         shift = torch.randint(1, n, (self.task.n_rows,), generator=draw).to(batch.target.device)
         return (batch.target + shift[batch.index]) % n

@@ -1,0 +1,183 @@
+"""Several processes as torchrun starts them, and what each of them does in tests/test_distributed.py.
+
+Run as `python tests/processes.py CHECK FOLDER` with torchrun's variables set; every process leaves FOLDER/<rank>.pt.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from tiny import CPU, N_GROUPS, make_run, tiny_data, trained_network
+from torch import Tensor, nn
+
+from datasets.loaders import Loader, own_batches, own_slices
+from method import inference as inference_module
+from method.mutual_information import Critic
+from method.unlearners.base import batch_norm_buffers_kept
+from models.batch_norm import across_processes
+from utils import collectives, distributed
+from utils.errors import UserError
+
+METHODS = {
+    # Forget sets of 9 leave a last batch of 2 at this batch size: of three processes one has nothing in it.
+    "pretrain": {},
+    "retrain": {},
+    "salun": {},
+    "scrub": {"scrub_rewind": True},
+    "l1_sparse": {"max_grad_norm": 0.5},
+    "miu": {},
+    "miu reference": {"preset": "reference"},
+}
+SIZES = (7, 2)
+
+
+def start(n: int, check: str, folder: Path, **variables: str) -> list[dict[str, Any]]:
+    """Run `check` in n processes; returns what each left."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {"WORLD_SIZE": str(n), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    root = Path(__file__).resolve().parent
+    shared["PYTHONPATH"] = os.pathsep.join([str(root), str(root.parent)])
+    running = [
+        subprocess.Popen(
+            [sys.executable, __file__, check, str(folder)],
+            env=os.environ | shared | variables | {"RANK": str(rank)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(n)
+    ]
+    errors = [process.communicate(timeout=300)[1] for process in running]
+    assert [process.returncode for process in running] == [0] * n, "\n".join(errors)
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(n)]
+
+
+def images(n: int) -> Tensor:
+    """(n, 5, 3, 2) numbers far from mean 0 and variance 1, the same in every process."""
+    return 3 + 2 * torch.randn(n, 5, 3, 2, generator=torch.Generator().manual_seed(n))
+
+
+def norm_layer() -> nn.Sequential:
+    """Batch norm with weights of its own."""
+    layer = nn.BatchNorm2d(5)
+    with torch.no_grad():
+        layer.weight.copy_(torch.linspace(0.5, 2, 5))
+        layer.bias.copy_(torch.linspace(-1, 1, 5))
+    return nn.Sequential(layer)
+
+
+def mine(values: Tensor) -> Tensor:
+    """This process's share of the rows."""
+    return values[slice(*distributed.share_of(len(values)))]
+
+
+def batch_norm(n: int) -> dict[str, Tensor]:
+    """Outputs, gradients and buffers of a step on n images, of which this process has its share."""
+    layer = norm_layer()
+    if distributed.world_size() > 1:
+        across_processes(layer)
+    shared = images(n)
+    image = mine(shared).requires_grad_()
+    out = layer(image)
+    # A loss that is no sum over samples: its gradient reaches every image through the statistics too.
+    (out.sigmoid() * mine(shared.flip(0))).sum().backward()
+    collectives.sum_gradients(layer.parameters(), torch.zeros(()))
+    with batch_norm_buffers_kept(layer):
+        kept = layer(image + 1)
+    seen = {name: value.clone() for name, value in layer.state_dict().items()}
+    return {"out": out.detach(), "image": image.grad, "weight": layer[0].weight.grad, "kept": kept.detach(), **seen}
+
+
+def bound(n: int) -> dict[str, Tensor]:
+    """Two critic steps' bound, its gradient in critic and features, and the running mean."""
+    torch.manual_seed(0)
+    critic = Critic(4, N_GROUPS)
+    every = 5 * torch.randn(n, 4)
+    pairs = torch.randint(N_GROUPS, (2, n))
+    features = mine(every).requires_grad_()
+    for _ in range(2):
+        critic.zero_grad()
+        value = critic.bound(features, mine(pairs[0]), mine(pairs[1]), update=True)
+        weight = len(features) / n
+        (weight * (value**2 - value)).backward()
+        collectives.sum_gradients(critic.parameters(), torch.zeros(()))
+    gradient = torch.cat([parameter.grad.flatten() for parameter in critic.parameters()])
+    return {"value": value.detach(), "critic": gradient, "features": features.grad, "mean": critic.log_mean_exp}
+
+
+def inference() -> dict[str, Tensor]:
+    """Logits of all rows, in batches of 16 and in one batch, which leaves processes without any."""
+    data = tiny_data()
+    service = inference_module.Inference(Loader(data, 4, 0, False), CPU, torch.float32)
+    model, rows, found = trained_network(), torch.arange(len(data)).numpy(), {}
+    usual = inference_module.BATCH_SIZE
+    for size in (16, usual):
+        inference_module.BATCH_SIZE = size
+        found[str(size)] = service.apply(model, model, rows, "test")
+    return found
+
+
+def decisions() -> dict[str, Any]:
+    """What rank 0 decided, said and refused, and who failed first."""
+
+    def refuse() -> None:
+        raise UserError(f"refused by {distributed.rank()}")
+
+    found: dict[str, Any] = {"value": distributed.from_rank_0(lambda: {"ü": [distributed.rank(), None, True]})}
+    try:
+        distributed.from_rank_0(refuse)
+    except UserError as error:
+        found["error"] = str(error)
+    found["any"] = [collectives.any_of(distributed.rank() == 1), collectives.any_of(False)]
+    if distributed.rank() == 1:
+        found["first"] = distributed.first_failure("disk full")
+    distributed.wait()
+    if distributed.rank() != 1:
+        found["first"] = distributed.first_failure("a peer is gone")
+    found["slices"], found["batches"] = own_slices([(0, 7), (7, 9)]), own_batches([(0, 7), (7, 14), (14, 16), (16, 18)])
+    return found
+
+
+def methods(folder: Path) -> dict[str, Any]:
+    """Every method on the tiny network: weights, buffers and history after a whole run."""
+    found = {}
+    for name, flags in METHODS.items():
+        place = folder / f"{name}_{distributed.rank()}"
+        place.mkdir()
+        run = make_run(name.split()[0], place, augment=True, batch_size=7, **flags)
+        if distributed.world_size() > 1:
+            for module in run.modules.values():
+                across_processes(module)
+        run.engine.train()
+        weights = nn.ModuleDict(run.modules).state_dict()
+        history = [{key: value for key, value in row.items() if key != "seconds"} for row in run.engine.history]
+        found[name] = {"weights": weights, "history": history, "files": sorted(file.name for file in place.iterdir())}
+    return found
+
+
+def parts(folder: Path) -> dict[str, Any]:
+    """Everything that needs no command line, in one start."""
+    return {
+        "batch_norm": {n: batch_norm(n) for n in SIZES},
+        "bound": {n: bound(n) for n in SIZES},
+        "inference": inference(),
+        "methods": methods(folder),
+    }
+
+
+def main(check: str, folder: Path) -> None:
+    """One process."""
+    with distributed.joined():
+        found = parts(folder)
+        if distributed.world_size() > 1:
+            found["decisions"] = decisions()
+    torch.save(found, folder / f"{distributed.rank()}.pt")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))

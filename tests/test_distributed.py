@@ -1,0 +1,129 @@
+"""Several processes against one: statistics, bounds, logits, every method's weights, and whole runs under torchrun."""
+
+from typing import Any
+
+import processes
+import pytest
+import torch
+from torch import Tensor, nn
+
+from models.batch_norm import GlobalBatchNorm2d, across_processes
+from utils import collectives, distributed
+from utils.device import choose_device
+from utils.errors import UserError
+
+SHARED_ROWS = ("out", "image", "kept", "features")  # every process has its own rows of these
+Found = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> list[Found]:
+    """What three processes computed together."""
+    return processes.start(3, "parts", tmp_path_factory.mktemp("three"))
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Found:
+    """The same in one process."""
+    return processes.start(1, "parts", tmp_path_factory.mktemp("alone"))[0]
+
+
+def assert_close(together: list[dict[str, Tensor]], alone: dict[str, Tensor], tolerance: float) -> None:
+    """The processes agree bit for bit, and with one process but for rounding."""
+    for name, expected in alone.items():
+        values = [one[name] for one in together]
+        if name in SHARED_ROWS:
+            torch.testing.assert_close(torch.cat(values), expected, rtol=tolerance, atol=tolerance)
+            continue
+        assert all(torch.equal(value, values[0]) for value in values), name
+        torch.testing.assert_close(values[0], expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("n", processes.SIZES)
+def test_batch_norm_is_that_of_the_whole_batch(three: list[Found], alone: Found, n: int):
+    """Uneven shares (2, 2, 3) and an empty one (0, 1, 1)."""
+    assert_close([one["batch_norm"][n] for one in three], alone["batch_norm"][n], 1e-5)
+    assert int(alone["batch_norm"][n]["0.num_batches_tracked"]) == 1
+
+
+@pytest.mark.parametrize("n", processes.SIZES)
+def test_the_bound_and_its_gradient_are_those_of_the_whole_batch(three: list[Found], alone: Found, n: int):
+    assert_close([one["bound"][n] for one in three], alone["bound"][n], 1e-5)
+
+
+def test_logits_are_bit_equal_on_every_process(three: list[Found], alone: Found):
+    for size, logits in alone["inference"].items():
+        assert all(torch.equal(one["inference"][size], logits) for one in three)
+    assert not torch.equal(alone["inference"]["16"], torch.zeros_like(alone["inference"]["16"]))
+
+
+@pytest.mark.parametrize("name", processes.METHODS)
+def test_every_method_ends_where_one_process_does(three: list[Found], alone: Found, name: str):
+    """Two epochs with augmentation, an empty share among the forget set's batches."""
+    expected = alone["methods"][name]
+    assert_close([one["methods"][name]["weights"] for one in three], expected["weights"], 1e-5)
+    for one in three:
+        assert one["methods"][name]["history"] == three[0]["methods"][name]["history"]
+        for row, wanted in zip(one["methods"][name]["history"], expected["history"], strict=True):
+            assert row == pytest.approx(wanted, rel=1e-4, abs=1e-5)
+    assert [one["methods"][name]["files"] for one in three] == [["history.csv", "last.pt"], [], []]
+
+
+def test_rank_0_decides_and_the_first_to_fail_speaks(three: list[Found]):
+    found = [one["decisions"] for one in three]
+    for one in found:
+        assert one["value"] == {"ü": [0, None, True]}
+        assert one["error"] == "refused by 0"
+        assert one["any"] == [True, False]
+    assert [one["first"] for one in found] == [(False, "disk full"), (True, "disk full"), (False, "disk full")]
+    assert [one["slices"] for one in found] == [[(0, 2), (7, 7)], [(2, 4), (7, 8)], [(4, 7), (8, 9)]]
+    assert [one["batches"] for one in found] == [[(0, 7), (16, 18)], [(7, 14)], [(14, 16)]]
+
+
+# One process.
+
+
+def test_one_process_is_alone_and_leaves_numbers_as_they_are(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("WORLD_SIZE", "8")  # a cluster's, without the other variables
+    monkeypatch.setenv("RANK", "3")
+    assert (distributed.world_size(), distributed.rank(), distributed.local_world_size()) == (1, 0, 1)
+    assert distributed.share_of(7) == (0, 7)
+    values = torch.randn(6)
+    assert collectives.total(values) is values
+    assert torch.equal(collectives.mean(values), values.mean())
+    with distributed.joined():
+        assert distributed.from_rank_0(lambda: values) is values
+        assert [collectives.any_of(flag) for flag in (True, False)] == [True, False]
+    assert distributed.first_failure("reason") == (True, "reason")
+
+
+def test_batch_norm_in_eval_mode_and_its_names_are_torchs():
+    layer, other = nn.Sequential(nn.Conv2d(3, 5, 1), nn.BatchNorm2d(5)), nn.BatchNorm2d(5)
+    names, image = list(layer.state_dict()), processes.images(4)
+    across_processes(layer)
+    assert type(layer[1]) is GlobalBatchNorm2d
+    assert list(layer.state_dict()) == names
+    assert torch.equal(layer[1].eval()(image), other.eval()(image))
+    with pytest.raises(TypeError, match="BatchNorm1d"):
+        across_processes(nn.Sequential(nn.BatchNorm1d(3)))
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        layer[1].train()(image[:1, :, :1, :1])
+
+
+def test_batch_norm_of_bf16_is_computed_in_fp32():
+    layer = nn.Sequential(nn.BatchNorm2d(5))
+    across_processes(layer)
+    image = processes.images(6).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        out = layer(image)
+    assert out.dtype is torch.bfloat16
+    torch.testing.assert_close(out, layer(image.float()).bfloat16(), rtol=0, atol=0)
+
+
+def test_each_of_several_processes_has_a_device_of_its_own():
+    assert choose_device("cpu", processes=2, number=1) == torch.device("cpu")
+    for name in ("mps", "meta"):
+        with pytest.raises(UserError, match=f"--device {name} is one device, and this run has 2 processes"):
+            choose_device(name, processes=2)
+    with pytest.raises(UserError, match="process 64 of this machine has no GPU of its own"):
+        choose_device("cuda", processes=65, number=64)
