@@ -3,6 +3,7 @@
 import logging
 import sys
 from pathlib import Path
+from typing import TextIO
 
 ROOT = Path(__file__).resolve().parent
 # `datasets` and `utils` are names that other packages use too: ours come first.
@@ -11,6 +12,7 @@ sys.path.insert(0, str(ROOT))
 import datasets  # noqa: E402
 from method.configs.cli import Command, flat_yaml, parse  # noqa: E402
 from method.rundir import RunDirectory, directory_of  # noqa: E402
+from utils.distributed import from_rank_0, joined, rank, speaks  # noqa: E402
 from utils.errors import RunError, UserError  # noqa: E402
 from utils.signals import stop_signals_noted  # noqa: E402
 
@@ -19,7 +21,8 @@ INTERRUPTED = 75
 
 def main(arguments: list[str]) -> int:
     """Run one command line; returns its exit code."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
+    level = logging.INFO if rank() == 0 else logging.CRITICAL  # one of several processes says it
+    logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr, force=True)
     try:
         if Path(datasets.__file__).resolve().parent != ROOT / "datasets":
             raise UserError(
@@ -27,10 +30,10 @@ def main(arguments: list[str]) -> int:
             )
         return dispatch(arguments)
     except (UserError, RunError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        tell(f"error: {error}", sys.stderr)
         return error.exit_code
     except KeyboardInterrupt as stop:
-        print(f"{str(stop) or 'interrupted'}: run the same command to continue", file=sys.stderr)
+        tell(f"{str(stop) or 'interrupted'}: run the same command to continue", sys.stderr)
         return INTERRUPTED
 
 
@@ -38,29 +41,37 @@ def dispatch(arguments: list[str]) -> int:
     """Do what the command asks for; what needs no training is answered before the heavy imports."""
     command = parse(arguments)
     if command.print_config:
-        print(flat_yaml(command.config), end="")
+        tell(flat_yaml(command.config), end="")
         return 0
     directory = RunDirectory(directory_of(command.config, command.config.store_dir))
     if command.dry_run:
         from method.dry_run import describe
 
-        print(describe(command.config))
+        tell(describe(command.config))
         return 0
-    if directory.check(command.config, command.overwrite) or not trained(command, directory):
-        print(f"already done: {directory.path}")
+    if trained(command, directory):
+        from method.summary import summary
+
+        tell(summary(directory))
+    else:
+        tell(f"already done: {directory.path}")
     return 0
 
 
 def trained(command: Command, directory: RunDirectory) -> bool:
-    """Make the run and print its metrics; False where another process made it meanwhile."""
-    with stop_signals_noted():
+    """Make the run; False where it is done already, or another process made it meanwhile."""
+    with stop_signals_noted(), joined():
+        if from_rank_0(lambda: directory.check(command.config, command.overwrite)):
+            return False
         from method.runner import run
-        from method.summary import summary
 
-        ran = run(command, directory)
-    if ran:
-        print(summary(directory))
-    return ran
+        return run(command, directory)
+
+
+def tell(text: str, file: TextIO | None = None, end: str = "\n") -> None:
+    """Print; of several processes one does."""
+    if speaks():
+        print(text, file=file, end=end)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from method.labels import label, rank
+from utils.distributed import from_rank_0, joined
 from utils.errors import RunError, UserError
 from utils.files import read_json
 from utils.runs import PRETRAIN, Run, read_runs
@@ -60,11 +61,12 @@ def run(method: str | None = None, **flags: Any) -> RunResult:
 
     command = parse(words)
     directory = RunDirectory(directory_of(command.config, command.config.store_dir))
-    if not directory.check(command.config, command.overwrite):
-        from method import runner
+    with stop_signals_noted(), joined():
+        if not from_rank_0(lambda: directory.check(command.config, command.overwrite)):
+            from method import runner
 
-        with stop_signals_noted(), _threads_put_back(), _messages_for_the_log():
-            runner.run(command, directory)
+            with _threads_put_back(), _messages_for_the_log():
+                runner.run(command, directory)
     return _result(directory, table)
 
 

@@ -296,7 +296,7 @@ class Engine:
         repeats = -(-needed // len(rows))
         return np.concatenate([draw(rows, weights, generator) for _ in range(repeats)])[:needed]
 
-    def _batches(self, phase: Phase, epoch: int, first: int) -> Iterator[Batch]:
+    def _batches(self, phase: Phase, epoch: int, first: int = 0) -> Iterator[Batch]:
         """The phase's batches from number `first` on."""
         seeds = (self.config.seed, self.config.method, epoch, phase.name)
         augmented = self._augmented(phase)

@@ -21,7 +21,7 @@ from utils.paths import run_directory
 
 log = logging.getLogger("unlearning")
 # What decides the last bits of a sum: a half-finished run is continued only where they are the same.
-HARDWARE = ("device", "threads", "precision")
+HARDWARE = ("device", "threads", "world_size", "precision")
 ORIGINAL = "original_sha256"  # of the weights it starts from
 
 

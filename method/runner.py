@@ -3,7 +3,7 @@
 import copy
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +30,11 @@ from method.trackers import check_installed, tracking
 from method.unlearners.base import Task, Unlearner
 from models import build_model
 from utils import device as devices
+from utils.collectives import check_stop
+from utils.distributed import first_failure, from_rank_0, local_rank, local_world_size, rank, world_size
 from utils.errors import RunError, UserError, disk_full
 from utils.files import sha256_file
 from utils.locks import LockLost
-from utils.signals import check_stop
 
 log = logging.getLogger("unlearning")
 
@@ -45,60 +46,67 @@ def run(command: Command, directory: RunDirectory) -> bool:
     """
     config = command.config
     check_installed(config)
-    device = devices.choose_device(config.device)
+    device = devices.choose_device(config.device, world_size(), local_rank())
     precision = devices.choose_precision(config.precision, device)
     threads = devices.set_threads(config.threads)
     if config.compile:
-        devices.check_compiler(device)
+        devices.check_compiler(device, world_size())
     data = read_data(config, config.skip_bad_images)
     facts = model_facts(config, data)
     model, original = starting_models(config, data, facts)
     if METHODS[config.method].forgets and not is_own_reference(config):
         find_reference(config, data)
-    check_images(config, data)
-    workers = default_workers(data.dataset.in_memory, devices.available_cpus())
+    from_rank_0(lambda: check_images(config, data))
+    workers = default_workers(data.dataset.in_memory, devices.available_cpus() // local_world_size())
     workers = workers if config.num_workers is None else config.num_workers
     loader = Loader(data.dataset, config.image_size, workers, devices.pin_memory(device))
     provenance = {
         "device": devices.describe(device),
         "threads": threads,
+        "world_size": world_size(),
         "precision": str(precision).removeprefix("torch."),
         # Which weights it started from: a pretrained run can be made anew under the same name.
         ORIGINAL: sha256_file(original[1]) if original else None,
         **versions(),
     }
     check_stop()
-    with directory.alone(config.wait), closing(loader):
-        if directory.check(config, command.overwrite):
+    with ExitStack() as held, closing(loader):
+        from_rank_0(lambda: held.enter_context(directory.alone(config.wait)))
+        if from_rank_0(lambda: directory.check(config, command.overwrite)):
             return False
-        resumed = directory.begin(config, record(data, provenance), command.overwrite)
+        resumed = from_rank_0(lambda: directory.begin(config, record(data, provenance), command.overwrite))
         inference = Inference(loader, device, precision)
         with logged(directory), outcome_recorded(directory):
             announce(config, data, directory, resumed)
-            save_splits(directory.file("splits.npz"), data.splits)
+            from_rank_0(lambda: save_splits(directory.file("splits.npz"), data.splits))
             with tracking(config, directory.path, resumed) as trackers:
                 metrics = work(config, data, model, original, inference, directory, facts, trackers.epoch)
                 trackers.metrics(metrics)
-            directory.finish(metrics)
+            from_rank_0(lambda: directory.finish(metrics))
     return True
 
 
 @contextmanager
 def outcome_recorded(directory: RunDirectory) -> Iterator[None]:
     """Whatever ends the run before its time stands in status.json."""
+
+    def end_badly(state: str, reason: str) -> None:
+        if rank() == 0:  # without the others: some may have ended
+            directory.end_badly(state, reason)
+
     try:
         yield
     except LockLost:  # the folder is another's now
         raise
     except KeyboardInterrupt as stop:
-        directory.end_badly("interrupted", str(stop) or "stopped by the user")
+        end_badly("interrupted", str(stop) or "stopped by the user")
         raise
     except (RunError, UserError, RuntimeError, OSError) as error:
-        reason = " ".join(str(disk_full(error) or error).split())
-        directory.end_badly("failed", reason)
+        reason = first_failure(" ".join(str(disk_full(error) or error).split()))
+        end_badly("failed", reason)
         raise RunError(f"{directory.path} failed: {reason}") from error
     except Exception as error:  # a defect of the program: its traceback is wanted
-        directory.end_badly("failed", f"{type(error).__name__}: {error}")
+        end_badly("failed", first_failure(f"{type(error).__name__}: {error}"))
         raise
 
 
@@ -176,9 +184,8 @@ def work(
     files = directory.file("last.pt"), directory.file("history.csv")
     engine = Engine(config, unlearner, dataset, splits, inference, *files, on_epoch)
     engine.train()
-    save_model(
-        directory.file("model.pt"), model, {"method": config.method, "forget": splits.forget_fingerprint, **facts}
-    )
+    facts = {"method": config.method, "forget": splits.forget_fingerprint, **facts}
+    from_rank_0(lambda: save_model(directory.file("model.pt"), model, facts))
     cost = {"seconds": engine.seconds, "peak_memory_bytes": devices.peak_memory_bytes(inference.device)}
     metrics = evaluation(config, data, model, inference, directory.file("records.npz"), cost)
     metrics |= unlearner.extra_metrics()
@@ -219,9 +226,15 @@ def evaluation(
     logits = inference.apply(model, model, rows, "evaluation").cpu().numpy()
     columns = (getattr(dataset, name)[rows] for name in ("split", "target", "sensitive", "group"))
     records = Records.from_logits(rows, *columns, logits)
+    return from_rank_0(lambda: judged(config, data, records, file, cost))
+
+
+def judged(config: Config, data: Data, records: Records, file: Path, cost: dict[str, Any]) -> dict[str, Any]:
+    """Keep the records and compute the metrics."""
+    dataset = data.dataset
     records.save(file)
     names = [dataset.group_name(group) for group in range(dataset.n_groups)]
-    metrics = evaluate(records, splits, names, dataset.n_targets, dataset.n_sensitive) | cost
+    metrics = evaluate(records, data.splits, names, dataset.n_targets, dataset.n_sensitive) | cost
     if METHODS[config.method].forgets:
         compare(config, data, metrics, records)
     return metrics

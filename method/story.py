@@ -18,6 +18,7 @@ from method.configs.loading import Config
 from method.registry import METHODS
 from method.rundir import RunDirectory
 from method.task_data import Data
+from utils.distributed import rank
 from utils.errors import disk_full
 
 log = logging.getLogger("unlearning")
@@ -77,7 +78,10 @@ class _LogFile(logging.FileHandler):
 
 @contextmanager
 def logged(directory: RunDirectory) -> Iterator[None]:
-    """Within it the log also goes to run.log."""
+    """Within it the log also goes to run.log, which is rank 0's."""
+    if rank() > 0:
+        yield
+        return
     file = directory.file("run.log")
     try:
         handler = _LogFile(file)

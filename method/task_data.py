@@ -10,6 +10,7 @@ from datasets.splits import Splits, make_splits
 from datasets.verification import bad_images, refuse_bad_images
 from method.configs.loading import Config
 from method.registry import METHODS
+from utils.distributed import from_rank_0
 
 
 @dataclass(frozen=True)
@@ -31,10 +32,8 @@ def read_data(config: Config, skip_bad_images: bool = False) -> Data:
     pairs = forget_groups(dataset, config.split_number, config.multi_group) if METHODS[config.method].forgets else ()
     skipped = None
     if skip_bad_images:
-        bad = bad_images(dataset, _memory(config))
-        if len(bad) == len(dataset):
-            refuse_bad_images(dataset, bad, may_skip=False)
-        dataset, skipped = dataset.without([one.row for one in bad]), tuple(one.path for one in bad)
+        rows = from_rank_0(lambda: _rows_to_skip(config, dataset))
+        dataset, skipped = dataset.without(rows), tuple(dataset.path[rows].tolist())
     return Data(dataset, make_splits(dataset, pairs, config.unlearning_ratio, config.seed), skipped)
 
 
@@ -42,6 +41,14 @@ def check_images(config: Config, data: Data) -> None:
     """UserError that lists the images that cannot be read, unless they are left out or nobody wants to know."""
     if config.verify_data and data.skipped is None:
         refuse_bad_images(data.dataset, bad_images(data.dataset, _memory(config)), may_skip=True)
+
+
+def _rows_to_skip(config: Config, dataset: GroupDataset) -> list[int]:
+    """Rows of the images that cannot be read; UserError where none can."""
+    bad = bad_images(dataset, _memory(config))
+    if len(bad) == len(dataset):
+        refuse_bad_images(dataset, bad, may_skip=False)
+    return [one.row for one in bad]
 
 
 def _memory(config: Config) -> Path:

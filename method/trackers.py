@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any, Protocol
 
 from method.configs.loading import Config
+from utils.distributed import rank
 from utils.errors import RunError, UserError
 from utils.files import write_text
 from utils.tables import is_number
@@ -191,7 +192,7 @@ def tracking(config: Config, folder: Path, resumed: bool) -> Iterator[Trackers]:
     failed = True
     try:
         for name, (_, start) in KINDS.items():
-            if config.values[name]:
+            if config.values[name] and rank() == 0:
                 trackers.append(start(config, folder, resumed))
         yield Trackers(trackers)
         failed = False

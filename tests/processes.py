@@ -136,9 +136,10 @@ def decisions() -> dict[str, Any]:
     found["any"] = [collectives.any_of(distributed.rank() == 1), collectives.any_of(False)]
     if distributed.rank() == 1:
         found["first"] = distributed.first_failure("disk full")
-    distributed.wait()
+    collectives.any_of(False)
     if distributed.rank() != 1:
         found["first"] = distributed.first_failure("a peer is gone")
+    found["speaks"] = distributed.speaks()
     found["slices"], found["batches"] = own_slices([(0, 7), (7, 9)]), own_batches([(0, 7), (7, 14), (14, 16), (16, 18)])
     return found
 
@@ -155,7 +156,7 @@ def methods(folder: Path) -> dict[str, Any]:
                 across_processes(module)
         run.engine.train()
         weights = nn.ModuleDict(run.modules).state_dict()
-        history = [{key: value for key, value in row.items() if key != "seconds"} for row in run.engine.history]
+        history = [{key: value for key, value in row.items() if key != "seconds"} for row in run.history]
         found[name] = {"weights": weights, "history": history, "files": sorted(file.name for file in place.iterdir())}
     return found
 

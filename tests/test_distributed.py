@@ -75,7 +75,8 @@ def test_rank_0_decides_and_the_first_to_fail_speaks(three: list[Found]):
         assert one["value"] == {"ü": [0, None, True]}
         assert one["error"] == "refused by 0"
         assert one["any"] == [True, False]
-    assert [one["first"] for one in found] == [(False, "disk full"), (True, "disk full"), (False, "disk full")]
+    assert [one["first"] for one in found] == ["disk full"] * 3
+    assert [one["speaks"] for one in found] == [False, True, False]
     assert [one["slices"] for one in found] == [[(0, 2), (7, 7)], [(2, 4), (7, 8)], [(4, 7), (8, 9)]]
     assert [one["batches"] for one in found] == [[(0, 7), (16, 18)], [(7, 14)], [(14, 16)]]
 
@@ -94,7 +95,8 @@ def test_one_process_is_alone_and_leaves_numbers_as_they_are(monkeypatch: pytest
     with distributed.joined():
         assert distributed.from_rank_0(lambda: values) is values
         assert [collectives.any_of(flag) for flag in (True, False)] == [True, False]
-    assert distributed.first_failure("reason") == (True, "reason")
+    assert distributed.first_failure("reason") == "reason"
+    assert distributed.speaks()
 
 
 def test_batch_norm_in_eval_mode_and_its_names_are_torchs():

@@ -115,8 +115,10 @@ def describe(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
-def check_compiler(device: torch.device) -> None:
-    """torch.compile makes C++ code for the CPU: UserError where no compiler is."""
+def check_compiler(device: torch.device, processes: int = 1) -> None:
+    """torch.compile makes C++ code for the CPU: UserError where no compiler is, and for several processes."""
+    if processes > 1:
+        raise UserError("--compile cannot follow batch norm over several processes; leave it out, or start one process")
     names = [os.environ.get("CXX"), "g++", "clang++", "c++", "cl"]
     if device.type == "cpu" and not any(name and shutil.which(name) for name in names):
         raise UserError(

@@ -11,13 +11,17 @@ from datetime import timedelta
 from typing import Any
 
 from utils.errors import RunError, UserError
+from utils.locks import LockLost
+from utils.signals import Interrupted
 
 VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 # The others wait for rank 0 while it waits for a lock or computes metrics; a peer that died is noticed at once.
 PATIENCE = timedelta(days=1)
-SHARED_ERRORS = {error.__name__: error for error in (UserError, RunError)}
+# A class comes before those that it is derived from.
+SHARED_ERRORS = (UserError, RunError, LockLost, Interrupted, KeyboardInterrupt, OSError)
 FIRST_FAILURE = "first failure"
 _stores: list[Any] = []  # the store that the processes share, while they are joined
+_speaker: list[int] = []  # rank of the first to fail, once one has
 
 
 def world_size() -> int:
@@ -63,38 +67,48 @@ def joined() -> Iterator[None]:
     _stores.append(store)
     try:
         yield
-        wait()
+        _wait()
+    except Interrupted:
+        _wait()  # rank 0 still writes how it ended, and torchrun ends all as soon as one has
+        raise
+    except Exception as error:
+        reason = first_failure(" ".join(str(error).split()))
+        if speaks():
+            raise
+        raise RunError(reason) from error
     finally:
         _stores.clear()
         dist.destroy_process_group()
 
 
-def wait() -> None:
+def _wait() -> None:
     """Until every process is here; on the CPU, where torch's barrier would keep the GPUs busy."""
-    if world_size() > 1:
-        import torch
-        import torch.distributed as dist
+    import torch
+    import torch.distributed as dist
 
-        dist.all_reduce(torch.zeros(()))
+    dist.all_reduce(torch.zeros(()))
 
 
 def from_rank_0(function: Callable[[], Any]) -> Any:
     """What `function` gives or raises on rank 0, on every rank; only rank 0 calls it.
 
-    The value is one that JSON holds; of errors, UserError and RunError reach the others.
+    The value is one that JSON holds; of errors, SHARED_ERRORS reach the others.
     """
     if world_size() == 1:
         return function()
-    answer: dict[str, Any] = {}
-    if rank() == 0:
-        try:
-            answer = {"value": function()}
-        except tuple(SHARED_ERRORS.values()) as error:
-            answer = {"error": type(error).__name__, "text": str(error)}
-    answer = json.loads(_broadcast(json.dumps(answer)))
-    if "error" in answer:
-        raise SHARED_ERRORS[answer["error"]](answer["text"])
-    return answer["value"]
+    if rank() > 0:
+        answer = json.loads(_broadcast(""))
+        if "error" in answer:
+            raise SHARED_ERRORS[answer["error"]](answer["text"])
+        return answer["value"]
+    try:
+        value = function()
+    except SHARED_ERRORS as error:
+        kind = next(number for number, known in enumerate(SHARED_ERRORS) if isinstance(error, known))
+        _broadcast(json.dumps({"error": kind, "text": str(error)}))
+        raise
+    _broadcast(json.dumps({"value": value}))
+    return value
 
 
 def _broadcast(text: str) -> str:
@@ -102,7 +116,7 @@ def _broadcast(text: str) -> str:
     import torch
     import torch.distributed as dist
 
-    content = torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
+    content = torch.tensor(list(text.encode()), dtype=torch.uint8)
     size = torch.tensor(len(content))
     dist.broadcast(size, 0)
     content = content if rank() == 0 else torch.empty(int(size), dtype=torch.uint8)
@@ -110,17 +124,19 @@ def _broadcast(text: str) -> str:
     return bytes(content.tolist()).decode()
 
 
-def first_failure(reason: str) -> tuple[bool, str]:
-    """Whether this process is the first to fail, and what the first said.
-
-    Those that fail after it only know that a peer is gone. Before the processes have joined, all fail alike: rank 0 is
-    the one to say so.
-    """
+def first_failure(reason: str) -> str:
+    """What the first process to fail said; those that fail after it only know that a peer is gone."""
     if not _stores:
-        return rank() == 0, reason
-    mine = f"{rank()} {reason}"
+        return reason
     try:
-        first = _stores[0].compare_set(FIRST_FAILURE, "", mine).decode()
+        first = _stores[0].compare_set(FIRST_FAILURE, "", f"{rank()} {reason}").decode()
     except RuntimeError:  # the store's host is gone
-        return True, reason
-    return first == mine, first.split(" ", 1)[1]
+        first = f"{rank()} {reason}"
+    number, _, text = first.partition(" ")
+    _speaker[:] = [int(number)]
+    return text
+
+
+def speaks() -> bool:
+    """Whether this process is the one that tells how the run went: the first to fail, else rank 0."""
+    return rank() == (_speaker[0] if _speaker else 0)
