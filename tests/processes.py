@@ -3,6 +3,7 @@
 Run as `python tests/processes.py CHECK FOLDER` with torchrun's variables set; every process leaves FOLDER/<rank>.pt.
 """
 
+import copy
 import os
 import socket
 import subprocess
@@ -16,8 +17,14 @@ from torch import Tensor, nn
 
 from datasets.loaders import Loader, own_batches, own_slices
 from method import inference as inference_module
+from method.configs.loading import resolve
+from method.engine import Engine
 from method.mutual_information import Critic
+from method.original import Original
+from method.runner import build_unlearner
+from method.task_data import read_data
 from method.unlearners.base import batch_norm_buffers_kept
+from models import build_model
 from models.batch_norm import across_processes
 from utils import collectives, distributed
 from utils.errors import UserError
@@ -33,6 +40,15 @@ METHODS = {
     "miu reference": {"preset": "reference"},
 }
 SIZES = (7, 2)
+# 4000 images to train on, of which 216 are to forget and 3784 to retain: ten steps of the network, the last one shorter.
+TEN_STEPS = {
+    "pretrain": {"batch_size": 431},
+    "retrain": {"batch_size": 411},
+    "salun": {"batch_size": 431},
+    "scrub": {"batch_size": 431, "scrub_batch_size_retain": 431},
+    "l1_sparse": {"batch_size": 411},
+    "miu": {"batch_size": 431, "miu_critic_steps_first": 10},
+}
 
 
 def start(n: int, check: str, folder: Path, **variables: str) -> list[dict[str, Any]]:
@@ -52,7 +68,11 @@ def start(n: int, check: str, folder: Path, **variables: str) -> list[dict[str, 
         )
         for rank in range(n)
     ]
-    errors = [process.communicate(timeout=300)[1] for process in running]
+    try:
+        errors = [process.communicate(timeout=600)[1] for process in running]
+    finally:
+        for process in running:
+            process.kill()
     assert [process.returncode for process in running] == [0] * n, "\n".join(errors)
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(n)]
 
@@ -171,12 +191,40 @@ def parts(folder: Path) -> dict[str, Any]:
     }
 
 
+def ten_steps(folder: Path) -> dict[str, Any]:
+    """Ten steps of the network on digits, as the command line configures them; the original is in ORIGINAL."""
+    original = torch.load(os.environ["ORIGINAL"], weights_only=True) if "ORIGINAL" in os.environ else {}
+    found = {}
+    for method, flags in TEN_STEPS.items():
+        known = {"method": method, "dataset": "digits", "precision": "fp32", "epochs": 1, **flags}
+        config = resolve(known if method == "pretrain" else known | {"unlearning_ratio": 0.5})
+        data = read_data(config)
+        service = inference_module.Inference(Loader(data.dataset, 32, 0, False), CPU, torch.float32)
+        model, frozen = build_model("small_cnn", data.dataset.n_targets, 0, "none"), None
+        if method not in ("pretrain", "retrain"):
+            model.load_state_dict(original or found["pretrain"])
+            frozen = Original(copy.deepcopy(model), service, data.splits.train)
+        unlearner = build_unlearner(config, data, model, frozen, service)
+        files = [folder / f"{method}_{distributed.rank()}_{name}" for name in ("last.pt", "history.csv")]
+        engine = Engine(config, unlearner, data.dataset, data.splits, service, *files)
+        engine.train()
+        found[method] = nn.ModuleDict(unlearner.modules()).state_dict() if frozen else model.state_dict()
+    return found
+
+
+def checks(folder: Path) -> dict[str, Any]:
+    """Everything for the fast tests."""
+    found = parts(folder)
+    return found | ({"decisions": decisions()} if distributed.world_size() > 1 else {})
+
+
+CHECKS = {"parts": checks, "ten_steps": ten_steps}
+
+
 def main(check: str, folder: Path) -> None:
     """One process."""
     with distributed.joined():
-        found = parts(folder)
-        if distributed.world_size() > 1:
-            found["decisions"] = decisions()
+        found = CHECKS[check](folder)
     torch.save(found, folder / f"{distributed.rank()}.pt")
 
 

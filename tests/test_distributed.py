@@ -1,10 +1,12 @@
 """Several processes against one: statistics, bounds, logits, every method's weights, and whole runs under torchrun."""
 
+from pathlib import Path
 from typing import Any
 
 import processes
 import pytest
 import torch
+from tiny import folder
 from torch import Tensor, nn
 
 from models.batch_norm import GlobalBatchNorm2d, across_processes
@@ -129,3 +131,24 @@ def test_each_of_several_processes_has_a_device_of_its_own():
             choose_device(name, processes=2)
     with pytest.raises(UserError, match="process 64 of this machine has no GPU of its own"):
         choose_device("cuda", processes=65, number=64)
+
+
+# Whole runs.
+
+
+@pytest.mark.slow
+def test_ten_steps_on_digits_end_where_one_process_does(tmp_path: Path):
+    """In fp32 from equal weights, a shorter last batch among them: parameters within 1e-4."""
+    one = processes.start(1, "ten_steps", folder(tmp_path, "one"))[0]
+    torch.save(one["pretrain"], tmp_path / "original.pt")
+    two = processes.start(2, "ten_steps", folder(tmp_path, "two"), ORIGINAL=str(tmp_path / "original.pt"))
+    for method, weights in one.items():
+        differences = {name: float((two[0][method][name] - value).abs().max()) for name, value in weights.items()}
+        moved = {
+            name: float((value - one["pretrain"].get(name.removeprefix("model."), 0)).abs().max())
+            for name, value in weights.items()
+        }
+        largest = max(differences, key=differences.get)
+        print(f"{method}: {differences[largest]:.1e} in {largest}; moved {max(moved.values()):.2g}")
+        assert differences[largest] <= 1e-4
+        assert all(torch.equal(two[1][method][name], two[0][method][name]) for name in weights)
