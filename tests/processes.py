@@ -8,9 +8,12 @@ import os
 import socket
 import subprocess
 import sys
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from tiny import CPU, N_GROUPS, make_run, tiny_data, trained_network
 from torch import Tensor, nn
@@ -22,8 +25,8 @@ from method.engine import Engine
 from method.mutual_information import Critic
 from method.original import Original
 from method.runner import build_unlearner
-from method.task_data import read_data
-from method.unlearners.base import batch_norm_buffers_kept
+from method.task_data import Data, read_data
+from method.unlearners.base import Phase, batch_norm_buffers_kept
 from models import build_model
 from models.batch_norm import across_processes
 from utils import collectives, distributed
@@ -40,14 +43,14 @@ METHODS = {
     "miu reference": {"preset": "reference"},
 }
 SIZES = (7, 2)
-# 4000 images to train on, of which 216 are to forget and 3784 to retain: ten steps of the network, the last one shorter.
+# Samples to train on, to forget and to retain: ten steps of the network in batches of 8, the last of a pass shorter.
 TEN_STEPS = {
-    "pretrain": {"batch_size": 431},
-    "retrain": {"batch_size": 411},
-    "salun": {"batch_size": 431},
-    "scrub": {"batch_size": 431, "scrub_batch_size_retain": 431},
-    "l1_sparse": {"batch_size": 411},
-    "miu": {"batch_size": 431, "miu_critic_steps_first": 10},
+    "pretrain": (75, 0, 0),
+    "retrain": (75, 0, 75),
+    "salun": (75, 27, 43),
+    "scrub": (75, 27, 43),
+    "l1_sparse": (75, 0, 75),
+    "miu": (75, 27, 43),
 }
 
 
@@ -191,23 +194,41 @@ def parts(folder: Path) -> dict[str, Any]:
     }
 
 
+class CountingEngine(Engine):
+    """The engine, counting the steps of each module."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.steps: Counter[str] = Counter()
+
+    def _step(self, phase: Phase, *arguments: Any) -> Tensor:
+        self.steps[phase.trains] += phase.step
+        return super()._step(phase, *arguments)
+
+
 def ten_steps(folder: Path) -> dict[str, Any]:
     """Ten steps of the network on digits, as the command line configures them; the original is in ORIGINAL."""
     original = torch.load(os.environ["ORIGINAL"], weights_only=True) if "ORIGINAL" in os.environ else {}
     found = {}
-    for method, flags in TEN_STEPS.items():
-        known = {"method": method, "dataset": "digits", "precision": "fp32", "epochs": 1, **flags}
+    for method, numbers in TEN_STEPS.items():
+        known = {"method": method, "dataset": "digits", "precision": "fp32", "epochs": 1, "batch_size": 8}
+        known |= {"scrub_batch_size_retain": 8} if method == "scrub" else {}
         config = resolve(known if method == "pretrain" else known | {"unlearning_ratio": 0.5})
         data = read_data(config)
+        names = ("train", "forget", "retain", "val")
+        few = {name: getattr(data.splits, name)[:n] for name, n in zip(names, (*numbers, 64), strict=True)}
+        data = Data(data.dataset, replace(data.splits, **few))
         service = inference_module.Inference(Loader(data.dataset, 32, 0, False), CPU, torch.float32)
         model, frozen = build_model("small_cnn", data.dataset.n_targets, 0, "none"), None
         if method not in ("pretrain", "retrain"):
             model.load_state_dict(original or found["pretrain"])
-            frozen = Original(copy.deepcopy(model), service, data.splits.train)
+            rows = np.union1d(data.splits.forget, data.splits.retain)
+            frozen = Original(copy.deepcopy(model), service, rows)
         unlearner = build_unlearner(config, data, model, frozen, service)
         files = [folder / f"{method}_{distributed.rank()}_{name}" for name in ("last.pt", "history.csv")]
-        engine = Engine(config, unlearner, data.dataset, data.splits, service, *files)
+        engine = CountingEngine(config, unlearner, data.dataset, data.splits, service, *files)
         engine.train()
+        assert engine.steps["model"] == 10
         found[method] = nn.ModuleDict(unlearner.modules()).state_dict() if frozen else model.state_dict()
     return found
 

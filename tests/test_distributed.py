@@ -144,11 +144,7 @@ def test_ten_steps_on_digits_end_where_one_process_does(tmp_path: Path):
     two = processes.start(2, "ten_steps", folder(tmp_path, "two"), ORIGINAL=str(tmp_path / "original.pt"))
     for method, weights in one.items():
         differences = {name: float((two[0][method][name] - value).abs().max()) for name, value in weights.items()}
-        moved = {
-            name: float((value - one["pretrain"].get(name.removeprefix("model."), 0)).abs().max())
-            for name, value in weights.items()
-        }
         largest = max(differences, key=differences.get)
-        print(f"{method}: {differences[largest]:.1e} in {largest}; moved {max(moved.values()):.2g}")
+        print(f"{method}: {differences[largest]:.1e} in {largest}")
         assert differences[largest] <= 1e-4
         assert all(torch.equal(two[1][method][name], two[0][method][name]) for name in weights)
