@@ -1,11 +1,20 @@
 """Several processes against one: statistics, bounds, logits, every method's weights, and whole runs under torchrun."""
 
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import processes
 import pytest
 import torch
+import yaml
+from cli import ROOT, written
 from tiny import folder
 from torch import Tensor, nn
 
@@ -16,6 +25,19 @@ from utils.errors import UserError
 
 SHARED_ROWS = ("out", "image", "kept", "features")  # every process has its own rows of these
 Found = dict[str, Any]
+FILES = sorted(
+    [
+        "config.yaml",
+        "done",
+        "history.csv",
+        "metrics.json",
+        "model.pt",
+        "records.npz",
+        "run.log",
+        "splits.npz",
+        "status.json",
+    ]
+)
 
 
 @pytest.fixture(scope="module")
@@ -148,3 +170,61 @@ def test_ten_steps_on_digits_end_where_one_process_does(tmp_path: Path):
         print(f"{method}: {differences[largest]:.1e} in {largest}")
         assert differences[largest] <= 1e-4
         assert all(torch.equal(two[1][method][name], two[0][method][name]) for name in weights)
+
+
+def torchrun(command: str, store: Path) -> subprocess.Popen:
+    """main.py in two processes on the CPU."""
+    common = f"--dataset digits --device cpu --precision fp32 --store_dir {store} --checkpoint_dir {store / 'none'}"
+    words = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(ROOT / "main.py")]
+    return subprocess.Popen(
+        [sys.executable, *words, *shlex.split(f"{command} {common}")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+
+
+def ended(process: subprocess.Popen) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error."""
+    out, err = process.communicate(timeout=600)
+    return process.returncode, out, err
+
+
+@pytest.mark.slow
+def test_whole_runs_leave_one_set_of_files_and_continue(tmp_path: Path):
+    pretrain, apart = "--method pretrain --epochs 2 --save_every 5", tmp_path / "apart"
+    run = tmp_path / "digits/small_cnn/pretrain_0"
+    process = torchrun(pretrain, tmp_path)
+    while not (run / "last.pt").exists() and process.poll() is None:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    code, out, err = ended(process)
+    assert (code, out) == (1, "")  # torchrun's own, whatever its processes end with
+    assert err.count("stopped by SIGTERM: run the same command to continue") == 1
+    assert json.loads((run / "status.json").read_text())["state"] == "interrupted"
+    assert {"last.pt", "config.yaml"} <= set(written(run))
+    assert not {"lock", "done", "model.pt"} & set(written(run))
+
+    code, out, err = ended(torchrun(pretrain, tmp_path))
+    assert code == 0, err
+    assert out.count(f"done: {run}") == 1
+    assert err.count(f"continuing {run}") == 1
+    assert written(run) == FILES
+    assert yaml.safe_load((run / "config.yaml").read_text())["provenance"]["world_size"] == 2
+    code, out, _ = ended(torchrun(pretrain, tmp_path))
+    assert (code, out) == (0, f"already done: {run}\n")
+
+    # What was interrupted ends as what was not, to the last bit.
+    code, _, err = ended(torchrun(pretrain, apart))
+    assert code == 0, err
+    files = (root / "digits/small_cnn/pretrain_0/model.pt" for root in (tmp_path, apart))
+    one, other = (torch.load(file, weights_only=True) for file in files)
+    assert all(torch.equal(one["model"][name], value) for name, value in other["model"].items())
+
+    code, out, err = ended(torchrun("--method salun --epochs 1 --unlearning_ratio 0.5", tmp_path))
+    assert code == 0, err
+    assert written(tmp_path / "digits/small_cnn/split0/salun_0.5_0") == FILES
+    code, out, err = ended(torchrun("--method miu --original nowhere", tmp_path))
+    assert (code, out) == (1, "")
+    assert err.count("error: --original nowhere: no model.pt there") == 1
