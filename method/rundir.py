@@ -68,8 +68,14 @@ class RunDirectory:
 
     def check(self, config: Config, overwrite: bool) -> bool:
         """Whether this very run is done. UserError where the folder holds another run."""
-        if overwrite or not self.path.exists():
+        if overwrite or not self.path.exists() or not self.holds(config):
             return False
+        if self.done:
+            self._warn_of_another_original(config, self.record() or {})
+        return self.done
+
+    def holds(self, config: Config) -> bool:
+        """Whether this run was begun in the folder, which exists. UserError where it holds another run."""
         stored = self.record()
         if stored is None:
             return False
@@ -81,9 +87,7 @@ class RunDirectory:
         if differing:
             listed = "; ".join(f"{key} is {theirs.get(key)!r} there and {mine.get(key)!r} here" for key in differing)
             raise UserError(f"{self.path} holds another run: {listed}. Give this one a --tag, or --overwrite that one")
-        if self.done:
-            self._warn_of_another_original(config, stored)
-        return self.done
+        return True
 
     def _warn_of_another_original(self, config: Config, stored: dict[str, Any]) -> None:
         """A pretrained run can be made anew under the same name; what started from the earlier one stays as it is."""

@@ -137,3 +137,15 @@ def synchronize(device: torch.device) -> None:
 def peak_memory_bytes(device: torch.device) -> int | None:
     """Peak bytes allocated on a CUDA device; None elsewhere."""
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
+
+
+def gpu_names() -> list[str]:
+    """The names, as CUDA_VISIBLE_DEVICES has them, of the GPUs this process may use; empty where there is none."""
+    count = torch.cuda.device_count()
+    given = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    return given[:count] if len(given) >= count else [str(number) for number in range(count)]
+
+
+def environment_for(name: str | None) -> dict[str, str]:
+    """The environment of a process that sees this one device alone; None: whatever this one sees."""
+    return dict(os.environ) if name is None else {**os.environ, "CUDA_VISIBLE_DEVICES": name}

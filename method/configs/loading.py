@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -106,8 +107,8 @@ class _StrictLoader(yaml.SafeLoader):
             raise yaml.constructor.ConstructorError(None, None, text, node.start_mark) from None
 
 
-def read_layer_file(path: Path) -> LayerFile:
-    """Read and check one YAML file; UserError for a missing file, bad YAML, an unknown key or a wrong type."""
+def read_yaml(path: Path) -> dict[Any, Any]:
+    """The mapping in a YAML file, empty for an empty file; UserError for anything else."""
     try:
         with path.open() as file:
             content = yaml.load(file, Loader=_StrictLoader)
@@ -118,6 +119,22 @@ def read_layer_file(path: Path) -> LayerFile:
     content = {} if content is None else content
     if not isinstance(content, dict):
         raise UserError(f"{path}: expected lines `key: value`, found a {type(content).__name__}")
+    return content
+
+
+def read_layer_file(path: Path) -> LayerFile:
+    """Read and check one YAML file; UserError for a missing file, bad YAML, an unknown key or a wrong type."""
+    try:
+        changed = path.stat().st_mtime_ns
+    except OSError:
+        changed = 0  # reading it says what is wrong
+    return _read_layer_file(path, changed)
+
+
+@lru_cache(maxsize=32)
+def _read_layer_file(path: Path, changed: int) -> LayerFile:
+    """`changed` makes a file that was edited another one; a sweep configures hundreds of runs from the same files."""
+    content = read_yaml(path)
     # A name with nothing below it is an empty section.
     content = {name: value for name, value in content.items() if value is not None or name not in ("tasks", *METHODS)}
     tasks = content.pop("tasks", [])
@@ -126,13 +143,13 @@ def read_layer_file(path: Path) -> LayerFile:
     sections = {name: content.pop(name) for name in tuple(METHODS) if name in content}
     return LayerFile(
         path.name,
-        _checked(content, None, path.name),
-        {name: _checked(section, name, f"{path.name} [{name}]") for name, section in sections.items()},
+        checked(content, None, path.name),
+        {name: checked(section, name, f"{path.name} [{name}]") for name, section in sections.items()},
         [_task_entry(entry, f"{path.name}, tasks[{number}]") for number, entry in enumerate(tasks)],
     )
 
 
-def _checked(content: Any, method: str | None, where: str) -> dict[str, Any]:
+def checked(content: Any, method: str | None, where: str) -> dict[str, Any]:
     """Full names and typed values of one mapping; inside a method's section its own keys stand without prefix."""
     if not isinstance(content, dict):
         raise UserError(f"{where}: expected lines `key: value`, found {content!r}")
@@ -169,7 +186,7 @@ def _task_entry(entry: Any, where: str) -> tuple[dict[str, tuple], dict[str, Any
     }
     values = {}
     for method in match["method"]:
-        values.update(_checked(entry["set"], method, where))
+        values.update(checked(entry["set"], method, where))
     if set(values) & set(SELECTORS.values()):
         raise UserError(f"{where}: an entry for a task cannot set {', '.join(SELECTORS.values())}")
     return match, values

@@ -1,0 +1,113 @@
+"""The grid file: what is crossed, what every run has, and what the runs of one method have; read strictly."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from method.configs.loading import checked, read_yaml
+from method.configs.schema import all_keys
+from method.registry import METHODS
+from utils.errors import UserError
+
+CROSSED = ("dataset", "unlearning_ratio", "multi_group", "split_number", "seed")
+TASKS = ("split_number", "multi_group")
+PARTS = ("method", *CROSSED, "set", "per_method")
+VARIANT = re.compile(r"(\w+)(?:([+-])reweight)?")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A method, with REWEIGHT, without it, or as it is by default (None)."""
+
+    method: str
+    reweight: bool | None = None
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A checked grid file. points: the crossed values that one command line names, but for the method."""
+
+    file: Path
+    variants: tuple[Variant, ...]
+    points: tuple[Mapping[str, Any], ...]
+    common: Mapping[str, Any]
+    per_method: Mapping[str, Mapping[str, Any]]
+
+
+def read_grid(file: Path) -> Grid:
+    """Read a grid; UserError naming the file and the key for anything that is not right."""
+    content = read_yaml(file)
+    unknown = [name for name in content if name not in PARTS]
+    if unknown:
+        in_set = " (put it under set:)" if unknown[0] in all_keys() else ""
+        raise UserError(f"{file}: unknown key {unknown[0]!r}{in_set}; a grid has {', '.join(PARTS)}")
+    if "method" not in content:
+        raise UserError(f"{file}: method is missing; list the methods to run, such as [retrain, retrain+reweight, miu]")
+    axes = {name: _values(file, name, content[name]) for name in CROSSED if name in content}
+    names = [_variant(file, value) for value in _listed(file, "method", content["method"])]
+    return Grid(
+        file,
+        tuple(dict.fromkeys(names)),
+        tuple(_points(axes)),
+        _flags(content.get("set"), None, f"{file}, set"),
+        _per_method(file, content.get("per_method")),
+    )
+
+
+def _listed(file: Path, name: str, value: Any) -> list[Any]:
+    """A single value stands for a list of one."""
+    values = value if isinstance(value, list) else [value]
+    if not values:
+        raise UserError(f"{file}: {name} is an empty list; give at least one value, or leave {name} out")
+    return values
+
+
+def _values(file: Path, name: str, value: Any) -> list[Any]:
+    values = [all_keys()[name].coerce(one, str(file)) for one in _listed(file, name, value)]
+    twice = [one for number, one in enumerate(values) if one is None or one in values[:number]]
+    if twice:
+        found = "is empty" if twice[0] is None else f"lists {twice[0]} twice"
+        raise UserError(f"{file}: {name} {found}; give every value once")
+    return values
+
+
+def _variant(file: Path, value: Any) -> Variant:
+    found = VARIANT.fullmatch(value) if isinstance(value, str) else None
+    if found is None or found[1] not in METHODS:
+        raise UserError(
+            f"{file}: method is {value!r}, expected one of {', '.join(METHODS)}, or one with +reweight or -reweight"
+        )
+    return Variant(found[1], None if found[2] is None else found[2] == "+")
+
+
+def _points(axes: Mapping[str, list[Any]]) -> Iterator[Mapping[str, Any]]:
+    """One mapping a combination. A run forgets one group or several, so tasks are put together, not crossed."""
+    tasks = [{name: value} for name in TASKS for value in axes.get(name, [])] or [{}]
+    crossed = [name for name in ("dataset", "seed", "unlearning_ratio") if name in axes]
+    for parts in product(*([{name: value} for value in axes[name]] for name in crossed), tasks):
+        yield {name: value for part in parts for name, value in part.items()}
+
+
+def _flags(content: Any, method: str | None, where: str) -> dict[str, Any]:
+    flags = checked({} if content is None else content, method, where)
+    for name in flags:
+        if name in ("method", *CROSSED):
+            raise UserError(f"{where}: {name} is crossed: give it beside set:, as a value or a list")
+        if name == "reweight":
+            raise UserError(f"{where}: reweight goes with a method's name, as in retrain+reweight or miu-reweight")
+    return flags
+
+
+def _per_method(file: Path, content: Any) -> dict[str, dict[str, Any]]:
+    where = f"{file}, per_method"
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise UserError(f"{where}: expected `method: {{flag: value}}`, found {content!r}")
+    for method in content:
+        if method not in METHODS:
+            raise UserError(f"{where}: {method!r} is no method; expected one of {', '.join(METHODS)}")
+    return {method: _flags(flags, method, f"{where}, {method}") for method, flags in content.items()}
