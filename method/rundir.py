@@ -104,7 +104,8 @@ class RunDirectory:
         if not self.path.is_dir() or not os.access(self.path, os.R_OK | os.X_OK):
             raise UserError(f"{self.path} is no folder that can be read; move it, or choose another --store_dir")
         if not file.exists():
-            if any(entry.name != LOCK for entry in self.path.iterdir()):
+            # Another process may be at its first moments here: a lock, and files that still have temporary names.
+            if any(not entry.name.startswith((LOCK, ".")) for entry in self.path.iterdir()):
                 raise UserError(
                     f"{self.path} has files but no config.yaml, so it is no run's folder; move it or --overwrite it"
                 )

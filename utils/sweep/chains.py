@@ -44,8 +44,8 @@ def _queued(queue: Path) -> Mapping[Path, str]:
     plans: dict[str, list[Run]] = {}
     tasks = {}
     for line in queue.read_text().splitlines():
-        job, task, grid = line.split(" ", 2)
         try:
+            job, task, grid = line.split(" ", 2)
             if grid not in plans:
                 plans[grid] = plan(read_grid(Path(grid)))
             tasks[_absolute(plans[grid][int(task)])] = f"{job}_{task}"
