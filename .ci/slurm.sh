@@ -50,8 +50,8 @@ SlurmUser=root
 CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
 AuthType=auth/munge
 CredType=cred/munge
-# How long a credential lives is also how long a requeued job waits.
-AuthInfo=socket=$folder/munge/socket,cred_expire=3
+# How long a credential lives is also how long a requeued job waits; less than 5 counts as the default, 120.
+AuthInfo=socket=$folder/munge/socket,cred_expire=5
 StateSaveLocation=$folder/state
 SlurmdSpoolDir=$folder/spool
 SlurmctldPidFile=$folder/slurmctld.pid

@@ -170,16 +170,17 @@ def test_a_sweep_survives_and_its_numbers_are_those_of_a_local_one(slurm: dict[s
     assert [line.split()[1:3] for line in again] == [
         ["digits/small_cnn/0", stage] for stage in ("pretrain", "retrain", "unlearn")
     ]
-    here = subprocess.run(
+    here = subprocess.Popen(
         [sys.executable, "-m", "utils.sweep", str(tmp_path / "local/grid.yaml"), "--run"],
-        cwd=ROOT, capture_output=True, text=True,
+        cwd=ROOT, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
-    assert here.returncode == 0, here.stdout
     until(lambda: waits_for_usr1(pid), "the warning before the time limit")
     os.kill(pid, signal.SIGCONT)
     limited = f"{cluster.job_of(first, 1, 'retrain')}_{retrain.index}"
     until(lambda: cluster.log(limited).count("back into the queue"), "the requeue at the time limit")
 
+    told, _ = here.communicate(timeout=600)
+    assert here.returncode == 0, told
     until(lambda: not cluster.queue(), "the end of the queue", 600)
     assert [state.name for state in states(runs)] == ["done"] * 12
     for task in (requeued, limited):

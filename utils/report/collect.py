@@ -149,9 +149,7 @@ class Report:
         self.wanted, self.keys = wanted, keys
         everything = [checked(run) for run in runs]
         self.runs = [run for run in everything if not run.problem]
-        self.missing = [
-            (str(run.folder), run.problem) for run in everything if run.problem and self._wants(run, run)
-        ]
+        self.missing = [(str(run.folder), run.problem) for run in everything if run.problem and self._wants(run, run)]
         self._tables: dict[tuple, list[Row]] = defaultdict(list)
         self._taken: dict[tuple, Run] = {}
         for run in self.runs:

@@ -99,9 +99,7 @@ def moments(values: Sequence[Any]) -> dict[str, Any]:
     }
 
 
-def _run(
-    row: Row, root: Path, names: dict[int, str], cell: str, table: str, siblings: Sequence[Row]
-) -> dict[str, Any]:
+def _run(row: Row, root: Path, names: dict[int, str], cell: str, table: str, siblings: Sequence[Row]) -> dict[str, Any]:
     folder = row.run.folder
     original = next((other for other in siblings if _is_original(other.run, row.run)), None)
     reference = next((other for other in siblings if other.run is row.reference), None)

@@ -1,5 +1,6 @@
 """A sweep on this machine: so many processes at a time, beside others that may work on the same sweep."""
 
+import random
 import signal
 import subprocess
 import sys
@@ -78,7 +79,10 @@ class Pool:
             child.process.send_signal(number)
 
     def _start(self) -> None:
-        for index in sorted(self.open - set(self.children)):
+        waiting = sorted(self.open - set(self.children))
+        if self.again:  # others work on this sweep: begin elsewhere than they do
+            random.shuffle(waiting)
+        for index in waiting:
             if len(self.children) >= self.jobs or self.stopped:
                 return
             if time.monotonic() >= self.again.get(index, 0.0):
@@ -153,7 +157,8 @@ class Pool:
             self.again[run.index] = time.monotonic() + LOOK_AGAIN_SECONDS
             self._say(f"run {run.index} is another process's, or was stopped: {run.folder}")
         else:
-            self._fail(run, _reason(code, lines), seconds)
+            # The line already names the run.
+            self._fail(run, _reason(code, lines).removeprefix(f"{run.folder} failed: "), seconds)
 
     def _finish(self, run: Run, how: str = "") -> None:
         self.open.discard(run.index)
