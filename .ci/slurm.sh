@@ -10,6 +10,7 @@ daemons=(slurmd slurmctld munged)
 
 # A pid file may be left from a process that has ended, and its number may be another's by now.
 running() { [ -f "$folder/$1.pid" ] && [ "$(cat "/proc/$(cat "$folder/$1.pid")/comm" 2>/dev/null)" = "$1" ]; }
+stopped() { ! running "$1"; }
 within_seconds() {
   local limit=$((SECONDS + $1))
   until "${@:2}" >/dev/null 2>&1; do
@@ -20,7 +21,10 @@ within_seconds() {
 
 if [ "${2:-}" = stop ]; then
   for daemon in "${daemons[@]}"; do
-    if running "$daemon"; then kill "$(cat "$folder/$daemon.pid")"; fi
+    if running "$daemon"; then
+      kill "$(cat "$folder/$daemon.pid")"
+      within_seconds 20 stopped "$daemon"
+    fi
   done
   exit 0
 fi
