@@ -159,10 +159,11 @@ def test_a_sweep_survives_and_its_numbers_are_those_of_a_local_one(slurm: dict[s
     chain_0 = tuple(cluster.job_of(first, 0, stage) for stage in ("pretrain", "retrain", "unlearn"))
     until(lambda: not any(task.split("_")[0] in chain_0 for task in cluster.queue()), "the end of seed 0's chain")
     assert states(runs)[0].name == "interrupted"
-    assert "not requeued" in cluster.log(cancelled) or "SLURM is ending this task" in cluster.log(cancelled)
+    assert "SLURM is ending this task (COMPLETING)" in cluster.log(cancelled)
 
     # A run of seed 1 is halted until its time limit comes near.
-    retrain = named(runs, "retrain_0.9_1")
+    # It is the last task of its array, which has the array's own number as SLURM_JOB_ID.
+    retrain = named(runs, "retrain_reweight_0.9_1")
     pid = until(lambda: in_training(retrain), "the training of a retrained run")
     os.kill(pid, signal.SIGSTOP)
     # Meanwhile the sweep is submitted again: seed 0 alone is missing.

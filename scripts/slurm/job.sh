@@ -4,6 +4,8 @@
 # cancelled or requeued from outside: SLURM takes such a job out of the state RUNNING before it sends the signal.
 set -uo pipefail
 
+# Not $SLURM_JOB_ID: of one of its tasks that is the number of the whole array.
+task="${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"
 child='' signalled=''
 pass_on() {
   signalled=yes
@@ -12,7 +14,7 @@ pass_on() {
 trap 'pass_on USR1' USR1
 trap 'pass_on TERM' TERM
 
-echo "== $(date '+%F %T') task ${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID on $(hostname), start $((${SLURM_RESTART_COUNT:-0} + 1))"
+echo "== $(date '+%F %T') task $task on $(hostname), start $((${SLURM_RESTART_COUNT:-0} + 1))"
 "$1" -m utils.sweep "$2" --index "$SLURM_ARRAY_TASK_ID" &
 child=$!
 # A trapped signal cuts `wait` short; the run's own exit code comes from the last one.
@@ -29,11 +31,11 @@ case "$code:$signalled" in
 esac
 [ "$code" = 75 ] || exit "$code"
 
-state="$(scontrol show job -o "$SLURM_JOB_ID" | sed -n 's/.* JobState=\([A-Z_]*\).*/\1/p')"
+state="$(scontrol show job -o "$task" | sed -n 's/.* JobState=\([A-Z_]*\).*/\1/p')"
 case "$state" in
   RUNNING)
     echo "== $(date '+%F %T') state saved; back into the queue"
-    scontrol requeue "$SLURM_JOB_ID" || echo "== not requeued: submit.sh submits it again" ;;
+    scontrol requeue "$task" || echo "== not requeued: submit.sh submits it again" ;;
   *) echo "== $(date '+%F %T') state saved; SLURM is ending this task ($state): if it was cancelled, submit.sh submits it again" ;;
 esac
 exit 75
