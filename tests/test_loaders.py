@@ -360,4 +360,3 @@ def test_memory_training_view_shifts_by_the_seed_and_mirrors_the_border():
         expected = padded[:, :, down : down + 6, right : right + 6]
         np.testing.assert_array_equal(shifted(image, np.array([seed]), max_shift=2), expected)
     np.testing.assert_array_equal(shifted(image, np.array([12]), max_shift=2), image)
-

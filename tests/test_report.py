@@ -172,9 +172,7 @@ def test_rewind_gives_two_rows(tmp_path: Path, capsys: Capture) -> None:
     assert rows[1:] == [("scrub (rewind)", "60.0", "10.0"), ("scrub (last epoch)", "55.0", "5.0")]
 
 
-def test_unfinished_and_unreadable_runs_are_named_and_the_rest_reported(
-    tmp_path: Path, capsys: Capture
-) -> None:
+def test_unfinished_and_unreadable_runs_are_named_and_the_rest_reported(tmp_path: Path, capsys: Capture) -> None:
     make_run(tmp_path, "good", "salun", metrics(61.0))
     make_run(tmp_path, "failed", "miu", status={"state": "failed", "reason": "loss is not finite"})
     make_run(tmp_path, "running", "scrub", status={"state": "running", "reason": None})
@@ -311,9 +309,7 @@ def test_pretrain_of_another_seed_or_data_serves_no_table(tmp_path: Path, capsys
 
 
 @pytest.mark.parametrize("damaged", ["p/records.npz", "a/splits.npz"])
-def test_a_pretrain_row_that_cannot_be_computed_is_named(
-    tmp_path: Path, capsys: Capture, damaged: str
-) -> None:
+def test_a_pretrain_row_that_cannot_be_computed_is_named(tmp_path: Path, capsys: Capture, damaged: str) -> None:
     _, splits = trained(make_run(tmp_path, "p", "pretrain", {"schema": 2, "test_acc": 100.0}))
     save_splits(make_run(tmp_path, "a", "salun", metrics()) / "splits.npz", splits)
     (tmp_path / damaged).write_bytes(b"damaged")

@@ -107,7 +107,7 @@ class _StrictLoader(yaml.SafeLoader):
             raise yaml.constructor.ConstructorError(None, None, text, node.start_mark) from None
 
 
-def read_yaml(path: Path) -> dict[Any, Any]:
+def read_mapping(path: Path) -> dict[Any, Any]:
     """The mapping in a YAML file, empty for an empty file; UserError for anything else."""
     try:
         with path.open() as file:
@@ -134,7 +134,7 @@ def read_layer_file(path: Path) -> LayerFile:
 @lru_cache(maxsize=32)
 def _read_layer_file(path: Path, changed: int) -> LayerFile:
     """`changed` makes a file that was edited another one; a sweep configures hundreds of runs from the same files."""
-    content = read_yaml(path)
+    content = read_mapping(path)
     # A name with nothing below it is an empty section.
     content = {name: value for name, value in content.items() if value is not None or name not in ("tasks", *METHODS)}
     tasks = content.pop("tasks", [])

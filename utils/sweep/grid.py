@@ -7,7 +7,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from method.configs.loading import checked, read_yaml
+from method.configs.loading import checked, read_mapping
 from method.configs.schema import all_keys
 from method.registry import METHODS
 from utils.errors import UserError
@@ -39,7 +39,7 @@ class Grid:
 
 def read_grid(file: Path) -> Grid:
     """Read a grid; UserError naming the file and the key for anything that is not right."""
-    content = read_yaml(file)
+    content = read_mapping(file)
     unknown = [name for name in content if name not in PARTS]
     if unknown:
         in_set = " (put it under set:)" if unknown[0] in all_keys() else ""
