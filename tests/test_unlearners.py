@@ -183,7 +183,7 @@ def test_rewind_of_a_run_measures_every_epoch(tmp_path: Path):
         return 100 * np.mean(predicted != data.target[rows])
 
     errors = [error(state, run.splits.forget) for state in ends]
-    assert [row["forget_error"] for row in run.engine.history] == pytest.approx(errors[1:])
+    assert [row["forget_error"] for row in run.engine.progress.history] == pytest.approx(errors[1:])
     assert len(set(errors)) > 2
     unseen = run.splits.val[data.group[run.splits.val] == FORGET_GROUP]
     target = error(ends[-1], unseen)
@@ -463,7 +463,7 @@ def test_ablations_drop_their_passes(tmp_path: Path):
         run = make_run("miu", folder(tmp_path, flag), SpyEngine, epochs=1, **{f"miu_{flag}": True})
         run.engine.train()
         names[flag] = [spied.phase.name for spied in run.engine.passes]
-        assert ("retain_mi_model" in run.engine.history[0]) == (flag != "ablate_alignment")
+        assert ("retain_mi_model" in run.engine.progress.history[0]) == (flag != "ablate_alignment")
         head = {name for name in snapshot(run.model) if name.startswith("head")}
         moved = changed(snapshot(trained_network()), snapshot(run.model))
         assert (moved & head == set()) == (flag == "ablate_retain")  # only the cross-entropy reaches the head
