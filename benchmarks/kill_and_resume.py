@@ -34,7 +34,8 @@ def main() -> int:
     parser.add_argument("arguments", nargs="*", help="for main.py")
     options = parser.parse_args()
     moments, unequal = random.Random(options.seed), 0
-    print("| run | seconds alone | kills | state before the first epoch, in mid-epoch, between epochs | bit-equal |", flush=True)
+    places_named = "state before the first epoch, in mid-epoch, between epochs"
+    print(f"| run | seconds alone | kills | {places_named} | bit-equal |", flush=True)
     print("|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         straight, killed = Path(folder, "straight"), Path(folder, "killed")
