@@ -3,7 +3,7 @@
     python benchmarks/kill_and_resume.py [--kills 10] [--epochs 20] [--seed 0] [-- main.py arguments]
 
 SIGKILL comes at random moments: one in four while a start reads its data and its saved state, the others after it has
-saved anew, at times that together cover three quarters of the run on average. Model, records, history and metrics must
+saved anew, at times that together cover more than half of the run on average. Model, records, history and metrics must
 be equal to the last bit, times and memory apart; exit code 1 where they are not.
 """
 
@@ -84,7 +84,7 @@ def run_killed(
             time.sleep(moments.uniform(0, begin))
         else:
             wait_for_state(store, process, before)
-            time.sleep(moments.uniform(0, 2 * train / kills))
+            time.sleep(moments.uniform(0, 1.5 * train / kills))
         if process.poll() is not None:
             break  # it ended before its time had come
         process.kill()
