@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from cli import ROOT, written
 from tiny import folder
 from torch import Tensor, nn
 
+from datasets.waterbird import Waterbirds
 from models.batch_norm import GlobalBatchNorm2d, across_processes
 from utils import collectives, distributed
 from utils.device import choose_device
@@ -173,8 +175,9 @@ def test_ten_steps_on_digits_end_where_one_process_does(tmp_path: Path):
 
 
 def torchrun(command: str, store: Path) -> subprocess.Popen:
-    """main.py in two processes on the CPU."""
-    common = f"--dataset digits --device cpu --precision fp32 --store_dir {store} --checkpoint_dir {store / 'none'}"
+    """main.py in two processes on the CPU, on digits unless told otherwise."""
+    command = command if "--dataset" in command else f"--dataset digits {command}"
+    common = f"--device cpu --precision fp32 --store_dir {store} --checkpoint_dir {store / 'none'}"
     words = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(ROOT / "main.py")]
     return subprocess.Popen(
         [sys.executable, *words, *shlex.split(f"{command} {common}")],
@@ -228,3 +231,25 @@ def test_whole_runs_leave_one_set_of_files_and_continue(tmp_path: Path):
     code, out, err = ended(torchrun("--method miu --original nowhere", tmp_path))
     assert (code, out) == (1, "")
     assert err.count("error: --original nowhere: no model.pt there") == 1
+
+
+@pytest.mark.slow
+def test_damaged_images_are_found_and_left_out_by_all_processes(data_dir: Path, tmp_path: Path):
+    birds = "waterbird_complete95_forest2water2"
+    shutil.copytree(data_dir / birds, tmp_path / "data" / birds)
+    image = Waterbirds.load(tmp_path / "data", 0, 0).file(6)
+    image.write_bytes(image.read_bytes()[: image.stat().st_size // 2])
+    small = "--dataset waterbird --model small_cnn --image_size 32 --no-pretrained --epochs 1 --num_workers 0"
+    pretrain = f"--method pretrain {small} --data_dir {tmp_path / 'data'}"
+    code, out, err = ended(torchrun(pretrain, tmp_path))
+    assert (code, out) == (1, "")
+    assert err.count("error: 1 of 92 images of waterbird cannot be read: row 6, ") == 1
+    assert not (tmp_path / "waterbird/small_cnn").exists()
+
+    code, out, err = ended(torchrun(f"{pretrain} --skip_bad_images", tmp_path))
+    assert code == 0, err
+    run = tmp_path / "waterbird/small_cnn/pretrain_0"
+    assert written(run) == FILES
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["n_skipped_images"] == 1
+    assert sum(metrics[f"n_{name}"] for name in ("train", "val", "test")) == 91
