@@ -1,6 +1,6 @@
 """Kill every method again and again, go on each time, and compare with a run that was left alone.
 
-    python benchmarks/kill_and_resume.py [--kills 10] [--epochs 20] [--seed 0] [-- main.py arguments]
+    python benchmarks/kill_and_resume.py [--kills 10] [--epochs 20] [--seed 0] [--run NAME] [-- main.py arguments]
 
 SIGKILL comes at random moments: one in four while a start reads its data and its saved state, the others after it has
 saved anew, at times that together cover more than half of the run on average. Model, records, history and metrics must
@@ -31,6 +31,8 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0, help="of the random moments")
+    only = "these alone (default: all); unlearning needs pretrain first"
+    parser.add_argument("--run", action="append", choices=VARIANTS, help=only)
     parser.add_argument("arguments", nargs="*", help="for main.py")
     options = parser.parse_args()
     moments, unequal = random.Random(options.seed), 0
@@ -39,7 +41,7 @@ def main() -> int:
     print("|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         straight, killed = Path(folder, "straight"), Path(folder, "killed")
-        for variant in VARIANTS:
+        for variant in options.run or VARIANTS:
             words = [*f"--dataset digits --unlearning_ratio 0.9 --threads 1 --epochs {options.epochs}".split()]
             words = ["--method", *variant.split(), *words, "--save_every", "7", *options.arguments]
             begin, train = run_alone(words, straight)
