@@ -49,9 +49,9 @@ def table(found: Mapping[str, list[float]], amount: float | None = None, unit: s
     rows = []
     for name, times in found.items():
         against = ratios(found, name, base)
-        spread = f"{min(against):.2f}-{max(against):.2f}" if name != base else ""
+        spread = f"{min(against):.3g}-{max(against):.3g}" if name != base else ""
         speed = [f"{amount / statistics.median(times):,.0f}"] if amount else []
-        rows.append((name, f"{statistics.median(times):.3f}", *speed, f"{statistics.median(against):.2f}", spread))
+        rows.append((name, f"{statistics.median(times):.3f}", *speed, f"{statistics.median(against):.3g}", spread))
     heads = ("side", "seconds", *([f"{unit}/s"] if amount else []), "ratio", "spread")
     return align(heads, rows, left=1)
 
