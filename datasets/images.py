@@ -1,31 +1,51 @@
-"""From an image file to a square uint8 tensor; the only module here that needs torchvision."""
+"""From an image file to a square uint8 tensor; the only module here that needs torchvision.
 
+Images are (3, H, W) and lie in memory as (H, W, 3), as the decoder leaves them, from the file to the batch: torch then
+resizes twice as fast, and nothing is transposed on the way.
+"""
+
+import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
 import torch
+from torch.nn.functional import interpolate
 from torchvision.io import ImageReadMode, decode_image
-from torchvision.transforms.v2 import RandomResizedCrop
-from torchvision.transforms.v2 import functional as F
+from torchvision.transforms.v2.functional import center_crop
 
 from datasets.base import GroupDataset
 from datasets.loaders import UnreadableImage
 
 CROP_SCALE = (0.08, 1.0)  # share of the area, the published training transform
 CROP_RATIO = (3 / 4, 4 / 3)
+LOG_RATIO = torch.log(torch.tensor(CROP_RATIO)).tolist()
+CROP_TRIES = 10  # then the central part
 SOURCE_PLACE = re.compile(r"^\w+, \S+:\d+, ")
+
+
+def resized(image: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """uint8 (3, H, W) to (3, height, width): bilinear, antialiased."""
+    if image.shape[1:] == (height, width):
+        return image
+    # A batch of one whose strides torch takes for channels-last, also where the image is cut out of a larger one.
+    batch = image.permute(1, 2, 0).unsqueeze(0).permute(0, 3, 1, 2)
+    return interpolate(batch, size=[height, width], mode="bilinear", antialias=True)[0]
 
 
 def stretch(image: torch.Tensor, size: int) -> torch.Tensor:
     """Resize to size x size; the aspect changes."""
-    return F.resize(image, [size, size], antialias=True)
+    return resized(image, size, size)
 
 
 def centre(image: torch.Tensor, size: int) -> torch.Tensor:
     """Shorter side to floor(size * 256 / 224), then the central size x size."""
-    return F.center_crop(F.resize(image, [size * 256 // 224], antialias=True), [size, size])
+    height, width = image.shape[1:]
+    shorter = size * 256 // 224
+    longer = int(shorter * max(height, width) / min(height, width))
+    sides = (shorter, longer) if height <= width else (longer, shorter)
+    return center_crop(resized(image, *sides), [size, size])
 
 
 RESIZES = {"stretch": stretch, "centre": centre}
@@ -60,11 +80,32 @@ class Views:
 
     def training(self, image: torch.Tensor, seed: int) -> torch.Tensor:
         """A random crop, resized, flipped half the time; a function of `image` and `seed` alone."""
-        with _seeded(seed):
-            top, left, height, width = RandomResizedCrop.get_params(image, CROP_SCALE, CROP_RATIO)
-            flip = bool(torch.rand(()) < 0.5)
-        crop = F.resized_crop(image, top, left, height, width, [self.size, self.size], antialias=True)
-        return F.horizontal_flip(crop) if flip else crop
+        draw = torch.Generator().manual_seed(seed)
+        top, left, height, width = random_crop(*image.shape[1:], draw)
+        flip = bool(torch.rand((), generator=draw) < 0.5)
+        crop = resized(image[:, top : top + height, left : left + width], self.size, self.size)
+        return crop.permute(1, 2, 0).flip(1).permute(2, 0, 1) if flip else crop
+
+
+def random_crop(height: int, width: int, draw: torch.Generator) -> tuple[int, int, int, int]:
+    """(top, left, height, width) of a crop, as torchvision's RandomResizedCrop.get_params draws them, in half the time.
+
+    A share CROP_SCALE of the area, uniform, and an aspect between CROP_RATIO, log-uniform.
+    """
+    for _ in range(CROP_TRIES):
+        area = height * width * torch.empty(1).uniform_(*CROP_SCALE, generator=draw).item()
+        aspect = torch.exp(torch.empty(1).uniform_(*LOG_RATIO, generator=draw)).item()
+        w, h = int(round(math.sqrt(area * aspect))), int(round(math.sqrt(area / aspect)))
+        if 0 < w <= width and 0 < h <= height:
+            top, left = (int(torch.randint(room + 1, (1,), generator=draw)) for room in (height - h, width - w))
+            return top, left, h, w
+    low, high = CROP_RATIO
+    w, h = width, height
+    if width / height < low:
+        h = int(round(w / low))
+    elif width / height > high:
+        w = int(round(h * high))
+    return (height - h) // 2, (width - w) // 2, h, w
 
 
 class FileImages(torch.utils.data.Dataset):
@@ -77,7 +118,7 @@ class FileImages(torch.utils.data.Dataset):
         self.views = Views(dataset.view, image_size)
 
     def __getitems__(self, batch: tuple[np.ndarray, np.ndarray]) -> torch.Tensor | UnreadableImage:
-        """uint8 (B, 3, S, S) for arrays of rows and seeds (-1: evaluation view), or what could not be read."""
+        """uint8 (B, 3, S, S), channels-last, of rows and seeds (-1: evaluation view), or what could not be read."""
         images = []
         with _one_thread():
             for row, seed in zip(*(values.tolist() for values in batch), strict=True):
@@ -85,7 +126,9 @@ class FileImages(torch.utils.data.Dataset):
                 if isinstance(image, UnreadableImage):
                     return image
                 images.append(self.views.evaluation(image) if seed < 0 else self.views.training(image, seed))
-        return torch.stack(images) if images else torch.empty(0, 3, self.views.size, self.views.size, dtype=torch.uint8)
+        if not images:
+            return torch.empty(0, 3, self.views.size, self.views.size, dtype=torch.uint8)
+        return torch.stack([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)
 
 
 @contextmanager
@@ -97,14 +140,3 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Torch's default generator at `seed`, and afterwards as it was: torchvision draws from no other."""
-    state = torch.default_generator.get_state()
-    torch.default_generator.manual_seed(seed)
-    try:
-        yield
-    finally:
-        torch.default_generator.set_state(state)

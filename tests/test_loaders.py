@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 import torch
 from folders import make_celeba, make_waterbird
+from torchvision.transforms import v2
 
 from datasets.celeba import CelebA
 from datasets.digits import Digits
-from datasets.images import FileImages, Views, centre, stretch
+from datasets.images import CROP_RATIO, CROP_SCALE, FileImages, Views, centre, stretch
 from datasets.loaders import Loader, batch_bounds, default_workers, n_batches, shifted
 from datasets.transforms import normalise
 from datasets.waterbird import Waterbirds
@@ -329,6 +330,39 @@ def test_training_view_crops_within_the_published_scale_and_flips_half_the_time(
     assert 0.05 < area.min() < 0.15
     assert area.max() > 0.85
     assert area.mean() == pytest.approx(0.5, abs=0.08)
+
+
+def as_decoded(height: int, width: int) -> torch.Tensor:
+    """Random pixels that lie in memory as the decoder leaves them."""
+    draw = torch.Generator().manual_seed(height)
+    return torch.randint(256, (height, width, 3), dtype=torch.uint8, generator=draw).permute(2, 0, 1)
+
+
+@pytest.mark.parametrize(("height", "width"), [(224, 224), (218, 178), (40, 300), (300, 40), (9, 9)])
+def test_training_view_is_torchvisions_to_the_last_bit(one_thread, height: int, width: int):
+    image, views = as_decoded(height, width), Views("stretch", 32)
+    crop, flip = v2.RandomResizedCrop(32, CROP_SCALE, CROP_RATIO), v2.functional.horizontal_flip
+    for seed in range(60):
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            expected = crop(image)
+            flipped = bool(torch.rand(()) < 0.5)
+        assert torch.equal(views.training(image, seed), flip(expected) if flipped else expected)
+
+
+@pytest.mark.parametrize(("height", "width"), [(224, 224), (218, 178), (40, 301), (300, 41), (32, 32), (36, 50)])
+def test_evaluation_views_are_torchvisions_to_the_last_bit(one_thread, height: int, width: int):
+    image = as_decoded(height, width)
+    for size in (32, 33, 224):
+        assert torch.equal(stretch(image, size), v2.functional.resize(image, [size, size], antialias=True))
+        shorter = v2.functional.resize(image, [size * 256 // 224], antialias=True)
+        assert torch.equal(centre(image, size), v2.functional.center_crop(shorter, [size, size]))
+
+
+def test_batches_are_channels_last(birds):
+    files = FileImages(birds, 32)
+    for seeds in (np.full(4, -1), np.arange(4)):
+        assert files.__getitems__((np.arange(4), seeds)).is_contiguous(memory_format=torch.channels_last)
 
 
 def test_training_view_is_a_function_of_its_seed():

@@ -1,0 +1,68 @@
+"""Images a second from JPEG files to normalised batches, against PIL, on one core.
+
+    python benchmarks/input.py --data_dir data [--image_size 224] [--rows 1000]
+
+Both sides end with the same: float32 batches, channels-last, normalised. Without workers, so that one core does it all.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from baseline import evaluation_transform, pil_loader, training_transform
+from side_by_side import REPETITIONS, machine, measure_in_turn, table
+
+from datasets.base import TRAIN
+from datasets.fairface import FairFace
+from datasets.images import read_image
+from datasets.loaders import Loader
+from datasets.transforms import normalise
+
+BATCH_SIZE = 32
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data_dir", type=Path, default=Path("data"), help="a folder with fairface/")
+    parser.add_argument("--image_size", type=int, default=224)
+    parser.add_argument("--rows", type=int, default=1000)
+    parser.add_argument("--repetitions", type=int, default=REPETITIONS)
+    wanted = parser.parse_args()
+    torch.set_num_threads(1)
+    data = FairFace.load(wanted.data_dir, 0, 0)
+    rows = np.flatnonzero(data.split == TRAIN)[: wanted.rows]
+    size = wanted.image_size
+    loader = Loader(data, size, 0, pin_memory=False)
+
+    def ours(augment_seed: int | None) -> None:
+        for batch in loader.batches(rows, BATCH_SIZE, augment_seed):
+            normalise(batch["image"], torch.channels_last)
+
+    def pil(transform) -> None:
+        for image, *_ in pil_loader(data, rows, transform, BATCH_SIZE, 0, shuffle=False):
+            image.contiguous(memory_format=torch.channels_last)
+
+    def decode() -> None:
+        for row in rows:
+            read_image(str(data.file(row)))
+
+    views = {
+        "training view": {
+            "PIL": lambda: pil(training_transform(size)),
+            "ours": lambda: ours(0),
+            "decoding alone": decode,
+        },
+        "evaluation view": {"PIL": lambda: pil(evaluation_transform(size)), "ours": lambda: ours(None)},
+    }
+    print(f"FairFace, 224 x 224 JPEG to {size} px, {wanted.rows:,} images, batches of {BATCH_SIZE}, one core")
+    print(machine())
+    for name, sides in views.items():
+        for side in sides.values():
+            side()  # brings the files into the system's memory
+        print(f"\n{name}\n{table(measure_in_turn(sides, wanted.repetitions), wanted.rows, 'images')}")
+
+
+if __name__ == "__main__":
+    main()

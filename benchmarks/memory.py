@@ -1,0 +1,106 @@
+"""Peak memory of whole runs on 20,000 and on 200,000 images, and how many bytes a sample adds.
+
+    python benchmarks/memory.py [--rows 20000 200000] [--methods pretrain retrain miu] [main.py arguments]
+
+Made-up labels in CelebA's layout; every image is the same small JPEG under a name of its own. Counted is the
+proportional set size of the run's process and its workers together (pages that they share count once), sampled.
+Linux only: it reads /proc.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+import torch
+from made_up import celeba_labels
+from side_by_side import ROOT, machine
+from torchvision.io import write_jpeg
+
+from datasets.celeba import IMAGES
+from utils.tables import align
+
+COMMON = "--dataset celeba --model small_cnn --image_size 32 --no-pretrained --epochs 1 --batch_size 512 --threads 1"
+PAUSE = 0.1  # seconds between samples
+
+
+def make_data(root: Path, n: int) -> None:
+    """Labels, and as many hard links to one image; a file system allows only some of them to each."""
+    names = celeba_labels(root, n)
+    folder = root / "celeba" / IMAGES
+    image = torch.randint(256, (3, 40, 40), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    for number, name in enumerate(names):
+        if number % 10_000 == 0:
+            source = folder / name
+            write_jpeg(image, str(source))
+        else:
+            os.link(source, folder / name)
+
+
+def peak_bytes(words: list[str]) -> int:
+    """The largest sum over main.py and its workers while it runs; SystemExit where it fails."""
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "main.py"), *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    lines: list[str] = []
+    reader = threading.Thread(target=lambda: lines.extend(process.stderr))
+    reader.start()
+    peak = 0
+    while True:
+        try:
+            process.wait(PAUSE)
+            break
+        except subprocess.TimeoutExpired:
+            peak = max(peak, sum(map(proportional_bytes, family(process.pid))))
+    reader.join()
+    if process.returncode:
+        raise SystemExit("".join(lines))
+    return peak
+
+
+def family(pid: int) -> list[int]:
+    """A process and those it has started."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return []
+    return [pid, *(one for child in children for one in family(int(child)))]
+
+
+def proportional_bytes(pid: int) -> int:
+    """PSS; 0 where the process has just ended."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    except (OSError, StopIteration):
+        return 0
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, nargs=2, default=(20_000, 200_000))
+    parser.add_argument("--methods", nargs="+", default=["pretrain", "retrain", "miu"])
+    wanted, extra = parser.parse_known_args()
+    peaks: dict[str, list[int]] = {method: [] for method in wanted.methods}
+    for n in wanted.rows:
+        with tempfile.TemporaryDirectory() as folder:
+            make_data(Path(folder), n)
+            for method in wanted.methods:
+                flags = ["--method", method, *COMMON.split(), "--data_dir", folder, "--store_dir", f"{folder}/output"]
+                peaks[method].append(peak_bytes([*flags, *extra]))
+                print(f"  {method}, {n:,} rows: {peaks[method][-1] / 2**20:,.0f} MiB", flush=True)
+    few, many = wanted.rows
+    rows = [
+        (method, *(f"{peak / 2**20:,.0f}" for peak in found), f"{(found[1] - found[0]) / (many - few):,.0f}")
+        for method, found in peaks.items()
+    ]
+    print(machine())
+    print(align(("run", f"MiB, {few:,}", f"MiB, {many:,}", "bytes a sample"), rows, left=1))
+
+
+if __name__ == "__main__":
+    main()
