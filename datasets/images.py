@@ -16,7 +16,7 @@ from torchvision.io import ImageReadMode, decode_image
 from torchvision.transforms.v2.functional import center_crop
 
 from datasets.base import GroupDataset
-from datasets.loaders import UnreadableImage
+from datasets.loaders import KeptImages, UnreadableImage
 
 CROP_SCALE = (0.08, 1.0)  # share of the area, the published training transform
 CROP_RATIO = (3 / 4, 4 / 3)
@@ -109,12 +109,12 @@ def random_crop(height: int, width: int, draw: torch.Generator) -> tuple[int, in
 
 
 class FileImages(torch.utils.data.Dataset):
-    """Images decoded from files, for DataLoader workers: a pure function of (row, augmentation seed)."""
+    """Images from files or a cache, for DataLoader workers: a pure function of (row, augmentation seed)."""
 
     augments = True
 
-    def __init__(self, dataset: GroupDataset, image_size: int) -> None:
-        self.root, self.path = dataset.root, dataset.path
+    def __init__(self, dataset: GroupDataset, image_size: int, cache: KeptImages | None = None) -> None:
+        self.root, self.path, self.cache = dataset.root, dataset.path, cache
         self.views = Views(dataset.view, image_size)
 
     def __getitems__(self, batch: tuple[np.ndarray, np.ndarray]) -> torch.Tensor | UnreadableImage:
@@ -122,13 +122,17 @@ class FileImages(torch.utils.data.Dataset):
         images = []
         with _one_thread():
             for row, seed in zip(*(values.tolist() for values in batch), strict=True):
-                image = read_image(str(self.root / str(self.path[row])))
+                image = self._image(row)
                 if isinstance(image, UnreadableImage):
                     return image
                 images.append(self.views.evaluation(image) if seed < 0 else self.views.training(image, seed))
         if not images:
             return torch.empty(0, 3, self.views.size, self.views.size, dtype=torch.uint8)
         return torch.stack([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)
+
+    def _image(self, row: int) -> torch.Tensor | UnreadableImage:
+        kept = self.cache.image(row) if self.cache else None
+        return read_image(str(self.root / str(self.path[row]))) if kept is None else kept
 
 
 @contextmanager

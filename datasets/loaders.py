@@ -4,6 +4,7 @@ import atexit
 import importlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -26,6 +27,13 @@ class UnreadableImage:
 
     file: str
     reason: str
+
+
+class KeptImages(Protocol):
+    """Images that were decoded before (datasets.cache)."""
+
+    def image(self, row: int) -> torch.Tensor | None:
+        """uint8 (3, H, W) as the decoder gave it, None where there is none."""
 
 
 class MemoryImages(Dataset):
@@ -82,14 +90,21 @@ class Loader:
     set does not have and for absent image folders.
     """
 
-    def __init__(self, dataset: GroupDataset, image_size: int, num_workers: int, pin_memory: bool) -> None:
-        self._arguments = (dataset, image_size, num_workers, pin_memory)
+    def __init__(
+        self,
+        dataset: GroupDataset,
+        image_size: int,
+        num_workers: int,
+        pin_memory: bool,
+        cache: KeptImages | None = None,
+    ) -> None:
+        self._arguments = (dataset, image_size, num_workers, pin_memory, cache)
         self._busy = False
         if dataset.fixed_size not in (None, image_size):
             size = dataset.fixed_size
             raise UserError(f"--image_size {image_size}: the images of {dataset.name} are {size} x {size}; use {size}")
         dataset.check_images()
-        source = _memory_images(dataset) if dataset.in_memory else _file_images(dataset, image_size)
+        source = _memory_images(dataset) if dataset.in_memory else _file_images(dataset, image_size, cache)
         n_workers = 0 if dataset.in_memory else num_workers
         self.augments: bool = source.augments
         self._pin_memory = pin_memory
@@ -186,9 +201,9 @@ def _memory_images(dataset: GroupDataset) -> Dataset:
     return MemoryImages(dataset.pixels, dataset.max_shift)
 
 
-def _file_images(dataset: GroupDataset, image_size: int) -> Dataset:
+def _file_images(dataset: GroupDataset, image_size: int, cache: KeptImages | None) -> Dataset:
     """Chosen by name, because torchvision takes seconds to import and images in memory do without it."""
-    return importlib.import_module("datasets.images").FileImages(dataset, image_size)
+    return importlib.import_module("datasets.images").FileImages(dataset, image_size, cache)
 
 
 def _as_is(batch: torch.Tensor | UnreadableImage) -> torch.Tensor | UnreadableImage:

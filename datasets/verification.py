@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
 from datasets.base import TEST, TRAIN, VAL, GroupDataset
@@ -41,17 +42,22 @@ def bad_images(dataset: GroupDataset, memory: Path) -> list[BadImage]:
     """
     if dataset.in_memory:
         return []
-    rows = np.flatnonzero(np.isin(dataset.split, (TRAIN, VAL, TEST)))
-    with _threads() as in_chunks:
+    rows = image_rows(dataset)
+    with threads() as in_chunks:
         # Before decoding: a file that changes meanwhile makes the state stale.
-        state = _state(dataset, rows, in_chunks)
+        state = images_state(dataset, rows, in_chunks)
         known = _recall(memory, dataset, state)
         suspects = rows if known is None else rows[np.isin(dataset.path[rows], known)]
         found = _decode(dataset, suspects, in_chunks)
     paths = [bad.path for bad in found]
     if paths != known:
-        _remember(memory, dataset, state, paths)
+        remember(memory, dataset, state, paths)
     return found
+
+
+def image_rows(dataset: GroupDataset) -> np.ndarray:
+    """The rows whose images a run may read."""
+    return np.flatnonzero(np.isin(dataset.split, (TRAIN, VAL, TEST)))
 
 
 def refuse_bad_images(dataset: GroupDataset, bad: Sequence[BadImage], may_skip: bool) -> None:
@@ -77,7 +83,7 @@ Chunked = Callable[[Callable[[np.ndarray], Any], np.ndarray], Iterator[Any]]
 
 
 @contextlib.contextmanager
-def _threads() -> Iterator[Chunked]:
+def threads() -> Iterator[Chunked]:
     """A function over chunks of rows, spread over threads (decoding holds no lock of Python's), in order."""
     with ThreadPoolExecutor(min(2 * available_cpus(), 32)) as pool:
 
@@ -88,7 +94,7 @@ def _threads() -> Iterator[Chunked]:
         yield in_chunks
 
 
-def _state(dataset: GroupDataset, rows: np.ndarray, in_chunks: Chunked) -> str:
+def images_state(dataset: GroupDataset, rows: np.ndarray, in_chunks: Chunked) -> str:
     """SHA-256 of path, size and time of change of every image."""
 
     def stat(chunk: np.ndarray) -> str:
@@ -108,11 +114,15 @@ def _stat(file: Path) -> str:
     return f"{found.st_size},{found.st_mtime_ns}"
 
 
+def decoder() -> Callable[[str], torch.Tensor | UnreadableImage]:
+    """The one that training uses. By name: torchvision takes seconds to import, and what is remembered needs none."""
+    return importlib.import_module("datasets.images").read_image
+
+
 def _decode(dataset: GroupDataset, rows: np.ndarray, in_chunks: Chunked) -> list[BadImage]:
     if not len(rows):
         return []
-    # By name: torchvision takes seconds to import, and what is remembered does without it.
-    read_image = importlib.import_module("datasets.images").read_image
+    read_image = decoder()
 
     def decode(chunk: np.ndarray) -> list[BadImage]:
         read = [(row, read_image(str(dataset.file(row)))) for row in chunk.tolist()]
@@ -147,8 +157,8 @@ def _recall(memory: Path, dataset: GroupDataset, state: str) -> list[str] | None
     return [str(path) for path in entry["bad"]]
 
 
-def _remember(memory: Path, dataset: GroupDataset, state: str, bad: list[str]) -> None:
-    """Best effort: of two who write at once one is forgotten, and checks anew."""
+def remember(memory: Path, dataset: GroupDataset, state: str, bad: list[str]) -> None:
+    """Keep what was found. Best effort: of two who write at once one is forgotten, and checks anew."""
     stored = _stored(memory) | {str(dataset.root.resolve()): {"state": state, "bad": bad}}
     with contextlib.suppress(OSError, RunError):
         memory.parent.mkdir(parents=True, exist_ok=True)

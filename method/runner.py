@@ -25,7 +25,7 @@ from method.original import Original
 from method.registry import METHODS
 from method.rundir import ORIGINAL, RunDirectory, find
 from method.story import announce, logged, record, versions
-from method.task_data import Data, check_images, read_data
+from method.task_data import Data, check_images, open_cache, read_data
 from method.trackers import check_installed, tracking
 from method.unlearners.base import Task, Unlearner
 from models import build_model
@@ -56,10 +56,11 @@ def run(command: Command, directory: RunDirectory) -> bool:
     model, original = starting_models(config, data, facts)
     if METHODS[config.method].forgets and not is_own_reference(config):
         find_reference(config, data)
+    cache = open_cache(config, data)
     from_rank_0(lambda: check_images(config, data))
     workers = default_workers(data.dataset.in_memory, devices.available_cpus() // local_world_size())
     workers = workers if config.num_workers is None else config.num_workers
-    loader = Loader(data.dataset, config.image_size, workers, devices.pin_memory(device))
+    loader = Loader(data.dataset, config.image_size, workers, devices.pin_memory(device), cache)
     provenance = {
         "device": devices.describe(device),
         "threads": threads,

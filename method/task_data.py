@@ -5,9 +5,10 @@ from pathlib import Path
 
 from datasets import dataset_class
 from datasets.base import GroupDataset
+from datasets.cache import ImageCache, disk_cache, ram_cache
 from datasets.groups import forget_groups
 from datasets.splits import Splits, make_splits
-from datasets.verification import bad_images, refuse_bad_images
+from datasets.verification import bad_images, image_rows, refuse_bad_images, remember
 from method.configs.loading import Config
 from method.registry import METHODS
 from utils.distributed import from_rank_0
@@ -41,6 +42,28 @@ def check_images(config: Config, data: Data) -> None:
     """UserError that lists the images that cannot be read, unless they are left out or nobody wants to know."""
     if config.verify_data and data.skipped is None:
         refuse_bad_images(data.dataset, bad_images(data.dataset, _memory(config)), may_skip=True)
+
+
+def open_cache(config: Config, data: Data) -> ImageCache | None:
+    """The decoded images, where --cache asks for them; filling it has checked them, which is remembered."""
+    dataset = data.dataset
+    if config.cache == "none" or dataset.in_memory:
+        return None
+    if config.cache == "disk":
+        from_rank_0(lambda: _checked_by(_on_disk(config, dataset), config, dataset))
+        return _on_disk(config, dataset)
+    cache = ram_cache(dataset)
+    from_rank_0(lambda: _checked_by(cache, config, dataset))
+    return cache
+
+
+def _on_disk(config: Config, dataset: GroupDataset) -> ImageCache:
+    return disk_cache(dataset, Path(config.store_dir) / config.dataset)
+
+
+def _checked_by(cache: ImageCache, config: Config, dataset: GroupDataset) -> None:
+    missing = cache.missing(image_rows(dataset))
+    remember(_memory(config), dataset, cache.state, dataset.path[missing].tolist())
 
 
 def _rows_to_skip(config: Config, dataset: GroupDataset) -> list[int]:

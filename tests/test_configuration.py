@@ -15,7 +15,7 @@ from method.registry import METHODS, UNSET
 from utils.errors import UserError
 
 EXECUTION = {
-    "device", "num_workers", "threads", "data_dir", "store_dir", "checkpoint_dir",
+    "device", "num_workers", "cache", "threads", "data_dir", "store_dir", "checkpoint_dir",
     "tensorboard", "wandb", "wandb_project", "save_every", "wait", "verify_data",
 }  # fmt: skip
 

@@ -4,12 +4,18 @@ import contextlib
 import os
 import shutil
 import sys
+from pathlib import Path
 
 import torch
 
 from utils.errors import UserError
 
 DEVICES = "auto, cpu, cuda, cuda:N or mps"
+# Limit and use of memory, by the second version of cgroups and by the first.
+CGROUP_FILES = (
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+)
 
 
 def choose_device(name: str, processes: int = 1, number: int = 0) -> torch.device:
@@ -108,6 +114,21 @@ def set_threads(threads: int | None) -> int:
 def available_cpus() -> int:
     """CPUs this process may run on (a job's share of a node, not the node)."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def available_memory() -> int | None:
+    """Bytes that may still be used, by the machine and by the limit of its job or container; None where unknown."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        found = [1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
+    except OSError:
+        return None
+    for limit, used in CGROUP_FILES:
+        try:
+            found.append(int(Path(limit).read_text()) - int(Path(used).read_text()))
+        except (OSError, ValueError):  # no such version of cgroups here, or "max"
+            continue
+    return min(found, default=None)
 
 
 def describe(device: torch.device) -> str:

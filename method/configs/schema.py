@@ -160,6 +160,8 @@ def _common_keys() -> list[Key]:
         task("reference", str, "auto", "what ToW compares with: auto, retrain, retrain_reweight, or a run folder",
              methods=tuple(name for name, method in METHODS.items() if method.forgets)),
         run("verify_data", bool, True, "before training decode every image once; the store folder remembers it"),
+        run("cache", str, "none", "keep decoded images: ram, for this run; disk, in the store folder, for all runs",
+            choices=("none", "ram", "disk")),
         run("device", str, "auto", DEVICES),
         run("num_workers", int, None, "processes that read images (default: by CPUs)", nullable=True, at_least=0),
         run("threads", int, None, "threads inside operations (sums depend on it)", nullable=True, at_least=1),

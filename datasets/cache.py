@@ -1,0 +1,171 @@
+"""Decoded images in one memory-mapped file, which the workers of a run, or several runs, share.
+
+The pixels stand one after the other as (H, W, 3) bytes; behind them an index (n, 3) int64 of offset, height and width
+by row of the table (height 0: no image), and last a trailer with the state of the folder that it was made from.
+"""
+
+import hashlib
+import os
+import shutil
+import struct
+import tempfile
+import warnings
+import weakref
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from datasets.base import GroupDataset
+from datasets.loaders import UnreadableImage
+from datasets.verification import CHUNK, Chunked, decoder, image_rows, images_state, threads
+from utils.device import available_memory
+from utils.errors import UserError
+from utils.files import write_atomic
+from utils.locks import locked
+from utils.signals import check_stop
+
+KINDS = ("none", "ram", "disk")
+FILE = "decoded"
+TRAILER = struct.Struct("<8s64sq")  # a mark, the state, the rows of the index
+MARK = b"images-1"
+SAMPLE = 64  # images that the size of all is estimated from
+BLOCK = 16  # chunks that are decoded before they are written, which bounds what waits in memory
+
+
+class ImageCache:
+    """Decoded images by row of the table. Pickled for a worker, it is opened there by its path."""
+
+    def __init__(self, path: str, state: str):
+        """ValueError where the file is none of this state, or not whole; OSError where it cannot be opened."""
+        self.path, self.state = path, state
+        content = np.memmap(path, dtype=np.uint8, mode="r")
+        mark, found, n = TRAILER.unpack(content[-TRAILER.size :].tobytes())
+        if (mark, found.decode()) != (MARK, state):
+            raise ValueError("made from other images")
+        index = content[-TRAILER.size - 24 * n : -TRAILER.size]
+        self._index = np.frombuffer(index.tobytes(), dtype=np.int64).reshape(n, 3)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+            self._pixels = torch.from_numpy(content.view(np.ndarray))  # nobody writes to it
+
+    def image(self, row: int) -> torch.Tensor | None:
+        """uint8 (3, H, W) as the decoder gave it; None where it could not be decoded."""
+        start, height, width = self._index[row].tolist()
+        if height == 0:
+            return None
+        return self._pixels[start : start + 3 * height * width].view(height, width, 3).permute(2, 0, 1)
+
+    def missing(self, rows: np.ndarray) -> np.ndarray:
+        """Those of `rows` that have no image."""
+        return rows[self._index[rows, 1] == 0]
+
+    def __reduce__(self) -> tuple:
+        return ImageCache, (self.path, self.state)
+
+
+def ram_cache(dataset: GroupDataset) -> ImageCache:
+    """Decode every image of train, val and test into memory that goes with this process; UserError for too little."""
+    rows = image_rows(dataset)
+    available = available_memory()
+    needed = estimated_bytes(dataset, rows)
+    if available is not None and needed > available:
+        raise UserError(
+            f"--cache ram: the decoded images of {dataset.name} take about {gibibytes(needed)} and "
+            f"{gibibytes(available)} of memory are available; give --cache disk, or leave it out"
+        )
+    with threads() as in_chunks:
+        state = images_state(dataset, rows, in_chunks)
+        file, path = _memory_file()
+        _fill(file, dataset, rows, in_chunks, state)
+        file.flush()
+    cache = ImageCache(path, state)
+    weakref.finalize(cache, file.close)  # not before: that would end the memory, or remove the file
+    return cache
+
+
+def disk_cache(dataset: GroupDataset, folder: Path) -> ImageCache:
+    """The cache below `folder`, made unless it is there; of several processes one makes it, and the others wait.
+
+    UserError where the folder cannot be written to or has too little space, RunError where the disk gets full.
+    """
+    rows = image_rows(dataset)
+    place = folder / f"images-{hashlib.sha256(str(dataset.root.resolve()).encode()).hexdigest()[:8]}"
+    with threads() as in_chunks:
+        state = images_state(dataset, rows, in_chunks)
+        cache = _opened(place / FILE, state)
+        if cache is not None:
+            return cache
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"--cache disk: {place} cannot be made ({error.strerror}); make it writable") from None
+        with locked(place, wait=True):
+            return _opened(place / FILE, state) or _made(place / FILE, dataset, rows, in_chunks, state)
+
+
+def _opened(file: Path, state: str) -> ImageCache | None:
+    """The cache in the file; None where there is none of this state: it is made anew, which replaces the file."""
+    try:
+        return ImageCache(str(file), state)
+    except (OSError, ValueError, struct.error):
+        return None
+
+
+def _made(file: Path, dataset: GroupDataset, rows: np.ndarray, in_chunks: Chunked, state: str) -> ImageCache:
+    for left in file.parent.glob(f".{file.name}.*"):  # by a process that was killed
+        left.unlink(missing_ok=True)
+    needed, free = estimated_bytes(dataset, rows), shutil.disk_usage(file.parent).free
+    if needed > free:
+        raise UserError(
+            f"--cache disk: the decoded images of {dataset.name} take about {gibibytes(needed)} and "
+            f"{gibibytes(free)} are free at {file.parent}; free space, or leave it out"
+        )
+    write_atomic(file, lambda opened: _fill(opened, dataset, rows, in_chunks, state))
+    return ImageCache(str(file), state)
+
+
+def _memory_file() -> tuple[IO[bytes], str]:
+    """A file in memory that ends with this process, and a path by which its workers can open it."""
+    if hasattr(os, "memfd_create"):  # not bound to the size of /dev/shm
+        handle = os.memfd_create("decoded-images")
+        return os.fdopen(handle, "wb"), f"/proc/{os.getpid()}/fd/{handle}"
+    # The system keeps it in memory as far as it can.
+    file = tempfile.NamedTemporaryFile(prefix="decoded-images-")  # noqa: SIM115 (lives as long as the cache)
+    return file, file.name
+
+
+def _fill(file: IO[bytes], dataset: GroupDataset, rows: np.ndarray, in_chunks: Chunked, state: str) -> None:
+    read_image = decoder()
+
+    def decode(chunk: np.ndarray) -> list[tuple[int, torch.Tensor | UnreadableImage]]:
+        return [(row, read_image(str(dataset.file(row)))) for row in chunk.tolist()]
+
+    index, end = np.zeros((len(dataset), 3), dtype=np.int64), 0
+    with tqdm(total=len(rows), desc=f"decoding the images of {dataset.name}", unit="image", disable=None) as bar:
+        for start in range(0, len(rows), CHUNK * BLOCK):
+            block = rows[start : start + CHUNK * BLOCK]
+            for decoded in in_chunks(decode, block):
+                for row, image in decoded:
+                    if not isinstance(image, UnreadableImage):
+                        index[row] = end, *image.shape[1:]
+                        end += file.write(image.permute(1, 2, 0).contiguous().numpy())
+                check_stop()
+            bar.update(len(block))
+    file.write(index.tobytes())
+    file.write(TRAILER.pack(MARK, state.encode(), len(index)))
+
+
+def estimated_bytes(dataset: GroupDataset, rows: np.ndarray) -> int:
+    """What all images take, from some of them; those that cannot be read count as the others."""
+    read_image = decoder()
+    some = rows[np.linspace(0, len(rows) - 1, min(SAMPLE, len(rows))).astype(np.int64)]
+    sizes = [image.numel() for row in some if isinstance(image := read_image(str(dataset.file(row))), torch.Tensor)]
+    return int(np.mean(sizes) * len(rows)) if sizes else 0
+
+
+def gibibytes(size: float) -> str:
+    """A size for people."""
+    return f"{size / 2**30:.1f} GiB"

@@ -1,0 +1,189 @@
+"""Decoded images that are kept: the same numbers, made once, never half, and refused where there is no room."""
+
+import errno
+import json
+import multiprocessing
+import os
+import pickle
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from cli import ROOT, ok, refused, run
+from folders import make_waterbird
+
+from datasets import cache as caches
+from datasets import images
+from datasets.cache import FILE, ImageCache, disk_cache, ram_cache
+from datasets.digits import Digits
+from datasets.images import FileImages, read_image
+from datasets.loaders import Loader
+from datasets.waterbird import Waterbirds
+from utils.errors import RunError, UserError
+
+SMALL = "--dataset waterbird --model small_cnn --image_size 32 --no-pretrained --epochs 1 --threads 1"
+ORDER = np.array([3, 17, 3, 40, 5, 88, 61, 2, 91])
+
+
+@pytest.fixture
+def birds(tmp_path: Path) -> Waterbirds:
+    make_waterbird(tmp_path / "data")
+    return Waterbirds.load(tmp_path / "data", 0, 0)
+
+
+def place(folder: Path) -> Path:
+    """The folder of the one disk cache below."""
+    return next(folder.glob("images-*"))
+
+
+def one_process_made_it(arguments: tuple[str, str]) -> int:
+    """In a process of its own: how many images it decoded."""
+    data_dir, folder = arguments
+    decoded, real = [], images.read_image
+    images.read_image = lambda file: (decoded.append(file), real(file))[1]
+    disk_cache(Waterbirds.load(Path(data_dir), 0, 0), Path(folder))
+    return len(decoded)
+
+
+@pytest.mark.parametrize("kind", ["ram", "disk"])
+def test_every_image_is_as_the_decoder_gave_it(birds: Waterbirds, tmp_path: Path, kind: str):
+    kept = ram_cache(birds) if kind == "ram" else disk_cache(birds, tmp_path)
+    for row in range(len(birds)):
+        expected = read_image(str(birds.file(row)))
+        assert torch.equal(kept.image(row), expected)
+        assert kept.image(row).stride() == expected.stride()
+    assert torch.equal(pickle.loads(pickle.dumps(kept)).image(17), kept.image(17))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("kind", ["ram", "disk"])
+def test_batches_are_the_same_and_no_file_is_opened(birds: Waterbirds, tmp_path: Path, kind: str, workers: int):
+    plain = Loader(birds, 32, 0, False)
+    kept = ram_cache(birds) if kind == "ram" else disk_cache(birds, tmp_path)
+    loader = Loader(birds, 32, workers, False, kept)
+    expected = {seed: [batch["image"] for batch in plain.batches(ORDER, 4, seed)] for seed in (None, 7)}
+    for row in range(len(birds)):
+        birds.file(row).unlink()
+    for seed, batches in expected.items():
+        found = [batch["image"] for batch in loader.batches(ORDER, 4, seed)]
+        assert all(torch.equal(one, other) for one, other in zip(found, batches, strict=True))
+    loader.close()
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_other_processes_read_what_this_one_holds(birds: Waterbirds, method: str):
+    kept = FileImages(birds, 32, ram_cache(birds))
+    request = (np.array([5, 6]), np.array([-1, 3]))
+    with multiprocessing.get_context(method).Pool(1) as pool:
+        assert torch.equal(pool.apply(kept.__getitems__, (request,)), kept.__getitems__(request))
+
+
+def test_a_run_has_the_same_metrics_and_reads_no_image_twice(birds: Waterbirds, tmp_path: Path):
+    found = {}
+    for kind in ("none", "ram", "disk", "disk"):
+        store = tmp_path / f"{kind}{len(found)}"
+        flags = {"data_dir": tmp_path / "data", "store_dir": store, "checkpoint_dir": tmp_path / "none"}
+        ok(f"--method pretrain --cache {kind} --num_workers {len(found) % 2} {SMALL}", **flags)
+        metrics = json.loads((store / "waterbird/small_cnn/pretrain_0/metrics.json").read_text())
+        found[store.name] = {
+            key: value for key, value in metrics.items() if key not in ("seconds", "peak_memory_bytes")
+        }
+        remembered = json.loads((store / "waterbird/verified.json").read_text())
+        assert [entry["bad"] for entry in remembered.values()] == [[]]
+    assert all(values == found["none0"] for values in found.values())
+    assert len(found) == 4
+
+
+def test_filling_it_is_the_check_of_the_images(birds: Waterbirds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    birds.file(7).write_bytes(birds.file(7).read_bytes()[:-40])
+    flags = {"data_dir": tmp_path / "data", "store_dir": tmp_path / "store", "checkpoint_dir": tmp_path / "none"}
+    decoded, real = [], images.read_image
+    monkeypatch.setattr(images, "read_image", lambda file: (decoded.append(file), real(file))[1])
+    sentence = refused(f"--method pretrain --cache disk --num_workers 0 {SMALL}", **flags)
+    assert sentence.startswith(f"1 of 92 images of waterbird cannot be read: row 7, {birds.file(7)} (")
+    assert decoded.count(str(birds.file(8))) <= 2  # one of them to see how large images are
+    result = run(f"--method pretrain --cache disk --no-verify_data --num_workers 0 {SMALL}", **flags)
+    assert result.code == 1
+    assert str(birds.file(7)) in result.err
+    ok(f"--method pretrain --cache disk --skip_bad_images --overwrite --num_workers 0 {SMALL}", **flags)
+
+
+def test_eight_processes_make_it_once(birds: Waterbirds, tmp_path: Path):
+    arguments = [(str(tmp_path / "data"), str(tmp_path / "store"))] * 8
+    with multiprocessing.get_context("spawn").Pool(8) as pool:
+        decoded = pool.map(one_process_made_it, arguments, chunksize=1)
+    assert sorted(decoded) == [0] * 7 + [len(birds) + min(caches.SAMPLE, len(birds))]
+    assert sorted(os.listdir(place(tmp_path / "store"))) == [FILE]
+
+
+def test_changed_images_replace_it(birds: Waterbirds, tmp_path: Path):
+    before = disk_cache(birds, tmp_path)
+    birds.file(3).write_bytes(birds.file(4).read_bytes())
+    after = disk_cache(birds, tmp_path)
+    assert torch.equal(after.image(3), before.image(4))
+    assert not torch.equal(after.image(3), before.image(3))  # who has the old one open keeps it
+    assert len(list(tmp_path.glob("images-*"))) == 1
+
+
+@pytest.mark.parametrize("harm", ["truncated", "empty", "foreign"])
+def test_a_damaged_one_is_made_anew(birds: Waterbirds, tmp_path: Path, harm: str):
+    state = disk_cache(birds, tmp_path).state
+    file = place(tmp_path) / FILE
+    whole = file.read_bytes()
+    file.write_bytes({"truncated": whole[:-1], "empty": b"", "foreign": b"x" * 1000}[harm])
+    (file.parent / f".{FILE}.abc").write_bytes(b"left by a process that was killed")
+    with pytest.raises((ValueError, OSError, struct.error)):
+        ImageCache(str(file), state)
+    disk_cache(birds, tmp_path)
+    assert file.read_bytes() == whole
+    assert os.listdir(file.parent) == [FILE]
+
+
+def test_too_little_memory_is_said_before_anything_is_decoded(
+    birds: Waterbirds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(caches, "available_memory", lambda: 1000)
+    with pytest.raises(UserError, match=r"--cache ram: the decoded images .* take about 0\.0 GiB and 0\.0 GiB"):
+        ram_cache(birds)
+    monkeypatch.setattr(caches.shutil, "disk_usage", lambda path: type("usage", (), {"free": 10}))
+    with pytest.raises(UserError, match="--cache disk: .* are free at "):
+        disk_cache(birds, tmp_path)
+
+
+def test_a_disk_that_gets_full_leaves_nothing(birds: Waterbirds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(caches, "_fill", full)
+    with pytest.raises(RunError, match="the disk is full"):
+        disk_cache(birds, tmp_path)
+    assert os.listdir(place(tmp_path)) == []
+
+
+def test_a_store_that_cannot_be_written_to_is_named(birds: Waterbirds, tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="--cache disk: .* cannot be made"):
+        disk_cache(birds, tmp_path / "file")
+
+
+def test_images_in_memory_need_none(tmp_path: Path):
+    flags = {"store_dir": tmp_path, "checkpoint_dir": tmp_path / "none"}
+    ok("--method pretrain --dataset digits --epochs 1 --cache ram --threads 1", **flags)
+    assert Digits.in_memory
+
+
+def test_the_memory_of_a_ram_cache_ends_with_its_process(birds: Waterbirds, tmp_path: Path):
+    code = f"""
+import os, sys
+from pathlib import Path
+sys.path.insert(0, {str(ROOT)!r})
+from datasets.cache import ram_cache
+from datasets.waterbird import Waterbirds
+print(ram_cache(Waterbirds.load(Path({str(tmp_path / "data")!r}), 0, 0)).path)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not Path(done.stdout.strip()).exists()
