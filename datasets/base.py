@@ -12,6 +12,7 @@ import numpy as np
 from utils.errors import UserError
 
 TRAIN, VAL, TEST = 0, 1, 2
+CHUNK = 4096  # rows at a time where each becomes a text
 
 
 class GroupDataset:
@@ -82,10 +83,14 @@ class GroupDataset:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256, hexadecimal, of every row's path, target, sensitive and split in table order."""
-        columns = (self.path.tolist(), self.target.tolist(), self.sensitive.tolist(), self.split.tolist())
-        # The length before a path keeps rows apart whatever characters a path holds.
-        rows = [f"{len(path)}:{path},{y},{a},{split};" for path, y, a, split in zip(*columns, strict=True)]
-        return hashlib.sha256("".join(rows).encode()).hexdigest()
+        digest = hashlib.sha256()
+        for start in range(0, len(self), CHUNK):
+            some = slice(start, start + CHUNK)
+            columns = (values[some].tolist() for values in (self.path, self.target, self.sensitive, self.split))
+            # The length before a path keeps rows apart whatever characters a path holds.
+            rows = [f"{len(path)}:{path},{y},{a},{split};" for path, y, a, split in zip(*columns, strict=True)]
+            digest.update("".join(rows).encode())
+        return digest.hexdigest()
 
     def file(self, index: int) -> Path:
         """The image file of a row."""

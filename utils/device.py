@@ -1,6 +1,7 @@
 """The only place that knows device names, precisions and threads."""
 
 import contextlib
+import ctypes
 import os
 import shutil
 import sys
@@ -129,6 +130,13 @@ def available_memory() -> int | None:
         except (OSError, ValueError):  # no such version of cgroups here, or "max"
             continue
     return min(found, default=None)
+
+
+def give_memory_back() -> None:
+    """Return freed memory to the system, where the C library can: processes that are started next would inherit it."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
 
 
 def describe(device: torch.device) -> str:
