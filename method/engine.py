@@ -155,8 +155,14 @@ class Engine:
         self.on_epoch(row)
 
     def _end_epoch(self, epoch: int) -> dict[str, float]:
+        """The unlearner's columns, and every `evaluate_every` epochs a look at V, on which nothing depends."""
         try:
-            return self.unlearner.end_epoch(epoch)
+            found = self.unlearner.end_epoch(epoch)
+            every = self.config.evaluate_every
+            if every and (epoch + 1) % every == 0 and "val_acc" not in found:
+                val = measure(self.inference, self.modules["model"], self.dataset, self.splits.val, "val")
+                found = found | {"val_acc": val.accuracy(), "val_worst_group_acc": val.worst()}
+            return found
         except Interrupted:  # while measuring, which can be done again
             self.resumable.save(self.state_file, self.progress)
             raise

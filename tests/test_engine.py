@@ -716,3 +716,27 @@ def test_trainings_keep_the_epoch_that_select_names(tmp_path: Path, select: str)
     assert history[best]["val_acc"] == pytest.approx(100 * right.mean())
     by_group = [100 * right[data.group[val] == group].mean() for group in range(N_GROUPS)]
     assert history[best]["val_worst_group_acc"] == pytest.approx(min(by_group))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_looks_at_the_validation_set_change_no_number(tmp_path: Path, method: str):
+    plain = make_run(method, folder(tmp_path, "plain"), epochs=4)
+    looking = make_run(method, folder(tmp_path, "looking"), epochs=4, evaluate_every=2)
+    plain.engine.train(), looking.engine.train()
+    weights = looking.model.state_dict()
+    assert all(torch.equal(value, weights[name]) for name, value in plain.model.state_dict().items())
+    columns = ("val_acc", "val_worst_group_acc")
+    before, rows = plain.engine.progress.history, looking.engine.progress.history
+    keep = [{key: row[key] for key in row if key not in (*columns, "seconds")} for row in rows]
+    assert keep == [{key: row[key] for key in row if key not in (*columns, "seconds")} for row in before]
+    if METHODS[method].from_original:
+        assert ["val_acc" in row for row in rows] == [False, True, False, True]
+        data = tiny_data()
+        logits = looking.model.eval()(data.images(looking.splits.val))
+        right = logits.argmax(dim=1).numpy() == data.target[looking.splits.val]
+        assert rows[-1]["val_acc"] == pytest.approx(100 * right.mean())
+        groups = data.group[looking.splits.val]
+        worst = min(100 * right[groups == group].mean() for group in np.unique(groups))
+        assert rows[-1]["val_worst_group_acc"] == pytest.approx(worst)
+    else:
+        assert all("val_acc" in row for row in before + rows)

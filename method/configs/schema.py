@@ -165,6 +165,8 @@ def _common_keys() -> list[Key]:
         run("device", str, "auto", DEVICES),
         run("num_workers", int, None, "processes that read images (default: by CPUs)", nullable=True, at_least=0),
         run("threads", int, None, "threads inside operations (sums depend on it)", nullable=True, at_least=1),
+        run("evaluate_every", int, 0, "epochs between looks at the validation set, for history.csv alone; 0: none",
+            at_least=0),
         run("save_every", int, 500, "save the state every so many steps too, beside every epoch; 0: only then",
             at_least=0),
         run("wait", bool, True, "wait where another process is at work on the same run; else exit with 75"),
