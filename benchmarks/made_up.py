@@ -1,4 +1,4 @@
-"""Made-up label files in CelebA's layout, of any size."""
+"""Data folders for measurements: made-up labels in CelebA's layout, and the first rows of FairFace."""
 
 from pathlib import Path
 
@@ -24,3 +24,13 @@ def celeba_labels(root: Path, n: int) -> list[str]:
     split = np.repeat((0, 1, 2), (n - 2 * (n // 10), n // 10, n // 10))
     (folder / "list_eval_partition.txt").write_text("".join(map("{} {}\n".format, names, split.tolist())))
     return names
+
+
+def fairface_cut(data_dir: Path, folder: Path, n_train: int, n_test: int) -> None:
+    """The first rows of FairFace's label files in folder/fairface, beside links to its images."""
+    source, target = data_dir.resolve() / "fairface", folder / "fairface"
+    target.mkdir(parents=True)
+    for name, n in (("train", n_train), ("val", n_test)):
+        file = f"fairface_label_{name}.csv"
+        (target / file).write_text("".join((source / file).read_text().splitlines(keepends=True)[: n + 1]))
+        (target / name).symlink_to(source / name)
