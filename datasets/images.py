@@ -20,7 +20,7 @@ from datasets.loaders import KeptImages, UnreadableImage
 
 CROP_SCALE = (0.08, 1.0)  # share of the area, the published training transform
 CROP_RATIO = (3 / 4, 4 / 3)
-LOG_RATIO = torch.log(torch.tensor(CROP_RATIO)).tolist()
+LOG_RATIO = tuple(map(math.log, CROP_RATIO))
 CROP_TRIES = 10  # then the central part
 SOURCE_PLACE = re.compile(r"^\w+, \S+:\d+, ")
 
@@ -88,23 +88,23 @@ class Views:
 
 
 def random_crop(height: int, width: int, draw: torch.Generator) -> tuple[int, int, int, int]:
-    """(top, left, height, width) of a crop, as torchvision's RandomResizedCrop.get_params draws them, in half the time.
+    """(top, left, height, width) of a crop: torchvision's RandomResizedCrop from a quarter of its calls.
 
-    A share CROP_SCALE of the area, uniform, and an aspect between CROP_RATIO, log-uniform.
+    A share CROP_SCALE of the area, uniform, and an aspect between CROP_RATIO, log-uniform; any place where it fits.
     """
     for _ in range(CROP_TRIES):
-        area = height * width * torch.empty(1).uniform_(*CROP_SCALE, generator=draw).item()
-        aspect = torch.exp(torch.empty(1).uniform_(*LOG_RATIO, generator=draw)).item()
-        w, h = int(round(math.sqrt(area * aspect))), int(round(math.sqrt(area / aspect)))
+        area, aspect, top, left = torch.rand(4, generator=draw).tolist()
+        area = height * width * (CROP_SCALE[0] + area * (CROP_SCALE[1] - CROP_SCALE[0]))
+        aspect = math.exp(LOG_RATIO[0] + aspect * (LOG_RATIO[1] - LOG_RATIO[0]))
+        w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
         if 0 < w <= width and 0 < h <= height:
-            top, left = (int(torch.randint(room + 1, (1,), generator=draw)) for room in (height - h, width - w))
-            return top, left, h, w
+            return int(top * (height - h + 1)), int(left * (width - w + 1)), h, w
     low, high = CROP_RATIO
     w, h = width, height
     if width / height < low:
-        h = int(round(w / low))
+        h = round(w / low)
     elif width / height > high:
-        w = int(round(h * high))
+        w = round(h * high)
     return (height - h) // 2, (width - w) // 2, h, w
 
 

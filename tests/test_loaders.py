@@ -16,7 +16,7 @@ from torchvision.transforms import v2
 
 from datasets.celeba import CelebA
 from datasets.digits import Digits
-from datasets.images import CROP_RATIO, CROP_SCALE, FileImages, Views, centre, stretch
+from datasets.images import CROP_RATIO, CROP_SCALE, FileImages, Views, centre, random_crop, stretch
 from datasets.loaders import Loader, batch_bounds, default_workers, n_batches, shifted
 from datasets.transforms import normalise
 from datasets.waterbird import Waterbirds
@@ -339,15 +339,37 @@ def as_decoded(height: int, width: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(("height", "width"), [(224, 224), (218, 178), (40, 300), (300, 40), (9, 9)])
-def test_training_view_is_torchvisions_to_the_last_bit(one_thread, height: int, width: int):
+def test_training_view_is_its_crop_resized_and_flipped_as_torchvision_does(one_thread, height: int, width: int):
     image, views = as_decoded(height, width), Views("stretch", 32)
-    crop, flip = v2.RandomResizedCrop(32, CROP_SCALE, CROP_RATIO), v2.functional.horizontal_flip
+    flips = 0
     for seed in range(60):
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
-            expected = crop(image)
-            flipped = bool(torch.rand(()) < 0.5)
-        assert torch.equal(views.training(image, seed), flip(expected) if flipped else expected)
+        draw = torch.Generator().manual_seed(seed)
+        place = random_crop(height, width, draw)
+        flip = bool(torch.rand((), generator=draw) < 0.5)
+        expected = v2.functional.resized_crop(image, *place, [32, 32], antialias=True)
+        assert torch.equal(views.training(image, seed), v2.functional.horizontal_flip(expected) if flip else expected)
+        flips += flip
+    assert 15 < flips < 45
+
+
+@pytest.mark.parametrize(("height", "width"), [(224, 224), (218, 178), (30, 400), (400, 30)])
+def test_crops_are_distributed_as_torchvisions(height: int, width: int):
+    """Two samples of 4,000: the means of place and size lie within five standard errors; long images get a fallback."""
+    image, n = torch.empty(3, height, width), 4000
+    draw = torch.Generator().manual_seed(0)
+    ours = np.array([random_crop(height, width, draw) for _ in range(n)], dtype=float)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(1)
+        theirs = [v2.RandomResizedCrop.get_params(image, CROP_SCALE, CROP_RATIO) for _ in range(n)]
+    theirs = np.array(theirs, dtype=float)
+    for values in (lambda x: x, lambda x: x[:, 2:] ** 2, lambda x: (x[:, 2] / x[:, 3])[:, None]):
+        mine, other = values(ours), values(theirs)
+        error = np.sqrt((mine.var(axis=0) + other.var(axis=0)) / n)
+        assert (np.abs(mine.mean(axis=0) - other.mean(axis=0)) <= 5 * error).all()
+    assert (ours[:, :2] >= 0).all()
+    assert (ours[:, 0] + ours[:, 2] <= height).all()
+    assert (ours[:, 1] + ours[:, 3] <= width).all()
+    assert ours[:, 2].max() > 0.9 * min(height, width)
 
 
 @pytest.mark.parametrize(("height", "width"), [(224, 224), (218, 178), (40, 301), (300, 41), (32, 32), (36, 50)])
