@@ -51,8 +51,9 @@ class GroupDataset:
         self.sensitive = read_only(sensitive)
         self.split = read_only(split)
         self.group = read_only(self.target * self.n_sensitive + self.sensitive)
-        self.path = read_only(path, str)
-        self.unit = self.path if unit is None else read_only(unit, str)
+        # As UTF-8 bytes: a text of numpy's takes four bytes a character.
+        self._path = read_only(np.char.encode(np.asarray(path, dtype=str), "utf-8"), bytes)
+        self._unit = None if unit is None else read_only(np.char.encode(np.asarray(unit, dtype=str), "utf-8"), bytes)
         self._refuse_repeated_paths()
 
     @classmethod
@@ -72,6 +73,20 @@ class GroupDataset:
     def n_groups(self) -> int:
         return self.n_targets * self.n_sensitive
 
+    @property
+    def path(self) -> np.ndarray:
+        """Texts (n,), made anew at every call; `paths` for some rows."""
+        return _texts(self._path)
+
+    @property
+    def unit(self) -> np.ndarray:
+        """Texts (n,), made anew at every call."""
+        return _texts(self._path if self._unit is None else self._unit)
+
+    def paths(self, rows: Sequence[int] | slice) -> list[str]:
+        """Of these rows."""
+        return [path.decode() for path in self._path[rows].tolist()]
+
     def __len__(self) -> int:
         return len(self.target)
 
@@ -86,15 +101,18 @@ class GroupDataset:
         digest = hashlib.sha256()
         for start in range(0, len(self), CHUNK):
             some = slice(start, start + CHUNK)
-            columns = (values[some].tolist() for values in (self.path, self.target, self.sensitive, self.split))
+            labels = (values[some].tolist() for values in (self.target, self.sensitive, self.split))
             # The length before a path keeps rows apart whatever characters a path holds.
-            rows = [f"{len(path)}:{path},{y},{a},{split};" for path, y, a, split in zip(*columns, strict=True)]
+            rows = [
+                f"{len(path)}:{path},{y},{a},{split};"
+                for path, y, a, split in zip(self.paths(some), *labels, strict=True)
+            ]
             digest.update("".join(rows).encode())
         return digest.hexdigest()
 
     def file(self, index: int) -> Path:
         """The image file of a row."""
-        return self.root / str(self.path[index])
+        return self.root / self._path[index].decode()
 
     def check_images(self) -> None:
         """UserError where the first image of train, val or test is absent, which an absent image folder shows."""
@@ -112,17 +130,24 @@ class GroupDataset:
         smaller.__dict__.pop("fingerprint", None)
         for name in ("target", "sensitive", "split", "group"):
             setattr(smaller, name, read_only(getattr(self, name)[kept]))
-        for name in ("path", "unit"):
-            setattr(smaller, name, read_only(getattr(self, name)[kept], str))
+        for name in ("_path", "_unit"):
+            values = getattr(self, name)
+            setattr(smaller, name, None if values is None else read_only(values[kept], bytes))
         return smaller
 
     def _refuse_repeated_paths(self) -> None:
-        seen: set[str] = set()
-        paths = self.path.tolist()
+        seen: set[bytes] = set()
+        paths = self._path.tolist()
         if len(set(paths)) == len(paths):
             return
-        repeated = next(path for path in paths if path in seen or seen.add(path))
+        repeated = next(path for path in paths if path in seen or seen.add(path)).decode()
         raise UserError(f"{self.name}: image {repeated} is listed more than once; every image needs exactly one row")
+
+
+def _texts(values: np.ndarray) -> np.ndarray:
+    texts = np.char.decode(values, "utf-8")
+    texts.setflags(write=False)
+    return texts
 
 
 def read_only(values: Sequence, dtype: type = np.int64) -> np.ndarray:

@@ -114,7 +114,7 @@ class FileImages(torch.utils.data.Dataset):
     augments = True
 
     def __init__(self, dataset: GroupDataset, image_size: int, cache: KeptImages | None = None) -> None:
-        self.root, self.path, self.cache = dataset.root, dataset.path, cache
+        self.dataset, self.cache = dataset, cache
         self.views = Views(dataset.view, image_size)
 
     def __getitems__(self, batch: tuple[np.ndarray, np.ndarray]) -> torch.Tensor | UnreadableImage:
@@ -132,7 +132,7 @@ class FileImages(torch.utils.data.Dataset):
 
     def _image(self, row: int) -> torch.Tensor | UnreadableImage:
         kept = self.cache.image(row) if self.cache else None
-        return read_image(str(self.root / str(self.path[row]))) if kept is None else kept
+        return read_image(str(self.dataset.file(row))) if kept is None else kept
 
 
 @contextmanager

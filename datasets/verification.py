@@ -47,7 +47,7 @@ def bad_images(dataset: GroupDataset, memory: Path) -> list[BadImage]:
         # Before decoding: a file that changes meanwhile makes the state stale.
         state = images_state(dataset, rows, in_chunks)
         known = _recall(memory, dataset, state)
-        suspects = rows if known is None else rows[np.isin(dataset.path[rows], known)]
+        suspects = rows if known is None else rows[np.isin(dataset.paths(rows), known)]
         found = _decode(dataset, suspects, in_chunks)
     paths = [bad.path for bad in found]
     if paths != known:
@@ -98,7 +98,7 @@ def images_state(dataset: GroupDataset, rows: np.ndarray, in_chunks: Chunked) ->
     """SHA-256 of path, size and time of change of every image."""
 
     def stat(chunk: np.ndarray) -> str:
-        return "".join(f"{len(path)}:{path},{_stat(dataset.root / path)};" for path in dataset.path[chunk].tolist())
+        return "".join(f"{len(path)}:{path},{_stat(dataset.root / path)};" for path in dataset.paths(chunk))
 
     digest = hashlib.sha256()
     for text in in_chunks(stat, rows):
@@ -127,7 +127,7 @@ def _decode(dataset: GroupDataset, rows: np.ndarray, in_chunks: Chunked) -> list
     def decode(chunk: np.ndarray) -> list[BadImage]:
         read = [(row, read_image(str(dataset.file(row)))) for row in chunk.tolist()]
         return [
-            BadImage(row, str(dataset.path[row]), image.reason)
+            BadImage(row, *dataset.paths([row]), image.reason)
             for row, image in read
             if isinstance(image, UnreadableImage)
         ]

@@ -34,7 +34,7 @@ def read_data(config: Config, skip_bad_images: bool = False) -> Data:
     skipped = None
     if skip_bad_images:
         rows = from_rank_0(lambda: _rows_to_skip(config, dataset))
-        dataset, skipped = dataset.without(rows), tuple(dataset.path[rows].tolist())
+        dataset, skipped = dataset.without(rows), tuple(dataset.paths(rows))
     return Data(dataset, make_splits(dataset, pairs, config.unlearning_ratio, config.seed), skipped)
 
 
@@ -63,7 +63,7 @@ def _on_disk(config: Config, dataset: GroupDataset) -> ImageCache:
 
 def _checked_by(cache: ImageCache, config: Config, dataset: GroupDataset) -> None:
     missing = cache.missing(image_rows(dataset))
-    remember(_memory(config), dataset, cache.state, dataset.path[missing].tolist())
+    remember(_memory(config), dataset, cache.state, dataset.paths(missing))
 
 
 def _rows_to_skip(config: Config, dataset: GroupDataset) -> list[int]:
