@@ -1,6 +1,7 @@
 """Group-robust machine unlearning from the command line: parse, configure, run; exceptions become exit codes."""
 
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import TextIO
@@ -12,7 +13,7 @@ sys.path.insert(0, str(ROOT))
 import datasets  # noqa: E402
 from method.configs.cli import Command, flat_yaml, parse  # noqa: E402
 from method.rundir import RunDirectory, directory_of  # noqa: E402
-from utils.distributed import from_rank_0, joined, rank, speaks  # noqa: E402
+from utils.distributed import from_rank_0, joined, rank, speaks, world_size  # noqa: E402
 from utils.errors import RunError, UserError  # noqa: E402
 from utils.signals import stop_signals_noted  # noqa: E402
 
@@ -75,4 +76,12 @@ def tell(text: str, file: TextIO | None = None, end: str = "\n") -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    if world_size() > 1:
+        # Threads of torch's collectives that still run while Python is unloaded abort the process now and then, when
+        # all is written, and torchrun would call the run failed.
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

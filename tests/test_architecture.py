@@ -225,7 +225,8 @@ def unsafe(name: str, tree: ast.AST) -> list[str]:
     for call in calls(tree):
         function = ast.unparse(call.func)
         keywords = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
-        exits = function in ("exit", "quit", "os._exit") or (function == "sys.exit" and not in_main_block(call, tree))
+        exits = function in ("exit", "quit")
+        exits |= function in ("sys.exit", "os._exit") and not in_main_block(call, tree)
         if (
             exits
             or function in ("eval", "exec", "pickle.load", "pickle.loads", "yaml.unsafe_load", "yaml.full_load")
