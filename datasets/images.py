@@ -54,7 +54,10 @@ RESIZES = {"stretch": stretch, "centre": centre}
 def read_image(file: str) -> torch.Tensor | UnreadableImage:
     """uint8 (3, H, W), or why there is none."""
     try:
-        return decode_image(file, ImageReadMode.RGB)
+        # Python reads a small file in a third of the time that torchvision takes.
+        with open(file, "rb", buffering=0) as opened:
+            content = bytearray(opened.read())
+        return decode_image(torch.frombuffer(content, dtype=torch.uint8), ImageReadMode.RGB)
     except (RuntimeError, ValueError, OSError) as error:
         return UnreadableImage(file, _reason(file, error))
 
