@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from PIL import Image
 from side_by_side import ROOT  # noqa: F401 (makes the project's packages importable)
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 from torchvision import transforms
 
 from datasets.base import GroupDataset
@@ -42,8 +42,13 @@ class PILImages(Dataset):
 
 
 def pil_loader(
-    data: GroupDataset, rows: np.ndarray, transform: Callable, batch_size: int, workers: int, shuffle: bool
+    data: GroupDataset,
+    rows: np.ndarray,
+    transform: Callable,
+    batch_size: int,
+    workers: int,
+    sampler: Sampler | None = None,
 ) -> DataLoader:
-    """Its batches are float32 NCHW."""
+    """Its batches are float32 NCHW, in order unless a sampler says otherwise."""
     images = PILImages(data, rows, transform)
-    return DataLoader(images, batch_size, shuffle=shuffle, num_workers=workers, persistent_workers=workers > 0)
+    return DataLoader(images, batch_size, sampler=sampler, num_workers=workers, persistent_workers=workers > 0)

@@ -46,7 +46,7 @@ def main() -> None:
                 normalise(batch["image"], torch.channels_last)
 
     def pil(transform) -> None:
-        for image, *_ in pil_loader(data, rows, transform, BATCH_SIZE, 0, shuffle=False):
+        for image, *_ in pil_loader(data, rows, transform, BATCH_SIZE, 0):
             image.contiguous(memory_format=torch.channels_last)
 
     def decode() -> None:

@@ -4,7 +4,8 @@
 
 Made-up labels in CelebA's layout; every image is the same small JPEG under a name of its own. Counted is the
 proportional set size of the run's process and its workers together (pages that they share count once), sampled.
-Linux only: it reads /proc.
+The runs leave the published membership attack out; a last row gives the same for it alone, in a process that does
+nothing else. Linux only: it reads /proc.
 """
 
 import argparse
@@ -25,6 +26,23 @@ from utils.tables import align
 
 COMMON = "--dataset celeba --model small_cnn --image_size 32 --no-pretrained --epochs 1 --batch_size 512 --threads 1"
 PAUSE = 0.1  # seconds between samples
+WITHOUT_ATTACK = """
+import sys
+from method.evaluation import membership, metrics
+def left_out(*losses):
+    raise metrics.Undefined("left out of this measurement")
+membership.published_attack = left_out
+import main
+sys.exit(main.main(sys.argv[1:]))
+"""
+ATTACK_ALONE = """
+import sys
+import numpy as np
+from method.evaluation.membership import published_attack
+n, draw = int(sys.argv[1]), np.random.default_rng(0)
+sets = (0.2, 0.76), (0.35, 0.1), (0.3, 0.04), (0.35, 0.1)  # mean loss and share of the samples of R, V, F, T
+published_attack(*(draw.exponential(scale, int(share * n)) for scale, share in sets))
+"""
 
 
 def make_data(root: Path, n: int) -> None:
@@ -40,11 +58,10 @@ def make_data(root: Path, n: int) -> None:
             os.link(source, folder / name)
 
 
-def peak_bytes(words: list[str]) -> int:
-    """The largest sum over main.py and its workers while it runs; SystemExit where it fails."""
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / "main.py"), *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
+def peak_bytes(code: str, words: list[str]) -> int:
+    """The largest sum over a Python process with this code and its workers while it runs; SystemExit where it fails."""
+    command = [sys.executable, "-c", code, *words]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     lines: list[str] = []
     reader = threading.Thread(target=lambda: lines.extend(process.stderr))
     reader.start()
@@ -91,8 +108,9 @@ def main() -> None:
             make_data(Path(folder), n)
             for method in wanted.methods:
                 flags = ["--method", method, *COMMON.split(), "--data_dir", folder, "--store_dir", f"{folder}/output"]
-                peaks[method].append(peak_bytes([*flags, *extra]))
+                peaks[method].append(peak_bytes(WITHOUT_ATTACK, [*flags, *extra]))
                 print(f"  {method}, {n:,} rows: {peaks[method][-1] / 2**20:,.0f} MiB", flush=True)
+        peaks.setdefault("published attack alone", []).append(peak_bytes(ATTACK_ALONE, [str(n)]))
     few, many = wanted.rows
     rows = [
         (method, *(f"{peak / 2**20:,.0f}" for peak in found), f"{(found[1] - found[0]) / (many - few):,.0f}")

@@ -8,7 +8,6 @@ part of the table is counted there. Waiting for images is what the training proc
 
 import argparse
 import contextlib
-import io
 import tempfile
 import time
 from collections import Counter
@@ -16,17 +15,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from made_up import fairface_cut
+from jobs import run, with_models
 from side_by_side import machine
 
-import main as program
 from datasets import loaders
 from method import engine, inference, runner
 from method.evaluation import evaluator
 from method.resume import Resumable
 from utils.tables import align
-
-SHARE_OF_TEST = 5  # one image in five
 
 
 class Clock:
@@ -111,16 +107,11 @@ def main() -> None:
     parser.add_argument("--epochs", default="2")
     wanted, extra = parser.parse_known_args()
     with tempfile.TemporaryDirectory() as folder:
-        n_test = wanted.rows // SHARE_OF_TEST
-        fairface_cut(wanted.data_dir, Path(folder), wanted.rows - n_test, n_test)
-        common = ["--dataset", "fairface", "--image_size", wanted.image_size, "--no-pretrained", "--data_dir", folder]
-        common += ["--store_dir", f"{folder}/output", "--unlearning_ratio", "0.5", "--lr", "0.01", *extra]
-        for method in (["pretrain"], ["retrain", "--reweight"]):
-            run(["--method", *method, "--epochs", "1", *common])
+        common = with_models(wanted.data_dir, Path(folder), wanted.rows, wanted.image_size, extra)
         clock = Clock()
         put_clocks(clock)
         with clock.part("everything else"):
-            run(["--method", wanted.method, "--epochs", wanted.epochs, *common])
+            run(["--method", wanted.method, "--epochs", wanted.epochs, "--lr", "0.01", *common])
     total = sum(clock.seconds.values())
     rows = [
         (name, f"{clock.calls[name]:,}", f"{seconds:.2f}", f"{100 * seconds / total:.1f}")
@@ -131,15 +122,6 @@ def main() -> None:
     print(f"{what}, {total:.1f} s")
     print(machine())
     print(align(("part", "calls", "seconds", "%"), rows, left=1))
-
-
-def run(arguments: list[str]) -> None:
-    """main.py, quietly; SystemExit with what it said where it fails."""
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        code = program.main(arguments)
-    if code:
-        raise SystemExit(said.getvalue())
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from datasets.base import GroupDataset
 from datasets.loaders import UnreadableImage
-from datasets.verification import CHUNK, Chunked, decoder, image_rows, images_state, threads
+from datasets.verification import Chunked, decoder, image_rows, images_state, threads
 from utils.device import available_memory
 from utils.errors import UserError
 from utils.files import write_atomic
@@ -32,7 +32,6 @@ FILE = "decoded"
 TRAILER = struct.Struct("<8s64sq")  # a mark, the state, the rows of the index
 MARK = b"images-1"
 SAMPLE = 64  # images that the size of all is estimated from
-BLOCK = 16  # chunks that are decoded before they are written, which bounds what waits in memory
 
 
 class ImageCache:
@@ -145,15 +144,13 @@ def _fill(file: IO[bytes], dataset: GroupDataset, rows: np.ndarray, in_chunks: C
 
     index, end = np.zeros((len(dataset), 3), dtype=np.int64), 0
     with tqdm(total=len(rows), desc=f"decoding the images of {dataset.name}", unit="image", disable=None) as bar:
-        for start in range(0, len(rows), CHUNK * BLOCK):
-            block = rows[start : start + CHUNK * BLOCK]
-            for decoded in in_chunks(decode, block):
-                for row, image in decoded:
-                    if not isinstance(image, UnreadableImage):
-                        index[row] = end, *image.shape[1:]
-                        end += file.write(image.permute(1, 2, 0).contiguous().numpy())
-                check_stop()
-            bar.update(len(block))
+        for decoded in in_chunks(decode, rows):
+            for row, image in decoded:
+                if not isinstance(image, UnreadableImage):
+                    index[row] = end, *image.shape[1:]
+                    end += file.write(image.permute(1, 2, 0).contiguous().numpy())
+            check_stop()
+            bar.update(len(decoded))
     file.write(index.tobytes())
     file.write(TRAILER.pack(MARK, state.encode(), len(index)))
 

@@ -4,8 +4,9 @@ import contextlib
 import hashlib
 import importlib
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,11 +86,21 @@ Chunked = Callable[[Callable[[np.ndarray], Any], np.ndarray], Iterator[Any]]
 @contextlib.contextmanager
 def threads() -> Iterator[Chunked]:
     """A function over chunks of rows, spread over threads (decoding holds no lock of Python's), in order."""
-    with ThreadPoolExecutor(min(2 * available_cpus(), 32)) as pool:
+    n_threads = min(2 * available_cpus(), 32)
+    with ThreadPoolExecutor(n_threads) as pool:
 
         def in_chunks(function: Callable[[np.ndarray], Any], rows: np.ndarray) -> Iterator[Any]:
-            # Left in the middle, map cancels what has not begun.
-            return pool.map(function, [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)])
+            ahead: deque[Future] = deque()  # few, which bounds what waits in memory
+            try:
+                for start in range(0, len(rows), CHUNK):
+                    ahead.append(pool.submit(function, rows[start : start + CHUNK]))
+                    if len(ahead) > 2 * n_threads:
+                        yield ahead.popleft().result()
+                while ahead:
+                    yield ahead.popleft().result()
+            finally:  # left in the middle: what has not begun never does
+                for waiting in ahead:
+                    waiting.cancel()
 
         yield in_chunks
 

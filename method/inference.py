@@ -1,6 +1,7 @@
 """Forward passes in eval mode: evaluation transform, fixed order, fixed batch size, nothing dropped."""
 
 from collections.abc import Callable, Iterator
+from itertools import accumulate
 
 import numpy as np
 import torch
@@ -31,15 +32,22 @@ class Inference:
         """
         training = module.training
         module.eval()
+        places = own_batches(batch_bounds(len(rows), BATCH_SIZE))
+        sizes = [stop - start for start, stop in places]
+        table = torch.empty(0)
         try:
             with autocast(self.device, self.precision):
-                pieces = [function(image).float() for image in self._images(rows, what)]
+                for image, start in zip(self._images(rows, what), accumulate(sizes, initial=0), strict=False):
+                    output = function(image).float()
+                    if not start:  # all in one block: small ones in between would keep the heap from being reused
+                        table = output.new_empty(sum(sizes), *output.shape[1:])
+                    table[start : start + len(output)] = output
         finally:
             module.train(training)
         if world_size() == 1:
-            return torch.cat(pieces)
+            return table
         check_stop()
-        return assemble(pieces, own_batches(batch_bounds(len(rows), BATCH_SIZE)), len(rows), self.device)
+        return assemble(list(table.split(sizes)) if sizes else [], places, len(rows), self.device)
 
     def _images(self, rows: np.ndarray, what: str) -> Iterator[Tensor]:
         batches = self.loader.batches(rows, BATCH_SIZE, None, part=own_batches)

@@ -58,7 +58,6 @@ def run(command: Command, directory: RunDirectory) -> bool:
         find_reference(config, data)
     cache = open_cache(config, data)
     from_rank_0(lambda: check_images(config, data))
-    devices.give_memory_back()  # what reading the labels has left
     workers = default_workers(data.dataset.in_memory, devices.available_cpus() // local_world_size())
     workers = workers if config.num_workers is None else config.num_workers
     loader = Loader(data.dataset, config.image_size, workers, devices.pin_memory(device), cache)
@@ -72,7 +71,7 @@ def run(command: Command, directory: RunDirectory) -> bool:
         **versions(),
     }
     check_stop()
-    with ExitStack() as held, closing(loader):
+    with ExitStack() as held, devices.memory_shared(), closing(loader):
         from_rank_0(lambda: held.enter_context(directory.alone(config.wait)))
         if from_rank_0(lambda: directory.check(config, command.overwrite)):
             return False

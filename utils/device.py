@@ -2,9 +2,11 @@
 
 import contextlib
 import ctypes
+import gc
 import os
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -132,11 +134,22 @@ def available_memory() -> int | None:
     return min(found, default=None)
 
 
-def give_memory_back() -> None:
-    """Return freed memory to the system, where the C library can: processes that are started next would inherit it."""
+@contextlib.contextmanager
+def memory_shared() -> Iterator[None]:
+    """Processes started within it keep sharing what is in memory now.
+
+    Freed memory, which they would inherit, goes back to the system where the C library can. Python's collector leaves
+    alone what there is: it writes to every object that it looks at, and a page written to is no longer shared.
+    """
+    gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None:
         trim(0)
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def describe(device: torch.device) -> str:
