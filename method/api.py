@@ -65,7 +65,7 @@ def run(method: str | None = None, **flags: Any) -> RunResult:
         if not from_rank_0(lambda: directory.check(command.config, command.overwrite)):
             from method import runner
 
-            with _threads_put_back(), _messages_for_the_log():
+            with _messages_for_the_log():
                 runner.run(command, directory)
     return _result(directory, table)
 
@@ -146,18 +146,6 @@ def _result(directory: Any, table: Any) -> RunResult:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path} is done, but cannot be read ({error}); overwrite=True makes it anew") from error
     return RunResult(path, metrics, history, config)
-
-
-@contextmanager
-def _threads_put_back() -> Iterator[None]:
-    """`threads` holds for the whole process: afterwards it has as many as before."""
-    from utils.device import set_threads
-
-    before = set_threads(None)
-    try:
-        yield
-    finally:
-        set_threads(before)
 
 
 class _Relay(logging.Handler):

@@ -48,7 +48,6 @@ def run(command: Command, directory: RunDirectory) -> bool:
     check_installed(config)
     device = devices.choose_device(config.device, world_size(), local_rank())
     precision = devices.choose_precision(config.precision, device)
-    threads = devices.set_threads(config.threads)
     if config.compile:
         devices.check_compiler(device, world_size())
     data = read_data(config, config.skip_bad_images)
@@ -61,20 +60,25 @@ def run(command: Command, directory: RunDirectory) -> bool:
     workers = default_workers(data.dataset.in_memory, devices.available_cpus() // local_world_size())
     workers = workers if config.num_workers is None else config.num_workers
     loader = Loader(data.dataset, config.image_size, workers, devices.pin_memory(device), cache)
-    provenance = {
-        "device": devices.describe(device),
-        "threads": threads,
-        "world_size": world_size(),
-        "precision": str(precision).removeprefix("torch."),
-        # Which weights it started from: a pretrained run can be made anew under the same name.
-        ORIGINAL: sha256_file(original[1]) if original else None,
-        **versions(),
-    }
     check_stop()
-    with ExitStack() as held, devices.memory_shared(), closing(loader):
+    with (
+        ExitStack() as held,
+        devices.threads_set(config.threads) as threads,
+        devices.memory_shared(),
+        closing(loader),
+    ):
         from_rank_0(lambda: held.enter_context(directory.alone(config.wait)))
         if from_rank_0(lambda: directory.check(config, command.overwrite)):
             return False
+        provenance = {
+            "device": devices.describe(device),
+            "threads": threads,
+            "world_size": world_size(),
+            "precision": str(precision).removeprefix("torch."),
+            # Which weights it started from: a pretrained run can be made anew under the same name.
+            ORIGINAL: sha256_file(original[1]) if original else None,
+            **versions(),
+        }
         resumed = from_rank_0(lambda: directory.begin(config, record(data, provenance), command.overwrite))
         inference = Inference(loader, device, precision)
         with logged(directory), outcome_recorded(directory):

@@ -15,7 +15,7 @@ HERE = "--threads 1 --num_workers 0"
 # Waterbirds with the small network: under a second a run.
 SMALL = f"--dataset waterbird --model small_cnn --image_size 32 --no-pretrained --epochs 3 --batch_size 24 {HERE}"
 # What the README's commands are followed by on a hand-made folder.
-SHORT = f"--image_size 32 --no-pretrained --epochs 1 {HERE}"
+SHORT = f"--image_size 32 --no-pretrained --epochs 1 --precision fp32 {HERE}"  # bf16 would be another run
 VARIANTS = {
     "pretrain": "pretrain_0",
     "retrain": "split0/retrain_0.5_0",

@@ -107,11 +107,15 @@ def pin_memory(device: torch.device) -> bool:
     return device.type == "cuda"
 
 
-def set_threads(threads: int | None) -> int:
-    """Use `threads` threads inside operations (None: torch's own choice); returns the number in force."""
-    if threads is not None:
-        torch.set_num_threads(threads)
-    return torch.get_num_threads()
+@contextlib.contextmanager
+def threads_set(threads: int | None) -> Iterator[int]:
+    """Within it, operations use `threads` threads (None: as many as before); gives the number in force."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or before)
+    try:
+        yield torch.get_num_threads()
+    finally:
+        torch.set_num_threads(before)
 
 
 def available_cpus() -> int:
