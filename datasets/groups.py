@@ -38,6 +38,8 @@ def task_name(split_number: int | None, multi_group: int | None) -> str:
 
 def _single_pair(dataset: GroupDataset | type[GroupDataset], split_number: int) -> Pair:
     n_pairs = len(dataset.forget_pairs)
+    if n_pairs == 0:
+        raise UserError(f"--split_number {split_number}: {dataset.name} has no numbered groups; use --forget_groups")
     if not 0 <= split_number < n_pairs:
         expected = "0" if n_pairs == 1 else f"0 to {n_pairs - 1}"
         raise UserError(f"--split_number {split_number}: {dataset.name} expects {expected}")

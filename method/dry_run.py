@@ -18,7 +18,7 @@ def describe(config: Config) -> str:
     data = read_data(config)
     forgets = METHODS[config.method].forgets
     task = f", {config.task}, ratio {config.unlearning_ratio:g}" if forgets else ""
-    lines = [f"{config.method} on {config.dataset}{task}, seed {config.seed}", "", group_table(data), ""]
+    lines = [f"{config.method} on {config.data_name}{task}, seed {config.seed}", "", group_table(data), ""]
     lines.append(f"data fingerprint    {data.splits.data_fingerprint[:16]}")
     if forgets:
         lines.append(f"forget fingerprint  {data.splits.forget_fingerprint[:16]}")

@@ -29,7 +29,8 @@ def read_data(config: Config, skip_bad_images: bool = False) -> Data:
     skip_bad_images: decode the images, and split what can be read.
     """
     kind = dataset_class(config.dataset)
-    dataset = kind.load(Path(config.data_dir), config.split_number or 0, config.seed)
+    options = {name: config.values[name] for name in kind.options}
+    dataset = kind.load(Path(config.data_dir), config.split_number or 0, config.seed, **options)
     pairs = forget_groups(dataset, config.split_number, config.multi_group) if METHODS[config.method].forgets else ()
     skipped = None
     if skip_bad_images:
@@ -58,7 +59,7 @@ def open_cache(config: Config, data: Data) -> ImageCache | None:
 
 
 def _on_disk(config: Config, dataset: GroupDataset) -> ImageCache:
-    return disk_cache(dataset, Path(config.store_dir) / config.dataset)
+    return disk_cache(dataset, Path(config.store_dir) / config.data_name)
 
 
 def _checked_by(cache: ImageCache, config: Config, dataset: GroupDataset) -> None:
@@ -75,4 +76,4 @@ def _rows_to_skip(config: Config, dataset: GroupDataset) -> list[int]:
 
 
 def _memory(config: Config) -> Path:
-    return Path(config.store_dir) / config.dataset / "verified.json"
+    return Path(config.store_dir) / config.data_name / "verified.json"

@@ -222,9 +222,9 @@ def test_repeated_path_is_refused():
 
 
 def test_known_data_sets():
-    assert sorted(DATASETS) == ["celeba", "digits", "fairface", "waterbird"]
+    assert sorted(DATASETS) == ["celeba", "custom", "digits", "fairface", "waterbird"]
     assert all(dataset_class(name).name == name for name in DATASETS)
-    with pytest.raises(UserError, match="unknown data set 'cifar': expected one of celeba, digits, fairface"):
+    with pytest.raises(UserError, match="unknown data set 'cifar': expected one of celeba, custom, digits, fairface"):
         dataset_class("cifar")
 
 

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import yaml
 
+from datasets import dataset_class
 from method.configs.loading import Config, resolve
 from method.configs.schema import Key, all_keys, keys_of
 from method.registry import METHODS
@@ -151,9 +152,9 @@ def _refuse_other_methods(method: str, flags: dict[str, Any], ablates_reweight: 
 def flat_yaml(config: Config) -> str:
     """`key: value  # source`, one line a key; --config reads it back."""
     lines = []
-    for name in keys_of(config.method):
-        value = yaml.safe_dump(config.values[name], default_flow_style=True, width=math.inf).splitlines()[0]
-        lines.append(f"{name}: {value}  # {config.sources[name]}")
+    for name, value in config.values.items():
+        text = yaml.safe_dump(value, default_flow_style=True, width=math.inf).splitlines()[0]
+        lines.append(f"{name}: {text}  # {config.sources[name]}")
     return "\n".join(lines) + "\n"
 
 
@@ -162,7 +163,8 @@ def command_line(config: Config, method: str, **values: Any) -> str:
     default = resolve({"method": method, "dataset": config.dataset}).values
     words = ["python", "main.py", "--method", method, "--dataset", config.dataset]
     task = ("unlearning_ratio", "split_number", "multi_group") if METHODS[method].forgets else ("split_number",)
-    for name in (*task, "seed", "model", "image_size", "weights", "data_dir", "store_dir", "checkpoint_dir"):
+    own = dataset_class(config.dataset).options
+    for name in (*task, *own, "seed", "model", "image_size", "weights", "data_dir", "store_dir", "checkpoint_dir"):
         value = config.values[name]
         if (name, value) == ("weights", "none") and default[name] != "none":
             words.append("--no-pretrained")

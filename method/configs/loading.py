@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -59,6 +60,11 @@ class Config:
         return task_name(self.split_number, self.multi_group)
 
     @property
+    def data_name(self) -> str:
+        """What runs and tables call the data: the data set's name, or that of the user's own folder."""
+        return self.values.get("dataset_name") or self.dataset
+
+    @property
     def needs_task_for_target(self) -> bool:
         """Whether even pretrain depends on the task, because another split of the data set has another target."""
         return dataset_class(self.dataset).target_depends_on_split and bool(self.split_number)
@@ -73,8 +79,8 @@ class Config:
         skipped = set() if METHODS[self.method].forgets else set(TASK_KEYS)
         if self.needs_task_for_target:
             skipped -= {"split_number"}
-        keys = keys_of(self.method)
-        return {name: self.values[name] for name in keys if not keys[name].execution and name not in skipped}
+        keys = all_keys()
+        return {name: self.values[name] for name in self.values if not keys[name].execution and name not in skipped}
 
 
 @dataclass(frozen=True)
@@ -161,7 +167,8 @@ def checked(content: Any, method: str | None, where: str) -> dict[str, Any]:
             full = f"{method}_{name}"
         if full not in known:
             raise UserError(f"{where}: unknown key {name!r}; main.py --help lists the keys")
-        if full in ("method", "dataset", *SELECTORS.values()) and method is not None and full != "reweight":
+        of_run = full in ("method", "dataset", *SELECTORS.values()) or known[full].datasets
+        if of_run and method is not None and full != "reweight":
             raise UserError(f"{where}: {name} cannot depend on the method")
         result[full] = known[full].coerce(value, where)
     return result
@@ -229,7 +236,8 @@ def resolve(flags: Mapping[str, Any], config_file: Path | None = None) -> Config
         raise UserError(f"--method is missing; choose one of {', '.join(METHODS)}")
     method, dataset = fixed["method"], fixed.get("dataset", all_keys()["dataset"].default)
     data_class = dataset_class(dataset)
-    keys = keys_of(method)
+    _refuse_other_data_sets(dataset, user, flags)
+    keys = keys_of(method, dataset)
     own = read_layer_file(CONFIG_FILES / f"{dataset}.yaml")
     files = [read_layer_file(CONFIG_FILES / "fallback.yaml"), own, user]
 
@@ -241,6 +249,8 @@ def resolve(flags: Mapping[str, Any], config_file: Path | None = None) -> Config
         merged = {name: entry for layer in layers for name, entry in layer.items()}
         if merged["multi_group"][0] is None and merged["split_number"][0] is None:
             merged["split_number"] = (0, "schema")
+        if "dataset_name" in keys and not merged["dataset_name"][0]:
+            merged["dataset_name"] = (_folder_name(merged["data_dir"][0]), "data_dir")
         return {name: merged[name] for name in keys}
 
     # What the entries for tasks are chosen by cannot be set by such an entry, so two rounds are enough.
@@ -249,12 +259,27 @@ def resolve(flags: Mapping[str, Any], config_file: Path | None = None) -> Config
     entries = stacked(selected)
     values = {name: value for name, (value, _) in entries.items()}
     sources = {name: source for name, (_, source) in entries.items()}
-    forget_groups(data_class, values["split_number"], values["multi_group"])
+    if METHODS[method].forgets or data_class.forget_pairs:
+        forget_groups(data_class, values["split_number"], values["multi_group"])
     if values["skip_bad_images"] and not values["verify_data"]:
         raise UserError("--skip_bad_images needs the check that --no-verify_data leaves out; keep one of them")
     config = Config(MappingProxyType(values), MappingProxyType(sources), _untuned(own, method, values, sources))
     config.params.check()
     return config
+
+
+def _refuse_other_data_sets(dataset: str, user: LayerFile, flags: Mapping[str, Any]) -> None:
+    """A column that nobody reads would be a mistake that nobody sees."""
+    for given, where in ((user.plain, f"{user.name}: "), (flags, "--")):
+        for name in given:
+            owners = all_keys()[name].datasets
+            if owners and dataset not in owners:
+                raise UserError(f"{where}{name} is a key of {', '.join(owners)}, not of {dataset}; leave it out")
+
+
+def _folder_name(folder: str) -> str:
+    """The name of a folder as a word that can stand in a path; empty for the root of all."""
+    return re.sub(r"[^\w.+-]+", "_", Path(folder).resolve().name)
 
 
 def _schema_layers(method: str, keys: Mapping[str, Key], preset: str) -> list[Layer]:
