@@ -61,7 +61,7 @@ class Custom(GroupDataset):
                 f"{table.file}: {target} is {target_names[0]!r} in all {len(targets)} rows; expected two values or more"
             )
         sensitive_names, sensitives = _crossed(table, crossed)
-        _refuse_too_many(table, len(target_names), len(sensitive_names), wanted)
+        _refuse_too_many(table, len(target_names), len(sensitive_names), [target, *crossed])
         found = cls(
             root=root,
             path=_paths(table, filename_column),
@@ -108,11 +108,20 @@ def _named(table: Table, column: str) -> Named:
         raise table.error(column, rows, "expected a name or an integer")
     integers = {value for value in present if INTEGER.fullmatch(value)}
     if integers and integers != present:
-        rows = [row for row, value in enumerate(values) if value not in integers]
-        raise table.error(column, rows, f"expected an integer, as {min(integers, key=int)} elsewhere, or names alone")
+        raise _mixed(table, column, integers)
     names = sorted(present, key=int) if integers else sorted(present)
     codes = {name: code for code, name in enumerate(names)}
     return tuple(names), np.array([codes[value] for value in values], dtype=np.int64)
+
+
+def _mixed(table: Table, column: str, integers: set[str]) -> UserError:
+    """The kind that fewer rows have is taken for the mistake."""
+    rows: dict[bool, list[int]] = {True: [], False: []}
+    for row, value in enumerate(table[column]):
+        rows[value in integers].append(row)
+    few, many = sorted(rows.values(), key=len)
+    other = f"{table[column][many[0]]!r} on line {table.lines[many[0]]}"
+    return table.error(column, few, f"expected integers alone or names alone, and there is {other}")
 
 
 def _crossed(table: Table, columns: Sequence[str]) -> Named:

@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 from cli import ROOT, ok, run
 from damage import full_disk, poison_npz, poison_torch, poisonous_yaml
-from folders import make_fairface, make_waterbird
+from folders import make_custom, make_fairface, make_waterbird
 
 from utils.report import command as report
 
@@ -65,6 +65,10 @@ class Place:
         source = self.shared / "data" / "fairface"
         return Path(shutil.copytree(source, self.tmp / "data" / "fairface", ignore=unwanted))
 
+    def own_custom(self) -> Path:
+        """A custom folder, to damage."""
+        return Path(shutil.copytree(self.shared / "data" / "my_data", self.tmp / "data" / "my_data"))
+
     def own_runs(self) -> Path:
         """A store with a pretrained and a retrained run, to damage."""
         return Path(shutil.copytree(self.shared / "runs", self.store))
@@ -85,6 +89,7 @@ def make_shared(folder: Path) -> Path:
     """The data sets and runs that the cases start from."""
     make_waterbird(folder / "data")
     make_fairface(folder / "data")
+    make_custom(folder / "data")
     for method in ("pretrain", "retrain"):
         ok(f"--method {method} {SMALL}", data_dir=folder / "data", store_dir=folder / "runs", checkpoint_dir=folder)
     return folder
@@ -195,6 +200,59 @@ def _(place: Place) -> str:
     file = place.own_fairface() / "fairface_label_train.csv"
     file.write_text(file.read_text().replace(",3-9,", ",03-Sep,"))
     return "--method pretrain --dataset fairface"
+
+
+# A custom folder.
+
+
+def custom(place: Place, old: str = "", new: str = "", flags: str = "", every: bool = False) -> str:
+    """A command on a copy of the hand-made folder whose metadata.csv has one text, or every such text, changed."""
+    file = place.own_custom() / "metadata.csv"
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new, -1 if every else 1))
+    return f"--method pretrain --dataset custom --data_dir {file.parent} --model small_cnn --no-pretrained {flags}"
+
+
+@case("a custom folder without its metadata.csv")
+def _(place: Place) -> str:
+    command = custom(place)
+    (place.data / "my_data" / "metadata.csv").unlink()
+    return command
+
+
+FIRST = "faces/0.jpg,train,Female,Black,20"  # line 2
+case("a custom column that is not there")(lambda place: custom(place, flags="--target gender"))
+case("a custom column that stands twice")(lambda place: custom(place, ",age", ",target"))
+case("a custom column that is meant twice")(lambda place: custom(place, flags="--sensitive target,age"))
+case("no name of a custom column")(lambda place: custom(place, flags="--sensitive age,"))
+case("a custom row with a field too few")(lambda place: custom(place, FIRST, "faces/0.jpg,train,Female,Black"))
+case("a split that is none")(lambda place: custom(place, FIRST, FIRST.replace("train", "dev")))
+case("an empty cell")(lambda place: custom(place, FIRST, FIRST.replace("Female", "")))
+case("an integer among names")(lambda place: custom(place, FIRST, FIRST.replace("Black", "1")))
+case("a custom image in two rows")(lambda place: custom(place, "faces/1.jpg", "faces/0.jpg"))
+case("an absolute path in a custom row")(lambda place: custom(place, "faces/0.jpg", "/faces/0.jpg"))
+case("a path that leaves the custom folder")(lambda place: custom(place, "faces/0.jpg", "../faces/0.jpg"))
+case("a path with backslashes")(lambda place: custom(place, "faces/0.jpg", "faces\\0.jpg"))
+case("one target value in all rows")(lambda place: custom(place, "Female", "Male", every=True))
+case("custom labels without val rows")(lambda place: custom(place, ",val,", ",train,", every=True))
+case("a column with a value for every row")(lambda place: custom(place) and ids(place))
+case("a slash in a crossed value")(lambda place: custom(place, "Black", "Black/brown", "--sensitive sensitive,age"))
+case("two custom groups of one name")(
+    lambda place: custom(place, FIRST, f'{FIRST}\nf,0,"Male, x",y,1\ng,0,Male,"x, y",1')
+)
+case("a custom image that is missing")(lambda place: custom(place, "faces/0.jpg", "faces/absent.jpg"))
+typed("a custom column for another data set", "--method pretrain --dataset celeba --target Smiling")
+typed("a name of custom data that is no folder's", "--method pretrain --dataset custom --dataset_name ..")
+typed("custom data without groups to forget", "--method miu --dataset custom")
+
+
+def ids(place: Place) -> str:
+    """The command on a table with another target for every row."""
+    file = place.data / "my_data" / "metadata.csv"
+    head, *rows = file.read_text().splitlines()
+    file.write_text("\n".join([f"{head},id", *(f"{row},{number}" for number, row in enumerate(rows))]) + "\n")
+    return f"--method pretrain --dataset custom --data_dir {file.parent} --target id"
 
 
 typed("a ratio that forgets nobody", f"--method retrain {SMALL} --unlearning_ratio 0.05")

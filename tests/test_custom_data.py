@@ -76,7 +76,8 @@ def test_integers_are_sorted_by_number_and_shown_as_they_are(tmp_path: Path):
 def test_names_are_sorted_by_the_alphabet_and_zeros_in_front_make_a_name(tmp_path: Path):
     rows = [f"{row}.jpg,{row % 2},{name},1" for row, name in enumerate(("10", "09", "1", "b9", "b10", "A"))]
     mixed = message(write(tmp_path, *rows))
-    assert "line 3: target is '09' (4 such rows); expected an integer, as 1 elsewhere, or names alone" in mixed
+    assert "line 2: target is '10' (2 such rows); expected integers alone or names alone" in mixed
+    assert mixed.endswith("and there is '09' on line 3")
     rows = [row for row in rows if ",10," not in row and ",1,1" not in row]
     assert load(write(tmp_path, *rows, "z.jpg,0,A,1")).target_names == ("09", "A", "b10", "b9")
 
@@ -143,7 +144,7 @@ def test_quoted_commas_and_paths_in_one_spelling(tmp_path: Path):
         (["e.jpg,,no,x"], "line 6: split is '' (1 such row); expected one of train"),
         (["e.jpg,train,,x", "f.jpg,train, ,x"], "line 6: target is '' (2 such rows); expected a name or an integer"),
         (["e.jpg,train,no,"], "line 6: sensitive is '' (1 such row); expected a name or an integer"),
-        (["e.jpg,train,1,x"], "line 2: target is 'no' (4 such rows); expected an integer, as 1 elsewhere, or names"),
+        (["e.jpg,train,1,x"], "line 6: target is '1' (1 such row); expected integers alone or names alone"),
         (["e.jpg,train,no"], "line 6: 3 fields, expected 4 as in the header"),
         ([",train,no,x"], "line 6: filename is '' (1 such row); expected the path of a file below"),
         (["/etc/e.jpg,train,no,x"], "line 6: filename is '/etc/e.jpg' (1 such row); expected the path of a file below"),
@@ -175,7 +176,7 @@ def test_bad_rows(tmp_path: Path, rows: list[str], told: str):
         (["a.jpg,val,no,x", "b.jpg,Test,yes,x"], "metadata.csv: no row is of train, split is Test, val; expected rows"),
         (
             ["a.jpg,0,1,5", "b.jpg,1,2,6", "c.jpg,0,3,7"],
-            "metadata.csv: 9 groups for 3 rows, from the values of filename",
+            "metadata.csv: 9 groups for 3 rows, from the values of target, sen",
         ),
         (
             [
