@@ -23,6 +23,8 @@ class GroupDataset:
     """
 
     name: ClassVar[str]
+    target_names: tuple[str, ...] = ()  # of the class: () where only the labels tell
+    sensitive_names: tuple[str, ...] = ()
     folder: ClassVar[str]  # under --data_dir, "." for itself; "" where nothing is read from there
     forget_pairs: ClassVar[tuple[tuple[int, int], ...]]  # (target, sensitive) to forget, per --split_number
     max_multi_group: ClassVar[int] = 0  # largest --multi_group; 0: not offered

@@ -138,6 +138,11 @@ typed("an original for pretrain, which starts from none", "--method pretrain --o
 typed("a reference for pretrain, which is compared with none", "--method pretrain --reference retrain")
 typed("a split number that the data set does not have", "--method miu --dataset fairface --split_number 5")
 typed("two tasks at once", "--method miu --dataset fairface --multi_group 3 --split_number 1")
+typed("a group by number and by name", "--method miu --split_number 0 --forget_groups 1:0")
+typed("a group without its sensitive value", "--method miu --dataset waterbird --forget_groups waterbird")
+typed("a group that the data set does not have", "--method miu --dataset waterbird --forget_groups duck:land")
+typed("groups for samples at random", "--method miu --unlearning_type random --forget_groups 1:0")
+typed("leave to skip names without a list", "--method retrain --skip_unknown")
 typed("a tag with a slash", "--method pretrain --tag a/b")
 typed("an empty store folder", "--method pretrain --store_dir ''")
 typed("a numbered CPU", "--method pretrain --device cpu:3")
@@ -256,6 +261,37 @@ def ids(place: Place) -> str:
 
 
 typed("a ratio that forgets nobody", f"--method retrain {SMALL} --unlearning_ratio 0.05")
+
+# Deletion requests.
+
+
+def requested(title: str, text: str, name: str = "requests.txt", more: str = "") -> None:
+    """A case of a list with this text."""
+
+    @case(title)
+    def _(place: Place) -> str:
+        (place.tmp / name).write_text(text)
+        return f"--method retrain {SMALL} --forget_list {place.tmp / name} {more}"
+
+
+BIRD = "{0:03d}.Species/Bird_{0:04d}.jpg".format
+MIXED = "\n".join([BIRD(1), BIRD(2), "0", BIRD(61), BIRD(77), *(f"gone{number}.jpg" for number in range(12))])
+
+
+@case("a forget list that is not there")
+def _(place: Place) -> str:
+    return f"--method retrain {SMALL} --forget_list {place.tmp / 'absent.txt'}"
+
+
+requested("a forget list that names nobody", "# none in June\n")
+requested("a forget list that is a CSV file without a header", f"{BIRD(1)}\n", "requests.csv")
+requested("a forget list with several columns, none of them known", f"ticket,face\n1,{BIRD(1)}\n", "requests.csv")
+requested("a column that the forget list does not have", "file\n1\n", "requests.csv", "--forget_list_column image")
+requested("names that are unknown, there twice, or not in train", MIXED)
+requested("a forget list of unknown names alone", "gone.jpg\n", more="--skip_unknown")
+requested("a forget list of all of train", "\n".join(map(BIRD, range(1, 61))))
+requested("a ratio of a forget list", BIRD(1), more="--unlearning_ratio 0.5")
+requested("a forget list and a group", BIRD(1), more="--split_number 0")
 
 # Images.
 

@@ -206,6 +206,18 @@ def test_dry_run_marks_every_group_of_a_multi_group_task(groups: str, n: int, la
     assert f"miu on fairface, multi{groups[-1]}, ratio 0.5, seed 0" in out
 
 
+def test_dry_run_of_a_list_counts_what_it_names(labels_only: Path, tmp_path: Path):
+    (tmp_path / "list.txt").write_text("001.Species/Bird_0001.jpg\nBird_0040.jpg\n40\ngone.jpg\n")
+    command = "--method scrub --dataset waterbird --skip_unknown --dry_run"
+    out = ok(command, data_dir=labels_only, store_dir=tmp_path / "store", forget_list=tmp_path / "list.txt").out
+    table = table_of(out)
+    assert [(table[group]["forget"], table[group]["marked"]) for group in range(4)] == [
+        (1, True), (0, False), (2, True), (0, False)
+    ]  # fmt: skip
+    assert "requests            3 of 4 names in the list are forgotten; left out: 1 unknown" in out
+    assert not (tmp_path / "store").exists()
+
+
 def test_dry_run_says_what_is_there(data_dir: Path, tmp_path: Path):
     """A model in the checkpoint folder is found before one in the store folder."""
     for folder in ("checkpoints", "store"):
@@ -263,7 +275,8 @@ def test_dry_run_on_fairface_forgets_nested_sets_of_many_groups(tmp_path: Path):
 
 def test_help_and_dry_run_import_nothing_heavy(labels_only: Path, tmp_path: Path):
     """torchvision and scikit-learn take seconds to import; neither reads labels nor prints help."""
-    dry = words("--method miu --dataset fairface --dry_run", data_dir=labels_only, store_dir=tmp_path)
+    groups = "--forget_groups '20-29:black'"
+    dry = words(f"--method miu --dataset fairface {groups} --dry_run", data_dir=labels_only, store_dir=tmp_path)
     code = f"""
 import sys
 import main

@@ -16,7 +16,11 @@ from utils.device import DEVICES
 from utils.errors import UserError
 
 REWEIGHT_HELP = "REWEIGHT: sample the retain set with the group shares of the whole train set; on by default in miu"
-TASK_KEYS = ("unlearning_ratio", "split_number", "multi_group")
+# What pretrain does not depend on.
+TASK_KEYS = (
+    *("unlearning_ratio", "unlearning_type", "split_number", "multi_group", "forget_groups", "forget_list"),
+    "skip_unknown",
+)
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,7 @@ def _common(group: str, execution: bool = False) -> Any:
 
     def key(name: str, kind: type, default: Any, help: str, **options: Any) -> Key:
         owners = tuple(dataset for dataset in DATASETS if name in dataset_class(dataset).options) or None
-        return Key(name, kind, default, help, group, execution=execution, datasets=owners, **options)
+        return Key(name, kind, default, help, group, **{"execution": execution, "datasets": owners, **options})
 
     return key
 
@@ -131,8 +135,16 @@ def _common_keys() -> list[Key]:
         task("method", str, None, "what to run", choices=tuple(METHODS)),
         task("dataset", str, "digits", "data set", choices=tuple(DATASETS)),
         task("unlearning_ratio", float, 0.5, "share of the forget groups' train samples to forget", above=0, at_most=1),
+        task("unlearning_type", str, "group", "draw what is forgotten from the forget groups, or from all of train",
+             choices=("group", "random")),
         task("split_number", int, None, "which forget group of the data set (default 0)", nullable=True, at_least=0),
         task("multi_group", int, None, "forget from K ages x K races (FairFace, 2 to 5)", nullable=True),
+        task("forget_groups", str, None, "which groups, by name or number: 'TARGET:SENSITIVE, ...'", nullable=True),
+        task("forget_list", str, None, "a file of all that is to be forgotten: image files or row numbers, one a line, "
+             "or a column of a CSV file", nullable=True),
+        task("forget_list_column", str, None, "which column of a CSV file (default: the only one, or file, image_id, "
+             "...)", nullable=True, execution=True),
+        task("skip_unknown", bool, False, "leave out names in the list that are not in train, instead of refusing it"),
         task("seed", int, 0, "seed of splits, initial weights, order and augmentation", at_least=0),
         task("reweight", bool, None, REWEIGHT_HELP, methods=reweighting),
         task("preset", str, "strict", "methods as their papers state them, or as the published code runs them",
