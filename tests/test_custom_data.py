@@ -1,11 +1,12 @@
 """A folder of the user's own: what its metadata.csv means, every way it can be wrong, and its flags."""
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
-from cli import configuration, ok, refused, run, written
+from cli import ROOT, configuration, ok, refused, written
 from folders import make_custom
 
 from datasets.custom import Custom
@@ -386,5 +387,31 @@ def test_tables_with_less_than_usual_run_too(change: str, forgets, tmp_path: Pat
     old, new = {"one sensitive value": ("White", "Black"), "no test rows": (",test,", ",val,")}[change]
     (folder / "metadata.csv").write_text(text.replace(old, new))
     for method in ("pretrain", "retrain --reweight", "miu"):
-        result = run(f"--method {method} --dataset custom {SMALL}", data_dir=folder, **places)
-        assert result.code == 0, result.err
+        ok(f"--method {method} --dataset custom {SMALL}", data_dir=folder, **places)
+    metrics = next(run.metrics for run in read_runs(tmp_path / "store") if run.method == "miu")
+    null = {"one sensitive value": "equalized_odds", "no test rows": "test_acc"}[change]
+    assert metrics[null] is None
+    assert metrics["reasons"][null]
+    assert metrics["retain_acc"] is not None
+
+
+# docs/custom_data.md.
+
+PAGE = (ROOT / "docs/custom_data.md").read_text()
+
+
+def test_the_configurations_on_the_page_are_valid(tmp_path: Path):
+    texts = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    assert len(texts) == 2
+    for text in texts:
+        (tmp_path / "config.yaml").write_text(text)
+        for command in ("pretrain --print_config", "pretrain --epochs 1 --print_config"):
+            ok(f"--method {command}", config=tmp_path / "config.yaml")
+    (tmp_path / "config.yaml").write_text(texts[0])
+    config = configuration("--method pretrain", config=tmp_path / "config.yaml")
+    assert (config.data_name, config.sensitive, config.image_size, config.epochs) == ("faces", "race,age", 128, 20)
+
+
+def test_the_page_lists_its_keys_with_their_defaults():
+    rows = dict(re.findall(r"^\| `--(\w+)` \| `(\w+)` \|", PAGE, re.MULTILINE))
+    assert rows == {name: all_keys()[name].default for name in OWN - {"dataset_name"}}
