@@ -287,20 +287,14 @@ def test_a_name_cannot_lead_out_of_the_store(name: str):
 
 
 def test_without_the_groups_to_forget_only_pretrain_has_a_task():
-    assert refused("--method miu --dataset custom") == (
-        "--split_number 0: custom has no numbered groups; use --forget_groups"
-    )
+    told = refused("--method miu --dataset custom")
+    assert told.startswith("custom has no forget groups of its own: say what to forget with --forget_groups")
 
 
 # Through the command line.
 
+FORGET = "--forget_groups Female:Black"
 SMALL = "--model small_cnn --image_size 32 --no-pretrained --epochs 1 --threads 1 --num_workers 0"
-
-
-@pytest.fixture
-def forgets(monkeypatch: pytest.MonkeyPatch):  # forget_groups
-    """(Female, Black) of the hand-made folder."""
-    monkeypatch.setattr(Custom, "forget_pairs", ((0, 0),))
 
 
 def table_of(text: str) -> dict[str, list[int]]:
@@ -309,9 +303,9 @@ def table_of(text: str) -> dict[str, list[int]]:
     return {head.lstrip("0123456789* "): list(map(int, counts)) for head, *counts in rows}
 
 
-def test_dry_run_counts_by_name(forgets, tmp_path: Path):
+def test_dry_run_counts_by_name(tmp_path: Path):
     folder = make_custom(tmp_path)
-    out = ok("--method retrain --dataset custom --dry_run", data_dir=folder, store_dir=tmp_path / "store").out
+    out = ok(f"--method retrain --dataset custom {FORGET} --dry_run", data_dir=folder, store_dir=tmp_path / "store").out
     assert table_of(out) == {
         "Female, Black": [12, 2, 2, 6, 6],
         "Female, White": [8, 2, 2, 0, 8],
@@ -319,9 +313,9 @@ def test_dry_run_counts_by_name(forgets, tmp_path: Path):
         "Male, White": [12, 2, 2, 0, 12],
         "all": [40, 8, 8, 6, 34],
     }
-    assert out.startswith("retrain on my_data, split0, ratio 0.5, seed 0")
+    assert out.startswith("retrain on my_data, groups-Female.Black, ratio 0.5, seed 0")
     assert f"reads   {folder}/\n" in out
-    assert f"writes  {tmp_path}/store/my_data/resnet18/split0/retrain_0.5_0/" in out
+    assert f"writes  {tmp_path}/store/my_data/resnet18/groups-Female.Black/retrain_0.5_0/" in out
 
 
 def test_a_config_beside_the_data_holds_everything(tmp_path: Path):
@@ -358,18 +352,18 @@ def test_neither_configuration_nor_already_done_reads_the_labels(tmp_path: Path,
     assert "holds another run: sensitive is 'sensitive' there and 'age' here" in other
 
 
-def test_every_step_runs_and_the_report_calls_it_by_its_name(forgets, tmp_path: Path, threads_put_back: None):
+def test_every_step_runs_and_the_report_calls_it_by_its_name(tmp_path: Path, threads_put_back: None):
     """Pretrain from the command in the message, reweighted retraining, MIU, a damaged image left out, a cache."""
     folder, places = make_custom(tmp_path), {"store_dir": tmp_path / "store", "checkpoint_dir": tmp_path / "none"}
     (folder / "faces/3.jpg").write_text("no image")
     flags = f"--dataset custom --sensitive sensitive,age --skip_bad_images --cache disk {SMALL}"
-    missing = refused(f"--method miu {flags}", data_dir=folder, **places)
+    missing = refused(f"--method miu {flags} --forget_groups Female:Black/20", data_dir=folder, **places)
     pretrain = missing.split("python main.py ")[1]
     assert "--sensitive sensitive,age" in pretrain
     assert "--dataset_name my_data" in pretrain
     ok(f"{pretrain} --epochs 1 --threads 1 --num_workers 0")
     for command in ("retrain", "retrain --reweight", "miu"):
-        ok(f"--method {command} {flags} --cache disk", data_dir=folder, **places)
+        ok(f"--method {command} {flags} --forget_groups Female:Black/20", data_dir=folder, **places)
     runs = read_runs(tmp_path / "store")
     assert {run.config["dataset"] for run in runs} == {"my_data"}
     assert [run.problem for run in runs] == [""] * 4
@@ -381,12 +375,12 @@ def test_every_step_runs_and_the_report_calls_it_by_its_name(forgets, tmp_path: 
 
 
 @pytest.mark.parametrize("change", ["one sensitive value", "no test rows"])
-def test_tables_with_less_than_usual_run_too(change: str, forgets, tmp_path: Path, threads_put_back: None):
+def test_tables_with_less_than_usual_run_too(change: str, tmp_path: Path, threads_put_back: None):
     folder, places = make_custom(tmp_path), {"store_dir": tmp_path / "store", "checkpoint_dir": tmp_path / "none"}
     text = (folder / "metadata.csv").read_text()
     old, new = {"one sensitive value": ("White", "Black"), "no test rows": (",test,", ",val,")}[change]
     (folder / "metadata.csv").write_text(text.replace(old, new))
-    for method in ("pretrain", "retrain --reweight", "miu"):
+    for method in ("pretrain", f"retrain --reweight {FORGET}", f"miu {FORGET}"):
         ok(f"--method {method} --dataset custom {SMALL}", data_dir=folder, **places)
     metrics = next(run.metrics for run in read_runs(tmp_path / "store") if run.method == "miu")
     null = {"one sensitive value": "equalized_odds", "no test rows": "test_acc"}[change]
@@ -415,3 +409,10 @@ def test_the_configurations_on_the_page_are_valid(tmp_path: Path):
 def test_the_page_lists_its_keys_with_their_defaults():
     rows = dict(re.findall(r"^\| `--(\w+)` \| `(\w+)` \|", PAGE, re.MULTILINE))
     assert rows == {name: all_keys()[name].default for name in OWN - {"dataset_name"}}
+
+
+def test_the_commands_on_the_page_are_understood():
+    lines = re.findall(r"python main\.py ((?:.|\\\n)+)", PAGE)
+    commands = [line.replace("\\\n", " ").split("  #")[0] for line in lines if "--config" not in line]
+    assert len(commands) == 3
+    assert [configuration(command).data_name for command in commands] == ["my_data"] * 3
