@@ -7,6 +7,7 @@ from utils.errors import UserError
 
 DATASETS: dict[str, str] = {
     "celeba": "datasets.celeba:CelebA",
+    "custom": "datasets.custom:Custom",
     "digits": "datasets.digits:Digits",
     "fairface": "datasets.fairface:FairFace",
     "waterbird": "datasets.waterbird:Waterbirds",

@@ -23,7 +23,9 @@ class GroupDataset:
     """
 
     name: ClassVar[str]
-    folder: ClassVar[str]  # under --data_dir; "" where nothing is read from there
+    target_names: tuple[str, ...] = ()  # of the class: () where only the labels tell
+    sensitive_names: tuple[str, ...] = ()
+    folder: ClassVar[str]  # under --data_dir, "." for itself; "" where nothing is read from there
     forget_pairs: ClassVar[tuple[tuple[int, int], ...]]  # (target, sensitive) to forget, per --split_number
     max_multi_group: ClassVar[int] = 0  # largest --multi_group; 0: not offered
     target_depends_on_split: ClassVar[bool] = False
@@ -31,6 +33,7 @@ class GroupDataset:
     in_memory: ClassVar[bool] = False  # True: `pixels` holds every image; False: `file` names one
     max_shift: ClassVar[int] = 0  # of the training view where in_memory, in pixels; 0: none
     fixed_size: ClassVar[int | None] = None  # the only --image_size, where images are not resized
+    options: ClassVar[tuple[str, ...]] = ()  # keys of the configuration that only `load` of this data set takes
     group_format: ClassVar[str] = "{target} {sensitive}"
     pixels: np.ndarray  # uint8 (n, 3, S, S), only where in_memory
 
@@ -57,7 +60,7 @@ class GroupDataset:
         self._refuse_repeated_paths()
 
     @classmethod
-    def load(cls, data_dir: Path, split_number: int, seed: int) -> Self:
+    def load(cls, data_dir: Path, split_number: int, seed: int, **options: str) -> Self:
         """Read the label files (never an image) under `data_dir`; UserError for what is missing or malformed."""
         raise NotImplementedError
 

@@ -23,6 +23,8 @@ class CelebA(GroupDataset):
 
     name: ClassVar[str] = "celeba"
     folder: ClassVar[str] = "celeba"
+    target_names = ("not blond", "blond")  # of split 0
+    sensitive_names = ("female", "male")
     forget_pairs: ClassVar[tuple[tuple[int, int], ...]] = ((1, 1), (1, 1))
     target_depends_on_split: ClassVar[bool] = True
     view: ClassVar[str] = "stretch"
@@ -41,7 +43,7 @@ class CelebA(GroupDataset):
             sensitive=attributes.codes(SENSITIVE, ATTRIBUTE_CODES),
             split=_split_of(attributes, partition),
             target_names=(f"not {adjective}", adjective),
-            sensitive_names=("female", "male"),
+            sensitive_names=cls.sensitive_names,
         )
 
 

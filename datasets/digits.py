@@ -27,6 +27,8 @@ class Digits(GroupDataset):
 
     name: ClassVar[str] = "digits"
     folder: ClassVar[str] = ""
+    target_names = ("low digit", "high digit")
+    sensitive_names = ("warm tint", "cold tint")
     forget_pairs: ClassVar[tuple[tuple[int, int], ...]] = ((1, 0),)
     view: ClassVar[str] = "none"
     in_memory: ClassVar[bool] = True
@@ -45,8 +47,8 @@ class Digits(GroupDataset):
             target=_per_drawing(digit >= 5),
             sensitive=_per_drawing(tint),
             split=_per_drawing(split),
-            target_names=("low digit", "high digit"),
-            sensitive_names=("warm tint", "cold tint"),
+            target_names=cls.target_names,
+            sensitive_names=cls.sensitive_names,
             unit=[name for name in names for _ in range(N_DRAWINGS)],
         )
 

@@ -1,44 +1,123 @@
-"""Which groups a task forgets."""
+"""Which groups a task forgets, and what the task is called."""
 
+import hashlib
+import re
+from collections.abc import Sequence
 from itertools import product
 
 from datasets.base import GroupDataset
 from utils.errors import UserError
 
 Pair = tuple[int, int]
+Table = GroupDataset | type[GroupDataset]
+FORM = "expected TARGET:SENSITIVE, with commas between several"
+LONGEST = 80  # characters of a folder's name that are made of groups
 
 
 def forget_groups(
-    dataset: GroupDataset | type[GroupDataset], split_number: int | None, multi_group: int | None
+    dataset: Table, split_number: int | None, multi_group: int | None, typed: str | None = None
 ) -> tuple[Pair, ...]:
     """The (target, sensitive) pairs to forget, sorted.
 
-    `split_number` names one pair (0 where both are None); `multi_group` = k crosses the targets and the sensitive
-    values of the first k pairs. UserError for both together, for a number out of range and for a data set that has
-    no multi-group task.
+    `split_number` is one pair (0 where nothing is given); `multi_group` = k crosses the targets and the sensitive
+    values of the first k pairs; `typed` is the text of --forget_groups. UserError for two of them together, for what
+    the data set has not, and for names where it does not know them.
     """
+    given = {"multi_group": multi_group, "split_number": split_number, "forget_groups": typed}
+    refuse_two_tasks({name: value for name, value in given.items() if value is not None})
+    if typed is not None:
+        return _named_pairs(dataset, typed)
     if multi_group is None:
         return (_single_pair(dataset, split_number or 0),)
-    if split_number is not None:
-        raise UserError(
-            f"--multi_group {multi_group} and --split_number {split_number} both choose the groups to forget: give one"
-        )
     if dataset.max_multi_group == 0:
-        raise UserError(f"--multi_group {multi_group}: {dataset.name} has no multi-group task; use --split_number")
+        other = "--split_number" if dataset.forget_pairs else "--forget_groups"
+        raise UserError(f"--multi_group {multi_group}: {dataset.name} has no multi-group task; use {other}")
     if not 2 <= multi_group <= dataset.max_multi_group:
         raise UserError(f"--multi_group {multi_group}: {dataset.name} expects 2 to {dataset.max_multi_group}")
     targets, sensitives = zip(*dataset.forget_pairs[:multi_group], strict=True)
     return tuple(sorted(set(product(targets, sensitives))))
 
 
-def task_name(split_number: int | None, multi_group: int | None) -> str:
-    """The name of a task in a run's folder: split0, multi3."""
-    return f"split{split_number or 0}" if multi_group is None else f"multi{multi_group}"
+def refuse_two_tasks(given: dict[str, object]) -> None:
+    """UserError where more than one flag says what to forget."""
+    if len(given) > 1:
+        first, second, *_ = (f"--{name} {value}" for name, value in given.items())
+        raise UserError(f"{first} and {second} both choose what to forget: give one")
 
 
-def _single_pair(dataset: GroupDataset | type[GroupDataset], split_number: int) -> Pair:
+def spelled(dataset: Table, typed: str) -> str:
+    """The text of --forget_groups in the one spelling of its set of groups: by name, in the order of the groups.
+
+    Where only the labels know the names, words stay as they were typed, sorted.
+    """
+    if not (dataset.target_names and dataset.sensitive_names):
+        return ", ".join(f"{target}:{sensitive}" for target, sensitive in sorted(set(_typed_pairs(typed))))
+    targets, sensitives = dataset.target_names, dataset.sensitive_names
+    pairs = _named_pairs(dataset, typed)
+    return ", ".join(f"{_word(targets, target)}:{_word(sensitives, sensitive)}" for target, sensitive in pairs)
+
+
+def task_name(split_number: int | None, multi_group: int | None, groups: str | None = None) -> str:
+    """The name of a task in a run's folder: split0, multi3, groups-3-9.White.
+
+    groups: what `spelled` gave. The name ends with a dot and eight digits of the groups' SHA-256 where it does not hold
+    all that they say: other characters than letters, digits, - and _, or too many.
+    """
+    if groups is None:
+        return f"split{split_number or 0}" if multi_group is None else f"multi{multi_group}"
+    pairs = _typed_pairs(groups)
+    slug = "+".join(".".join(re.sub(r"[^A-Za-z0-9_-]", "_", name) for name in pair) for pair in pairs)
+    if slug != "+".join(map(".".join, pairs)) or len(slug) > LONGEST:
+        slug = f"{slug[:LONGEST]}.{hashlib.sha256(groups.encode()).hexdigest()[:8]}"
+    return f"groups-{slug}"
+
+
+def _single_pair(dataset: Table, split_number: int) -> Pair:
     n_pairs = len(dataset.forget_pairs)
+    if n_pairs == 0:
+        raise UserError(f"--split_number {split_number}: {dataset.name} has no numbered groups; use --forget_groups")
     if not 0 <= split_number < n_pairs:
         expected = "0" if n_pairs == 1 else f"0 to {n_pairs - 1}"
         raise UserError(f"--split_number {split_number}: {dataset.name} expects {expected}")
     return dataset.forget_pairs[split_number]
+
+
+def _typed_pairs(typed: str) -> list[tuple[str, str]]:
+    """The words of --forget_groups, blanks around them and within them made one."""
+    pairs = []
+    for part in typed.split(","):
+        words = tuple(" ".join(word.split()) for word in part.split(":"))
+        if len(words) != 2 or not all(words):
+            hint = "" if len(words) <= 2 else "; a name that holds a colon or a comma is given by its number"
+            raise UserError(f"--forget_groups {typed!r}: {part.strip()!r} is no group, {FORM}{hint}")
+        pairs.append(words)
+    return pairs
+
+
+def _named_pairs(dataset: Table, typed: str) -> tuple[Pair, ...]:
+    names = {"target": dataset.target_names, "sensitive": dataset.sensitive_names}
+    pairs = {
+        tuple(_code(dataset.name, kind, names[kind], word) for kind, word in zip(names, words, strict=True))
+        for words in _typed_pairs(typed)
+    }
+    return tuple(sorted(pairs))
+
+
+def _code(dataset: str, kind: str, names: Sequence[str], word: str) -> int:
+    """The code of a name: as it is written, else without regard to case, else the code itself."""
+    for same in (lambda name: name == word, lambda name: " ".join(name.split()).casefold() == word.casefold()):
+        found = [code for code, name in enumerate(names) if same(name)]
+        if len(found) == 1:
+            return found[0]
+    if re.fullmatch(r"[0-9]{1,9}", word) and int(word) < len(names):
+        return int(word)
+    raise UserError(
+        f"--forget_groups: {dataset} has no {kind} {word!r}; expected one of {', '.join(names)}, or a number from 0 to"
+        f" {len(names) - 1}"
+    )
+
+
+def _word(names: Sequence[str], code: int) -> str:
+    """A name, or its code where the name cannot stand in a list of groups."""
+    plain = " ".join(names[code].split()) == names[code] and not set(names[code]) & {",", ":"}
+    return names[code] if plain else str(code)

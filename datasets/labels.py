@@ -83,10 +83,13 @@ def read_csv(file: Path, wanted: Sequence[str], layout: str) -> Table:
 
 
 def column_numbers(file: Path, header: Sequence[str], wanted: Sequence[str]) -> list[int]:
-    """Where the `wanted` names stand in `header`; UserError naming the first that is not there and those that are."""
+    """Where the `wanted` names stand in `header`; UserError naming the first that is not there, and those that are."""
     missing = [name for name in wanted if name not in header]
     if missing:
         raise UserError(f"{file} has no column {missing[0]!r}: found {', '.join(header) or 'an empty file'}")
+    repeated = [name for name in wanted if header.count(name) > 1]
+    if repeated:
+        raise UserError(f"{file} has more than one column {repeated[0]!r}: expected one; rename the others")
     return [header.index(name) for name in wanted]
 
 

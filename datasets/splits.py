@@ -41,24 +41,57 @@ def make_splits(
     Forget sets of one seed are nested over ratios. UserError for a ratio outside (0, 1], one that forgets nothing or
     everything, and labels without train or val rows; test may be empty.
     """
-    train, val, test = (np.flatnonzero(dataset.split == code) for code in (TRAIN, VAL, TEST))
-    _refuse_empty(dataset, train=train, val=val)
+    train = _train(dataset)
     groups = tuple(sorted(target * dataset.n_sensitive + sensitive for target, sensitive in forget_pairs))
-    forget = train[:0]
-    if groups:
-        union = train[np.isin(dataset.group[train], groups)]
-        forget = _choose_forget(dataset, union, groups, unlearning_ratio, seed)
-    retain = np.setdiff1d(train, forget, assume_unique=True)
+    if not groups:
+        return _splits(dataset, train, None, "pretrain", groups)
+    union = train[np.isin(dataset.group[train], groups)]
+    whose = f" of {', '.join(dataset.group_name(group) for group in groups)}"
+    forget = _choose_forget(dataset, union, whose, unlearning_ratio, seed)
+    return _splits(dataset, train, forget, f"--unlearning_ratio {unlearning_ratio}", groups)
+
+
+def random_splits(dataset: GroupDataset, unlearning_ratio: float, seed: int) -> Splits:
+    """Forget the share `unlearning_ratio` of train whatever the group; UserError as for `make_splits`."""
+    train = _train(dataset)
+    forget = _choose_forget(dataset, train, "", unlearning_ratio, seed)
+    return _splits(dataset, train, forget, f"--unlearning_ratio {unlearning_ratio}")
+
+
+def listed_splits(dataset: GroupDataset, rows: np.ndarray) -> Splits:
+    """Forget these rows of train, and what in train is forgotten together with them; UserError where that is all."""
+    train, unit = _train(dataset), dataset.unit
+    return _splits(dataset, train, train[np.isin(unit[train], unit[rows])], "--forget_list")
+
+
+def _train(dataset: GroupDataset) -> np.ndarray:
+    train, val = (np.flatnonzero(dataset.split == code) for code in (TRAIN, VAL))
+    _refuse_empty(dataset, train=train, val=val)
+    return train
+
+
+def _splits(
+    dataset: GroupDataset,
+    train: np.ndarray,
+    forget: np.ndarray | None,
+    cause: str,
+    groups: tuple[int, ...] | None = None,
+) -> Splits:
+    """The splits that forget these rows of train (None: pretrain), as `cause` says; groups: None for those of rows."""
+    val, test = (np.flatnonzero(dataset.split == code) for code in (VAL, TEST))
+    forgotten = train[:0] if forget is None else forget
+    retain = np.setdiff1d(train, forgotten, assume_unique=True)
     if not len(retain):
         raise UserError(
-            f"--unlearning_ratio {unlearning_ratio} forgets all {len(train)} train samples of {dataset.name}, so its"
-            " retain set is empty; expected at least one sample to keep, so give a smaller ratio or fewer groups"
+            f"{cause} forgets all {len(train)} train samples of {dataset.name}, so its retain set is empty; expected at"
+            " least one sample to keep, so give a smaller ratio, fewer groups or a shorter list"
         )
+    fingerprint = dataset.fingerprint
     return Splits(
-        *(read_only(indices) for indices in (train, val, test, forget, retain)),
-        forget_groups=groups,
-        data_fingerprint=dataset.fingerprint,
-        forget_fingerprint=_forget_fingerprint(dataset.fingerprint, forget) if groups else None,
+        *(read_only(indices) for indices in (train, val, test, forgotten, retain)),
+        forget_groups=tuple(np.unique(dataset.group[forgotten]).tolist()) if groups is None else groups,
+        data_fingerprint=fingerprint,
+        forget_fingerprint=None if forget is None else _forget_fingerprint(fingerprint, forget),
     )
 
 
@@ -106,20 +139,18 @@ def _refuse_empty(dataset: GroupDataset, **sets: np.ndarray) -> None:
             )
 
 
-def _choose_forget(
-    dataset: GroupDataset, union: np.ndarray, groups: tuple[int, ...], ratio: float, seed: int
-) -> np.ndarray:
+def _choose_forget(dataset: GroupDataset, rows: np.ndarray, whose: str, ratio: float, seed: int) -> np.ndarray:
+    """The first floor(ratio * n) of the units of `rows` in the seed's order."""
     if not 0 < ratio <= 1:
         raise UserError(f"--unlearning_ratio {ratio}: expected a number above 0 and up to 1")
-    units = seeded_order("forget", seed, set(dataset.unit[union].tolist()))
+    units = seeded_order("forget", seed, set(dataset.unit[rows].tolist()))
     n_forget = share_of(ratio, len(units))
     if n_forget == 0:
-        names = ", ".join(dataset.group_name(group) for group in groups)
         raise UserError(
-            f"--unlearning_ratio {ratio} forgets no sample: {dataset.name} has {len(union)} train samples of"
-            f" {names}; expected at least one, so give a larger ratio or other groups"
+            f"--unlearning_ratio {ratio} forgets no sample: {dataset.name} has {len(rows)} train samples{whose};"
+            " expected at least one, so give a larger ratio or other groups"
         )
-    return union[np.isin(dataset.unit[union], units[:n_forget])]
+    return rows[np.isin(dataset.unit[rows], units[:n_forget])]
 
 
 def _forget_fingerprint(data_fingerprint: str, forget: np.ndarray) -> str:

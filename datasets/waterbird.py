@@ -14,6 +14,8 @@ class Waterbirds(GroupDataset):
 
     name: ClassVar[str] = "waterbird"
     folder: ClassVar[str] = "waterbird_complete95_forest2water2"
+    target_names = ("landbird", "waterbird")
+    sensitive_names = ("land", "water")
     forget_pairs: ClassVar[tuple[tuple[int, int], ...]] = ((1, 0), (0, 1))
     view: ClassVar[str] = "centre"
     group_format: ClassVar[str] = "{target} on {sensitive}"
@@ -28,6 +30,6 @@ class Waterbirds(GroupDataset):
             target=table.codes("y", {"0": 0, "1": 1}),
             sensitive=table.codes("place", {"0": 0, "1": 1}),
             split=table.codes("split", {"0": 0, "1": 1, "2": 2}),
-            target_names=("landbird", "waterbird"),
-            sensitive_names=("land", "water"),
+            target_names=cls.target_names,
+            sensitive_names=cls.sensitive_names,
         )

@@ -77,6 +77,9 @@ def _check(found: RunDirectory, config: Config, data: Data) -> None:
     forgot, identity = stored.get("fingerprints", {}).get("forget"), stored.get("identity", {})
     compared = {"method": ("retrain", identity.get("method"))}
     compared["forget fingerprint"] = (data.splits.forget_fingerprint, forgot)
+    # Other groups can have the same forget set, and then the metrics of the forget groups are not of the same samples.
+    groups = stored.get("groups", {}).get("forget")
+    compared["list of forget groups"] = (list(data.splits.forget_groups), groups)
     for name in ("model", "image_size", "weights", "seed"):
         compared[name] = (config.values[name], identity.get(name))
     for name, (expected, theirs) in compared.items():

@@ -9,7 +9,7 @@ from method.comparison import KINDS, is_own_reference, reference_reweights
 from method.configs.loading import Config
 from method.registry import METHODS
 from method.rundir import directory_of, find
-from method.task_data import Data, read_data
+from method.task_data import Data, read_data, requests_told
 from utils.tables import align
 
 
@@ -18,7 +18,8 @@ def describe(config: Config) -> str:
     data = read_data(config)
     forgets = METHODS[config.method].forgets
     task = f", {config.task}, ratio {config.unlearning_ratio:g}" if forgets else ""
-    lines = [f"{config.method} on {config.dataset}{task}, seed {config.seed}", "", group_table(data), ""]
+    lines = [f"{config.method} on {config.data_name}{task}, seed {config.seed}", "", group_table(data), ""]
+    lines += [f"requests            {requests_told(data)}"] if data.requests else []
     lines.append(f"data fingerprint    {data.splits.data_fingerprint[:16]}")
     if forgets:
         lines.append(f"forget fingerprint  {data.splits.forget_fingerprint[:16]}")

@@ -40,7 +40,7 @@ def directory_of(config: Config, root: str, method: str | None = None, reweight:
     forgets = METHODS[method].forgets
     return run_directory(
         Path(root),
-        dataset=config.dataset,
+        dataset=config.data_name,
         model=config.model,
         method=method,
         seed=config.seed,

@@ -12,7 +12,6 @@ import torch
 from torch import nn
 
 from datasets.loaders import Loader, default_workers
-from datasets.splits import save_splits
 from method.checkpoints import load_model, load_weights, save_model
 from method.comparison import compare, find_reference, is_own_reference
 from method.configs.cli import Command, command_line
@@ -24,7 +23,7 @@ from method.inference import Inference
 from method.original import Original
 from method.registry import METHODS
 from method.rundir import ORIGINAL, RunDirectory, find
-from method.story import announce, logged, record, versions
+from method.story import announce, left_out, logged, record, save_sets, versions
 from method.task_data import Data, check_images, open_cache, read_data
 from method.trackers import check_installed, tracking
 from method.unlearners.base import Task, Unlearner
@@ -83,7 +82,7 @@ def run(command: Command, directory: RunDirectory) -> bool:
         inference = Inference(loader, device, precision)
         with logged(directory), outcome_recorded(directory):
             announce(config, data, directory, resumed)
-            from_rank_0(lambda: save_splits(directory.file("splits.npz"), data.splits))
+            from_rank_0(lambda: save_sets(config, data, directory))
             with tracking(config, directory.path, resumed) as trackers:
                 metrics = work(config, data, model, original, inference, directory, facts, trackers.epoch)
                 trackers.metrics(metrics)
@@ -197,7 +196,7 @@ def work(
     for name, weights in unlearner.other_weights().items():
         model.load_state_dict(weights)
         metrics[name] = evaluation(config, data, model, inference, directory.file(f"records_{name}.npz"), cost)
-    return metrics if data.skipped is None else metrics | {"n_skipped_images": len(data.skipped)}
+    return metrics | left_out(data)
 
 
 def build_unlearner(

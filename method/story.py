@@ -13,13 +13,15 @@ import numpy as np
 import torch
 
 from datasets.sampling import reweight_weights
+from datasets.splits import save_splits
 from datasets.verification import SHOWN
 from method.configs.loading import Config
 from method.registry import METHODS
 from method.rundir import RunDirectory
-from method.task_data import Data
+from method.task_data import Data, requests_told
 from utils.distributed import rank
 from utils.errors import disk_full
+from utils.files import write_text
 
 log = logging.getLogger("unlearning")
 
@@ -29,6 +31,9 @@ def record(data: Data, provenance: dict[str, Any]) -> dict[str, Any]:
     dataset, splits, skipped = data.dataset, data.splits, {}
     if data.skipped is not None:
         skipped = {"skipped_images": {"n": len(data.skipped), "first": list(data.skipped[:SHOWN])}}
+    if data.requests is not None:
+        left_out = {kind: list(names) for kind, names in data.requests.left_out.items()}
+        skipped["requests"] = {"n": data.requests.n, "n_skipped": data.requests.n_left_out, "skipped": left_out}
     return {
         **skipped,
         "fingerprints": {"data": splits.data_fingerprint, "forget": splits.forget_fingerprint},
@@ -40,6 +45,14 @@ def record(data: Data, provenance: dict[str, Any]) -> dict[str, Any]:
         },
         "provenance": provenance,
     }
+
+
+def left_out(data: Data) -> dict[str, int]:
+    """What metrics.json says of images and requests that were left out, where some may be."""
+    told = {} if data.skipped is None else {"n_skipped_images": len(data.skipped)}
+    if data.requests is not None:
+        told |= {"n_requests": data.requests.n, "n_skipped_requests": data.requests.n_left_out}
+    return told
 
 
 def versions() -> dict[str, Any]:
@@ -102,8 +115,9 @@ def announce(config: Config, data: Data, directory: RunDirectory, resumed: bool)
     log.info("%s %s", "continuing" if resumed else "starting", directory.path)
     log.info("%d train, %d val, %d test", len(splits.train), len(splits.val), len(splits.test))
     if METHODS[config.method].forgets:
-        names = ", ".join(dataset.group_name(group) for group in splits.forget_groups)
-        log.info("%d forget (%s), %d retain", len(splits.forget), names, len(splits.retain))
+        log.info("%d forget (%s), %d retain", len(splits.forget), _composition(data), len(splits.retain))
+    if data.requests is not None:
+        log.info("%s", requests_told(data))
     if data.skipped:
         log.warning("%d images cannot be read and are left out, the first is %s", len(data.skipped), data.skipped[0])
     for note in config.notes:
@@ -112,3 +126,20 @@ def announce(config: Config, data: Data, directory: RunDirectory, resumed: bool)
         _, lost = reweight_weights(dataset.group[splits.retain], dataset.group[splits.train])
         for group in lost:
             log.warning("REWEIGHT cannot restore %s: no sample of it is retained", dataset.group_name(group))
+
+
+def _composition(data: Data) -> str:
+    """How many of each group are forgotten, and of how many: "waterbird on land 28 of 56"."""
+    dataset, splits = data.dataset, data.splits
+    forget, train = (
+        np.bincount(dataset.group[rows], minlength=dataset.n_groups) for rows in (splits.forget, splits.train)
+    )
+    return ", ".join(f"{dataset.group_name(group)} {forget[group]} of {train[group]}" for group in splits.forget_groups)
+
+
+def save_sets(config: Config, data: Data, directory: RunDirectory) -> None:
+    """splits.npz, and the forget list, if there is one: its names in their order, each once."""
+    save_splits(directory.file("splits.npz"), data.splits)
+    if data.requests is not None:
+        names = dict.fromkeys(config.requests)
+        write_text(directory.file("forget_list.txt"), "".join(f"{name}\n" for name in names))

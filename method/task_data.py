@@ -6,21 +6,28 @@ from pathlib import Path
 from datasets import dataset_class
 from datasets.base import GroupDataset
 from datasets.cache import ImageCache, disk_cache, ram_cache
+from datasets.forget_list import Requests, find_requests
 from datasets.groups import forget_groups
-from datasets.splits import Splits, make_splits
+from datasets.splits import Splits, listed_splits, make_splits, random_splits
 from datasets.verification import bad_images, image_rows, refuse_bad_images, remember
 from method.configs.loading import Config
+from method.configs.task import RANDOM
 from method.registry import METHODS
 from utils.distributed import from_rank_0
 
 
 @dataclass(frozen=True)
 class Data:
-    """The table and its index sets; `skipped` are the images that were left out, None where none may be."""
+    """The table and its index sets.
+
+    skipped: the images that were left out, None where none may be. requests: what a forget list asks for, if there is
+    one.
+    """
 
     dataset: GroupDataset
     splits: Splits
     skipped: tuple[str, ...] | None = None
+    requests: Requests | None = None
 
 
 def read_data(config: Config, skip_bad_images: bool = False) -> Data:
@@ -29,13 +36,43 @@ def read_data(config: Config, skip_bad_images: bool = False) -> Data:
     skip_bad_images: decode the images, and split what can be read.
     """
     kind = dataset_class(config.dataset)
-    dataset = kind.load(Path(config.data_dir), config.split_number or 0, config.seed)
-    pairs = forget_groups(dataset, config.split_number, config.multi_group) if METHODS[config.method].forgets else ()
-    skipped = None
+    options = {name: config.values[name] for name in kind.options}
+    dataset = kind.load(Path(config.data_dir), config.split_number or 0, config.seed, **options)
+    skipped = requests = None
+    if config.requests and METHODS[config.method].forgets:
+        requests = find_requests(dataset, config.requests, config.skip_unknown)
     if skip_bad_images:
         rows = from_rank_0(lambda: _rows_to_skip(config, dataset))
+        requests = requests and requests.without(dataset, rows)
         dataset, skipped = dataset.without(rows), tuple(dataset.paths(rows))
-    return Data(dataset, make_splits(dataset, pairs, config.unlearning_ratio, config.seed), skipped)
+    return Data(dataset, _splits(config, dataset, requests), skipped, requests)
+
+
+def _splits(config: Config, dataset: GroupDataset, requests: Requests | None) -> Splits:
+    """The splits of the task; pretrain's forget nothing."""
+    if not METHODS[config.method].forgets:
+        return make_splits(dataset, (), config.unlearning_ratio, config.seed)
+    if requests is not None:
+        return listed_splits(dataset, requests.rows)
+    if config.unlearning_type == RANDOM:
+        return random_splits(dataset, config.unlearning_ratio, config.seed)
+    pairs = forget_groups(dataset, config.split_number, config.multi_group, config.forget_groups)
+    return make_splits(dataset, pairs, config.unlearning_ratio, config.seed)
+
+
+def requests_told(data: Data) -> str:
+    """What became of the forget list, in words; without one nothing."""
+    if data.requests is None:
+        return ""
+    requests = data.requests
+    told = [f"{len(requests.rows)} of {requests.n} names in the list are forgotten"]
+    if requests.left_out:
+        kinds = (f"{len(names)} {kind.replace('_', ' ')}" for kind, names in requests.left_out.items())
+        told.append(f"left out: {', '.join(kinds)}")
+    further = len(data.splits.forget) - len(requests.rows)
+    if further:
+        told.append(f"{further} other samples show the same as one of them and are forgotten with it")
+    return "; ".join(told)
 
 
 def check_images(config: Config, data: Data) -> None:
@@ -58,7 +95,7 @@ def open_cache(config: Config, data: Data) -> ImageCache | None:
 
 
 def _on_disk(config: Config, dataset: GroupDataset) -> ImageCache:
-    return disk_cache(dataset, Path(config.store_dir) / config.dataset)
+    return disk_cache(dataset, Path(config.store_dir) / config.data_name)
 
 
 def _checked_by(cache: ImageCache, config: Config, dataset: GroupDataset) -> None:
@@ -75,4 +112,4 @@ def _rows_to_skip(config: Config, dataset: GroupDataset) -> list[int]:
 
 
 def _memory(config: Config) -> Path:
-    return Path(config.store_dir) / config.dataset / "verified.json"
+    return Path(config.store_dir) / config.data_name / "verified.json"

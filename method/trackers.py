@@ -107,7 +107,7 @@ class WeightsAndBiases:
                 project=config.wandb_project,
                 id=name,
                 name=folder.name,
-                group=f"{config.dataset}/{config.model}/{config.task}",
+                group=f"{config.data_name}/{config.model}/{config.task}",
                 config=dict(config.values),
                 dir=str(folder.resolve()),
                 # Not continued: what a run of this id logged before is replaced, as its folder was.

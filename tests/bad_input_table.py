@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 from cli import ROOT, ok, run
 from damage import full_disk, poison_npz, poison_torch, poisonous_yaml
-from folders import make_fairface, make_waterbird
+from folders import make_custom, make_fairface, make_waterbird
 
 from utils.report import command as report
 
@@ -65,6 +65,10 @@ class Place:
         source = self.shared / "data" / "fairface"
         return Path(shutil.copytree(source, self.tmp / "data" / "fairface", ignore=unwanted))
 
+    def own_custom(self) -> Path:
+        """A custom folder, to damage."""
+        return Path(shutil.copytree(self.shared / "data" / "my_data", self.tmp / "data" / "my_data"))
+
     def own_runs(self) -> Path:
         """A store with a pretrained and a retrained run, to damage."""
         return Path(shutil.copytree(self.shared / "runs", self.store))
@@ -85,6 +89,7 @@ def make_shared(folder: Path) -> Path:
     """The data sets and runs that the cases start from."""
     make_waterbird(folder / "data")
     make_fairface(folder / "data")
+    make_custom(folder / "data")
     for method in ("pretrain", "retrain"):
         ok(f"--method {method} {SMALL}", data_dir=folder / "data", store_dir=folder / "runs", checkpoint_dir=folder)
     return folder
@@ -133,6 +138,11 @@ typed("an original for pretrain, which starts from none", "--method pretrain --o
 typed("a reference for pretrain, which is compared with none", "--method pretrain --reference retrain")
 typed("a split number that the data set does not have", "--method miu --dataset fairface --split_number 5")
 typed("two tasks at once", "--method miu --dataset fairface --multi_group 3 --split_number 1")
+typed("a group by number and by name", "--method miu --split_number 0 --forget_groups 1:0")
+typed("a group without its sensitive value", "--method miu --dataset waterbird --forget_groups waterbird")
+typed("a group that the data set does not have", "--method miu --dataset waterbird --forget_groups duck:land")
+typed("groups for samples at random", "--method miu --unlearning_type random --forget_groups 1:0")
+typed("leave to skip names without a list", "--method retrain --skip_unknown")
 typed("a tag with a slash", "--method pretrain --tag a/b")
 typed("an empty store folder", "--method pretrain --store_dir ''")
 typed("a numbered CPU", "--method pretrain --device cpu:3")
@@ -197,7 +207,91 @@ def _(place: Place) -> str:
     return "--method pretrain --dataset fairface"
 
 
+# A custom folder.
+
+
+def custom(place: Place, old: str = "", new: str = "", flags: str = "", every: bool = False) -> str:
+    """A command on a copy of the hand-made folder whose metadata.csv has one text, or every such text, changed."""
+    file = place.own_custom() / "metadata.csv"
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new, -1 if every else 1))
+    return f"--method pretrain --dataset custom --data_dir {file.parent} --model small_cnn --no-pretrained {flags}"
+
+
+@case("a custom folder without its metadata.csv")
+def _(place: Place) -> str:
+    command = custom(place)
+    (place.data / "my_data" / "metadata.csv").unlink()
+    return command
+
+
+FIRST = "faces/0.jpg,train,Female,Black,20"  # line 2
+case("a custom column that is not there")(lambda place: custom(place, flags="--target gender"))
+case("a custom column that stands twice")(lambda place: custom(place, ",age", ",target"))
+case("a custom column that is meant twice")(lambda place: custom(place, flags="--sensitive target,age"))
+case("no name of a custom column")(lambda place: custom(place, flags="--sensitive age,"))
+case("a custom row with a field too few")(lambda place: custom(place, FIRST, "faces/0.jpg,train,Female,Black"))
+case("a split that is none")(lambda place: custom(place, FIRST, FIRST.replace("train", "dev")))
+case("an empty cell")(lambda place: custom(place, FIRST, FIRST.replace("Female", "")))
+case("an integer among names")(lambda place: custom(place, FIRST, FIRST.replace("Black", "1")))
+case("a custom image in two rows")(lambda place: custom(place, "faces/1.jpg", "faces/0.jpg"))
+case("an absolute path in a custom row")(lambda place: custom(place, "faces/0.jpg", "/faces/0.jpg"))
+case("a path that leaves the custom folder")(lambda place: custom(place, "faces/0.jpg", "../faces/0.jpg"))
+case("a path with backslashes")(lambda place: custom(place, "faces/0.jpg", "faces\\0.jpg"))
+case("one target value in all rows")(lambda place: custom(place, "Female", "Male", every=True))
+case("custom labels without val rows")(lambda place: custom(place, ",val,", ",train,", every=True))
+case("a column with a value for every row")(lambda place: custom(place) and ids(place))
+case("a slash in a crossed value")(lambda place: custom(place, "Black", "Black/brown", "--sensitive sensitive,age"))
+case("two custom groups of one name")(
+    lambda place: custom(place, FIRST, f'{FIRST}\nf,0,"Male, x",y,1\ng,0,Male,"x, y",1')
+)
+case("a custom image that is missing")(lambda place: custom(place, "faces/0.jpg", "faces/absent.jpg"))
+typed("a custom column for another data set", "--method pretrain --dataset celeba --target Smiling")
+typed("a name of custom data that is no folder's", "--method pretrain --dataset custom --dataset_name ..")
+typed("custom data without groups to forget", "--method miu --dataset custom")
+
+
+def ids(place: Place) -> str:
+    """The command on a table with another target for every row."""
+    file = place.data / "my_data" / "metadata.csv"
+    head, *rows = file.read_text().splitlines()
+    file.write_text("\n".join([f"{head},id", *(f"{row},{number}" for number, row in enumerate(rows))]) + "\n")
+    return f"--method pretrain --dataset custom --data_dir {file.parent} --target id"
+
+
 typed("a ratio that forgets nobody", f"--method retrain {SMALL} --unlearning_ratio 0.05")
+
+# Deletion requests.
+
+
+def requested(title: str, text: str, name: str = "requests.txt", more: str = "") -> None:
+    """A case of a list with this text."""
+
+    @case(title)
+    def _(place: Place) -> str:
+        (place.tmp / name).write_text(text)
+        return f"--method retrain {SMALL} --forget_list {place.tmp / name} {more}"
+
+
+BIRD = "{0:03d}.Species/Bird_{0:04d}.jpg".format
+MIXED = "\n".join([BIRD(1), BIRD(2), "0", BIRD(61), BIRD(77), *(f"gone{number}.jpg" for number in range(12))])
+
+
+@case("a forget list that is not there")
+def _(place: Place) -> str:
+    return f"--method retrain {SMALL} --forget_list {place.tmp / 'absent.txt'}"
+
+
+requested("a forget list that names nobody", "# none in June\n")
+requested("a forget list that is a CSV file without a header", f"{BIRD(1)}\n", "requests.csv")
+requested("a forget list with several columns, none of them known", f"ticket,face\n1,{BIRD(1)}\n", "requests.csv")
+requested("a column that the forget list does not have", "file\n1\n", "requests.csv", "--forget_list_column image")
+requested("names that are unknown, there twice, or not in train", MIXED)
+requested("a forget list of unknown names alone", "gone.jpg\n", more="--skip_unknown")
+requested("a forget list of all of train", "\n".join(map(BIRD, range(1, 61))))
+requested("a ratio of a forget list", BIRD(1), more="--unlearning_ratio 0.5")
+requested("a forget list and a group", BIRD(1), more="--split_number 0")
 
 # Images.
 

@@ -84,6 +84,27 @@ def make_waterbird(root: Path, times: int = 1) -> Path:
     return folder
 
 
+def make_custom(root: Path) -> Path:
+    """40 train, 8 val and 8 test images with the columns' usual names, and an age beside them."""
+    folder = root / "my_data"
+    counts = {"train": {"Female": (12, 8), "Male": (8, 12)}, "val": dict.fromkeys(("Female", "Male"), (2, 2))}
+    counts["test"] = counts["val"]
+    cells = [
+        (split, target, race, n)
+        for split, targets in counts.items()
+        for target, numbers in targets.items()
+        for race, n in zip(("Black", "White"), numbers, strict=True)
+    ]
+    rows: list[list] = []
+    for split, target, race, n in cells:
+        for _ in range(n):
+            file = f"faces/{len(rows)}.jpg"
+            write_image(folder / file, len(rows), width=40, height=44)
+            rows.append([file, split, target, race, 20 + 10 * (len(rows) % 2)])
+    write_csv(folder / "metadata.csv", ["filename", "split", "target", "sensitive", "age"], rows)
+    return folder
+
+
 def write_image(file: Path, number: int, width: int, height: int, grey: bool = False) -> None:
     """A JPEG of a gradient whose colours are a function of `number`."""
     file.parent.mkdir(parents=True, exist_ok=True)

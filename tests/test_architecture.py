@@ -39,6 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "method.configs": {
         *("method.configs", "method.registry", "method.unlearners"),
         *("datasets.DATASETS", "datasets.dataset_class", "datasets.groups", "models.MODELS", "utils"),
+        *("datasets.forget_list", "datasets.base"),
     },
     "method.inference": {"datasets.loaders", "datasets.transforms", "utils"},
     "method.original": {"method.inference", "method.unlearners.base"},

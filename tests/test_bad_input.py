@@ -15,7 +15,7 @@ import torch
 from cli import configuration, error_of, ok, refused, run, written
 from damage import Payload
 
-from datasets import DATASETS
+from datasets import DATASETS, dataset_class
 from method.configs.cli import parse
 
 README_COMMANDS = (
@@ -178,6 +178,16 @@ def test_ratio_that_forgets_no_sample_says_how_many_there_are(refuse):
         ("--dataset fairface --split_number 5", ["--split_number 5", "0 to 4"]),
         ("--dataset waterbird --split_number 2", ["--split_number 2", "0 to 1"]),
         ("--dataset digits --split_number 1", ["--split_number 1", "expects 0"]),
+        ("--dataset fairface --forget_groups 3-9", ["'3-9' is no group", "expected TARGET:SENSITIVE"]),
+        ("--dataset fairface --forget_groups 3-9:Klingon", ["no sensitive 'Klingon'", "Southeast Asian", "0 to 6"]),
+        ("--dataset celeba --forget_groups attractive:male", ["no target 'attractive'", "not blond, blond"]),
+        ("--dataset fairface --multi_group 3 --forget_groups 0:0", ["--multi_group 3 and --forget_groups", "give one"]),
+        ("--unlearning_type random --split_number 0", ["--split_number 0 and --unlearning_type random", "give one"]),
+        ("--unlearning_type all", ["unlearning_type is 'all'", "group, random"]),
+        ("--forget_list absent.txt", ["--forget_list absent.txt cannot be read", "No such file"]),
+        ("--forget_list .", ["--forget_list . cannot be read", "directory"]),
+        ("--forget_list ''", ["cannot be read"]),
+        ("--forget_list_column file", ["--forget_list_column goes with --forget_list FILE"]),
         ("--dataset waterbird --split_number -1", ["split_number is -1"]),
         ("--model resnet99 --no-pretrained", ["model is 'resnet99'", "resnet18"]),
         ("--dataset digits --image_size 64", ["--image_size 64", "32 x 32"]),
@@ -240,7 +250,7 @@ def command_in(sentence: str) -> list[str]:
     return shlex.split(sentence.split("python main.py ")[1])
 
 
-@pytest.mark.parametrize("dataset", DATASETS)
+@pytest.mark.parametrize("dataset", [name for name in DATASETS if dataset_class(name).forget_pairs])
 @pytest.mark.parametrize("method", ["miu", "salun", "scrub", "l1_sparse"])
 def test_without_a_pretrained_model_the_command_that_makes_it_is_printed(
     dataset: str, method: str, refuse, data_dir: Path, tmp_path: Path

@@ -19,7 +19,7 @@ needs_fairface = pytest.mark.skipif(
     reason=f"no FairFace in {FAIRFACE}; GROUP_UNLEARNING_DATA names another folder",
 )
 FILE_DATASETS = ("celeba", "fairface", "waterbird")
-N_GROUPS = {"celeba": 4, "digits": 4, "fairface": 63, "waterbird": 4}
+N_GROUPS = {"celeba": 4, "digits": 4, "fairface": 63, "waterbird": 4}  # those with forget groups of their own
 
 # The command, then what it must mean.
 README_COMMANDS = {
@@ -113,14 +113,14 @@ def test_help_names_methods_data_sets_and_exit_codes(help_text: str):
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("dataset", DATASETS)
+@pytest.mark.parametrize("dataset", N_GROUPS)
 def test_print_config_prints_flat_yaml_with_sources_and_nothing_else(dataset: str, method: str, tmp_path: Path):
     result = ok(f"--method {method} --dataset {dataset} --print_config", store_dir=tmp_path / "store")
     config = configuration(f"--method {method} --dataset {dataset}", store_dir=tmp_path / "store")
     assert result.err == ""
     assert yaml.safe_load(result.out) == dict(config.values)
     lines = result.out.splitlines()
-    assert [line.split(":")[0] for line in lines] == list(keys_of(method))
+    assert [line.split(":")[0] for line in lines] == list(keys_of(method, dataset))
     assert [line.split("  # ")[-1] for line in lines] == list(config.sources.values())
     assert written(tmp_path) == []
 
@@ -159,7 +159,7 @@ def labels_only(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return copy
 
 
-@pytest.mark.parametrize("dataset", DATASETS)
+@pytest.mark.parametrize("dataset", N_GROUPS)
 @pytest.mark.parametrize("method", ["pretrain", "miu"])
 def test_dry_run_counts_without_opening_an_image(dataset: str, method: str, labels_only: Path, tmp_path: Path):
     store = tmp_path / "store"
@@ -204,6 +204,18 @@ def test_dry_run_marks_every_group_of_a_multi_group_task(groups: str, n: int, la
     out = ok(f"--method miu --dataset fairface {groups} --dry_run", data_dir=labels_only, store_dir=tmp_path).out
     assert sum(bool(row["marked"]) for row in table_of(out).values()) == n
     assert f"miu on fairface, multi{groups[-1]}, ratio 0.5, seed 0" in out
+
+
+def test_dry_run_of_a_list_counts_what_it_names(labels_only: Path, tmp_path: Path):
+    (tmp_path / "list.txt").write_text("001.Species/Bird_0001.jpg\nBird_0040.jpg\n40\ngone.jpg\n")
+    command = "--method scrub --dataset waterbird --skip_unknown --dry_run"
+    out = ok(command, data_dir=labels_only, store_dir=tmp_path / "store", forget_list=tmp_path / "list.txt").out
+    table = table_of(out)
+    assert [(table[group]["forget"], table[group]["marked"]) for group in range(4)] == [
+        (1, True), (0, False), (2, True), (0, False)
+    ]  # fmt: skip
+    assert "requests            3 of 4 names in the list are forgotten; left out: 1 unknown" in out
+    assert not (tmp_path / "store").exists()
 
 
 def test_dry_run_says_what_is_there(data_dir: Path, tmp_path: Path):
@@ -263,7 +275,8 @@ def test_dry_run_on_fairface_forgets_nested_sets_of_many_groups(tmp_path: Path):
 
 def test_help_and_dry_run_import_nothing_heavy(labels_only: Path, tmp_path: Path):
     """torchvision and scikit-learn take seconds to import; neither reads labels nor prints help."""
-    dry = words("--method miu --dataset fairface --dry_run", data_dir=labels_only, store_dir=tmp_path)
+    groups = "--forget_groups '20-29:black'"
+    dry = words(f"--method miu --dataset fairface {groups} --dry_run", data_dir=labels_only, store_dir=tmp_path)
     code = f"""
 import sys
 import main

@@ -1,6 +1,7 @@
 """Layers, sources, strict YAML, task entries, --config, presets, published spellings, and a run's identity."""
 
 import dataclasses
+import hashlib
 import pickle
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from utils.errors import UserError
 EXECUTION = {
     "device", "num_workers", "cache", "threads", "data_dir", "store_dir", "checkpoint_dir",
     "tensorboard", "wandb", "wandb_project", "save_every", "wait", "verify_data", "evaluate_every",
+    "forget_list_column",
 }  # fmt: skip
 
 
@@ -295,7 +297,9 @@ def test_a_tie_is_settled_by_a_more_specific_entry(layers):
     assert configuration("--method miu").lr == 3.0
 
 
-@pytest.mark.parametrize("key, value", [("reweight", "false"), ("unlearning_ratio", 0.5), ("split_number", 0)])
+@pytest.mark.parametrize(
+    "key, value", [("reweight", "false"), ("unlearning_ratio", 0.5), ("split_number", 0), ("skip_unknown", "true")]
+)
 def test_an_entry_cannot_set_what_chooses_it(key: str, value: object, config_file):
     file = config_file(f"tasks:\n  - {{method: miu, set: {{{key}: {value}}}}}\n")
     sentence = refused("--method miu --print_config", config=file)
@@ -356,6 +360,8 @@ def test_a_note_for_every_other_task(command: str):
         "--method pretrain --dataset celeba --split_number 1 --threads 2",
         "--method salun --dataset waterbird --preset reference --reweight --tag null",
         "--method scrub --scrub_rewind",
+        "--method scrub --dataset fairface --forget_groups 'more than 70:6,0-2:white'",
+        "--method scrub --unlearning_type random --unlearning_ratio 0.1",
         "--method l1_sparse --l1_penalty 2e-07 --num_workers 0 --data_dir 'a # folder: with \"marks\"' --store_dir '~'",
         f"--method retrain --data_dir '{'a long folder name ' * 12}end'",
     ],
@@ -434,6 +440,57 @@ def test_reweight_for_and_against_is_an_error():
     assert configuration("--method miu --no-reweight --ablate_rw").reweight is False
 
 
+# What is forgotten.
+
+
+@pytest.mark.parametrize(
+    "typed",
+    ["waterbird:land, landbird:water", "landbird:water,waterbird:land,1:0", " WaterBird : LAND ,0:1", "1:0,0:1,0:1"],
+)
+def test_every_spelling_of_the_same_groups_is_the_same_run(typed: str):
+    config = configuration("--method scrub --dataset waterbird", forget_groups=typed)
+    assert config.forget_groups == "landbird:water, waterbird:land"
+    assert config.task == "groups-landbird.water+waterbird.land"
+    assert (config.split_number, config.multi_group) == (None, None)
+
+
+def test_a_list_is_its_names_in_any_order_wherever_it_lies(tmp_path: Path):
+    lists = {
+        "a.txt": "x.jpg\n7\ny.jpg\n",
+        "b.txt": "# June\n\ny.jpg\nx.jpg\n./7\n",
+        "c.csv": "n,file\n1,7\n2,y.jpg\n3,x.jpg\n",
+    }
+    for name, text in lists.items():
+        (tmp_path / name).write_text(text)
+    one, other, third = (configuration("--method miu", forget_list=tmp_path / name) for name in lists)
+    assert one.requests == other.requests == third.requests == ("7", "x.jpg", "y.jpg")
+    assert one.identity() == other.identity() == third.identity()
+    digest = hashlib.sha256(b"1:7,5:x.jpg,5:y.jpg,").hexdigest()
+    assert one.identity()["forget_list"] == digest
+    assert one.task == f"list-{digest[:8]}"
+    (tmp_path / "a.txt").write_text("x.jpg\n7\nz.jpg\n")
+    assert configuration("--method miu", forget_list=tmp_path / "a.txt").task != one.task
+    assert pickle.loads(pickle.dumps(one)).task == one.task
+
+
+def test_all_of_a_list_is_forgotten(tmp_path: Path, config_file):
+    (tmp_path / "list.txt").write_text("x.jpg\n")
+    command = f"--method miu --forget_list {tmp_path / 'list.txt'}"
+    config = configuration(command)
+    assert (config.unlearning_ratio, config.sources["unlearning_ratio"]) == (1.0, "--forget_list")
+    assert "--unlearning_ratio 0.9 does not apply to --forget_list" in refused(f"{command} --unlearning_ratio 0.9")
+    assert configuration(f"{command} --unlearning_ratio 1").identity() == config.identity()
+    printed = config_file(ok(f"{command} --print_config").out)
+    assert configuration("", config=printed).identity() == config.identity()
+
+
+def test_the_entries_for_a_group_are_not_for_the_same_group_by_name(layers):
+    layers(digits="tasks:\n  - {method: scrub, split_number: 0, set: {lr: 0.3}}\n")
+    by_number, by_name = configuration("--method scrub"), configuration("--method scrub --forget_groups 1:0")
+    assert (by_number.lr, by_name.lr) == (0.3, 0.1)
+    assert "nobody tuned scrub for digits groups-high_digit.warm_tint." in by_name.notes[0]
+
+
 # Identity.
 
 
@@ -441,9 +498,9 @@ def test_reweight_for_and_against_is_an_error():
 def test_identity_is_what_can_change_a_number(method: str):
     """Every key of the method is either compared or known not to matter."""
     identity = set(configuration(f"--method {method} --dataset fairface").identity())
-    of_task = {"unlearning_ratio", "split_number", "multi_group"}
-    left_out = EXECUTION | (of_task if method == "pretrain" else set())
-    assert identity == set(keys_of(method)) - left_out
+    of_task = {"unlearning_ratio", "unlearning_type", "split_number", "multi_group", "forget_groups", "forget_list"}
+    left_out = EXECUTION | (of_task | {"skip_unknown"} if method == "pretrain" else set())
+    assert identity == set(keys_of(method, "fairface")) - left_out
     assert {name for name, key in all_keys().items() if key.execution} == EXECUTION
 
 
@@ -460,6 +517,7 @@ def test_execution_keys_do_not_change_the_identity():
         *("--seed 1", "--unlearning_ratio 0.4", "--split_number 1", "--no-reweight", "--preset reference", "--tag a"),
         *("--model small_cnn", "--image_size 64", "--weights none", "--lr 0.3", "--miu_mine_lr 0.5"),
         *("--precision bf16", "--compile", "--original here", "--reference retrain", "--skip_bad_images"),
+        *("--forget_groups 1:0", "--unlearning_type random"),
     ],
 )
 def test_any_other_key_does(flag: str):
@@ -467,7 +525,16 @@ def test_any_other_key_does(flag: str):
     assert configuration(f"{base} {flag}").identity() != configuration(base).identity()
 
 
-@pytest.mark.parametrize("flag", ["--unlearning_ratio 0.1", "--split_number 1", "--multi_group 3"])
+@pytest.mark.parametrize(
+    "flag",
+    [
+        "--unlearning_ratio 0.1",
+        "--split_number 1",
+        "--multi_group 3",
+        "--forget_groups 0:0",
+        "--unlearning_type random",
+    ],
+)
 def test_pretrain_does_not_depend_on_the_task(flag: str):
     base = "--method pretrain --dataset fairface"
     assert configuration(f"{base} {flag}").identity() == configuration(base).identity()

@@ -125,6 +125,43 @@ def test_forget_group_accuracy_of_several_groups_is_over_their_samples() -> None
     assert found["forget_group_names"] == ["landbird on water", "waterbird on land"]
 
 
+def test_composition_and_weighted_accuracy_of_what_is_forgotten_by_hand() -> None:
+    """Forgotten: two of (0,1), one of (1,0); their test accuracies are 50 and 33.3."""
+    rows = [(0, 0, 1, 1), *SMALL]
+    parts = Parts(
+        train=np.arange(6),
+        val=np.array([6, 7]),
+        test=np.arange(8, 16),
+        forget=np.array([0, 2, 4]),
+        retain=np.array([1, 3, 5]),
+        forget_groups=(1, 2),
+    )
+    found = evaluate(binary_records(rows), parts, NAMES, 2, 2)
+    assert found["forget_group_acc_weighted"] == pytest.approx((2 * 50 + 100 / 3) / 3)
+    assert found["forget_group_acc"] == 40.0, "2 of 5 test samples"
+    assert found["forget_composition"] == [
+        {"name": "landbird on water", "n_forget": 2, "n_train": 2, "test_acc": 50.0, "n_test": 2},
+        {"name": "waterbird on land", "n_forget": 1, "n_train": 2, "test_acc": pytest.approx(100 / 3), "n_test": 3},
+    ]
+
+
+def test_a_forget_group_without_test_samples_has_no_weighted_accuracy() -> None:
+    parts = small_parts(test=np.array([7, 8, 9, 10, 14]))
+    found = evaluate(binary_records(SMALL), parts, NAMES, 2, 2)
+    assert found["forget_group_acc_weighted"] is None
+    assert found["reasons"]["forget_group_acc_weighted"] == "there is no test sample of waterbird on land"
+    row = {"name": "waterbird on land", "n_forget": 2, "n_train": 2, "test_acc": None, "n_test": 0}
+    assert found["forget_composition"] == [row]
+
+
+def test_a_forget_group_of_which_nothing_is_forgotten_has_no_weight() -> None:
+    """A small ratio of several groups need not reach all of them."""
+    parts = small_parts(forget_groups=(1, 2), test=np.array([7, 8, 11, 12, 13, 14]))
+    found = evaluate(binary_records(SMALL), parts, NAMES, 2, 2)
+    assert found["forget_group_acc_weighted"] == pytest.approx(100 / 3)
+    assert [row["n_forget"] for row in found["forget_composition"]] == [0, 2]
+
+
 def test_group_table_has_n_and_accuracy_per_set_and_null_where_empty() -> None:
     groups = evaluate(binary_records(SMALL), small_parts(), NAMES, 2, 2)["groups"]
     forgotten = groups[2]

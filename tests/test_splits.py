@@ -9,8 +9,17 @@ import pytest
 
 from datasets import DATASETS, dataset_class
 from datasets.base import GroupDataset
-from datasets.groups import forget_groups, task_name
-from datasets.splits import INDEX_SETS, load_splits, make_splits, save_splits, seeded_order, share_of
+from datasets.groups import forget_groups, spelled, task_name
+from datasets.splits import (
+    INDEX_SETS,
+    listed_splits,
+    load_splits,
+    make_splits,
+    random_splits,
+    save_splits,
+    seeded_order,
+    share_of,
+)
 from utils.errors import UserError
 
 RATIOS = (0.1, 0.3, 0.5, 0.58, 0.9, 1.0)
@@ -222,9 +231,9 @@ def test_repeated_path_is_refused():
 
 
 def test_known_data_sets():
-    assert sorted(DATASETS) == ["celeba", "digits", "fairface", "waterbird"]
+    assert sorted(DATASETS) == ["celeba", "custom", "digits", "fairface", "waterbird"]
     assert all(dataset_class(name).name == name for name in DATASETS)
-    with pytest.raises(UserError, match="unknown data set 'cifar': expected one of celeba, digits, fairface"):
+    with pytest.raises(UserError, match="unknown data set 'cifar': expected one of celeba, custom, digits, fairface"):
         dataset_class("cifar")
 
 
@@ -269,3 +278,182 @@ def test_multi_group_errors():
 
 def test_task_names():
     assert [task_name(1, None), task_name(None, None), task_name(None, 3)] == ["split1", "split0", "multi3"]
+
+
+# Groups by name.
+
+
+class Named(Toy):
+    """Names that need care: one in another's spelling, with blanks, dashes, a slash, a dot, a comma, or a number."""
+
+    name = "named"
+    target_names = ("Cat", "cat", "more than 70", "1")
+    sensitive_names = ("Black/20-29", "East Asian", "v1.5", "a, b", "a:b")
+
+
+@pytest.mark.parametrize(
+    "typed, expected",
+    [
+        ("waterbird:land", {(1, 0)}),
+        ("1:0", {(1, 0)}),
+        ("WATERBIRD :  Land", {(1, 0)}),
+        ("waterbird:land, landbird:water", {(1, 0), (0, 1)}),
+        ("0:1,1:land,landbird:1,waterbird:0", {(1, 0), (0, 1)}),
+    ],
+)
+def test_groups_by_name_and_number(typed, expected):
+    """A class without names leaves them to its instance, which has read the labels."""
+    for dataset in (dataset_class("waterbird"), toy()):
+        assert forget_groups(dataset, None, None, typed) == tuple(sorted(expected))
+
+
+def test_words_stay_as_they_were_typed_where_only_the_labels_know_the_names():
+    assert spelled(Toy, " b : x y,a:1 ,b:x  y") == "a:1, b:x y"
+    assert spelled(toy(), "1:LAND") == "waterbird:land"
+
+
+@pytest.mark.parametrize(
+    "typed, expected",
+    [
+        ("Cat:v1.5", (0, 2)),
+        ("cat:v1.5", (1, 2)),
+        ("2:1", (2, 1)),
+        ("More Than  70:east asian", (2, 1)),
+        ("1:Black/20-29", (3, 0)),  # a name, before it is a number
+        ("0:3", (0, 3)),
+    ],
+)
+def test_a_name_counts_as_it_is_written_before_its_case_and_its_number(typed, expected):
+    assert forget_groups(Named, None, None, typed) == (expected,)
+
+
+@pytest.mark.parametrize(
+    "typed, told",
+    [
+        ("", "'' is no group, expected TARGET:SENSITIVE"),
+        ("waterbird", "'waterbird' is no group, expected TARGET:SENSITIVE"),
+        ("waterbird:", "'waterbird:' is no group"),
+        ("waterbird:land,", "'' is no group"),
+        ("waterbird:land:water", "a name that holds a colon or a comma is given by its number"),
+        ("duck:land", "waterbird has no target 'duck'; expected one of landbird, waterbird, or a number from 0 to 1"),
+        ("waterbird:sky", "waterbird has no sensitive 'sky'; expected one of land, water, or a number from 0 to 1"),
+        ("2:0", "waterbird has no target '2'"),
+        ("-1:0", "waterbird has no target '-1'"),
+        ("1:0.0", "waterbird has no sensitive '0.0'"),
+    ],
+)
+def test_what_is_no_group(typed, told):
+    with pytest.raises(UserError) as error:
+        forget_groups(dataset_class("waterbird"), None, None, typed)
+    assert told in str(error.value)
+
+
+def test_a_name_in_two_cases_is_not_guessed():
+    with pytest.raises(UserError, match="named has no target 'CAT'"):
+        forget_groups(Named, None, None, "CAT:v1.5")
+
+
+@pytest.mark.parametrize("given", [(0, None), (None, 3)])
+def test_groups_are_named_once(given):
+    with pytest.raises(UserError, match="--forget_groups 1:0 both choose what to forget: give one"):
+        forget_groups(dataset_class("fairface"), *given, "1:0")
+
+
+def test_a_data_set_without_numbered_groups():
+    class Unnumbered(Toy):
+        forget_pairs = ()
+
+    for numbers, told in (((0, None), "has no numbered groups"), ((None, 3), "has no multi-group task")):
+        with pytest.raises(UserError, match=f"{told}; use --forget_groups"):
+            forget_groups(Unnumbered, *numbers)
+
+
+@pytest.mark.parametrize(
+    "dataset, typed, name",
+    [
+        ("waterbird", "waterbird:land", "groups-waterbird.land"),
+        ("waterbird", "1:0, 0:1", "groups-landbird.water+waterbird.land"),
+        ("fairface", "3-9:latino_hispanic", "groups-3-9.Latino_Hispanic"),
+    ],
+)
+def test_a_folder_named_after_its_groups(dataset, typed, name):
+    assert task_name(None, None, spelled(dataset_class(dataset), typed)) == name
+
+
+def test_folders_of_different_groups_have_different_names():
+    """Blanks, slashes and dots are no part of a folder's name, so eight digits of a hash tell such names apart."""
+    one = task_name(None, None, spelled(Named, "2:1"))
+    assert one.startswith("groups-more_than_70.East_Asian.")
+    assert one.endswith(hashlib.sha256(b"more than 70:East Asian").hexdigest()[:8])
+    texts = ["a b:c", "a_b:c", "a/b:c", "a.b:c", "a:b.c", "a+b:c", "a:c, b:c", "a:c+b.c", "ä:c", "a:c", "A:c"]
+    texts += [f"{'x' * 200}:{n}" for n in range(3)]
+    names = [task_name(None, None, text) for text in texts]
+    assert len(set(names)) == len(texts)
+    assert all(len(name) <= 100 and set(name) <= SAFE for name in names)
+
+
+SAFE = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.+")
+
+
+def test_names_that_cannot_be_typed_are_spelled_by_number():
+    for typed, spelling in (("Cat:3", "Cat:3"), ("0:4", "Cat:4"), ("2:0", "more than 70:Black/20-29")):
+        assert spelled(Named, typed) == spelling
+        assert forget_groups(Named, None, None, spelling) == forget_groups(Named, None, None, typed)
+
+
+def test_the_same_groups_by_name_and_by_number_have_one_forget_fingerprint():
+    dataset = toy()
+    by_number = make_splits(dataset, forget_groups(dataset, 0, None), 0.5, seed=0)
+    by_name = make_splits(dataset, forget_groups(dataset, None, None, "waterbird:land"), 0.5, seed=0)
+    assert by_name.forget_fingerprint == by_number.forget_fingerprint
+
+
+# All of train, and lists.
+
+
+def test_random_forgets_the_first_of_all_of_train():
+    dataset = toy(50)
+    splits = random_splits(dataset, 0.58, seed=4)
+    order = seeded_order("forget", 4, dataset.path[:90].tolist())
+    assert set(dataset.path[splits.forget]) == set(order[:52]), "floor(0.58 * 90)"
+    assert splits.forget_groups == (1, 2)
+    assert sorted([*splits.forget, *splits.retain]) == splits.train.tolist() == list(range(90))
+
+
+def test_random_sets_are_nested_and_follow_the_seed():
+    dataset = toy()
+    sets = [set(random_splits(dataset, ratio, seed=3).forget) for ratio in (0.1, 0.5, 0.9)]
+    assert sets[0] < sets[1] < sets[2]
+    assert set(random_splits(dataset, 0.1, seed=0).forget) != sets[0]
+    with pytest.raises(UserError, match="--unlearning_ratio 1.0 forgets all 90 train samples of toy"):
+        random_splits(dataset, 1.0, seed=0)
+    with pytest.raises(UserError, match="0.01 forgets no sample: toy has 90 train samples;"):
+        random_splits(dataset, 0.01, seed=0)
+
+
+def test_random_forgets_units_whole():
+    dataset = toy(50, units=2)
+    splits = random_splits(dataset, 0.5, seed=0)
+    assert len(splits.forget) == 2 * 22, "of 45 units"
+    assert not set(dataset.unit[splits.forget]) & set(dataset.unit[splits.retain])
+
+
+def test_a_list_is_forgotten_with_its_units():
+    rows = np.array([60, 3, 4])
+    assert listed_splits(toy(), rows).forget.tolist() == [3, 4, 60]
+    assert listed_splits(toy(), rows).forget_groups == (1, 2)
+    assert listed_splits(toy(units=2), rows).forget.tolist() == [2, 3, 4, 5, 60, 61]
+    assert listed_splits(toy(), rows[1:]).forget_groups == (2,)
+
+
+def test_the_same_rows_have_one_forget_fingerprint_whoever_chose_them():
+    dataset = toy()
+    chosen = make_splits(dataset, ((1, 0),), 0.5, seed=0)
+    listed = listed_splits(dataset, chosen.forget[::-1])
+    assert listed.forget_fingerprint == chosen.forget_fingerprint
+    assert listed.retain.tolist() == chosen.retain.tolist()
+
+
+def test_a_list_of_everything_is_refused():
+    with pytest.raises(UserError, match="--forget_list forgets all 90 train samples of toy.*a shorter list"):
+        listed_splits(toy(), np.arange(90))

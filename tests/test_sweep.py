@@ -110,6 +110,38 @@ def test_tasks_are_put_together_not_crossed(tmp_path: Path):
     assert [run.folder.parent.name for run in runs] == ["split0", "split1", "multi3"]
 
 
+def test_tasks_of_every_kind_are_put_together(tmp_path: Path):
+    """A list has no ratio, and its file only the runs that forget."""
+    file = tmp_path / "requests.txt"
+    file.write_text("1.jpg\n2.jpg\n")
+    runs = planned(
+        tmp_path,
+        dataset="waterbird",
+        unlearning_ratio=[0.5, 0.9],
+        forget_groups=["waterbird:land, 0:1"],
+        forget_list=str(file),
+        unlearning_type="random",
+        method="salun",
+    )
+    by_task = {"groups": "groups-landbird.water+waterbird.land", "random": "random"}
+    by_task["list"] = next(run.config.task for run in runs if run.config.requests)
+    tasks = [run.folder.parent.name for run in runs]
+    assert {kind: tasks.count(task) for kind, task in by_task.items()} == {"groups": 4, "random": 4, "list": 2}
+    assert names(runs)[0] == "pretrain_0"
+    assert not any("forget" in word or "unlearning" in word for word in runs[0].arguments)
+    of_list = [run for run in runs if run.folder.parent.name == by_task["list"]]
+    assert names(of_list) == ["retrain_1_0", "salun_1_0"]
+    assert all(str(file) in run.arguments for run in of_list)
+
+
+def test_flags_of_a_list_are_not_for_its_pretrained_run(tmp_path: Path):
+    (tmp_path / "requests.txt").write_text("1.jpg\n")
+    lists = {"forget_list": str(tmp_path / "requests.txt")}
+    runs = planned(tmp_path, method="salun", **lists, set={"skip_unknown": True})
+    assert names(runs) == ["pretrain_0", "retrain_1_0", "salun_1_0"]
+    assert ["--skip_unknown" in run.arguments for run in runs] == [False, True, True]
+
+
 def test_a_tag_is_for_the_listed_runs(tmp_path: Path):
     """Nobody looks for a pretrained or a retrained model that has one."""
     runs = planned(tmp_path, **SMALL, set={"tag": "x"})
@@ -167,6 +199,15 @@ def test_the_listed_commands_are_the_runs(tmp_path: Path, capsys: Capture):
         ({"method": "salun", "multi_group": None}, "multi_group is empty"),
         ({"method": "salun", "dataset": "mnist"}, "dataset is 'mnist', expected one of"),
         ({"method": "salun", "multi_group": 3}, "digits"),
+        ({"method": "salun", "forget_groups": "10:00"}, "digits has no target '10'"),
+        ({"method": "salun", "forget_groups": 600}, "forget_groups is 600, expected a text"),  # 10:00 without quotes
+        ({"method": "salun", "forget_groups": [{"high digit": "warm tint"}]}, "forget_groups is {"),
+        ({"method": "salun", "forget_list": "absent.txt"}, "--forget_list absent.txt cannot be read"),
+        (
+            {"method": "salun", "unlearning_type": "group", "set": {"skip_unknown": True}},
+            "goes with --forget_list FILE",
+        ),
+        ({"method": "salun", "set": {"forget_list": "absent.txt"}}, "set: forget_list is crossed"),
         ({"method": "salun", "set": {"epocs": 1}}, "set: unknown key 'epocs'"),
         ({"method": "salun", "set": {"epochs": "many"}}, "set: epochs is 'many', expected a whole number"),
         ({"method": "salun", "set": {"seed": 1}}, "set: seed is crossed"),

@@ -79,6 +79,8 @@ def _read_run(folder: Path) -> Run:
     try:
         stored = read_yaml(folder / "config.yaml")
         config = stored["config"]
+        # Data of the user's own go by their own name.
+        config = {**config, "dataset": config.get("dataset_name") or config["dataset"]}
         run = Run(folder, {name: config[name] for name in ("method", "dataset", "model", "seed")} | config, stored)
         _ = (run.table, run.origin)  # reads every value that a table needs
     except (OSError, ValueError, TypeError, KeyError, AttributeError):

@@ -10,8 +10,10 @@ from typing import Any, NoReturn
 
 import yaml
 
+from datasets import dataset_class
 from method.configs.loading import Config, resolve
 from method.configs.schema import Key, all_keys, keys_of
+from method.configs.task import task_flags
 from method.registry import METHODS
 from utils.errors import UserError
 
@@ -151,23 +153,27 @@ def _refuse_other_methods(method: str, flags: dict[str, Any], ablates_reweight: 
 def flat_yaml(config: Config) -> str:
     """`key: value  # source`, one line a key; --config reads it back."""
     lines = []
-    for name in keys_of(config.method):
-        value = yaml.safe_dump(config.values[name], default_flow_style=True, width=math.inf).splitlines()[0]
-        lines.append(f"{name}: {value}  # {config.sources[name]}")
+    for name, value in config.values.items():
+        text = yaml.safe_dump(value, default_flow_style=True, width=math.inf).splitlines()[0]
+        lines.append(f"{name}: {text}  # {config.sources[name]}")
     return "\n".join(lines) + "\n"
 
 
 def command_line(config: Config, method: str, **values: Any) -> str:
     """The command that makes the run this one needs: `method` on the same data and model."""
-    default = resolve({"method": method, "dataset": config.dataset}).values
+    task = task_flags(config.values) if METHODS[method].forgets else {}
+    task |= {"split_number": config.split_number} if config.needs_task_for_target else {}
+    default = resolve({"method": method, "dataset": config.dataset, **task}).values
+    flags = dict(task)
+    own = dataset_class(config.dataset).options
+    for name in (*own, "seed", "model", "image_size", "weights", "data_dir", "store_dir", "checkpoint_dir"):
+        if config.values[name] != default[name]:
+            flags[name] = config.values[name]
+    flags |= {"skip_bad_images": True} if config.skip_bad_images else {}
     words = ["python", "main.py", "--method", method, "--dataset", config.dataset]
-    task = ("unlearning_ratio", "split_number", "multi_group") if METHODS[method].forgets else ("split_number",)
-    for name in (*task, "seed", "model", "image_size", "weights", "data_dir", "store_dir", "checkpoint_dir"):
-        value = config.values[name]
-        if (name, value) == ("weights", "none") and default[name] != "none":
-            words.append("--no-pretrained")
-        elif value is not None and (value != default[name] or name == "unlearning_ratio"):
-            words += [f"--{name}", str(value)]
-    words += ["--skip_bad_images"] if config.skip_bad_images else []
-    words += [f"--{name}" if value else f"--no-{name}" for name, value in values.items()]
+    for name, value in {**flags, **values}.items():
+        if isinstance(value, bool):
+            words.append(f"--{name}" if value else f"--no-{name}")
+        else:
+            words += ["--no-pretrained"] if (name, value) == ("weights", "none") else [f"--{name}", str(value)]
     return shlex.join(words)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
@@ -13,8 +14,9 @@ from typing import Any
 import yaml
 
 from datasets import dataset_class
-from datasets.groups import forget_groups, task_name
+from datasets.forget_list import list_digest
 from method.configs.schema import SHARED, TASK_KEYS, Key, all_keys, keys_of, own_key_name
+from method.configs.task import Layer, check_groups, name_of_task, requests_of, settled
 from method.registry import METHODS, UNSET
 from utils.errors import UserError
 
@@ -31,11 +33,15 @@ SELECTORS = {
 
 @dataclass(frozen=True)
 class Config:
-    """The values of one run, frozen; `config.lr` reads one, `sources` says where each came from."""
+    """The values of one run, frozen; `config.lr` reads one, `sources` says where each came from.
+
+    requests: the names in the forget list, read once, so that the run's name and its forget set are of the same list.
+    """
 
     values: Mapping[str, Any]
     sources: Mapping[str, str]
     notes: tuple[str, ...] = ()
+    requests: tuple[str, ...] = ()
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -44,7 +50,7 @@ class Config:
             raise AttributeError(f"{self.values.get('method')} has no key {name!r}") from None
 
     def __reduce__(self) -> Any:
-        return Config, (dict(self.values), dict(self.sources), self.notes)
+        return Config, (dict(self.values), dict(self.sources), self.notes, self.requests)
 
     @property
     def params(self) -> Any:
@@ -55,8 +61,13 @@ class Config:
 
     @property
     def task(self) -> str:
-        """`split0`, `multi3`, ..."""
-        return task_name(self.split_number, self.multi_group)
+        """`split0`, `multi3`, `groups-3-9.White`, `list-1a2b3c4d`, `random`."""
+        return name_of_task(self.values, self.requests)
+
+    @property
+    def data_name(self) -> str:
+        """What runs and tables call the data: the data set's name, or that of the user's own folder."""
+        return self.values.get("dataset_name") or self.dataset
 
     @property
     def needs_task_for_target(self) -> bool:
@@ -73,8 +84,10 @@ class Config:
         skipped = set() if METHODS[self.method].forgets else set(TASK_KEYS)
         if self.needs_task_for_target:
             skipped -= {"split_number"}
-        keys = keys_of(self.method)
-        return {name: self.values[name] for name in keys if not keys[name].execution and name not in skipped}
+        keys = all_keys()
+        # What a list says, not where it lies.
+        values = {**self.values, "forget_list": list_digest(self.requests) if self.requests else None}
+        return {name: values[name] for name in self.values if not keys[name].execution and name not in skipped}
 
 
 @dataclass(frozen=True)
@@ -161,7 +174,7 @@ def checked(content: Any, method: str | None, where: str) -> dict[str, Any]:
             full = f"{method}_{name}"
         if full not in known:
             raise UserError(f"{where}: unknown key {name!r}; main.py --help lists the keys")
-        if full in ("method", "dataset", *SELECTORS.values()) and method is not None and full != "reweight":
+        if method is not None and (full in ("method", "dataset", *TASK_KEYS) or known[full].datasets):
             raise UserError(f"{where}: {name} cannot depend on the method")
         result[full] = known[full].coerce(value, where)
     return result
@@ -187,12 +200,9 @@ def _task_entry(entry: Any, where: str) -> tuple[dict[str, tuple], dict[str, Any
     values = {}
     for method in match["method"]:
         values.update(checked(entry["set"], method, where))
-    if set(values) & set(SELECTORS.values()):
-        raise UserError(f"{where}: an entry for a task cannot set {', '.join(SELECTORS.values())}")
+    if set(values) & {"method", "reweight", *TASK_KEYS}:
+        raise UserError(f"{where}: an entry for a task cannot set {', '.join(('method', 'reweight', *TASK_KEYS))}")
     return match, values
-
-
-Layer = Mapping[str, tuple[Any, str]]  # value and source, by key
 
 
 def _layer(values: Mapping[str, Any], source: str) -> Layer:
@@ -229,7 +239,8 @@ def resolve(flags: Mapping[str, Any], config_file: Path | None = None) -> Config
         raise UserError(f"--method is missing; choose one of {', '.join(METHODS)}")
     method, dataset = fixed["method"], fixed.get("dataset", all_keys()["dataset"].default)
     data_class = dataset_class(dataset)
-    keys = keys_of(method)
+    _refuse_other_data_sets(dataset, user, flags)
+    keys = keys_of(method, dataset)
     own = read_layer_file(CONFIG_FILES / f"{dataset}.yaml")
     files = [read_layer_file(CONFIG_FILES / "fallback.yaml"), own, user]
 
@@ -239,8 +250,9 @@ def resolve(flags: Mapping[str, Any], config_file: Path | None = None) -> Config
             layers += _file_layers(file, method, selected)
         layers.append({name: (value, f"--{name}") for name, value in flags.items()})
         merged = {name: entry for layer in layers for name, entry in layer.items()}
-        if merged["multi_group"][0] is None and merged["split_number"][0] is None:
-            merged["split_number"] = (0, "schema")
+        merged = settled(merged, data_class, METHODS[method].forgets)
+        if "dataset_name" in keys and not merged["dataset_name"][0]:
+            merged["dataset_name"] = (_folder_name(merged["data_dir"][0]), "data_dir")
         return {name: merged[name] for name in keys}
 
     # What the entries for tasks are chosen by cannot be set by such an entry, so two rounds are enough.
@@ -249,12 +261,26 @@ def resolve(flags: Mapping[str, Any], config_file: Path | None = None) -> Config
     entries = stacked(selected)
     values = {name: value for name, (value, _) in entries.items()}
     sources = {name: source for name, (_, source) in entries.items()}
-    forget_groups(data_class, values["split_number"], values["multi_group"])
+    check_groups(values, data_class)
     if values["skip_bad_images"] and not values["verify_data"]:
         raise UserError("--skip_bad_images needs the check that --no-verify_data leaves out; keep one of them")
-    config = Config(MappingProxyType(values), MappingProxyType(sources), _untuned(own, method, values, sources))
+    config = Config(MappingProxyType(values), MappingProxyType(sources), requests=requests_of(values))
     config.params.check()
-    return config
+    return replace(config, notes=_untuned(own, config))
+
+
+def _refuse_other_data_sets(dataset: str, user: LayerFile, flags: Mapping[str, Any]) -> None:
+    """A column that nobody reads would be a mistake that nobody sees."""
+    for given, where in ((user.plain, f"{user.name}: "), (flags, "--")):
+        for name in given:
+            owners = all_keys()[name].datasets
+            if owners and dataset not in owners:
+                raise UserError(f"{where}{name} is a key of {', '.join(owners)}, not of {dataset}; leave it out")
+
+
+def _folder_name(folder: str) -> str:
+    """The name of a folder as a word that can stand in a path; empty for the root of all."""
+    return re.sub(r"[^\w.+-]+", "_", Path(folder).resolve().name)
 
 
 def _schema_layers(method: str, keys: Mapping[str, Key], preset: str) -> list[Layer]:
@@ -268,8 +294,9 @@ def _schema_layers(method: str, keys: Mapping[str, Key], preset: str) -> list[La
     return [_layer(defaults, "schema"), _layer(published, "preset reference")]
 
 
-def _untuned(own: LayerFile, method: str, values: dict[str, Any], sources: dict[str, str]) -> tuple[str, ...]:
+def _untuned(own: LayerFile, config: Config) -> tuple[str, ...]:
     """A sentence naming the keys that other tasks of this method have tuned values for, where this task has none."""
+    method, values, sources = config.method, config.values, config.sources
     tuned = {key for match, entry in own.tasks if method in match["method"] for key in entry}
     if not tuned or any(source.startswith(f"{own.name} [method ") for source in sources.values()):
         return ()
@@ -277,5 +304,5 @@ def _untuned(own: LayerFile, method: str, values: dict[str, Any], sources: dict[
     if not missing:
         return ()
     listed = ", ".join(f"{name} {values[name]}" for name in missing)
-    task = f"{task_name(values['split_number'], values['multi_group'])} ratio {values['unlearning_ratio']:g}"
-    return (f"nobody tuned {method} for {values['dataset']} {task}; from fallback.yaml come {listed}",)
+    task = f"{config.task} ratio {config.unlearning_ratio:g}"
+    return (f"nobody tuned {method} for {config.dataset} {task}; from fallback.yaml come {listed}",)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from datasets import DATASETS
+from datasets import DATASETS, dataset_class
 from method import unlearners  # noqa: F401  (fills METHODS)
 from method.registry import METHODS, UNSET
 from models import MODELS
@@ -16,7 +16,11 @@ from utils.device import DEVICES
 from utils.errors import UserError
 
 REWEIGHT_HELP = "REWEIGHT: sample the retain set with the group shares of the whole train set; on by default in miu"
-TASK_KEYS = ("unlearning_ratio", "split_number", "multi_group")
+# What pretrain does not depend on.
+TASK_KEYS = (
+    *("unlearning_ratio", "unlearning_type", "split_number", "multi_group", "forget_groups", "forget_list"),
+    "skip_unknown",
+)
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,7 @@ class Key:
     """One key; `name` is the same in flags, YAML files and code.
 
     execution: cannot change a number, so it is not compared between runs.
-    methods: the methods that have it; None means all. word: a text that can stand in a file's name. folder: a text
+    methods, datasets: those that have it; None means all. word: a text that can stand in a file's name. folder: a text
     that is not empty, which would mean the folder that Python runs in.
     """
 
@@ -36,6 +40,7 @@ class Key:
     execution: bool = False
     nullable: bool = False
     methods: tuple[str, ...] | None = None
+    datasets: tuple[str, ...] | None = None
     choices: tuple = ()
     at_least: float | None = None
     above: float | None = None
@@ -64,7 +69,7 @@ class Key:
             return True
         if isinstance(value, float) and not math.isfinite(value):
             return True
-        if self.word and not re.fullmatch(r"[\w.+-]*", value):
+        if self.word and not re.fullmatch(r"(?!\.{1,2}$)[\w.+-]*", value):
             return True
         if self.folder and not value.strip():
             return True
@@ -78,7 +83,7 @@ class Key:
         if self.choices:
             return "one of " + ", ".join(str(choice) for choice in self.choices)
         if self.word:
-            return "a text of letters, digits, and . _ + -"
+            return "a text of letters, digits, and . _ + - (not . or .. alone)"
         if self.folder:
             return "the name of a folder (. is the current one)"
         kind = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}[self.type]
@@ -112,10 +117,11 @@ def _convert(value: Any, kind: type) -> Any:
 
 
 def _common(group: str, execution: bool = False) -> Any:
-    """A constructor of keys that share their help group."""
+    """A constructor of keys that share their help group; a key that data sets name as theirs is theirs alone."""
 
     def key(name: str, kind: type, default: Any, help: str, **options: Any) -> Key:
-        return Key(name, kind, default, help, group, execution=execution, **options)
+        owners = tuple(dataset for dataset in DATASETS if name in dataset_class(dataset).options) or None
+        return Key(name, kind, default, help, group, **{"execution": execution, "datasets": owners, **options})
 
     return key
 
@@ -123,13 +129,22 @@ def _common(group: str, execution: bool = False) -> Any:
 def _common_keys() -> list[Key]:
     task, model, train = _common("what to run"), _common("data and model"), _common("training")
     run, files = _common("execution", execution=True), _common("files", execution=True)
+    custom = _common("only with --dataset custom")
     reweighting = tuple(name for name, method in METHODS.items() if method.reweight is not None)
     return [
         task("method", str, None, "what to run", choices=tuple(METHODS)),
         task("dataset", str, "digits", "data set", choices=tuple(DATASETS)),
         task("unlearning_ratio", float, 0.5, "share of the forget groups' train samples to forget", above=0, at_most=1),
+        task("unlearning_type", str, "group", "draw what is forgotten from the forget groups, or from all of train",
+             choices=("group", "random")),
         task("split_number", int, None, "which forget group of the data set (default 0)", nullable=True, at_least=0),
         task("multi_group", int, None, "forget from K ages x K races (FairFace, 2 to 5)", nullable=True),
+        task("forget_groups", str, None, "which groups, by name or number: 'TARGET:SENSITIVE, ...'", nullable=True),
+        task("forget_list", str, None, "a file of all that is to be forgotten: image files or row numbers, one a line, "
+             "or a column of a CSV file", nullable=True),
+        task("forget_list_column", str, None, "which column of a CSV file (default: the only one, or file, image_id, "
+             "...)", nullable=True, execution=True),
+        task("skip_unknown", bool, False, "leave out names in the list that are not in train, instead of refusing it"),
         task("seed", int, 0, "seed of splits, initial weights, order and augmentation", at_least=0),
         task("reweight", bool, None, REWEIGHT_HELP, methods=reweighting),
         task("preset", str, "strict", "methods as their papers state them, or as the published code runs them",
@@ -139,6 +154,11 @@ def _common_keys() -> list[Key]:
         model("image_size", int, 224, "side of the square images, in pixels", at_least=8),
         model("weights", str, "imagenet", "initial weights of pretrain and retrain: imagenet, none, or a file"),
         model("skip_bad_images", bool, False, "leave out images that cannot be read, instead of refusing to run"),
+        custom("target", str, "target", "column of metadata.csv with what the model predicts"),
+        custom("sensitive", str, "sensitive", "column of the sensitive attribute; several (race,age) are crossed"),
+        custom("filename_column", str, "filename", "column of the images' files, relative to the folder"),
+        custom("split_column", str, "split", "column that says train, val or test (or 0, 1, 2)"),
+        custom("dataset_name", str, "", "what runs and tables call the data (default: the folder's name)", word=True),
         train("epochs", int, 10, "passes over the retain set", at_least=1),
         train("batch_size", int, 32, "samples a step", at_least=1),
         train("lr", float, 0.1, "learning rate", above=0),
@@ -228,6 +248,11 @@ def all_keys() -> dict[str, Key]:
     return {key.name: key for key in keys}
 
 
-def keys_of(method: str) -> dict[str, Key]:
-    """The keys that a run of `method` has."""
-    return {name: key for name, key in all_keys().items() if key.methods is None or method in key.methods}
+def keys_of(method: str, dataset: str | None = None) -> dict[str, Key]:
+    """The keys that a run of `method` has, on `dataset` or (None) on any of them."""
+    return {
+        name: key
+        for name, key in all_keys().items()
+        if (key.methods is None or method in key.methods)
+        and (key.datasets is None or dataset is None or dataset in key.datasets)
+    }

@@ -57,6 +57,10 @@ def evaluate(
             _add_repeated_attacks(found, sets)
         found.values["forget_group_names"] = [group_names[group] for group in splits.forget_groups]
     groups = metrics.group_table({name: (part.group, part.correct) for name, part in sets.items()}, group_names)
+    if forgets:
+        found.values["forget_composition"] = [composition(groups[group]) for group in splits.forget_groups]
+        of_forget = (sets["forget"].group, test.group, test.correct, group_names)
+        found.add("forget_group_acc_weighted", metrics.adjusted_accuracy, *of_forget)
     found.add_all(WORST_GROUP_KEYS, metrics.worst_group, groups)
     train_group = records.select(splits.train).group
     found.add("adjusted_acc", metrics.adjusted_accuracy, train_group, test.group, test.correct, group_names)
@@ -65,6 +69,17 @@ def evaluate(
     found.values["equalized_odds_full_skipped"] = metrics.n_empty_pairs(*labels, *sizes)
     found.add("demographic_parity", metrics.demographic_parity, test.prediction, test.sensitive)
     return {**found.values, "groups": groups, "reasons": found.reasons}
+
+
+def composition(group: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of the group table: how much of it is forgotten, and the test accuracy (None where n_test is 0)."""
+    return {
+        "name": group["name"],
+        "n_forget": group["n_forget"],
+        "n_train": group["n_retain"] + group["n_forget"],
+        "test_acc": group["test_acc"],
+        "n_test": group["n_test"],
+    }
 
 
 def _add_forgetting(

@@ -67,7 +67,8 @@ def adjusted_accuracy(
 ) -> float:
     """Sum over the groups of D (train_group, (n,)) of their share in D times their test accuracy (Waterbirds' custom).
 
-    names: by group id. Undefined if a group of D has no test sample, or D none at all.
+    F in place of D weights the groups by how much of them is forgotten. names: by group id. Undefined if a group of D
+    has no test sample, or D none at all.
     """
     if len(train_group) == 0:
         raise Undefined("there is no train sample")

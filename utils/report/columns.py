@@ -37,6 +37,11 @@ COLUMNS = (
     _main("tow", "ToW", "closeness to the retrained model in RA, UA and TA; 100 is best", HIGH),
     _main("avg_gap", "Avg.Gap", "mean distance to the retrained model in RA, UA, TA, MIA, EO and GA; 0 is best", LOW),
     _main("worst_group_acc", "worst-group", "lowest test accuracy of a group", HIGH),
+    Column(
+        "forget_group_acc_weighted",
+        "GA (w)",
+        "test accuracy of the forget groups, weighted by what is forgotten of each",
+    ),
     Column("val_acc", "VA", "accuracy on the validation set"),
     Column("adjusted_acc", "adj.acc", "test accuracy of the groups, weighted by their shares in train", HIGH),
     Column("equalized_odds_full", "EO full", "mean difference between any two sensitive values of a target", LOW),

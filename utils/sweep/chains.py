@@ -31,7 +31,7 @@ def chains(runs: Sequence[Run], found: Sequence[State], queue: Path | None) -> s
 def _by_chain(runs: Sequence[Run]) -> dict[str, list[Run]]:
     found: dict[str, list[Run]] = {}
     for run in runs:
-        found.setdefault(f"{run.config.dataset}/{run.config.model}/{run.config.seed}", []).append(run)
+        found.setdefault(f"{run.config.data_name}/{run.config.model}/{run.config.seed}", []).append(run)
     return found
 
 

@@ -12,8 +12,8 @@ from method.configs.schema import all_keys
 from method.registry import METHODS
 from utils.errors import UserError
 
-CROSSED = ("dataset", "unlearning_ratio", "multi_group", "split_number", "seed")
-TASKS = ("split_number", "multi_group")
+TASKS = ("split_number", "multi_group", "forget_groups", "forget_list", "unlearning_type")
+CROSSED = ("dataset", "unlearning_ratio", *TASKS, "seed")
 PARTS = ("method", *CROSSED, "set", "per_method")
 VARIANT = re.compile(r"(\w+)(?:([+-])reweight)?")
 
@@ -84,11 +84,17 @@ def _variant(file: Path, value: Any) -> Variant:
 
 
 def _points(axes: Mapping[str, list[Any]]) -> Iterator[Mapping[str, Any]]:
-    """One mapping a combination. A run forgets one group or several, so tasks are put together, not crossed."""
+    """One mapping a combination. A run has one task, so tasks are put together, not crossed; a list has no ratio."""
     tasks = [{name: value} for name in TASKS for value in axes.get(name, [])] or [{}]
     crossed = [name for name in ("dataset", "seed", "unlearning_ratio") if name in axes]
+    seen = []
     for parts in product(*([{name: value} for value in axes[name]] for name in crossed), tasks):
-        yield {name: value for part in parts for name, value in part.items()}
+        point = {name: value for part in parts for name, value in part.items()}
+        if "forget_list" in point:
+            point.pop("unlearning_ratio", None)
+        if point not in seen:
+            seen.append(point)
+            yield point
 
 
 def _flags(content: Any, method: str | None, where: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from method.comparison import KINDS, is_own_reference, reference_reweights
 from method.configs.cli import build_parser, parse
 from method.configs.loading import Config
 from method.configs.schema import keys_of
+from method.configs.task import OF_LISTS
 from method.registry import METHODS
 from method.rundir import directory_of
 from utils.errors import UserError
@@ -112,7 +113,7 @@ class _Planner:
         keeps_task = self._config(arguments).needs_task_for_target
         shared = {name: value for name, value in point.items() if name != "unlearning_ratio"}
         shared = {name: value for name, value in shared.items() if keeps_task or name not in TASKS}
-        flags = {name: value for name, value in flags.items() if name not in ("original", "reference")}
+        flags = {name: value for name, value in flags.items() if name not in ("original", "reference", *OF_LISTS)}
         return (*words, *_words({**shared, **flags}), *self.extra)
 
     def _flags(self, method: str, added: bool) -> dict[str, Any]:
