@@ -59,8 +59,16 @@ def random_splits(dataset: GroupDataset, unlearning_ratio: float, seed: int) -> 
 
 
 def listed_splits(dataset: GroupDataset, rows: np.ndarray) -> Splits:
-    """Forget these rows of train, and what in train is forgotten together with them; UserError where that is all."""
+    """Forget these rows of train, and what in train is forgotten together with them.
+
+    UserError where that is nothing, or all.
+    """
     train, unit = _train(dataset), dataset.unit
+    if not len(rows):
+        raise UserError(
+            "--forget_list names no image that is left in train, as those that cannot be read are left out; nothing is"
+            " to be forgotten, so do without this run"
+        )
     return _splits(dataset, train, train[np.isin(unit[train], unit[rows])], "--forget_list")
 
 

@@ -19,7 +19,8 @@ def describe(config: Config) -> str:
     forgets = METHODS[config.method].forgets
     task = f", {config.task}, ratio {config.unlearning_ratio:g}" if forgets else ""
     lines = [f"{config.method} on {config.data_name}{task}, seed {config.seed}", "", group_table(data), ""]
-    lines += [f"requests            {requests_told(data)}"] if data.requests else []
+    if data.requests is not None:
+        lines.append(f"requests            {requests_told(data.requests, data.splits)}")
     lines.append(f"data fingerprint    {data.splits.data_fingerprint[:16]}")
     if forgets:
         lines.append(f"forget fingerprint  {data.splits.forget_fingerprint[:16]}")

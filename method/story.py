@@ -32,8 +32,8 @@ def record(data: Data, provenance: dict[str, Any]) -> dict[str, Any]:
     if data.skipped is not None:
         skipped = {"skipped_images": {"n": len(data.skipped), "first": list(data.skipped[:SHOWN])}}
     if data.requests is not None:
-        left_out = {kind: list(names) for kind, names in data.requests.left_out.items()}
-        skipped["requests"] = {"n": data.requests.n, "n_skipped": data.requests.n_left_out, "skipped": left_out}
+        names = {kind: list(names) for kind, names in data.requests.left_out.items()}
+        skipped["requests"] = {"n": data.requests.n, "n_skipped": data.requests.n_left_out, "skipped": names}
     return {
         **skipped,
         "fingerprints": {"data": splits.data_fingerprint, "forget": splits.forget_fingerprint},
@@ -117,7 +117,7 @@ def announce(config: Config, data: Data, directory: RunDirectory, resumed: bool)
     if METHODS[config.method].forgets:
         log.info("%d forget (%s), %d retain", len(splits.forget), _composition(data), len(splits.retain))
     if data.requests is not None:
-        log.info("%s", requests_told(data))
+        log.info("%s", requests_told(data.requests, splits))
     if data.skipped:
         log.warning("%d images cannot be read and are left out, the first is %s", len(data.skipped), data.skipped[0])
     for note in config.notes:

@@ -60,16 +60,13 @@ def _splits(config: Config, dataset: GroupDataset, requests: Requests | None) ->
     return make_splits(dataset, pairs, config.unlearning_ratio, config.seed)
 
 
-def requests_told(data: Data) -> str:
-    """What became of the forget list, in words; without one nothing."""
-    if data.requests is None:
-        return ""
-    requests = data.requests
+def requests_told(requests: Requests, splits: Splits) -> str:
+    """What became of a forget list, in words."""
     told = [f"{len(requests.rows)} of {requests.n} names in the list are forgotten"]
     if requests.left_out:
         kinds = (f"{len(names)} {kind.replace('_', ' ')}" for kind, names in requests.left_out.items())
         told.append(f"left out: {', '.join(kinds)}")
-    further = len(data.splits.forget) - len(requests.rows)
+    further = len(splits.forget) - len(requests.rows)
     if further:
         told.append(f"{further} other samples show the same as one of them and are forgotten with it")
     return "; ".join(told)

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # A whole table: methods x ratios x seeds on one data set, one run after another; stops at the first that fails.
 #   DATASET=fairface RATIOS="0.5 0.9" SEEDS="0 1" bash scripts/sweep.sh [main.py arguments, given to every run]
+# With --forget_list FILE, which has no ratio, give RATIOS=1.
 # Finished runs are not repeated, so the same command continues a sweep that was stopped.
 set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/_venv.sh"

@@ -10,6 +10,7 @@ import yaml
 from cli import configuration, ok, refused
 
 from datasets import DATASETS
+from datasets.digits import Digits
 from method.configs import loading
 from method.configs.schema import all_keys, keys_of
 from method.registry import METHODS, UNSET
@@ -482,6 +483,31 @@ def test_all_of_a_list_is_forgotten(tmp_path: Path, config_file):
     assert configuration(f"{command} --unlearning_ratio 1").identity() == config.identity()
     printed = config_file(ok(f"{command} --print_config").out)
     assert configuration("", config=printed).identity() == config.identity()
+
+
+def test_a_data_set_without_forget_groups_must_be_told_what_to_forget(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Its names are known when the labels are read, not before."""
+
+    class Untold(Digits):
+        forget_pairs = target_names = sensitive_names = ()
+
+        @classmethod
+        def load(cls, data_dir, split_number, seed):
+            return Digits.load(data_dir, split_number, seed)
+
+    monkeypatch.setattr("datasets.digits.Digits", Untold)
+    sentence = refused("--method scrub")
+    for flag in ("--forget_groups TARGET:SENSITIVE", "--forget_list FILE", "--unlearning_type random"):
+        assert flag in sentence
+    assert configuration("--method pretrain").split_number is None
+    assert "digits has no numbered groups; use --forget_groups" in refused("--method scrub --split_number 0")
+    config = configuration("--method scrub", forget_groups="high digit :warm tint,Odd:Blue/1")
+    assert config.forget_groups == "Odd:Blue/1, high digit:warm tint"
+    command = "--method scrub --forget_groups 'high digit:warm tint' --dry_run"
+    assert "groups-high_digit.warm_tint." in ok(command, store_dir=tmp_path).out
+    assert "digits has no target 'Odd'; expected one of low digit, high digit" in refused(
+        "--method scrub --forget_groups Odd:0 --dry_run", store_dir=tmp_path
+    )
 
 
 def test_the_entries_for_a_group_are_not_for_the_same_group_by_name(layers):

@@ -207,6 +207,16 @@ def test_an_image_that_is_left_out_needs_no_forgetting(tmp_path: Path):
     assert yaml.safe_load((folder / "config.yaml").read_text())["requests"]["skipped"] == {"unreadable": [image(2)]}
 
 
+def test_a_list_of_images_that_are_all_left_out_is_refused(tmp_path: Path):
+    make_waterbird(tmp_path / "data")
+    (tmp_path / "data/waterbird_complete95_forest2water2" / image(2)).write_bytes(b"")
+    requests = write_list(tmp_path / "list.txt", ["1"])
+    workshop = Workshop(tmp_path / "data", tmp_path / "store")
+    command = f"--method retrain --skip_bad_images {SMALL}"
+    sentence = refused(command, forget_list=requests, **workshop.folders())
+    assert "--forget_list names no image that is left in train" in sentence
+
+
 def test_all_drawings_of_a_digit_are_forgotten_with_one(tmp_path: Path):
     requests = write_list(tmp_path / "list.txt", ["digits-v3/0000-1"])
     out = ok("--method miu --dry_run", forget_list=requests, store_dir=tmp_path).out

@@ -25,7 +25,7 @@ def settled(entries: Layer, dataset: type[GroupDataset], forgets: bool) -> Layer
     refuse_two_tasks(chosen)
     if not chosen and dataset.forget_pairs:
         entries["split_number"] = (0, "schema")
-    if not chosen and not dataset.forget_pairs and forgets:
+    elif not chosen and forgets:
         raise UserError(
             f"{dataset.name} has no forget groups of its own: say what to forget with --forget_groups TARGET:SENSITIVE,"
             " --forget_list FILE or --unlearning_type random"
