@@ -4,18 +4,20 @@ import dataclasses
 import math
 import re
 import typing
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from datasets import DATASETS
 from method import unlearners  # noqa: F401  (fills METHODS)
-from method.registry import METHODS, UNSET
+from method.registry import ALIASES, METHODS, UNSET
 from models import MODELS
 from utils.device import DEVICES
 from utils.errors import UserError
 
 REWEIGHT_HELP = "REWEIGHT: sample the retain set with the group shares of the whole train set; on by default in miu"
+METHOD_HELP = "what to run; published spellings: " + ", ".join(f"{alias} is {name}" for alias, name in ALIASES.items())
 TASK_KEYS = ("unlearning_ratio", "split_number", "multi_group")
 
 
@@ -25,7 +27,7 @@ class Key:
 
     execution: cannot change a number, so it is not compared between runs.
     methods: the methods that have it; None means all. word: a text that can stand in a file's name. folder: a text
-    that is not empty, which would mean the folder that Python runs in.
+    that is not empty, which would mean the folder that Python runs in. synonyms: other spellings of its choices.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Key:
     word: bool = False
     folder: bool = False
     aliases: tuple[str, ...] = ()
+    synonyms: Mapping[str, str] = dataclasses.field(default_factory=dict)
     reference: Any = UNSET
 
     def coerce(self, value: Any, where: str) -> Any:
@@ -55,6 +58,7 @@ class Key:
             value = _convert(value, self.type)
         except (TypeError, ValueError):
             raise UserError(f"{where}: {self.name} is {value!r}, expected {self._expected()}") from None
+        value = self.synonyms.get(value, value)
         if self._out_of_bounds(value):
             raise UserError(f"{where}: {self.name} is {value!r}, expected {self._expected()}")
         return value
@@ -125,7 +129,7 @@ def _common_keys() -> list[Key]:
     run, files = _common("execution", execution=True), _common("files", execution=True)
     reweighting = tuple(name for name, method in METHODS.items() if method.reweight is not None)
     return [
-        task("method", str, None, "what to run", choices=tuple(METHODS)),
+        task("method", str, None, METHOD_HELP, choices=tuple(METHODS), synonyms=ALIASES),
         task("dataset", str, "digits", "data set", choices=tuple(DATASETS)),
         task("unlearning_ratio", float, 0.5, "share of the forget groups' train samples to forget", above=0, at_most=1),
         task("split_number", int, None, "which forget group of the data set (default 0)", nullable=True, at_least=0),
