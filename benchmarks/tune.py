@@ -7,6 +7,8 @@ groups, over the seeds; the runs, and what they start from, are kept in --store_
 """
 
 import argparse
+import contextlib
+import io
 import shlex
 import sys
 from pathlib import Path
@@ -66,7 +68,9 @@ def reference(method: str, common: list[str]) -> list[float]:
 def accuracies(words: list[str], judge: bool = True) -> list[float] | None:
     """Percent right on R, F, V, and V's samples of the forget groups; None for a run that failed."""
     config = parse(words).config
-    if code := program.main(words):
+    with contextlib.redirect_stdout(io.StringIO()):  # what a run prints has columns of the test set
+        code = program.main(words)
+    if code:
         if code == 1:
             return None
         raise SystemExit(code)
