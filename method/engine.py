@@ -160,7 +160,7 @@ class Engine:
             found = self.unlearner.end_epoch(epoch)
             every = self.config.evaluate_every
             if every and (epoch + 1) % every == 0 and "val_acc" not in found:
-                val = measure(self.inference, self.modules["model"], self.dataset, self.splits.val, "val")
+                val = measure(self.inference, self.unlearner.model, self.dataset, self.splits.val, "val")
                 found = found | {"val_acc": val.accuracy(), "val_worst_group_acc": val.worst()}
             return found
         except Interrupted:  # while measuring, which can be done again

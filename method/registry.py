@@ -5,18 +5,25 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 METHODS: dict[str, type] = {}
+ALIASES: dict[str, str] = {}  # other spellings of a method's name, and the name
 UNSET = object()
 Class = TypeVar("Class", bound=type)
 
 
-def register(name: str) -> Callable[[Class], Class]:
-    """Class decorator: make the unlearner available as `--method name`."""
+def register(name: str, *, aliases: tuple[str, ...] = ()) -> Callable[[Class], Class]:
+    """Class decorator: make the unlearner available as `--method name`.
+
+    aliases: further spellings, such as the published code's; configurations and folders have `name`.
+    """
 
     def add(unlearner: Class) -> Class:
-        if name in METHODS:
-            raise ValueError(f"two methods are registered as {name!r}: {METHODS[name]} and {unlearner}")
+        for spelling in (name, *aliases):
+            other = METHODS.get(ALIASES.get(spelling, spelling))
+            if other is not None:
+                raise ValueError(f"two methods are registered as {spelling!r}: {other} and {unlearner}")
         unlearner.name = name
         METHODS[name] = unlearner
+        ALIASES.update(dict.fromkeys(aliases, name))
         return unlearner
 
     return add

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# From nothing to a table and a page: every method on `digits`, forgetting 90 % of one group.
-#   bash scripts/quickstart.sh [main.py arguments, given to every run; paths count from the project's folder]
+# From nothing to a table and a page: the methods on `digits`, forgetting 90 % of one group.
+#   bash scripts/quickstart.sh [--all] [main.py arguments, given to every run; paths count from the project's folder]
+#   --all   every method there is, not only MIU and the baselines of its paper
 # Finished runs are not repeated, so a second call only makes the table and the page.
 set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/_venv.sh"
@@ -11,11 +12,15 @@ SECONDS=0
 "$python" -c '
 import shlex, sys, time
 import main
+from method.registry import METHODS
 
 start = time.monotonic()
-for method in ("pretrain", "retrain", "retrain --reweight", "miu", "salun", "scrub", "l1_sparse"):
+given = [word for word in sys.argv[1:] if word != "--all"]
+methods = ["pretrain", "retrain", "retrain --reweight", "miu", "salun", "scrub", "l1_sparse"]
+methods += [name for name in METHODS if name not in methods and "--all" in sys.argv]
+for method in methods:
     command = f"--method {method} --dataset digits --unlearning_ratio 0.9 --seed 0"
-    arguments = [*shlex.split(command), *sys.argv[1:]]
+    arguments = [*shlex.split(command), *given]
     print(f"== python main.py {shlex.join(arguments)} ({time.monotonic() - start:.0f} s so far)", flush=True)
     if code := main.main(arguments):
         sys.exit(code)

@@ -39,6 +39,12 @@ METHODS = {
     "salun": {},
     "scrub": {"scrub_rewind": True},
     "l1_sparse": {"max_grad_norm": 0.5},
+    "ft": {},
+    "ga": {},
+    "rl": {},
+    "bad_teacher": {},
+    "boundary_shrink": {},
+    "boundary_expand": {"max_grad_norm": 0.5},
     "miu": {},
     "miu reference": {"preset": "reference"},
 }
@@ -50,6 +56,12 @@ TEN_STEPS = {
     "salun": (75, 27, 43),
     "scrub": (75, 27, 43),
     "l1_sparse": (75, 0, 75),
+    "ft": (75, 0, 75),
+    "ga": (75, 75, 0),
+    "rl": (75, 27, 43),
+    "bad_teacher": (75, 27, 43),
+    "boundary_shrink": (75, 75, 0),
+    "boundary_expand": (75, 75, 0),
     "miu": (75, 27, 43),
 }
 

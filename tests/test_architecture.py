@@ -447,7 +447,7 @@ def edit_line(file: Path, pattern: str, new: str) -> None:
 def test_a_method_is_one_file_and_one_import_line(project: Path, tmp_path: Path):
     """Its flags, its defaults, REWEIGHT, its run's name and its metrics come by themselves."""
     (project / "method/unlearners/finetune.py").write_text(NEW_METHOD)
-    edit_line(project / "method/unlearners/__init__.py", r"from method\.unlearners import ", r"\g<0>finetune, ")
+    edit_line(project / "method/unlearners/__init__.py", r"    l1_sparse,\n", r"    finetune,\n\g<0>")
     settings = "--dataset digits --epochs 1 --threads 1"
     ok(f"--method pretrain {settings}", store_dir=tmp_path / "store", checkpoint_dir=tmp_path / "none")
     result = run_apart(

@@ -95,7 +95,7 @@ def test_help_is_grouped(help_text: str):
     shared = {"what to run", "data and model", "training", "execution", "files", "instead of running"}
     assert shared <= set(titles)
     own = {method for method in METHODS if any(key.group == method for key in all_keys().values())}
-    assert own == {"miu", "salun", "scrub", "l1_sparse"}
+    assert own == {"miu", "salun", "scrub", "l1_sparse", "rl", "bad_teacher", "boundary_shrink"}
     assert {f"only with --method {method}" for method in own} <= set(titles)
     scrub = help_text.split("only with --method scrub:")[1].split("\n\n")[0]
     assert set(re.findall(r"^  (--scrub_\w+)", scrub, flags=re.MULTILINE)) == {
@@ -350,12 +350,14 @@ def test_help_beats_everything():
 @pytest.mark.parametrize("method", ["pretrain", "retrain"])
 def test_what_a_run_does_not_start_from_cannot_be_named(method: str):
     sentence = refused(f"--method {method} --original here")
-    assert sentence == f"--original is a flag of l1_sparse, miu, salun, scrub, not of {method}; leave it out"
+    owners = ", ".join(name for name, kind in METHODS.items() if kind.from_original)
+    assert sentence == f"--original is a flag of {owners}, not of {method}; leave it out"
 
 
 def test_pretrain_is_compared_with_nothing():
     sentence = refused("--method pretrain --reference here")
-    assert sentence.startswith("--reference is a flag of l1_sparse, miu, salun, scrub, retrain, not of pretrain")
+    owners = ", ".join(name for name in METHODS if name != "pretrain")
+    assert sentence.startswith(f"--reference is a flag of {owners}, not of pretrain")
 
 
 @pytest.mark.parametrize("flag", ["store_dir", "data_dir", "checkpoint_dir"])

@@ -128,7 +128,9 @@ def test_fallback_values():
         "scheduler": "const", "warmup_epochs": 0, "max_grad_norm": 0, "forget_epochs": 5, "use_train_aug": True,
     }  # fmt: skip
     assert fallback.plain == expected
-    assert fallback.sections == {"miu": {"miu_mine_lr": 0.01, "miu_lambda_mi": 1}}
+    assert fallback.sections["miu"] == {"miu_mine_lr": 0.01, "miu_lambda_mi": 1}
+    published = {"pretrain", "retrain", "salun", "scrub", "l1_sparse"}
+    assert not published & set(fallback.sections)
     assert config.sources["forget_epochs"] == "fallback.yaml"
 
 
@@ -432,6 +434,7 @@ def test_published_spellings_are_the_same_key(method: str, spelling: str, key: s
 def test_reweight_defaults():
     assert {method: configuration(f"--method {method}").values.get("reweight") for method in METHODS} == {
         "pretrain": None, "retrain": False, "miu": True, "salun": False, "scrub": False, "l1_sparse": False,
+        "ft": False, "rl": False, "bad_teacher": False, "ga": None, "boundary_shrink": None, "boundary_expand": None,
     }  # fmt: skip
 
 

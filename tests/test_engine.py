@@ -40,7 +40,7 @@ from method.registry import METHODS
 from utils.errors import RunError
 from utils.seeding import torch_generator
 
-UNLEARNERS = ("miu", "salun", "scrub", "l1_sparse")
+UNLEARNERS = tuple(name for name, kind in METHODS.items() if kind.from_original)
 
 
 # Every step by hand: the formulas of the papers in plain tensor operations, from theta0 to the last step of a run.
@@ -178,6 +178,67 @@ class SalUnOtherByHand(SalUnByHand):
         return ce(self.model(batch.image), (batch.target + shift[batch.index]) % N_TARGETS)
 
 
+class RandomLabelsByHand(RetrainByHand):
+    """SalUn without its mask."""
+
+    def forget(self, batch, random):
+        return ce(self.model(batch.image), torch.randint(N_TARGETS, batch.target.shape, generator=random))
+
+
+class RandomLabelsOtherByHand(RetrainByHand):
+    def forget(self, batch, random):
+        shift = torch.randint(
+            1, N_TARGETS, (len(tiny_data()),), generator=torch_generator(0, "rl", batch.epoch, "relabel")
+        )
+        return ce(self.model(batch.image), (batch.target + shift[batch.index]) % N_TARGETS)
+
+
+class GradientAscentByHand(ByHand):
+    def forget(self, batch, random):
+        return -ce(self.model(batch.image), batch.target)
+
+
+class BadTeacherByHand(ByHand):
+    def __init__(self, run: Run) -> None:
+        super().__init__(run)
+        self.incompetent = copy.deepcopy(run.unlearner.incompetent)
+
+    def forget(self, batch, random):
+        return kl(self.model(batch.image), self.incompetent(batch.image).detach(), 2.0)
+
+    def retain(self, batch, random):
+        return kl(self.model(batch.image), self.original(batch.image).detach(), 2.0)
+
+
+class BoundaryShrinkByHand(ByHand):
+    def forget(self, batch, random):
+        labels = []
+        for image, target in zip(batch.image, batch.target.tolist(), strict=True):  # one image at a time
+            image = image[None].requires_grad_()
+            (gradient,) = torch.autograd.grad(ce(self.original(image), torch.tensor([target])), image)
+            neighbour = (image + 2 * 0.3 * gradient.sign()).detach().clamp(-1, 1)  # 0.3 of a range of 2
+            logits = self.original(neighbour)[0].tolist()
+            labels.append(max((c for c in range(N_TARGETS) if c != target), key=lambda c: logits[c]))
+        return ce(self.model(batch.image), torch.tensor(labels))
+
+
+class BoundaryExpandByHand(ByHand):
+    """The head is one layer of one more output, the last."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(run)
+        self.expanded = copy.deepcopy(run.unlearner.modules()["model"])
+        self.model = self.expanded["network"]
+
+    def modules(self):
+        return {"model": self.expanded}
+
+    def forget(self, batch, random):
+        head, extra = self.model.head, self.expanded["extra"]
+        weight, bias = torch.cat([head.weight, extra.weight]), torch.cat([head.bias, extra.bias])
+        return ce(self.model.features(batch.image) @ weight.T + bias, torch.full_like(batch.target, N_TARGETS))
+
+
 class L1SparseByHand(ByHand):
     alpha = {0: 5e-4, 1: 2.5e-4, 2: 0.0}  # three epochs, the last one free
 
@@ -289,6 +350,14 @@ HAND = {
     "salun, other": ("salun", SalUnOtherByHand, {"salun_relabel": "other"}),
     "salun, reference": ("salun", ReferenceSalUnByHand, {"preset": "reference"}),
     "l1_sparse": ("l1_sparse", L1SparseByHand, {}),
+    "ft": ("ft", RetrainByHand, {}),
+    "ft, reweight": ("ft", RetrainByHand, {"reweight": True}),
+    "ga": ("ga", GradientAscentByHand, {}),
+    "rl": ("rl", RandomLabelsByHand, {}),
+    "rl, other": ("rl", RandomLabelsOtherByHand, {"rl_relabel": "other"}),
+    "bad_teacher": ("bad_teacher", BadTeacherByHand, {"bad_teacher_temperature": 2.0}),
+    "boundary_shrink": ("boundary_shrink", BoundaryShrinkByHand, {"boundary_shrink_epsilon": 0.3}),
+    "boundary_expand": ("boundary_expand", BoundaryExpandByHand, {}),
     "miu": ("miu", MIUByHand, {"miu_lambda_mi": 10.0, "miu_mine_lr": 0.03}),
     "miu, reference": (
         "miu",
@@ -414,7 +483,8 @@ def test_a_phase_changes_only_what_it_trains(tmp_path: Path, method: str, preset
     run = make_run(method, tmp_path, SpyEngine, preset=preset)
     run.engine.train()
     assert all(step.differentiable == {step.phase.trains} for step in run.engine.spied_steps)
-    net, moved_means = buffers(run.model), {"forget": {"phi.log_mean_exp"}}
+    trained = run.unlearner.modules()["model"]
+    net, moved_means = buffers(trained), {"forget": {"phi.log_mean_exp"}}
     moved_means["retain"] = moved_means["forget"] | {"psi.log_mean_exp"}
     published_miu = preset == "reference" and method == "miu"
     for spied in run.engine.passes:
@@ -433,7 +503,7 @@ def test_a_phase_changes_only_what_it_trains(tmp_path: Path, method: str, preset
                 "critics": moved_means[name] if published_miu else set(),
             }
         else:
-            expected = {"model": net | parameters(run.model)}
+            expected = {"model": net | parameters(trained)}
         if method == "salun" and name != "saliency":  # frozen weights: some tensor may be frozen as a whole
             found["model"], expected["model"] = found["model"] & net, net
         assert found == expected, name
@@ -528,6 +598,24 @@ def test_phases_of_l1_sparse(tmp_path: Path):
         (0, "retain", "retain", "model", 11),
         (1, "retain", "retain", "model", 11),
     ]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_reweight_applies_where_a_phase_passes_over_r(tmp_path: Path, method: str):
+    phases = make_run(method, tmp_path).unlearner.phases(0)
+    assert (METHODS[method].reweight is not None) == ("retain" in {phase.data for phase in phases})
+
+
+@pytest.mark.parametrize("method", ["ga", "boundary_shrink", "boundary_expand"])
+def test_phases_of_what_uses_the_forget_set_alone(tmp_path: Path, method: str):
+    assert order_of(make_run(method, tmp_path, SpyEngine)) == [(e, "forget", "forget", "model", 2) for e in (0, 1)]
+
+
+@pytest.mark.parametrize("method", ["rl", "bad_teacher"])
+def test_phases_of_a_pass_over_f_and_one_over_r(tmp_path: Path, method: str):
+    passes = [("forget", 2), ("retain", 11)]
+    expected = [(epoch, name, name, "model", steps) for epoch in (0, 1) for name, steps in passes]
+    assert order_of(make_run(method, tmp_path, SpyEngine)) == expected
 
 
 @pytest.mark.parametrize("method", ["miu", "scrub"])
@@ -651,6 +739,12 @@ COLUMNS = {
     "salun": ["forget_loss", "retain_loss", "lr", "seconds"],
     "scrub": ["forget_loss", "retain_loss", "lr", "seconds", "forget_error"],
     "l1_sparse": ["retain_loss", "lr", "seconds"],
+    "ft": ["retain_loss", "lr", "seconds"],
+    "rl": ["forget_loss", "retain_loss", "lr", "seconds"],
+    "bad_teacher": ["forget_loss", "retain_loss", "lr", "seconds"],
+    "ga": ["forget_loss", "lr", "seconds"],
+    "boundary_shrink": ["forget_loss", "lr", "seconds"],
+    "boundary_expand": ["forget_loss", "lr", "seconds"],
 }
 
 
@@ -668,9 +762,8 @@ def test_history_has_a_line_an_epoch(tmp_path: Path, method: str):
         assert {name: float(value) for name, value in row.items() if value} == kept
     # The forget pass of miu and scrub is over after epoch 0: nothing stands in its columns.
     empty = {name for name, value in rows[1].items() if not value}
-    assert empty == {
-        name for name in COLUMNS[method] if name.startswith(("forget_loss", "forget_mi")) and method != "salun"
-    }
+    over = ("forget_loss", "forget_mi") if "forget_epochs" in run.config.values else ()
+    assert empty == {name for name in COLUMNS[method] if name.startswith(over)}
     seconds = sum(float(row["seconds"]) for row in rows)
     assert 0 < seconds <= run.engine.seconds * (1 + 1e-9)
 

@@ -48,6 +48,12 @@ RESUMED: dict[str, tuple[str, dict[str, Any]]] = {
     "salun, reference": ("salun", {"preset": "reference"}),
     "scrub": ("scrub", {"scrub_rewind": True}),
     "l1_sparse": ("l1_sparse", {}),
+    "rl": ("rl", {"rl_relabel": "other"}),
+    "bad_teacher": ("bad_teacher", {}),
+    # Smaller batches, so that a pass over F has more steps than the tests stop after.
+    "ga": ("ga", {"batch_size": 1}),
+    "boundary_shrink": ("boundary_shrink", {"batch_size": 1}),
+    "boundary_expand": ("boundary_expand", {"batch_size": 1}),
     "adam": ("l1_sparse", {"optimizer": "adam"}),
 }
 

@@ -24,6 +24,7 @@ from workshop import FILES, PARTS, SHORT, SMALL, VARIANTS, Workshop, assert_same
 from datasets.splits import load_splits
 from method.engine import Engine
 from method.evaluation.recompute import recompute
+from method.registry import METHODS
 from method.resume import Resumable
 from method.rundir import directory_of
 
@@ -151,6 +152,26 @@ def test_without_a_reference_the_log_says_how_to_get_it(finished: Workshop, tmp_
     command = shlex.split(log[log.index("--method retrain") :].splitlines()[0])
     config = configuration(shlex.join(command))
     assert directory_of(config, config.store_dir) == tmp_path / "waterbird/small_cnn/split0/retrain_0.5_0"
+
+
+@pytest.mark.parametrize(
+    "typed, name", [("ga", "ga"), ("boundary_sh", "boundary_shrink"), ("boundary_exp", "boundary_expand")]
+)
+def test_what_uses_the_forget_set_alone_ends_like_any_other(typed: str, name: str, finished: Workshop, tmp_path: Path):
+    """One name whatever was typed, compared with plain retraining, and a network of the shape it began with."""
+    store = Path(shutil.copytree(finished.store, tmp_path / "store"))
+    folder = Workshop(finished.data_dir, store).ok(f"{typed} --lr 0.001 --evaluate_every 1")
+    assert folder.name == f"{name}_0.5_0"
+    assert set(written(folder)) == FILES
+    assert metrics_of(folder)["reference"] == "retrain_0.5_0"
+    assert metrics_of(folder)["tow"] is not None
+    assert yaml.safe_load((folder / "config.yaml").read_text())["config"]["method"] == name
+    weights, start = weights_of(folder), weights_of(finished.place("pretrain"))
+    assert {key: value.shape for key, value in weights.items()} == {key: value.shape for key, value in start.items()}
+    assert not torch.equal(weights["head.weight"], start["head.weight"])
+    with np.load(folder / "records.npz") as records:
+        assert records["logits"].shape[1] == 2
+    assert all(row["val_acc"] for row in history_of(folder))
 
 
 def test_miu_without_reweight_is_still_compared_with_the_reweighted_retrain_run(finished: Workshop, tmp_path: Path):
@@ -645,7 +666,8 @@ def layouts(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     }
 
 
-EVERY_METHOD = ("retrain", "retrain --reweight", "miu", "salun", "scrub", "l1_sparse")
+UNLEARNERS = [name for name, kind in METHODS.items() if kind.from_original]
+EVERY_METHOD = ("retrain", "retrain --reweight", *UNLEARNERS)
 EVERY_TASK = {
     "celeba-txt": ("", "--split_number 1"),
     "celeba-csv": ("",),

@@ -82,6 +82,11 @@ def test_what_a_run_needs_is_added_and_shared_runs_stand_once(tmp_path: Path):
     assert not any(run.added for run in runs[5:])
 
 
+def test_published_names_of_methods_are_the_methods(tmp_path: Path):
+    runs = planned(tmp_path, **{**SMALL, "method": ["boundary_sh", "boundary_shrink"]})
+    assert names(runs) == ["pretrain_0", "retrain_0.9_0", "boundary_shrink_0.9_0"]
+
+
 def test_every_number_needs_only_smaller_ones(tmp_path: Path):
     content = {**SMALL, "method": ["retrain", "salun"], "seed": [1, 0], "set": {"reference": "retrain_reweight"}}
     runs = planned(tmp_path, **content)

@@ -15,11 +15,11 @@ from tiny import (
     SpyEngine,
     TinyNet,
     batch_of,
+    build,
     changed,
     folder,
     make_run,
     snapshot,
-    task,
     tiny_data,
     trained_network,
 )
@@ -35,27 +35,6 @@ from method.unlearners.miu import MIU
 from method.unlearners.salun import SalUn, most_salient
 from method.unlearners.scrub import SCRUB
 from utils.errors import UserError
-
-
-class Directly:
-    """The original without a table."""
-
-    train_mode = False
-
-    def __init__(self) -> None:
-        self.module = trained_network()
-
-    def logits(self, batch) -> Tensor:
-        return self.module(batch.image).detach()
-
-    def features(self, batch) -> Tensor:
-        return self.module.features(batch.image).detach()
-
-
-def build(kind: type, measure=None, facts: dict[str, Any] | None = None, model: nn.Module | None = None, **params: Any):
-    """An unlearner without an engine."""
-    return kind(model or trained_network(), Directly(), kind.Params(**params), task(**(facts or {})), measure)
-
 
 # SCRUB.
 

@@ -203,6 +203,36 @@ def settings(method: str, **flags: Any) -> Config:
     return resolve({name: value for name, value in chosen.items() if value is not None})
 
 
+class Directly:
+    """The original without a table."""
+
+    train_mode = False
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module.eval().requires_grad_(False)
+
+    def logits(self, batch: Batch) -> Tensor:
+        """(B, n_targets), no gradient."""
+        return self.module(batch.image).detach()
+
+    def features(self, batch: Batch) -> Tensor:
+        """(B, feature_dim), no gradient."""
+        return self.module.features(batch.image).detach()
+
+
+def build(
+    kind: type[Unlearner],
+    measure: Any = None,
+    facts: dict[str, Any] | None = None,
+    model: nn.Module | None = None,
+    original: nn.Module | None = None,
+    **params: Any,
+) -> Any:
+    """An unlearner without an engine; facts: what differs in its Task."""
+    frozen = Directly(original or trained_network())
+    return kind(model or trained_network(), frozen, kind.Params(**params), task(**(facts or {})), measure)
+
+
 @dataclass
 class Run:
     """Everything of one run."""

@@ -145,7 +145,9 @@ def _refuse_other_methods(method: str, flags: dict[str, Any], ablates_reweight: 
         if name in known:
             continue
         if name == "reweight":
-            raise UserError(f"--reweight does not apply to {method}, which trains on every sample; leave it out")
+            raise UserError(
+                f"--reweight does not apply to {method}, which makes no pass over the retain set; leave it out"
+            )
         others = ", ".join(all_keys()[name].methods)
         raise UserError(f"--{name} is a flag of {others}, not of {method}; leave it out")
 

@@ -4,18 +4,20 @@ import dataclasses
 import math
 import re
 import typing
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from datasets import DATASETS, dataset_class
 from method import unlearners  # noqa: F401  (fills METHODS)
-from method.registry import METHODS, UNSET
+from method.registry import ALIASES, METHODS, UNSET
 from models import MODELS
 from utils.device import DEVICES
 from utils.errors import UserError
 
 REWEIGHT_HELP = "REWEIGHT: sample the retain set with the group shares of the whole train set; on by default in miu"
+METHOD_HELP = "what to run; published spellings: " + ", ".join(f"{alias} is {name}" for alias, name in ALIASES.items())
 # What pretrain does not depend on.
 TASK_KEYS = (
     *("unlearning_ratio", "unlearning_type", "split_number", "multi_group", "forget_groups", "forget_list"),
@@ -29,7 +31,8 @@ class Key:
 
     execution: cannot change a number, so it is not compared between runs.
     methods, datasets: those that have it; None means all. word: a text that can stand in a file's name. folder: a text
-    that is not empty, which would mean the folder that Python runs in.
+    that is not empty, which would mean the folder that Python runs in. synonyms: other
+    spellings of its choices.
     """
 
     name: str
@@ -48,6 +51,7 @@ class Key:
     word: bool = False
     folder: bool = False
     aliases: tuple[str, ...] = ()
+    synonyms: Mapping[str, str] = dataclasses.field(default_factory=dict)
     reference: Any = UNSET
 
     def coerce(self, value: Any, where: str) -> Any:
@@ -60,6 +64,7 @@ class Key:
             value = _convert(value, self.type)
         except (TypeError, ValueError):
             raise UserError(f"{where}: {self.name} is {value!r}, expected {self._expected()}") from None
+        value = self.synonyms.get(value, value)
         if self._out_of_bounds(value):
             raise UserError(f"{where}: {self.name} is {value!r}, expected {self._expected()}")
         return value
@@ -132,7 +137,7 @@ def _common_keys() -> list[Key]:
     custom = _common("only with --dataset custom")
     reweighting = tuple(name for name, method in METHODS.items() if method.reweight is not None)
     return [
-        task("method", str, None, "what to run", choices=tuple(METHODS)),
+        task("method", str, None, METHOD_HELP, choices=tuple(METHODS), synonyms=ALIASES),
         task("dataset", str, "digits", "data set", choices=tuple(DATASETS)),
         task("unlearning_ratio", float, 0.5, "share of the forget groups' train samples to forget", above=0, at_most=1),
         task("unlearning_type", str, "group", "draw what is forgotten from the forget groups, or from all of train",

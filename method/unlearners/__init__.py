@@ -1,3 +1,15 @@
-"""One file a method; importing it registers it. Adding a method: its file and its name in this line."""
+"""One file a method; importing it registers it. Adding a method: its file and its name in this list."""
 
-from method.unlearners import l1_sparse, miu, salun, scrub, training  # noqa: F401
+from method.unlearners import (  # noqa: F401
+    bad_teacher,
+    boundary_expand,
+    boundary_shrink,
+    ft,
+    ga,
+    l1_sparse,
+    miu,
+    rl,
+    salun,
+    scrub,
+    training,
+)

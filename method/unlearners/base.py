@@ -123,7 +123,7 @@ class NoParams:
 class Unlearner:
     """Base of every method. A subclass says its phases; the hooks below it may leave alone.
 
-    reweight: REWEIGHT's default, None where it does not apply; forgets: False only for pretrain;
+    reweight: REWEIGHT's default, None where no phase passes over R; forgets: False only for pretrain;
     from_original: starts from the pretrained weights; checkpoint: its model can start or judge other runs.
     """
 
@@ -204,6 +204,15 @@ class Unlearner:
 def copy_weights(module: nn.Module) -> dict[str, Tensor]:
     """A copy of a module's parameters and buffers that later steps cannot change."""
     return {name: value.detach().clone() for name, value in module.state_dict().items()}
+
+
+@contextlib.contextmanager
+def initial_weights(generator: torch.Generator) -> Iterator[None]:
+    """Within it, layers that are made or reset on the CPU draw from `generator`'s seed; the global state is kept."""
+    with torch.random.fork_rng(devices=[]):
+        # The CPU generator alone: torch.manual_seed would also reseed every GPU, whose states are not saved here.
+        torch.default_generator.manual_seed(generator.initial_seed())
+        yield
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from method.mutual_information import Critic
 from method.registry import param, register
-from method.unlearners.base import Batch, NoParams, Phase, Unlearner, batch_norm_buffers_kept
+from method.unlearners.base import Batch, NoParams, Phase, Unlearner, batch_norm_buffers_kept, initial_weights
 from utils.errors import UserError
 
 CRITIC_MOMENTUM = 0.9
@@ -70,8 +70,7 @@ class MIU(Unlearner):
     def __init__(self, *args: Any):
         super().__init__(*args)
         device = next(self.model.parameters()).device
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.task.generator("miu", "critics").initial_seed())
+        with initial_weights(self.task.generator("miu", "critics")):
             sizes = self.model.feature_dim, self.task.n_groups
             self.critics = nn.ModuleDict({"phi": Critic(*sizes), "psi": Critic(*sizes)}).to(device)
         self.phi, self.psi = self.critics["phi"], self.critics["psi"]

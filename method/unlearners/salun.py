@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from method.registry import param, register
-from method.unlearners.base import Batch, NoParams, Phase, Unlearner
+from method.unlearners.base import Batch, Phase
+from method.unlearners.rl import RandomLabels
 
 
 def most_salient(parameters: list[Tensor], ratio: float) -> list[Tensor]:
@@ -28,20 +29,16 @@ def most_salient(parameters: list[Tensor], ratio: float) -> list[Tensor]:
 
 
 @register("salun")
-class SalUn(Unlearner):
+class SalUn(RandomLabels):
     """Random labels on the forget set, true ones on the retain set, moving only the weights salient to F."""
 
     @dataclass(frozen=True)
-    class Params(NoParams):
-        """How much of the network moves, which labels F gets, and the published code's two departures."""
+    class Params(RandomLabels.Params):
+        """Which labels F gets, how much of the network moves, and the published code's two departures."""
 
         saliency_ratio: float = param(
             0.5, "share of the weights that may move", aliases=("saliency_threshold",), above=0, at_most=1
         )
-        relabel: str = param(
-            "uniform", "labels of F: any class, redrawn for every batch, or another class, redrawn every epoch",
-            choices=("uniform", "other"),
-        )  # fmt: skip
         frozen: str = param(
             "values", "what stays of the other weights: their values, or only a gradient of zero",
             choices=("values", "gradients"), reference="gradients",
@@ -78,28 +75,6 @@ class SalUn(Unlearner):
     @property
     def _reduction(self) -> str:
         return "mean" if self.p.saliency == "batch_means" else "sum"
-
-    def phases(self, epoch: int) -> Iterator[Phase]:
-        """A pass over F with random labels, one over R with the true ones."""
-        yield Phase("forget", self.random_labels, data="forget")
-        yield Phase("retain", self.true_labels, data="retain")
-
-    def random_labels(self, batch: Batch) -> Tensor:
-        """Cross-entropy of labels drawn at random."""
-        return cross_entropy(self.model(batch.image), self.relabel(batch))
-
-    def relabel(self, batch: Batch) -> Tensor:
-        """Uniform over all classes, or over the others than the true one (the same for a sample all epoch)."""
-        n = self.task.n_targets
-        if self.p.relabel == "uniform":
-            return batch.share(torch.randint(n, (batch.size,), generator=batch.generator))
-        draw = self.task.generator("salun", batch.epoch, "relabel")
-        shift = torch.randint(1, n, (self.task.n_rows,), generator=draw).to(batch.target.device)
-        return (batch.target + shift[batch.index]) % n
-
-    def true_labels(self, batch: Batch) -> Tensor:
-        """Cross-entropy on R."""
-        return cross_entropy(self.model(batch.image), batch.target)
 
     def edit_gradients(self, phase: Phase) -> None:
         """Only salient weights have a gradient."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from method.configs.loading import checked, read_mapping
 from method.configs.schema import all_keys
-from method.registry import METHODS
+from method.registry import ALIASES, METHODS
 from utils.errors import UserError
 
 TASKS = ("split_number", "multi_group", "forget_groups", "forget_list", "unlearning_type")
@@ -76,11 +76,12 @@ def _values(file: Path, name: str, value: Any) -> list[Any]:
 
 def _variant(file: Path, value: Any) -> Variant:
     found = VARIANT.fullmatch(value) if isinstance(value, str) else None
-    if found is None or found[1] not in METHODS:
+    method = ALIASES.get(found[1], found[1]) if found else None
+    if method not in METHODS:
         raise UserError(
             f"{file}: method is {value!r}, expected one of {', '.join(METHODS)}, or one with +reweight or -reweight"
         )
-    return Variant(found[1], None if found[2] is None else found[2] == "+")
+    return Variant(method, None if found[2] is None else found[2] == "+")
 
 
 def _points(axes: Mapping[str, list[Any]]) -> Iterator[Mapping[str, Any]]:
