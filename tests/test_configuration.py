@@ -425,6 +425,7 @@ def test_published_spellings_are_the_same_key(method: str, spelling: str, key: s
 def test_reweight_defaults():
     assert {method: configuration(f"--method {method}").values.get("reweight") for method in METHODS} == {
         "pretrain": None, "retrain": False, "miu": True, "salun": False, "scrub": False, "l1_sparse": False,
+        "ssd": None, "iu": None,
     }  # fmt: skip
 
 

@@ -15,15 +15,16 @@ from utils.errors import UserError
 CROSSED = ("dataset", "unlearning_ratio", "multi_group", "split_number", "seed")
 TASKS = ("split_number", "multi_group")
 PARTS = ("method", *CROSSED, "set", "per_method")
-VARIANT = re.compile(r"(\w+)(?:([+-])reweight)?")
+VARIANT = re.compile(r"(\w+)(?:([+-])reweight|\+(dro|subsample))?")
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A method, with REWEIGHT, without it, or as it is by default (None)."""
+    """A method, with REWEIGHT, without it, or as it is by default (None); rob_approach: of pretrain and retrain."""
 
     method: str
     reweight: bool | None = None
+    rob_approach: str = "none"
 
 
 @dataclass(frozen=True)
@@ -78,9 +79,10 @@ def _variant(file: Path, value: Any) -> Variant:
     found = VARIANT.fullmatch(value) if isinstance(value, str) else None
     if found is None or found[1] not in METHODS:
         raise UserError(
-            f"{file}: method is {value!r}, expected one of {', '.join(METHODS)}, or one with +reweight or -reweight"
+            f"{file}: method is {value!r}, expected one of {', '.join(METHODS)}, or one with +reweight, -reweight, "
+            "+dro or +subsample"
         )
-    return Variant(found[1], None if found[2] is None else found[2] == "+")
+    return Variant(found[1], None if found[2] is None else found[2] == "+", found[3] or "none")
 
 
 def _points(axes: Mapping[str, list[Any]]) -> Iterator[Mapping[str, Any]]:
@@ -96,8 +98,8 @@ def _flags(content: Any, method: str | None, where: str) -> dict[str, Any]:
     for name in flags:
         if name in ("method", *CROSSED):
             raise UserError(f"{where}: {name} is crossed: give it beside set:, as a value or a list")
-        if name == "reweight":
-            raise UserError(f"{where}: reweight goes with a method's name, as in retrain+reweight or miu-reweight")
+        if name in ("reweight", "rob_approach"):
+            raise UserError(f"{where}: {name} goes with a method's name, as in retrain+reweight or pretrain+dro")
     return flags
 
 
