@@ -36,9 +36,14 @@ def compare(config: Config, data: Data, metrics: dict[str, Any], records: Record
 
 
 def is_own_reference(config: Config) -> bool:
-    """Whether this is the very retrained run that it would be compared with."""
+    """Whether this is the very retrained run that it would be compared with; group DRO and subsampling are not."""
     retrains = METHODS[config.method].forgets and not METHODS[config.method].from_original
-    return retrains and config.reference in KINDS and reference_reweights(config) == config.reweights
+    return (
+        retrains
+        and not config.is_robust
+        and config.reference in KINDS
+        and reference_reweights(config) == config.reweights
+    )
 
 
 def reference_reweights(config: Config) -> bool:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from datasets.base import GroupDataset
 from datasets.loaders import batch_bounds, n_batches, own_slices
-from datasets.sampling import draw, reweight_weights
+from datasets.sampling import draw, group_balanced_weights, reweight_weights, subsample
 from datasets.splits import Splits
 from method.configs.loading import Config
 from method.inference import Inference
@@ -93,7 +93,8 @@ class Engine:
         self.state_file, self.history_file, self.on_epoch = state_file, history_file, on_epoch
         self.modules = unlearner.modules()
         self.optimizers = {name: unlearner.optimizer(name) for name in self.modules if name != "model"}
-        self.optimizers["model"] = build_optimizer(config, self.modules["model"].parameters())
+        if unlearner.has_epochs:
+            self.optimizers["model"] = build_optimizer(config, self.modules["model"].parameters())
         self.rows = {"train": splits.train, "forget": splits.forget, "retain": splits.retain}
         self.resumable = Resumable(unlearner, self.modules, self.optimizers)
         self.progress = Progress()
@@ -111,10 +112,10 @@ class Engine:
         total = self._steps_from(Position())
         done = total - self._steps_from(self.at)
         quiet = rank() > 0 or None
-        with tqdm(total=total, initial=done, desc=self.unlearner.name, unit="step", disable=quiet) as self.bar:
+        with tqdm(total=total or None, initial=done, desc=self.unlearner.name, unit="step", disable=quiet) as self.bar:
             if saved is None:
                 self._prepare()
-            while self.at.epoch < self.config.epochs:
+            while self.at.epoch < self.config.n_epochs:
                 self._epoch(self.at.epoch)
         self.unlearner.finish()
 
@@ -132,7 +133,7 @@ class Engine:
         """What comes before the first epoch is not saved in parts: interrupted there, it starts again."""
         for phase in self.unlearner.prepare():
             self._timed(phase, -1, 0, 1)
-            self.progress.at = Position()
+            self.progress.at = Position(seconds=self.at.seconds)  # they count in the first epoch's row
 
     def _epoch(self, epoch: int) -> None:
         phases = list(self.unlearner.phases(epoch))
@@ -144,7 +145,7 @@ class Engine:
                 self.progress.at = Position(epoch, number + 1, row=row, seconds=self.at.seconds)
             done += self._model_steps(phase)
         row = {"epoch": epoch, **self.at.row}
-        row["lr"] = self.optimizers["model"].param_groups[0]["lr"]
+        row |= {"lr": self.optimizers["model"].param_groups[0]["lr"]} if self.unlearner.has_epochs else {}
         row["seconds"] = self.at.seconds
         ended = self._end_epoch(epoch)
         row |= self.unlearner.take_logged() | ended
@@ -183,11 +184,11 @@ class Engine:
 
     def _phase(self, phase: Phase, epoch: int, done: int, n_steps: int) -> float:
         """One phase, or the rest of it; returns its mean loss."""
-        optimizer = self.optimizers[phase.trains]
+        optimizer = self.optimizers[phase.trains] if phase.step else None
         for name, module in self.modules.items():
             module.requires_grad_(name == phase.trains)
             module.train(phase.train_mode)
-        optimizer.zero_grad(set_to_none=True)
+        self.modules[phase.trains].zero_grad(set_to_none=True)
         shown = time.monotonic()
         for step, batch in enumerate(self._batches(phase, epoch, self.at.step), start=self.at.step):
             if phase.trains == "model" and phase.step:
@@ -198,10 +199,10 @@ class Engine:
             self.finite &= torch.isfinite(loss)
             self.bar.update(int(phase.step and epoch >= 0))  # phases before the first epoch are not in the total
             if not self.bar.disable and time.monotonic() - shown > REFRESH_SECONDS:
-                self._show(phase, epoch, loss, optimizer)
+                self._show(phase, epoch, loss)
                 shown = time.monotonic()
             self._between_steps(phase, epoch)
-        if not phase.step:
+        if not phase.step and not phase.collect:
             self.at.loss = sum_gradients(self.modules[phase.trains].parameters(), self.at.loss)
             self.finite &= torch.isfinite(self.at.loss)
         self._check_finite(phase, epoch)
@@ -220,17 +221,20 @@ class Engine:
         if stop:
             raise interrupted()
 
-    def _step(self, phase: Phase, batch: Batch, optimizer: torch.optim.Optimizer) -> Tensor:
-        if phase.step:
-            optimizer.zero_grad(set_to_none=True)
+    def _step(self, phase: Phase, batch: Batch, optimizer: torch.optim.Optimizer | None) -> Tensor:
+        alone = phase.step or phase.collect  # the gradients of this batch, and no others
+        if alone:
+            self.modules[phase.trains].zero_grad(set_to_none=True)
         with autocast(self.device, self.inference.precision):
             loss = own_part(self._loss(phase, batch), phase, batch)
         loss.backward()
         # The mean over no samples is NaN; no sample passes it on as a gradient.
         loss = loss.detach() if len(batch.target) else torch.zeros_like(loss)
-        if phase.step:
+        if alone:
             loss = sum_gradients(self.modules[phase.trains].parameters(), loss)
         self.unlearner.edit_gradients(phase)
+        if phase.collect:
+            phase.collect()
         if phase.step:
             if self.config.max_grad_norm and phase.trains == "model":
                 nn.utils.clip_grad_norm_(self.modules["model"].parameters(), self.config.max_grad_norm)
@@ -249,21 +253,29 @@ class Engine:
                 "forget or keep more samples, give a --batch_size of 2 or more, or a larger --image_size"
             ) from None
 
-    def _show(self, phase: Phase, epoch: int, loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
+    def _show(self, phase: Phase, epoch: int, loss: Tensor) -> None:
         """Refresh the bar; reading the loss waits for the device, so this is rare."""
-        self.bar.set_description(f"{self.unlearner.name} {epoch + 1}/{self.config.epochs} {phase.name}", refresh=False)
-        self.bar.set_postfix(loss=f"{float(loss):.4f}", lr=f"{optimizer.param_groups[0]['lr']:.2g}")
+        numbered = f"{epoch + 1}/{self.config.n_epochs} " if epoch >= 0 else ""
+        self.bar.set_description(f"{self.unlearner.name} {numbered}{phase.name}", refresh=False)
+        rate = {"lr": f"{self.optimizers[phase.trains].param_groups[0]['lr']:.2g}"} if phase.step else {}
+        self.bar.set_postfix(loss=f"{float(loss):.4f}", **rate)
         self._check_finite(phase, epoch)
 
     def _check_finite(self, phase: Phase, epoch: int) -> None:
-        if not bool(self.finite):
-            rate = self.optimizers[phase.trains].param_groups[0]["lr"]
-            remedy = f"a lower learning rate of the {phase.trains} usually helps (--help, under {self.unlearner.name})"
-            if phase.trains == "model":
-                rate, remedy = self.config.lr, "a lower --lr or --max_grad_norm 1 usually helps"
+        if bool(self.finite):
+            return
+        if not phase.step:
             raise RunError(
-                f"the loss of phase {phase.name} is not finite in epoch {epoch} (learning rate {rate:g}); {remedy}"
+                f"the loss of phase {phase.name} is not finite before any step: look at the metrics of the original, "
+                "and make it again with a lower --lr"
             )
+        rate = self.optimizers[phase.trains].param_groups[0]["lr"]
+        remedy = f"a lower learning rate of the {phase.trains} usually helps (--help, under {self.unlearner.name})"
+        if phase.trains == "model":
+            rate, remedy = self.config.lr, "a lower --lr or --max_grad_norm 1 usually helps"
+        raise RunError(
+            f"the loss of phase {phase.name} is not finite in epoch {epoch} (learning rate {rate:g}); {remedy}"
+        )
 
     def _augmented(self, phase: Phase) -> bool:
         wanted = self.config.use_train_aug if phase.augment is None else phase.augment
@@ -274,7 +286,7 @@ class Engine:
 
     def n_steps(self, phase: Phase) -> int:
         """Batches of a phase."""
-        return phase.steps or n_batches(len(self.rows[phase.data]), self._batch_size(phase))
+        return phase.steps or n_batches(len(self._rows(phase)), self._batch_size(phase))
 
     def _model_steps(self, phase: Phase) -> int:
         """Of the steps that the learning rate is scheduled over, those of this phase."""
@@ -282,20 +294,29 @@ class Engine:
 
     def _steps_from(self, at: Position) -> int:
         """Steps that are left at a position."""
-        epochs = range(at.epoch, self.config.epochs)
+        epochs = range(at.epoch, self.config.n_epochs)
         phases = [phase for epoch in epochs for phase in self.unlearner.phases(epoch)]
         steps = [self.n_steps(phase) * phase.step for phase in phases]
         return sum(steps[at.phase :]) - at.step
 
+    def _rows(self, phase: Phase) -> np.ndarray:
+        """The samples that a pass draws from; the subset of equal groups depends on the seed and the data alone."""
+        rows = self.rows[phase.data]
+        if phase.sampling != "subsample":
+            return rows
+        return subsample(rows, self.dataset.group[rows], numpy_generator(self.config.seed, phase.data, "subsample"))
+
     def _order(self, phase: Phase, epoch: int) -> np.ndarray:
         """Rows in the order drawn: R with REWEIGHT where it is on; `steps` batches of them where a phase has steps."""
-        rows = self.rows[phase.data]
-        if not phase.step:
+        rows = self._rows(phase)
+        if not phase.step and phase.steps is None:
             return rows
         generator = numpy_generator(self.config.seed, self.config.method, epoch, phase.name, "order")
         weights = None
         if self.config.reweights and phase.data == "retain":
             weights, _ = reweight_weights(self.dataset.group[rows], self.dataset.group[self.splits.train])
+        elif phase.sampling == "group_balanced":
+            weights = group_balanced_weights(self.dataset.group[rows])
         if phase.steps is None:
             return draw(rows, weights, generator)
         needed = phase.steps * self._batch_size(phase)

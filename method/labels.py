@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-ORDER = ("pretrain", "retrain", "miu", "salun", "scrub", "l1_sparse")
+ORDER = ("pretrain", "retrain", "miu", "salun", "scrub", "l1_sparse", "ssd", "iu")
 # Written down here too, because asking the methods themselves takes importing torch; a test compares the two.
 REWEIGHTED = ("miu",)
 
@@ -14,12 +14,14 @@ def reweights_by_default(method: str) -> bool:
 
 
 def label(config: dict[str, Any]) -> str:
-    """The method and what departs from its default: "retrain + reweight", "miu (no reweight)", "miu, no alignment"."""
+    """The method and what departs from its default: "retrain + reweight", "retrain + dro", "miu, no alignment"."""
     name, default, reweight = config["method"], reweights_by_default(config["method"]), config.get("reweight")
     if reweight and not default:
         name += " + reweight"
     if reweight is False and default:
         name += " (no reweight)"
+    if config.get("rob_approach", "none") != "none":
+        name += f" + {config['rob_approach']}"
     ablations = [re.fullmatch(r"(?:\w+_)?ablate_(\w+)", key) for key, value in config.items() if value is True]
     preset = config.get("preset", "strict")
     extras = [f"no {found[1]}" for found in ablations if found] + ([] if preset == "strict" else [f"{preset} preset"])

@@ -34,6 +34,8 @@ def directory_of(config: Config, root: str, method: str | None = None, reweight:
     variant = ""
     if default is not None and reweight is not None and reweight != default:
         variant = "_reweight" if reweight else "_no-reweight"
+    if own and config.is_robust:
+        variant = f"_{config.rob_approach}"
     ablated = [name.split("ablate_")[1] for name, value in config.values.items() if "ablate_" in name and value is True]
     if own and ablated:
         variant += "_ablate-" + "-".join(ablated)

@@ -204,14 +204,16 @@ def build_unlearner(
 ) -> Unlearner:
     """The method's object with the facts and services its losses may need."""
     dataset, splits = data.dataset, data.splits
-    counts = np.bincount(dataset.group[splits.train], minlength=dataset.n_groups)
+    sets = (splits.train, splits.retain)
+    counts = [torch.from_numpy(np.bincount(dataset.group[rows], minlength=dataset.n_groups)) for rows in sets]
     task = Task(
         n_targets=dataset.n_targets,
         n_groups=dataset.n_groups,
         n_rows=len(dataset.target),
-        group_counts=torch.from_numpy(counts),
+        group_counts=counts[0],
+        retain_counts=counts[1],
         forget_groups=splits.forget_groups,
-        epochs=config.epochs,
+        epochs=config.n_epochs,
         seed=config.seed,
     )
 

@@ -36,6 +36,10 @@ METHODS = {
     # Forget sets of 9 leave a last batch of 2 at this batch size: of three processes one has nothing in it.
     "pretrain": {},
     "retrain": {},
+    "pretrain dro": {"rob_approach": "dro", "dro_step_size": 0.5, "dro_adjustment": 1.0},
+    "retrain subsample": {"rob_approach": "subsample"},
+    "ssd": {},
+    "iu": {"iu_fisher_batches": 4},
     "salun": {},
     "scrub": {"scrub_rewind": True},
     "l1_sparse": {"max_grad_norm": 0.5},

@@ -29,9 +29,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "models": {"models", "utils"},
     "method.losses": set(),
     "method.mutual_information": {"utils.collectives"},
+    "method.robust_training": {"utils.collectives"},
     "method.registry": set(),
     "method.unlearners": {
         *("method.unlearners", "method.registry", "method.losses", "method.mutual_information"),
+        "method.robust_training",
         *("utils.errors", "utils.seeding"),
     },
     "method.evaluation": {"method.evaluation", "datasets.base", "datasets.splits", "utils"},
@@ -62,6 +64,7 @@ NEVER_IMPORT = {"method": {"method.engine", "method.runner"}, "": {"main", *TOOL
 ONLY_THIRD_PARTY = {
     "method.losses": {"torch"},
     "method.mutual_information": {"torch"},
+    "method.robust_training": {"torch"},
     "method.registry": set(),
     "method.evaluation.metrics": {"numpy"},
     "method.unlearners": {"torch"},

@@ -95,7 +95,7 @@ def test_help_is_grouped(help_text: str):
     shared = {"what to run", "data and model", "training", "execution", "files", "instead of running"}
     assert shared <= set(titles)
     own = {method for method in METHODS if any(key.group == method for key in all_keys().values())}
-    assert own == {"miu", "salun", "scrub", "l1_sparse", "rl", "bad_teacher", "boundary_shrink"}
+    assert own == {"miu", "salun", "scrub", "l1_sparse", "rl", "bad_teacher", "boundary_shrink", "iu", "ssd"}
     assert {f"only with --method {method}" for method in own} <= set(titles)
     scrub = help_text.split("only with --method scrub:")[1].split("\n\n")[0]
     assert set(re.findall(r"^  (--scrub_\w+)", scrub, flags=re.MULTILINE)) == {
@@ -319,7 +319,14 @@ print("IMPORTED", [name for name in ("torchvision", "sklearn", "method.engine") 
         ("--method miu --use_train_aug yes", ["unknown argument yes"]),
         ("--method miu --optimizer lion", ["'lion'", "sgd, adam"]),
         ("--method miu --seed -1", ["seed is -1", "at least 0"]),
-        ("--method miu --rob_approach other", ["--rob_approach other", "target_reweight"]),
+        ("--method miu --rob_approach other", ["--rob_approach other", "target_reweight", "none, dro, subsample"]),
+        ("--method miu --rob_approach dro", ["--rob_approach is a flag of pretrain, retrain, not of miu"]),
+        ("--method retrain --rob_approach dro --reweight", ["--rob_approach dro and --reweight", "keep one"]),
+        ("--method pretrain --dro_step_size 0", ["dro_step_size is 0.0", "above 0"]),
+        ("--method ssd --epochs 3", ["--epochs is a flag of", "not of ssd"]),
+        ("--method iu --lr 0.1", ["--lr is a flag of", "not of iu"]),
+        ("--method ssd --reweight", ["--reweight does not apply to ssd"]),
+        ("--method iu --no-reweight", ["reweight does not apply to iu"]),
         ("--method scrub --ablate_rw", ["--ablate_rw is a flag of miu, not of scrub"]),
         ("--method pretrain --ablate_rw", ["--ablate_rw is a flag of miu, not of pretrain"]),
         ("--method pretrain --reweight", ["--reweight does not apply to pretrain"]),

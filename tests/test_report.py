@@ -5,26 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from trees import NAMES, Capture, make_run, metrics, shown
+from trees import NAMES, Capture, make_run, metrics, shown, table_lines
 
 from datasets.splits import Splits, save_splits
 from method.evaluation.evaluator import evaluate
 from method.evaluation.records import Records
 from utils.report import command as report
 from utils.tables import align, align_markdown, cell
-
-
-def table_lines(text: str) -> list[list[str]]:
-    """Cells of every line between the header's rule and the next empty line, split at two or more blanks."""
-    lines, inside = [], False
-    for line in text.splitlines():
-        if line.startswith("------"):
-            inside = True
-        elif not line.strip():
-            inside = False
-        elif inside:
-            lines.append([part.strip() for part in line.split("  ") if part.strip()])
-    return lines
 
 
 def test_rows_stand_in_order_and_say_what_departs_from_the_method(tmp_path: Path, capsys: Capture) -> None:

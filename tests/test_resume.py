@@ -42,6 +42,8 @@ def in_epochs(steps: list[Step]) -> list[Step]:
 RESUMED: dict[str, tuple[str, dict[str, Any]]] = {
     "pretrain": ("pretrain", {}),
     "retrain": ("retrain", {"reweight": True}),
+    "retrain, dro": ("retrain", {"rob_approach": "dro", "dro_step_size": 0.5}),
+    "pretrain, subsample": ("pretrain", {"rob_approach": "subsample"}),
     "miu": ("miu", {}),
     "miu, reference": ("miu", {"preset": "reference"}),
     "salun": ("salun", {"salun_relabel": "other"}),

@@ -1,9 +1,9 @@
-"""REWEIGHT weights by hand, sampled frequencies, and orders that depend on their generator alone."""
+"""Weights by hand, sampled frequencies, subsampling, and orders that depend on their generator alone."""
 
 import numpy as np
 import pytest
 
-from datasets.sampling import draw, reweight_weights
+from datasets.sampling import draw, group_balanced_weights, reweight_weights, subsample
 
 
 def test_weights_by_hand():
@@ -63,3 +63,30 @@ def test_order_is_a_function_of_the_generator(weights):
     first, second, other = (draw(indices, weights, np.random.default_rng(seed)).tolist() for seed in (1, 1, 2))
     assert first == second != other
     assert (np.random.get_state()[1] == state).all()
+
+
+def test_group_balanced_draws_give_every_group_that_is_present_the_same_share():
+    groups = np.repeat([0, 2, 5], [600, 30, 2])
+    weights = group_balanced_weights(groups)
+    assert weights.tolist() == [1 / 600] * 600 + [1 / 30] * 30 + [1 / 2] * 2
+    generator = np.random.default_rng(0)
+    drawn = np.concatenate([draw(np.arange(632), weights, generator) for _ in range(20)])
+    shares = np.bincount(groups[drawn], minlength=6) / len(drawn)
+    assert shares[[1, 3, 4]].tolist() == [0, 0, 0]
+    assert np.abs(shares[[0, 2, 5]] - 1 / 3).max() < 4 * np.sqrt(2 / 9 / len(drawn))
+
+
+def test_a_subsample_has_as_many_of_every_group_as_the_smallest_that_is_present():
+    indices, groups = np.arange(100, 140), np.repeat([4, 0, 3], [20, 13, 7])
+    chosen = subsample(indices, groups, np.random.default_rng(0))
+    assert len(set(chosen)) == len(chosen) == 21
+    assert (np.diff(chosen) > 0).all()
+    assert np.bincount(groups[chosen - 100]).tolist() == [7, 0, 0, 7, 7]
+    again, other = (subsample(indices, groups, np.random.default_rng(seed)).tolist() for seed in (0, 1))
+    assert again == chosen.tolist() != other
+    # Every member of a group is as likely as another.
+    times = np.zeros(20)
+    for seed in range(2000):
+        drawn = subsample(indices, groups, np.random.default_rng(seed)) - 100
+        times[drawn[drawn < 20]] += 1
+    assert np.abs(times / 2000 - 7 / 20).max() < 4 * np.sqrt(0.35 * 0.65 / 2000)

@@ -217,6 +217,8 @@ def test_the_listed_commands_are_the_runs(tmp_path: Path, capsys: Capture):
         ({"method": "salun", "set": {"epochs": "many"}}, "set: epochs is 'many', expected a whole number"),
         ({"method": "salun", "set": {"seed": 1}}, "set: seed is crossed"),
         ({"method": "salun", "set": {"reweight": True}}, "set: reweight goes with a method's name"),
+        ({"method": "pretrain", "set": {"rob_approach": "dro"}}, "set: rob_approach goes with a method's name"),
+        ({"method": "miu+dro"}, "--rob_approach is a flag of pretrain, retrain, not of miu"),
         (
             {"method": ["salun", "miu"], "set": {"miu_critic_steps": 1}},
             "does not apply to salun; put it under per_method",
@@ -239,6 +241,21 @@ def test_a_key_that_stands_twice_and_a_missing_file_are_refused(tmp_path: Path, 
     (tmp_path / "grid.yaml").write_text("method: salun\nseed: 1\nseed: 2\n")
     assert "seed stands twice" in refused(capsys, tmp_path / "grid.yaml")
     assert "none.yaml" in refused(capsys, tmp_path / "none.yaml")
+
+
+def test_group_dro_and_subsampling_are_rows_of_their_own_that_nobody_starts_from(tmp_path: Path):
+    runs = planned(tmp_path, **{**SMALL, "method": ["pretrain+dro", "retrain+subsample", "salun"]})
+    # The subsampled run is compared with the retrained one, as salun is.
+    assert sorted(names(runs)) == [
+        "pretrain_0",
+        "pretrain_dro_0",
+        "retrain_0.9_0",
+        "retrain_subsample_0.9_0",
+        "salun_0.9_0",
+    ]
+    assert [run.added for run in runs if run.folder.name in ("pretrain_0", "retrain_0.9_0")] == [True, True]
+    salun = next(run for run in runs if run.config.method == "salun")
+    assert sorted(runs[number].folder.name for number in salun.needs) == ["pretrain_0", "retrain_0.9_0"]
 
 
 @pytest.mark.parametrize("flags", ["--seed 3", "--tag x", "--overwrite", "--reweight", "--method miu", "--no_wait"])

@@ -142,6 +142,7 @@ def task(**facts: Any) -> Task:
         "n_groups": N_GROUPS,
         "n_rows": len(tiny_data()),
         "group_counts": torch.tensor(GROUP_COUNTS),
+        "retain_counts": torch.tensor(GROUP_COUNTS),
         "forget_groups": (FORGET_GROUP,),
         "epochs": 10,
         "seed": 0,
@@ -192,6 +193,12 @@ def settings(method: str, **flags: Any) -> Config:
         "scrub_temperature": 4.0,
         "salun_saliency_ratio": 0.5,
         "salun_relabel": "uniform",
+        "dro_step_size": 0.01,
+        "dro_adjustment": 0.0,
+        "ssd_alpha": 1.0,
+        "ssd_dampening": 1.0,
+        "iu_scale": 1.0,
+        "iu_damping": 1.0,
         "miu_mine_lr": 0.01,
         "miu_lambda_mi": 1.0,
         "miu_critic_steps_first": 6,
@@ -314,10 +321,10 @@ class SpyEngine(Engine):
         self.passes.append(Pass(epoch, phase, before, self._everything(), len(self.spied_steps) - first))
         return loss
 
-    def _step(self, phase: Phase, batch: Batch, optimizer: torch.optim.Optimizer) -> Tensor:
+    def _step(self, phase: Phase, batch: Batch, optimizer: torch.optim.Optimizer | None) -> Tensor:
         random = batch.generator.get_state()
         loss = super()._step(phase, batch, optimizer)
-        after, lr = self._everything(), optimizer.param_groups[0]["lr"]
+        after, lr = self._everything(), optimizer.param_groups[0]["lr"] if optimizer else 0.0
         open_to = {name for name, module in self.modules.items() if any(w.requires_grad for w in module.parameters())}
         self.spied_steps.append(Step(self.spied_epoch, phase, batch, random, float(loss), lr, open_to, after))
         return loss

@@ -59,3 +59,16 @@ def make_run(
 def shown(root: Path, capsys: Capture, *flags: str) -> str:
     assert report.main([str(root), *flags]) == 0
     return capsys.readouterr().out
+
+
+def table_lines(text: str) -> list[list[str]]:
+    """Cells of every line between the header's rule and the next empty line, split at two or more blanks."""
+    lines, inside = [], False
+    for line in text.splitlines():
+        if line.startswith("------"):
+            inside = True
+        elif not line.strip():
+            inside = False
+        elif inside:
+            lines.append([part.strip() for part in line.split("  ") if part.strip()])
+    return lines

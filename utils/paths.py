@@ -17,7 +17,7 @@ def run_directory(
 ) -> Path:
     """`<root>/<dataset>/<model>/<task>/<method><variant>[-tag]_<ratio>_<seed>`; task and ratio None: not part of it.
 
-    variant: `_reweight`, `_no-reweight` and `_ablate-<x>` where they are not the method's default.
+    variant: `_reweight`, `_no-reweight`, `_dro`, `_subsample`, `_ablate-<x>` where they are not the method's default.
     """
     name = method + variant + (f"-{tag}" if tag else "")
     if unlearning_ratio is not None:

@@ -37,6 +37,16 @@ class Run:
         return 0.0 if self.method == PRETRAIN else float(self.config["unlearning_ratio"])
 
     @property
+    def is_robust(self) -> bool:
+        """Whether it was trained by group DRO or on a subsample."""
+        return self.config.get("rob_approach", "none") != "none"
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether others start from it, or are compared with it, unless they name another."""
+        return not (self.config.get("tag") or self.is_robust)
+
+    @property
     def origin(self) -> tuple:
         """What a run shares with the pretrained and the retrained model it belongs to: data, model and seed."""
         return (*(self.config.get(name) for name in (*SETTING, "seed")), self.fingerprint("data"))
@@ -69,7 +79,8 @@ def find_reference(run: Run, runs: Sequence[Run], reweight: bool) -> Run | None:
         other
         for other in runs
         if (other.method, bool(other.config.get("reweight"))) == (RETRAIN, reweight)
-        and not (other.problem or other.config.get("tag"))
+        and other.is_plain
+        and not other.problem
         and (other.origin, other.fingerprint("forget")) == (run.origin, run.fingerprint("forget"))
     ]
     return min(same, key=lambda other: other.folder.parent != run.folder.parent, default=None)

@@ -17,6 +17,7 @@ from method.configs.task import task_flags
 from method.registry import METHODS
 from utils.errors import UserError
 
+PUBLISHED_REWEIGHT = "target_reweight"  # a value of --rob_approach
 EXIT_CODES = """exit codes: 0 done or already done; 1 the run failed (reason in status.json); 2 wrong usage,
 configuration or files; 75 interrupted, the same command continues."""
 
@@ -72,9 +73,6 @@ def build_parser() -> argparse.ArgumentParser:
             own = key.methods == (key.group,)
             groups[key.group] = parser.add_argument_group(f"only with --method {key.group}" if own else key.group)
         _add(groups[key.group], key)
-    groups["what to run"].add_argument(
-        "--rob_approach", metavar="{target_reweight}", help="published spelling of --reweight: target_reweight"
-    )
     groups["miu"].add_argument("--ablate_rw", action="store_true", help="published spelling of --no-reweight, for miu")
     groups["data and model"].add_argument(
         "--no-pretrained", dest="weights", action="store_const", const="none", help="the same as --weights none"
@@ -122,12 +120,15 @@ def parse(arguments: list[str]) -> Command:
 
 
 def _published_reweight(given: dict[str, Any]) -> None:
-    """Turn --rob_approach and --ablate_rw into --reweight / --no-reweight."""
-    approach = given.pop("rob_approach", None)
-    if approach not in (None, "target_reweight"):
-        raise UserError(f"--rob_approach {approach}: expected target_reweight")
+    """Turn --rob_approach target_reweight and --ablate_rw into --reweight / --no-reweight."""
+    approach, ours = given.get("rob_approach"), all_keys()["rob_approach"].choices
+    if approach not in (None, PUBLISHED_REWEIGHT, *ours):
+        raise UserError(f"--rob_approach {approach}: expected {PUBLISHED_REWEIGHT}, or one of {', '.join(ours)}")
+    wanted = set()
+    if approach == PUBLISHED_REWEIGHT:
+        del given["rob_approach"]
+        wanted = {True}
     ablate = given.pop("ablate_rw", False)
-    wanted = {True} if approach else set()
     wanted |= {False} if ablate else set()
     wanted |= {given["reweight"]} if "reweight" in given else set()
     if len(wanted) > 1:
@@ -146,7 +147,7 @@ def _refuse_other_methods(method: str, flags: dict[str, Any], ablates_reweight: 
             continue
         if name == "reweight":
             raise UserError(
-                f"--reweight does not apply to {method}, which makes no pass over the retain set; leave it out"
+                f"--reweight does not apply to {method}, which does not train on the retain set; leave it out"
             )
         others = ", ".join(all_keys()[name].methods)
         raise UserError(f"--{name} is a flag of {others}, not of {method}; leave it out")

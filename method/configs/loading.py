@@ -25,6 +25,7 @@ CONFIG_FILES = Path(__file__).parent / "config_files"
 SELECTORS = {
     "method": "method",
     "reweight": "reweight",
+    "rob_approach": "rob_approach",
     "split_number": "split_number",
     "multi_group": "multi_group",
     "ratio": "unlearning_ratio",
@@ -73,6 +74,16 @@ class Config:
     def needs_task_for_target(self) -> bool:
         """Whether even pretrain depends on the task, because another split of the data set has another target."""
         return dataset_class(self.dataset).target_depends_on_split and bool(self.split_number)
+
+    @property
+    def is_robust(self) -> bool:
+        """Whether it is trained by group DRO or on a subsample; nobody starts from it or compares with it unasked."""
+        return self.values.get("rob_approach", "none") != "none"
+
+    @property
+    def n_epochs(self) -> int:
+        """Epochs; 1 for a method without any, whose history has one row."""
+        return self.values.get("epochs", 1)
 
     @property
     def reweights(self) -> bool:
@@ -265,6 +276,8 @@ def resolve(flags: Mapping[str, Any], config_file: Path | None = None) -> Config
     if values["skip_bad_images"] and not values["verify_data"]:
         raise UserError("--skip_bad_images needs the check that --no-verify_data leaves out; keep one of them")
     config = Config(MappingProxyType(values), MappingProxyType(sources), requests=requests_of(values))
+    if config.reweights and config.is_robust:
+        raise UserError(f"--rob_approach {config.rob_approach} and --reweight both decide how groups count; keep one")
     config.params.check()
     return replace(config, notes=_untuned(own, config))
 
@@ -297,7 +310,9 @@ def _schema_layers(method: str, keys: Mapping[str, Key], preset: str) -> list[La
 def _untuned(own: LayerFile, config: Config) -> tuple[str, ...]:
     """A sentence naming the keys that other tasks of this method have tuned values for, where this task has none."""
     method, values, sources = config.method, config.values, config.sources
-    tuned = {key for match, entry in own.tasks if method in match["method"] for key in entry}
+    approach = values.get("rob_approach")
+    entries = [(match, entry) for match, entry in own.tasks if method in match["method"]]
+    tuned = {key for match, entry in entries if approach in match.get("rob_approach", (approach,)) for key in entry}
     if not tuned or any(source.startswith(f"{own.name} [method ") for source in sources.values()):
         return ()
     missing = [name for name in values if name in tuned and sources[name].startswith(("schema", "fallback.yaml"))]

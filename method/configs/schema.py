@@ -18,6 +18,10 @@ from utils.errors import UserError
 
 REWEIGHT_HELP = "REWEIGHT: sample the retain set with the group shares of the whole train set; on by default in miu"
 METHOD_HELP = "what to run; published spellings: " + ", ".join(f"{alias} is {name}" for alias, name in ALIASES.items())
+ROB_APPROACH_HELP = (
+    "groups in pretrain and retrain: dro (group DRO), subsample (as many samples of every group as the smallest has); "
+    "target_reweight is the published spelling of --reweight, for any method that has it"
+)
 # What pretrain does not depend on.
 TASK_KEYS = (
     *("unlearning_ratio", "unlearning_type", "split_number", "multi_group", "forget_groups", "forget_list"),
@@ -136,6 +140,7 @@ def _common_keys() -> list[Key]:
     run, files = _common("execution", execution=True), _common("files", execution=True)
     custom = _common("only with --dataset custom")
     reweighting = tuple(name for name, method in METHODS.items() if method.reweight is not None)
+    with_epochs = {"methods": tuple(name for name, method in METHODS.items() if method.has_epochs)}
     return [
         task("method", str, None, METHOD_HELP, choices=tuple(METHODS), synonyms=ALIASES),
         task("dataset", str, "digits", "data set", choices=tuple(DATASETS)),
@@ -152,6 +157,8 @@ def _common_keys() -> list[Key]:
         task("skip_unknown", bool, False, "leave out names in the list that are not in train, instead of refusing it"),
         task("seed", int, 0, "seed of splits, initial weights, order and augmentation", at_least=0),
         task("reweight", bool, None, REWEIGHT_HELP, methods=reweighting),
+        task("rob_approach", str, "none", ROB_APPROACH_HELP, methods=_methods_with("rob_approach"),
+             choices=("none", "dro", "subsample")),
         task("preset", str, "strict", "methods as their papers state them, or as the published code runs them",
              choices=("strict", "reference")),
         task("tag", str, "", "a word added to the run's name, to keep variants side by side", word=True),
@@ -164,20 +171,25 @@ def _common_keys() -> list[Key]:
         custom("filename_column", str, "filename", "column of the images' files, relative to the folder"),
         custom("split_column", str, "split", "column that says train, val or test (or 0, 1, 2)"),
         custom("dataset_name", str, "", "what runs and tables call the data (default: the folder's name)", word=True),
-        train("epochs", int, 10, "passes over the retain set", at_least=1),
+        train("epochs", int, 10, "passes over the retain set", at_least=1, **with_epochs),
         train("batch_size", int, 32, "samples a step", at_least=1),
-        train("lr", float, 0.1, "learning rate", above=0),
-        train("optimizer", str, "sgd", "optimiser", choices=("sgd", "adam")),
-        train("momentum", float, 0.9, "momentum of SGD", at_least=0, at_most=1),
-        train("weight_decay", float, 1e-4, "weight decay", at_least=0),
-        train("scheduler", str, "const", "learning rate over the epochs", choices=("const", "cosine")),
-        train("warmup_epochs", int, 0, "epochs of linear warm-up before the schedule", at_least=0),
-        train("max_grad_norm", float, 0.0, "clip the gradient's norm to this; 0 does not clip", at_least=0),
-        train("use_train_aug", bool, True, "augment the forget and retain images in training"),
+        train("lr", float, 0.1, "learning rate", above=0, **with_epochs),
+        train("optimizer", str, "sgd", "optimiser", choices=("sgd", "adam"), **with_epochs),
+        train("momentum", float, 0.9, "momentum of SGD", at_least=0, at_most=1, **with_epochs),
+        train("weight_decay", float, 1e-4, "weight decay", at_least=0, **with_epochs),
+        train("scheduler", str, "const", "learning rate over the epochs", choices=("const", "cosine"), **with_epochs),
+        train("warmup_epochs", int, 0, "epochs of linear warm-up before the schedule", at_least=0, **with_epochs),
+        train("max_grad_norm", float, 0.0, "clip the gradient's norm to this; 0 does not clip", at_least=0,
+              **with_epochs),
+        train("use_train_aug", bool, True, "augment the forget and retain images in training", **with_epochs),
         train("forget_epochs", int, 5, "epochs that have a pass over the forget set", at_least=0,
               methods=_methods_with("forget_epochs"), aliases=("forgetting_epochs",)),
         train("select", str, "best_val", "which epoch's weights are kept", methods=_methods_with("select"),
               choices=("best_val", "last", "worst_group")),
+        train("dro_step_size", float, 0.01, "step size of the group weights of --rob_approach dro", above=0,
+              methods=_methods_with("dro_step_size")),
+        train("dro_adjustment", float, 0.0, "C of --rob_approach dro: C / sqrt(n) is added to the loss of a group of n",
+              at_least=0, methods=_methods_with("dro_adjustment")),
         train("precision", str, "auto", "auto is bf16 where the hardware has it", choices=("auto", "bf16", "fp32")),
         train("compile", bool, False, "compile the network with torch.compile"),
         task("original", str, "", "run folder of the pretrained model to start from, instead of the one looked for",
@@ -205,7 +217,7 @@ def _common_keys() -> list[Key]:
     ]  # fmt: skip
 
 
-SHARED = ("forget_epochs", "select")
+SHARED = ("forget_epochs", "select", "rob_approach", "dro_step_size", "dro_adjustment")
 
 
 def _methods_with(field: str) -> tuple[str, ...]:

@@ -6,10 +6,12 @@ from method.unlearners import (  # noqa: F401
     boundary_shrink,
     ft,
     ga,
+    iu,
     l1_sparse,
     miu,
     rl,
     salun,
     scrub,
+    ssd,
     training,
 )

@@ -47,7 +47,10 @@ class Phase:
 
     trains: which of `Unlearner.modules()`; the others get no gradient.
     steps: that many batches in place of one pass; batch_size, augment: None takes the configuration's.
-    step: False only adds up gradients over the pass; train_mode: batch norm by batch statistics.
+    step: False takes no step and adds up gradients over the pass, or hands each batch's alone to `collect`, which
+    finds it in the parameters; train_mode: batch norm by batch statistics.
+    sampling: in a pass with steps, all samples in a new order (shuffle), as many draws with every group as likely as
+    another (group_balanced), or a subset of equal groups, the same all run, in a new order (subsample).
     reduction: whether the loss is the mean over a batch's samples or their sum.
     """
 
@@ -59,18 +62,21 @@ class Phase:
     batch_size: int | None = None
     augment: bool | None = None
     step: bool = True
+    collect: Callable[[], None] | None = None
+    sampling: str = "shuffle"
     train_mode: bool = True
     reduction: str = "mean"
 
 
 @dataclass(frozen=True)
 class Task:
-    """The facts of a run that losses may need; group_counts: (n_groups,) samples of D, on the CPU."""
+    """The facts of a run that losses may need; group_counts, retain_counts: (n_groups,) samples of D, R, on the CPU."""
 
     n_targets: int
     n_groups: int
     n_rows: int
     group_counts: Tensor
+    retain_counts: Tensor
     forget_groups: tuple[int, ...]
     epochs: int
     seed: int
@@ -124,13 +130,14 @@ class Unlearner:
     """Base of every method. A subclass says its phases; the hooks below it may leave alone.
 
     reweight: REWEIGHT's default, None where no phase passes over R; forgets: False only for pretrain;
-    from_original: starts from the pretrained weights; checkpoint: its model can start or judge other runs.
+    from_original: starts from the pretrained weights; has_epochs: False where `prepare` is all it does, without a step.
     """
 
     name: str
     reweight: bool | None = False
     forgets = True
     from_original = True
+    has_epochs = True
     Params: type = NoParams
 
     def __init__(
@@ -158,7 +165,9 @@ class Unlearner:
 
     def phases(self, epoch: int) -> Iterator[Phase]:
         """The phases of an epoch, in order; a pure function of `epoch`."""
-        raise NotImplementedError
+        if self.has_epochs:
+            raise NotImplementedError(f"{self.name} has epochs, and says no phases")
+        return iter(())
 
     def edit_gradients(self, phase: Phase) -> None:
         """Called between backward() and step()."""

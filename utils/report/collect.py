@@ -65,14 +65,15 @@ def reference_of(run: Run, runs: Sequence[Run]) -> Run | None:
     wanted = run.config.get("reference") or "auto"
     if wanted not in choices:
         return None
-    if run.method == RETRAIN and choices[wanted] == bool(run.config.get("reweight")):
+    own = run.method == RETRAIN and not run.is_robust
+    if own and choices[wanted] == bool(run.config.get("reweight")):
         return run
     return find_reference(run, runs, choices[wanted])
 
 
 def with_reference(run: Run, values: dict[str, Any], reference: Run | None) -> dict[str, Any]:
     """`values` with ToW and Avg. Gap, where the run was evaluated before its reference was finished."""
-    if run.method == RETRAIN or values.get("reference") or reference is None:
+    if reference in (None, run) or values.get("reference"):
         return values
     return add_reference({"reasons": {}, **values}, reference.metrics, None, reference.folder.name)
 

@@ -124,7 +124,7 @@ def _run(row: Row, root: Path, names: dict[int, str], cell: str, table: str, sib
 
 def _is_original(other: Run, run: Run) -> bool:
     """Whether `other` is the pretrained run that belongs to `run`."""
-    return other.method == PRETRAIN and other.origin == run.origin and not other.config.get("tag")
+    return other.method == PRETRAIN and other.origin == run.origin and other.is_plain
 
 
 def _groups(row: Row) -> Iterator[dict[str, Any]]:

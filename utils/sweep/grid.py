@@ -15,15 +15,16 @@ from utils.errors import UserError
 TASKS = ("split_number", "multi_group", "forget_groups", "forget_list", "unlearning_type")
 CROSSED = ("dataset", "unlearning_ratio", *TASKS, "seed")
 PARTS = ("method", *CROSSED, "set", "per_method")
-VARIANT = re.compile(r"(\w+)(?:([+-])reweight)?")
+VARIANT = re.compile(r"(\w+)(?:([+-])reweight|\+(dro|subsample))?")
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A method, with REWEIGHT, without it, or as it is by default (None)."""
+    """A method, with REWEIGHT, without it, or as it is by default (None); rob_approach: of pretrain and retrain."""
 
     method: str
     reweight: bool | None = None
+    rob_approach: str = "none"
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,10 @@ def _variant(file: Path, value: Any) -> Variant:
     method = ALIASES.get(found[1], found[1]) if found else None
     if method not in METHODS:
         raise UserError(
-            f"{file}: method is {value!r}, expected one of {', '.join(METHODS)}, or one with +reweight or -reweight"
+            f"{file}: method is {value!r}, expected one of {', '.join(METHODS)}, or one with +reweight, -reweight, "
+            "+dro or +subsample"
         )
-    return Variant(method, None if found[2] is None else found[2] == "+")
+    return Variant(method, None if found[2] is None else found[2] == "+", found[3] or "none")
 
 
 def _points(axes: Mapping[str, list[Any]]) -> Iterator[Mapping[str, Any]]:
@@ -103,8 +105,8 @@ def _flags(content: Any, method: str | None, where: str) -> dict[str, Any]:
     for name in flags:
         if name in ("method", *CROSSED):
             raise UserError(f"{where}: {name} is crossed: give it beside set:, as a value or a list")
-        if name == "reweight":
-            raise UserError(f"{where}: reweight goes with a method's name, as in retrain+reweight or miu-reweight")
+        if name in ("reweight", "rob_approach"):
+            raise UserError(f"{where}: {name} goes with a method's name, as in retrain+reweight or pretrain+dro")
     return flags
 
 

@@ -106,6 +106,8 @@ class _Planner:
         words = ["--method", variant.method]
         if variant.reweight is not None:
             words.append("--reweight" if variant.reweight else "--no-reweight")
+        if variant.rob_approach != "none":
+            words += ["--rob_approach", variant.rob_approach]
         flags = self._flags(variant.method, added)
         arguments = (*words, *_words({**point, **flags}), *self.extra)
         if METHODS[variant.method].forgets:

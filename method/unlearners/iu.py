@@ -1,0 +1,134 @@
+"""IU: influence unlearning with the damped empirical Fisher matrix of WoodFisher.
+
+Izzo et al., Approximate Data Deletion from Machine Learning Models, AISTATS 2021; Singh and Alistarh, WoodFisher,
+NeurIPS 2020; as put together by Jia et al., Model Sparsity Can Simplify Machine Unlearning, NeurIPS 2023.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from method.registry import param, register
+from method.unlearners.base import Batch, NoParams, Phase, Unlearner
+from utils.errors import RunError
+
+TOLERANCE = 1e-4  # of the residual, relative to the right-hand side
+
+
+@register("iu")
+class IU(Unlearner):
+    """One step from the original to where the loss without the forget set has its minimum, by influence functions.
+
+    Let L(w) = sum_i w_i l_i have its minimum at theta0 for w = 1/N on D. For weights of 1/N_R on R and 0 on F the
+    minimum moves, to first order (Jia et al., Proposition 1), by
+
+        H^-1 grad L(1/N - w) = H^-1 v,    v = 1/N sum_F grad l_i - N_F / (N N_R) sum_R grad l_i.
+
+    WoodFisher's estimate stands for the Hessian H: with the gradients g_i of n samples of R,
+
+        H = damping I + 1/n sum_i g_i g_i^T,
+
+    and theta = theta0 + scale * H^-1 v. Everything at theta0, in eval mode, on plain images.
+
+    WoodFisher applies Woodbury's identity a sample at a time; to be exact, that keeps H_i^-1 g_i, a vector of the
+    network's size, for every sample. Conjugate gradients solve H x = v to the same result with four such vectors; a
+    product with H is one pass over the n samples.
+    """
+
+    reweight = None
+    has_epochs = False
+
+    @dataclass(frozen=True)
+    class Params(NoParams):
+        """How far to go, and the estimate of H."""
+
+        scale: float = param(
+            1.0, "alpha: the step is alpha H^-1 v; 1 is the influence function's", aliases=("iu_alpha",), at_least=0
+        )
+        damping: float = param(1.0, "added to the diagonal of the Fisher matrix", above=0)
+        fisher_batches: int = param(16, "batches of R that the Fisher matrix is estimated on", at_least=1)
+        solver_steps: int = param(50, "conjugate-gradient steps at most, each a pass over these batches", at_least=1)
+
+    def __init__(self, *args: Any):
+        super().__init__(*args)
+        self.parameters = list(self.model.parameters())
+        self.solved: dict[str, float] = {}
+
+    def prepare(self) -> Iterator[Phase]:
+        """The right-hand side v, then as many products with H as the solver asks for, then the step."""
+        whole = {"step": False, "train_mode": False, "augment": False}
+        yield Phase("forget", self.summed_loss, data="forget", reduction="sum", **whole)
+        forget = self.gradient()
+        yield Phase("retain", self.summed_loss, data="retain", reduction="sum", **whole)
+        n, n_retain = int(self.task.group_counts.sum()), int(self.task.retain_counts.sum())
+        v = forget / n - (n - n_retain) / (n * n_retain) * self.gradient()
+
+        n_batches = self.p.fisher_batches
+        norm = max(float(v.norm()), torch.finfo(v.dtype).tiny)
+        x, residual, self.direction = torch.zeros_like(v), v, v
+        for steps in range(self.p.solver_steps + 1):
+            error = float(residual.norm()) / norm
+            self.solved = {"iu_solver_steps": steps, "iu_residual": error}
+            if error <= TOLERANCE or steps == self.p.solver_steps:
+                break
+            # The same name every time, so that the same samples are drawn.
+            yield Phase("fisher", self.fisher_product, data="retain", steps=n_batches, **whole)
+            product = self.gradient() / n_batches + self.p.damping * self.direction
+            length = residual.dot(residual) / self.direction.dot(product)
+            x = x + length * self.direction
+            shorter = residual - length * product
+            self.direction = shorter + shorter.dot(shorter) / residual.dot(residual) * self.direction
+            residual = shorter
+        self.move(self.p.scale * x)
+
+    def summed_loss(self, batch: Batch) -> Tensor:
+        """Cross-entropy, summed over the samples."""
+        return cross_entropy(self.model(batch.image), batch.target, reduction="sum")
+
+    @torch.compiler.set_stance("force_eager")  # compiled networks have no second derivatives
+    def fisher_product(self, batch: Batch) -> Tensor:
+        """A value whose gradient is the mean over the samples of g_i (g_i . direction)."""
+        losses = cross_entropy(self.model(batch.image), batch.target, reduction="none")
+        weight = torch.ones_like(losses, requires_grad=True)
+        gradients = torch.autograd.grad(losses, self.parameters, weight, create_graph=True)
+        # The gradient of sum_i w_i g_i . direction in w is g_i . direction.
+        along = sum((g * d).sum() for g, d in zip(gradients, self.split(self.direction), strict=True))
+        slopes = torch.autograd.grad(along, weight, retain_graph=True)[0]
+        return (slopes.detach() * losses).mean()
+
+    def gradient(self) -> Tensor:
+        """What lies in the parameters, in one vector."""
+        return torch.cat([parameter.grad.flatten() for parameter in self.parameters])
+
+    def split(self, vector: Tensor) -> list[Tensor]:
+        """The pieces of a vector, in the parameters' shapes."""
+        pieces = vector.split([parameter.numel() for parameter in self.parameters])
+        return [piece.view_as(parameter) for piece, parameter in zip(pieces, self.parameters, strict=True)]
+
+    @torch.no_grad()
+    def move(self, change: Tensor) -> None:
+        """Add the step to theta0; RunError where it is not finite."""
+        if not change.isfinite().all():
+            raise RunError("the step of iu is not finite; a larger --iu_damping usually helps, or --precision fp32")
+        for parameter, piece in zip(self.parameters, self.split(change), strict=True):
+            parameter += piece
+
+    def end_epoch(self, epoch: int) -> dict[str, float]:
+        """How far the solver came: its steps, and the residual's norm relative to v's."""
+        return self.solved
+
+    def extra_metrics(self) -> dict[str, Any]:
+        """The same."""
+        return self.solved
+
+    def state(self) -> dict[str, Any]:
+        """The same."""
+        return {"solved": self.solved}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take it back."""
+        self.solved = state["solved"]

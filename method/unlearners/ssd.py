@@ -1,0 +1,98 @@
+"""SSD (Foster et al., Fast Machine Unlearning without Retraining through Selective Synaptic Dampening, AAAI 2024)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from method.registry import param, register
+from method.unlearners.base import Batch, NoParams, Phase, Unlearner
+
+
+class MeanSquares:
+    """Squared gradients of `parameters`, averaged over batches."""
+
+    def __init__(self, parameters: list[nn.Parameter]):
+        self.parameters, self.n_batches = parameters, 0
+        self.totals = [torch.zeros_like(parameter) for parameter in parameters]
+
+    def add(self) -> None:
+        """Take the gradient of a batch."""
+        self.n_batches += 1
+        for total, parameter in zip(self.totals, self.parameters, strict=True):
+            total += parameter.grad**2
+
+    def mean(self) -> list[Tensor]:
+        """In the parameters' shapes."""
+        return [total / self.n_batches for total in self.totals]
+
+
+@register("ssd")
+class SSD(Unlearner):
+    """Dampen the weights that matter much more to the forget set than to the whole train set.
+
+    I_S, the importance of each weight to a set S: the diagonal of the Fisher information, estimated by the squared
+    gradient of a batch's mean loss, averaged over the batches of S. Where I_F > alpha I_D,
+
+        theta <- min(lambda I_D / I_F, 1) theta,
+
+    and every other weight stays as it is. Nothing is trained.
+    """
+
+    reweight = None
+    has_epochs = False
+
+    @dataclass(frozen=True)
+    class Params(NoParams):
+        """The paper's alpha, which selects, and lambda, which dampens."""
+
+        alpha: float = param(10.0, "a weight is dampened where I_F > alpha I_D", at_least=0)
+        dampening: float = param(
+            1.0, "lambda: it is multiplied by min(lambda I_D / I_F, 1)", aliases=("ssd_lambda",), at_least=0
+        )
+
+    def __init__(self, *args: Any):
+        super().__init__(*args)
+        self.parameters = list(self.model.parameters())
+        self.n_dampened = 0
+
+    def prepare(self) -> Iterator[Phase]:
+        """The importances on F and on D, at theta0 in eval mode on plain images; then the dampening."""
+        importance = {}
+        for data in ("forget", "train"):
+            squares = MeanSquares(self.parameters)
+            yield Phase(data, self.loss, data=data, step=False, collect=squares.add, train_mode=False, augment=False)
+            importance[data] = squares.mean()
+        self.dampen(importance["forget"], importance["train"])
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Cross-entropy of the true labels."""
+        return cross_entropy(self.model(batch.image), batch.target)
+
+    @torch.no_grad()
+    def dampen(self, forget: list[Tensor], train: list[Tensor]) -> None:
+        """Scale the selected weights."""
+        for parameter, i_f, i_d in zip(self.parameters, forget, train, strict=True):
+            selected = i_f > self.p.alpha * i_d
+            factor = (self.p.dampening * i_d / i_f).clamp(max=1)
+            parameter.copy_(torch.where(selected, factor * parameter, parameter))
+            self.n_dampened += int(selected.sum())
+
+    def end_epoch(self, epoch: int) -> dict[str, float]:
+        """The share of the weights that was selected, in percent."""
+        return {"dampened_share": 100 * self.n_dampened / sum(parameter.numel() for parameter in self.parameters)}
+
+    def extra_metrics(self) -> dict[str, Any]:
+        """The same."""
+        return self.end_epoch(0)
+
+    def state(self) -> dict[str, Any]:
+        """How many weights were selected."""
+        return {"n_dampened": self.n_dampened}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take it back."""
+        self.n_dampened = state["n_dampened"]
