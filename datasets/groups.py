@@ -104,17 +104,19 @@ def _named_pairs(dataset: Table, typed: str) -> tuple[Pair, ...]:
 
 
 def _code(dataset: str, kind: str, names: Sequence[str], word: str) -> int:
-    """The code of a name: as it is written, else without regard to case, else the code itself."""
+    """The code of a name: as it is written, else without regard to case, else the code itself.
+
+    Where all names are numbers, a number is a name and no code: 0 must not mean the first of "1" and "2".
+    """
     for same in (lambda name: name == word, lambda name: " ".join(name.split()).casefold() == word.casefold()):
         found = [code for code, name in enumerate(names) if same(name)]
         if len(found) == 1:
             return found[0]
-    if re.fullmatch(r"[0-9]{1,9}", word) and int(word) < len(names):
+    has_codes = not all(re.fullmatch(r"-?[0-9]+", name) for name in names)
+    if has_codes and re.fullmatch(r"[0-9]{1,9}", word) and int(word) < len(names):
         return int(word)
-    raise UserError(
-        f"--forget_groups: {dataset} has no {kind} {word!r}; expected one of {', '.join(names)}, or a number from 0 to"
-        f" {len(names) - 1}"
-    )
+    or_code = f", or a number from 0 to {len(names) - 1}" if has_codes else ""
+    raise UserError(f"--forget_groups: {dataset} has no {kind} {word!r}; expected one of {', '.join(names)}{or_code}")
 
 
 def _word(names: Sequence[str], code: int) -> str:

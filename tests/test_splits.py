@@ -327,6 +327,15 @@ def test_a_name_counts_as_it_is_written_before_its_case_and_its_number(typed, ex
     assert forget_groups(Named, None, None, typed) == (expected,)
 
 
+def test_where_names_are_numbers_a_number_is_a_name():
+    class Numbered(Toy):
+        name, target_names, sensitive_names = "numbered", ("1", "2"), ("-1", "1")
+
+    assert forget_groups(Numbered, None, None, "2:-1") == ((1, 0),)
+    with pytest.raises(UserError, match=r"numbered has no target '0'; expected one of 1, 2$"):
+        forget_groups(Numbered, None, None, "0:1")
+
+
 @pytest.mark.parametrize(
     "typed, told",
     [
