@@ -275,7 +275,7 @@ def test_a_name_or_spelling_that_is_taken(name: str, aliases: tuple[str, ...], t
 @pytest.mark.parametrize("method", [name for name, kind in METHODS.items() if kind.reweight is None])
 @pytest.mark.parametrize("flag", ["--reweight", "--no-reweight", "--rob_approach target_reweight"])
 def test_reweight_is_refused_where_nothing_passes_over_r(method: str, flag: str):
-    expected = f"--reweight does not apply to {method}, which makes no pass over the retain set; leave it out"
+    expected = f"--reweight does not apply to {method}, which does not train on the retain set; leave it out"
     assert refused(f"--method {method} {flag}") == expected
 
 

@@ -495,7 +495,8 @@ def test_original_is_bit_equal_before_and_after(tmp_path: Path, method: str, aug
     assert changed(snapshot(trained_network()), original) == set()
     assert not run.original.module.training
     assert all(weight.grad is None and not weight.requires_grad for weight in run.original.module.parameters())
-    assert parameters(run.model) <= changed(model, snapshot(run.model))
+    moved = changed(model, snapshot(run.model))
+    assert parameters(run.model) <= moved if METHODS[method].has_epochs else moved  # SSD dampens some weights alone
 
 
 @pytest.mark.parametrize("augment", [False, True], ids=["plain", "augmented"])
@@ -657,7 +658,8 @@ def test_as_many_forget_epochs_as_epochs_or_more_and_none(tmp_path: Path, method
 @pytest.mark.parametrize("preset", ["strict", "reference"])
 @pytest.mark.parametrize("method", UNLEARNERS)
 def test_a_forget_set_of_one_sample(tmp_path: Path, method: str, preset: str):
-    run = make_run(method, tmp_path, SpyEngine, preset=preset, unlearning_ratio=0.1, epochs=1)
+    short = {"epochs": 1} if METHODS[method].has_epochs else {}
+    run = make_run(method, tmp_path, SpyEngine, preset=preset, unlearning_ratio=0.1, **short)
     assert len(run.splits.forget) == 1
     run.engine.train()
     assert all(math.isfinite(value) for value in run.history[0].values())
