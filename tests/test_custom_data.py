@@ -413,6 +413,7 @@ def test_the_page_lists_its_keys_with_their_defaults():
 
 def test_the_commands_on_the_page_are_understood():
     lines = re.findall(r"python main\.py ((?:.|\\\n)+)", PAGE)
-    commands = [line.replace("\\\n", " ").split("  #")[0] for line in lines if "--config" not in line and "FLAGS" not in line]
+    typed = [line for line in lines if "--config" not in line and "FLAGS" not in line]
+    commands = [line.replace("\\\n", " ").split("  #")[0] for line in typed]
     assert len(commands) == 3
     assert [configuration(command).data_name for command in commands] == ["my_data"] * 3
