@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from cli import Result, configuration, ok, run
 
+from method.registry import METHODS
 from method.rundir import directory_of
 
 HERE = "--threads 1 --num_workers 0"
@@ -29,6 +31,7 @@ FILES = {
     *("config.yaml", "splits.npz", "history.csv", "model.pt", "records.npz", "metrics.json", "run.log"),
     *("status.json", "done"),
 }
+EPOCHS = re.compile(r"--epochs \d+")
 NOT_REPEATABLE = ("seconds", "peak_memory_bytes", "speedup")
 PARTS = ("retain_acc", "forget_acc", "test_acc", "mia", "equalized_odds", "forget_group_acc")
 
@@ -80,12 +83,17 @@ class Workshop:
     def folders(self, **other: Path) -> dict[str, Path]:
         return {"data_dir": self.data_dir, "store_dir": self.store, "checkpoint_dir": self.store / "none", **other}
 
+    def command(self, method: str) -> str:
+        """The settings are for methods with epochs; the others refuse how many."""
+        has_epochs = METHODS[method.split()[0]].has_epochs
+        return f"--method {method} {self.settings if has_epochs else EPOCHS.sub('', self.settings)}"
+
     def run(self, method: str, **other: Any) -> Result:
-        return run(f"--method {method} {self.settings}", **self.folders(**other))
+        return run(self.command(method), **self.folders(**other))
 
     def ok(self, method: str, **other: Any) -> Path:
         """Run to the end; returns the run's folder."""
-        command = f"--method {method} {self.settings}"
+        command = self.command(method)
         out = ok(command, **self.folders(**other)).out
         config = configuration(command, **self.folders(**other))
         folder = directory_of(config, config.store_dir)
