@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from cli import Result, configuration, ok, run
 
-from method.registry import METHODS
+from method.registry import ALIASES, METHODS
 from method.rundir import directory_of
 
 HERE = "--threads 1 --num_workers 0"
@@ -85,7 +85,8 @@ class Workshop:
 
     def command(self, method: str) -> str:
         """The settings are for methods with epochs; the others refuse how many."""
-        has_epochs = METHODS[method.split()[0]].has_epochs
+        name = method.split()[0]
+        has_epochs = METHODS[ALIASES.get(name, name)].has_epochs
         return f"--method {method} {self.settings if has_epochs else EPOCHS.sub('', self.settings)}"
 
     def run(self, method: str, **other: Any) -> Result:
