@@ -274,7 +274,7 @@ def test_dry_run_on_fairface_forgets_nested_sets_of_many_groups(tmp_path: Path):
 
 
 def test_help_and_dry_run_import_nothing_heavy(labels_only: Path, tmp_path: Path):
-    """torchvision and scikit-learn take seconds to import; neither reads labels nor prints help."""
+    """torchvision, scikit-learn and the compiler take seconds to import; none reads labels nor prints help."""
     groups = "--forget_groups '20-29:black'"
     dry = words(f"--method miu --dataset fairface {groups} --dry_run", data_dir=labels_only, store_dir=tmp_path)
     code = f"""
@@ -285,7 +285,8 @@ for arguments in ({dry!r}, ["--method", "miu", "--print_config"], ["--help"]):
         assert main.main(arguments) == 0
     except SystemExit as stop:
         assert stop.code == 0
-print("IMPORTED", [name for name in ("torchvision", "sklearn", "method.engine") if name in sys.modules])
+heavy = ("torchvision", "sklearn", "torch._dynamo", "method.engine")
+print("IMPORTED", [name for name in heavy if name in sys.modules])
 """
     result = python_apart(code)
     assert result.code == 0, result.err

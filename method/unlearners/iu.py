@@ -89,9 +89,13 @@ class IU(Unlearner):
         """Cross-entropy, summed over the samples."""
         return cross_entropy(self.model(batch.image), batch.target, reduction="sum")
 
-    @torch.compiler.set_stance("force_eager")  # compiled networks have no second derivatives
     def fisher_product(self, batch: Batch) -> Tensor:
         """A value whose gradient is the mean over the samples of g_i (g_i . direction)."""
+        # Compiled networks have no second derivatives. As a decorator this would import the compiler at every start.
+        with torch.compiler.set_stance("force_eager"):
+            return self._fisher_product(batch)
+
+    def _fisher_product(self, batch: Batch) -> Tensor:
         losses = cross_entropy(self.model(batch.image), batch.target, reduction="none")
         weight = torch.ones_like(losses, requires_grad=True)
         gradients = torch.autograd.grad(losses, self.parameters, weight, create_graph=True)
