@@ -137,7 +137,7 @@ def main() -> None:
         "engine": engine(noise, 0),
     }
     if wanted.data_dir:
-        workers = default_workers(False, devices.available_cpus())
+        workers = default_workers(False, device, devices.available_cpus())
         workers = workers if wanted.num_workers is None else wanted.num_workers
         sides[f"engine, files, {workers} workers"] = engine(faces(wanted.data_dir, wanted.rows), workers)
     for side in sides.values():

@@ -1,16 +1,26 @@
-"""Learning rates of one method on `digits`, compared by what validation data and the train set show; no test column.
+"""Hyperparameters of unlearning methods on `digits`, chosen by the train set and validation data; no test column.
 
-    python benchmarks/tune.py METHOD LR [LR ...] [--seeds 10 11 12] [--store_dir DIR] [-- main.py arguments]
+    python benchmarks/tune.py [miu salun salun+reweight ...] [--ratios 0.1 0.5 0.9] [--jobs 2] [--out search.csv]
+    python benchmarks/tune.py miu --try "--lr 0.02" "--lr 0.03 --miu_lambda_mi 2"
 
-For every rate the mean distance to the retrained model in accuracy on R, on F, on V and on V's samples of the forget
-groups, over the seeds; the runs, and what they start from, are kept in --store_dir.
+A setting is judged by its distance to the retrained model of the same seed (with REWEIGHT for MIU and for reweighted
+methods): the mean difference in accuracy on R, on F, on V and on V's samples of the forget groups, over the seeds. The
+search spends twelve settings on every method and ratio: seven learning rates, the same for all methods; three other
+values of the method's own parameter at the best of them; and two rates between the best one and its neighbours, with
+the best value. --try judges settings of your own in place of the search. Runs are kept in --store_dir, with what they
+start from, and are not made twice.
 """
 
 import argparse
 import contextlib
+import csv
 import io
-import shlex
+import math
+import multiprocessing
 import sys
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -25,57 +35,168 @@ from method.configs.cli import parse  # noqa: E402
 from method.evaluation.records import Records  # noqa: E402
 from method.rundir import directory_of  # noqa: E402
 
+ROWS = ("miu", "salun", "salun+reweight", "scrub", "scrub+reweight", "l1_sparse", "l1_sparse+reweight")
+RATES = ("0.0001", "0.0003", "0.001", "0.003", "0.01", "0.03", "0.1")
+BETWEEN = (0.6, 1.7)  # times the best rate
+# The parameter that, beside the learning rate, decides how far a method goes: its default and three other values.
+OWN = {
+    "miu": ("miu_lambda_mi", "1", ("0.1", "0.3", "3")),
+    "salun": ("salun_saliency_ratio", "0.5", ("0.2", "0.8", "1")),
+    "scrub": ("forget_epochs", "5", ("1", "3", "8")),
+    "l1_sparse": ("l1_sparse_penalty", "0.0005", ("0.00005", "0.00015", "0.0015")),
+}
+COLUMNS = ("method", "ratio", "setting", "distance", "RA", "UA", "val", "val_of_forget_groups")
+Setting = dict[str, str]
+
+
+@dataclass
+class Task:
+    """A method, with REWEIGHT or as it is by default, at one ratio; found: the distance of every setting tried."""
+
+    row: str
+    ratio: str
+    common: list[str]
+    seeds: list[str]
+    report: Callable[[list[str]], None]
+    pool: ProcessPoolExecutor
+    found: list[tuple[float, Setting]] = field(default_factory=list)
+
+    @property
+    def method(self) -> str:
+        return self.row.partition("+")[0]
+
+    def words(self, setting: Setting) -> list[str]:
+        """The command line of a setting, but for its seed; a tag keeps its runs apart."""
+        flags = [word for name, value in setting.items() for word in (f"--{name}", value)]
+        tag = "-".join(f"{name.removeprefix(self.method + '_')}{value}" for name, value in setting.items())
+        reweight = ["--reweight"] * self.row.endswith("+reweight")
+        return [
+            "--method",
+            self.method,
+            *reweight,
+            *self.common,
+            "--unlearning_ratio",
+            self.ratio,
+            "--tag",
+            tag,
+            *flags,
+        ]
+
+    def search(self) -> None:
+        """Rates, the method's own parameter, rates in between."""
+        name, default, values = OWN[self.method]
+        self.judge([{"lr": rate, name: default} for rate in RATES])
+        at_best_rate = self.best()
+        self.judge([at_best_rate | {name: value} for value in values])
+        best = self.best()
+        self.judge([best | {"lr": f"{float(best['lr']) * factor:.3g}"} for factor in BETWEEN])
+
+    def best(self) -> Setting:
+        """The setting of the smallest distance so far."""
+        return min(self.found, key=lambda one: one[0])[1]
+
+    def judge(self, settings: list[Setting]) -> None:
+        """Run every setting with every seed, and say how far from the retrained models it ends."""
+        words = [[*self.words(setting), "--seed", seed] for setting in settings for seed in self.seeds]
+        results = list(self.pool.map(accuracies, words))
+        references = np.array(list(self.pool.map(reference, words[: len(self.seeds)])))
+        for number, setting in enumerate(settings):
+            ours = results[number * len(self.seeds) :][: len(self.seeds)]
+            failed = any(one is None for one in ours)
+            distance = math.inf if failed else float(np.abs(np.array(ours) - references).mean())
+            self.found.append((distance, setting))
+            means = [] if failed else [f"{value:.1f}" for value in np.mean(ours, axis=0)]
+            text = " ".join(f"--{name} {value}" for name, value in setting.items())
+            self.report([self.row, self.ratio, text, f"{distance:.2f}", *means])
+
 
 def main() -> None:
-    """One line a rate."""
+    """A line a setting, then the best of every task."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("method")
-    parser.add_argument("rates", nargs="+", metavar="LR")
+    parser.add_argument("rows", nargs="*", default=ROWS, metavar="METHOD[+reweight]")
+    parser.add_argument("--try", nargs="+", dest="settings", metavar="FLAGS", help="settings in place of the search")
+    parser.add_argument("--ratios", nargs="+", default=["0.1", "0.5", "0.9"])
     parser.add_argument("--seeds", nargs="+", default=["10", "11", "12"])
     parser.add_argument("--store_dir", default="output")
-    own = sys.argv[1:]
-    own, arguments = (own[: own.index("--")], own[own.index("--") + 1 :]) if "--" in own else (own, [])
-    options = parser.parse_args(own)
-    common = f"--dataset digits --unlearning_ratio 0.9 --threads 1 --store_dir {shlex.quote(options.store_dir)}"
-    common = shlex.split(f"{common} --checkpoint_dir {shlex.quote(options.store_dir)}") + arguments
-    references = [reference(options.method, [*common, "--seed", seed]) for seed in options.seeds]
-    print("lr: distance; RA, UA, val, val of the forget group", flush=True)
-    print(f"retrained: {shown(np.mean(references, axis=0))}", flush=True)
-    for rate in options.rates:
-        words = ["--method", options.method, *common, "--lr", rate, "--tag", f"lr{rate}", "--seed"]
-        found = [accuracies([*words, seed]) for seed in options.seeds]
-        if any(one is None for one in found):
-            print(f"{rate}: failed", flush=True)
-            continue
-        distance = np.abs(np.array(found) - np.array(references)).mean()
-        print(f"{rate}: {distance:.1f}; {shown(np.mean(found, axis=0))}", flush=True)
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, each with one thread")
+    parser.add_argument("--out", type=Path, help="a CSV file of every setting tried")
+    options = parser.parse_args()
+    common = ["--dataset", "digits", "--threads", "1", "--store_dir", options.store_dir]
+    common += ["--checkpoint_dir", options.store_dir]
+    lines: list[list[str]] = []
+
+    def report(line: list[str]) -> None:
+        lines.append(line)
+        print(", ".join(line), flush=True)
+
+    with ProcessPoolExecutor(options.jobs, multiprocessing.get_context("spawn")) as pool:
+        points = [(row, ratio) for row in options.rows for ratio in options.ratios]
+        tasks = [Task(row, ratio, common, options.seeds, report, pool) for row, ratio in points]
+        print(", ".join(COLUMNS), flush=True)
+        list(pool.map(accuracies, needed(tasks)))
+        for task in tasks:
+            if options.settings:
+                task.judge([flags_of(text) for text in options.settings])
+            else:
+                task.search()
+    if options.out:
+        with options.out.open("w", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows([COLUMNS, *lines])
+    print("\nbest:")
+    for task in tasks:
+        distance, setting = min(task.found, key=lambda one: one[0])
+        print(f"{task.row}, {task.ratio}: {setting}, distance {distance:.2f}")
 
 
-def shown(values: np.ndarray) -> str:
-    """Percentages."""
-    return ", ".join(f"{value:.1f}" for value in values)
+def flags_of(text: str) -> Setting:
+    """The values in `--lr 0.02 --miu_lambda_mi 2`."""
+    words = text.split()
+    return {name.removeprefix("--"): value for name, value in zip(words[::2], words[1::2], strict=True)}
 
 
-def reference(method: str, common: list[str]) -> list[float]:
-    """The accuracies of the retrained model of a seed, which is made, as is the pretrained one, where it is missing."""
-    assert accuracies(["--method", "pretrain", *common], judge=False) is not None
-    config = parse(["--method", method, *common]).config
-    found = accuracies(["--method", "retrain", *common, *["--reweight"] * reference_reweights(config)])
+def needed(tasks: Iterable[Task]) -> Iterator[list[str]]:
+    """Command lines of the pretrained and the retrained runs, each once."""
+    seen = set()
+    for task in tasks:
+        for seed in task.seeds:
+            words = [*task.words({}), "--seed", seed]
+            for line in (["--method", "pretrain", *task.common, "--seed", seed], retrained(words)):
+                if tuple(line) not in seen:
+                    seen.add(tuple(line))
+                    yield line
+
+
+def retrained(words: list[str]) -> list[str]:
+    """The command line of the run that the one of these words is compared with."""
+    config = parse(words).config
+    reweight = ["--reweight"] * reference_reweights(config)
+    common = ["--dataset", "digits", "--threads", "1", "--store_dir", config.store_dir]
+    common += ["--checkpoint_dir", config.store_dir, "--seed", str(config.seed)]
+    return ["--method", "retrain", *reweight, *common, "--unlearning_ratio", str(config.unlearning_ratio)]
+
+
+def reference(words: list[str]) -> list[float]:
+    """The accuracies of the retrained model that the run of these words is compared with."""
+    found = accuracies(retrained(words))
     assert found is not None
     return found
 
 
-def accuracies(words: list[str], judge: bool = True) -> list[float] | None:
-    """Percent right on R, F, V, and V's samples of the forget groups; None for a run that failed."""
+def accuracies(words: list[str]) -> list[float] | None:
+    """Percent right on R, F, V, and V's samples of the forget groups; None for a run that failed.
+
+    Nothing but zeros for a pretrained model, which has no forget set.
+    """
     config = parse(words).config
-    with contextlib.redirect_stdout(io.StringIO()):  # what a run prints has columns of the test set
+    # What a run prints has columns of the test set.
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as said:
         code = program.main(words)
+    if code == 1:
+        return None
     if code:
-        if code == 1:
-            return None
-        raise SystemExit(code)
-    if not judge:
-        return []
+        raise SystemExit(f"{' '.join(words)}\n{said.getvalue()}")
+    if config.method == "pretrain":
+        return [0.0] * 4
     folder = directory_of(config, config.store_dir)
     records, splits = Records.load(folder / "records.npz"), load_splits(folder / "splits.npz")
     of_forget_groups = records.index[np.isin(records.group, splits.forget_groups)]

@@ -252,7 +252,8 @@ def the_job(arguments: list[str], reference: Path) -> Job:
     """Its data and configuration, as the program reads them."""
     config = parse(arguments).config
     device = devices.choose_device(config.device)
-    workers = default_workers(False, devices.available_cpus()) if config.num_workers is None else config.num_workers
+    workers = default_workers(False, device, devices.available_cpus())
+    workers = workers if config.num_workers is None else config.num_workers
     data = read_data(config)
     loader = Loader(data.dataset, config.image_size, workers, devices.pin_memory(device))
     return Job(

@@ -7,6 +7,7 @@ resizes twice as fast, and nothing is transposed on the way.
 import math
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import numpy as np
@@ -112,7 +113,7 @@ def random_crop(height: int, width: int, draw: torch.Generator) -> tuple[int, in
 
 
 class FileImages(torch.utils.data.Dataset):
-    """Images from files or a cache, for DataLoader workers: a pure function of (row, augmentation seed)."""
+    """Images from files or a cache, in DataLoader workers or without: a pure function of (row, augmentation seed)."""
 
     augments = True
 
@@ -122,16 +123,37 @@ class FileImages(torch.utils.data.Dataset):
 
     def __getitems__(self, batch: tuple[np.ndarray, np.ndarray]) -> torch.Tensor | UnreadableImage:
         """uint8 (B, 3, S, S), channels-last, of rows and seeds (-1: evaluation view), or what could not be read."""
-        images = []
-        with _one_thread():
-            for row, seed in zip(*(values.tolist() for values in batch), strict=True):
-                image = self._image(row)
-                if isinstance(image, UnreadableImage):
-                    return image
-                images.append(self.views.evaluation(image) if seed < 0 else self.views.training(image, seed))
+        pairs = list(zip(*(values.tolist() for values in batch), strict=True))
+        images = [image for part in self._shared(pairs) for image in part]
+        for image in images:
+            if isinstance(image, UnreadableImage):
+                return image
         if not images:
             return torch.empty(0, 3, self.views.size, self.views.size, dtype=torch.uint8)
         return torch.stack([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)
+
+    def _shared(self, pairs: list[tuple[int, int]]) -> Iterator[list[torch.Tensor | UnreadableImage]]:
+        """The views in order; without workers, torch's threads each take a part of the batch."""
+        with _one_thread() as threads:
+            if threads == 1:
+                yield self._views(pairs)
+                return
+            size = -(-len(pairs) // threads) or 1
+            parts = [pairs[start : start + size] for start in range(0, len(pairs), size)]
+            with ThreadPoolExecutor(threads) as pool:
+                yield from pool.map(self._views, parts)
+
+    def _views(self, pairs: list[tuple[int, int]]) -> list[torch.Tensor | UnreadableImage]:
+        """Up to the first that cannot be read."""
+        images = []
+        for row, seed in pairs:
+            image = self._image(row)
+            if not isinstance(image, UnreadableImage):
+                image = self.views.evaluation(image) if seed < 0 else self.views.training(image, seed)
+            images.append(image)
+            if isinstance(image, UnreadableImage):
+                break
+        return images
 
     def _image(self, row: int) -> torch.Tensor | UnreadableImage:
         kept = self.cache.image(row) if self.cache else None
@@ -139,11 +161,11 @@ class FileImages(torch.utils.data.Dataset):
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
-    """Without workers, threads that share one small image spend most of their time waiting for each other."""
+def _one_thread() -> Iterator[int]:
+    """One thread an image, since threads that share a small one mostly wait for each other; yields their number."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        yield threads
     finally:
         torch.set_num_threads(threads)

@@ -192,9 +192,13 @@ def n_batches(n: int, batch_size: int) -> int:
     return len(batch_bounds(n, batch_size))
 
 
-def default_workers(in_memory: bool, cpus: int) -> int:
-    """Worker processes where --num_workers says nothing: one CPU is left to the training itself."""
-    return 0 if in_memory else min(max(cpus - 1, 0), MAX_WORKERS)
+def default_workers(in_memory: bool, device: torch.device, cpus: int) -> int:
+    """Worker processes where --num_workers says nothing: one CPU is left to the training itself.
+
+    None where the network runs on the CPU. A step there takes all cores and waits for the slowest, so a worker at work
+    on one of them holds up the others; between steps all cores read images.
+    """
+    return 0 if in_memory or device.type == "cpu" else min(max(cpus - 1, 0), MAX_WORKERS)
 
 
 def _memory_images(dataset: GroupDataset) -> Dataset:

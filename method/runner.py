@@ -56,7 +56,7 @@ def run(command: Command, directory: RunDirectory) -> bool:
         find_reference(config, data)
     cache = open_cache(config, data)
     from_rank_0(lambda: check_images(config, data))
-    workers = default_workers(data.dataset.in_memory, devices.available_cpus() // local_world_size())
+    workers = default_workers(data.dataset.in_memory, device, devices.available_cpus() // local_world_size())
     workers = workers if config.num_workers is None else config.num_workers
     loader = Loader(data.dataset, config.image_size, workers, devices.pin_memory(device), cache)
     check_stop()

@@ -178,6 +178,18 @@ def test_global_random_state_and_threads_are_undisturbed(birds, num_workers):
     assert (np.random.get_state()[1] == numpy_state).all()
 
 
+@pytest.mark.parametrize("augment_seed", [None, 7])
+def test_threads_share_a_batch_and_change_nothing(birds, loader, augment_seed):
+    """Batches of 4, 4 and 3 between 1, 3 and 16 threads."""
+    before, found = torch.get_num_threads(), []
+    for threads in (1, 3, 16):
+        torch.set_num_threads(threads)
+        found.append(images(loader, augment_seed=augment_seed))
+        assert torch.get_num_threads() == threads
+    torch.set_num_threads(before)
+    assert [found[0].equal(other) for other in found[1:]] == [True, True]
+
+
 @pytest.mark.parametrize("num_workers", [0, 2])
 @pytest.mark.parametrize("damage", ["cut", "text", "empty", "missing"])
 def test_damaged_image_is_named(tmp_path, birds, damage, num_workers):
@@ -189,12 +201,15 @@ def test_damaged_image_is_named(tmp_path, birds, damage, num_workers):
     else:
         file.write_bytes({"cut": file.read_bytes()[:300], "text": b"no image", "empty": b""}[damage])
     loader = Loader(data, image_size=32, num_workers=num_workers, pin_memory=False)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(3)
     try:
         with pytest.raises(RunError, match=f"cannot read image {file}") as error:
             images(loader)
         assert "\n" not in str(error.value)
     finally:
         loader.close()
+        torch.set_num_threads(threads)
 
 
 def test_workers_ignore_signals_and_do_not_outlive_a_program_that_forgets_them(birds):
@@ -272,8 +287,9 @@ def test_images_in_memory_have_one_size(digits):
 
 
 def test_default_workers():
-    assert [default_workers(False, cpus) for cpus in (1, 2, 5, 64)] == [0, 1, 4, 8]
-    assert default_workers(True, 64) == 0
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    assert [default_workers(False, gpu, cpus) for cpus in (1, 2, 5, 64)] == [0, 1, 4, 8]
+    assert default_workers(True, gpu, 64) == default_workers(False, cpu, 64) == 0
 
 
 # Transforms
