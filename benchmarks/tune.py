@@ -1,14 +1,14 @@
-"""Hyperparameters of unlearning methods on `digits`, chosen by the train set and validation data; no test column.
+"""Hyperparameters of unlearning methods, chosen by the train set and validation data; no test column.
 
     python benchmarks/tune.py [miu salun salun+reweight ...] [--ratios 0.1 0.5 0.9] [--jobs 2] [--out search.csv]
-    python benchmarks/tune.py miu --try "--lr 0.02" "--lr 0.03 --miu_lambda_mi 2"
+    python benchmarks/tune.py miu --try "--lr 0.02" "--lr 0.03 --miu_lambda_mi 2" [-- main.py arguments]
 
 A setting is judged by its distance to the retrained model of the same seed (with REWEIGHT for MIU and for reweighted
 methods): the mean difference in accuracy on R, on F, on V and on V's samples of the forget groups, over the seeds. The
 search spends twelve settings on every method and ratio: seven learning rates, the same for all methods; three other
 values of the method's own parameter at the best of them; and two rates between the best one and its neighbours, with
-the best value. --try judges settings of your own in place of the search. Runs are kept in --store_dir, with what they
-start from, and are not made twice.
+the best value. --try judges settings of your own in place of the search. What stands after -- goes to every run;
+without it the data set is `digits`. Runs are kept in --store_dir, with what they start from, and are not made twice.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import io
 import math
 import multiprocessing
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,17 +70,13 @@ class Task:
         flags = [word for name, value in setting.items() for word in (f"--{name}", value)]
         tag = "-".join(f"{name.removeprefix(self.method + '_')}{value}" for name, value in setting.items())
         reweight = ["--reweight"] * self.row.endswith("+reweight")
-        return [
-            "--method",
-            self.method,
-            *reweight,
-            *self.common,
-            "--unlearning_ratio",
-            self.ratio,
-            "--tag",
-            tag,
-            *flags,
-        ]
+        task = ["--method", self.method, *reweight, "--unlearning_ratio", self.ratio, *self.common]
+        return [*task, *["--tag", tag] * bool(tag), *flags]
+
+    def reference(self, seed: str) -> list[str]:
+        """The command line of the retrained run that those of a seed are compared with."""
+        reweight = ["--reweight"] * reference_reweights(parse(self.words({})).config)
+        return ["--method", "retrain", *reweight, "--unlearning_ratio", self.ratio, *self.common, "--seed", seed]
 
     def search(self) -> None:
         """Rates, the method's own parameter, rates in between."""
@@ -99,7 +95,7 @@ class Task:
         """Run every setting with every seed, and say how far from the retrained models it ends."""
         words = [[*self.words(setting), "--seed", seed] for setting in settings for seed in self.seeds]
         results = list(self.pool.map(accuracies, words))
-        references = np.array(list(self.pool.map(reference, words[: len(self.seeds)])))
+        references = np.array(list(self.pool.map(accuracies, map(self.reference, self.seeds))))
         for number, setting in enumerate(settings):
             ours = results[number * len(self.seeds) :][: len(self.seeds)]
             failed = any(one is None for one in ours)
@@ -120,9 +116,11 @@ def main() -> None:
     parser.add_argument("--store_dir", default="output")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time, each with one thread")
     parser.add_argument("--out", type=Path, help="a CSV file of every setting tried")
-    options = parser.parse_args()
-    common = ["--dataset", "digits", "--threads", "1", "--store_dir", options.store_dir]
-    common += ["--checkpoint_dir", options.store_dir]
+    own = sys.argv[1:]
+    own, extra = (own[: own.index("--")], own[own.index("--") + 1 :]) if "--" in own else (own, [])
+    options = parser.parse_args(own)
+    common = ["--threads", "1", "--store_dir", options.store_dir, "--checkpoint_dir", options.store_dir]
+    common += extra or ["--dataset", "digits"]
     lines: list[list[str]] = []
 
     def report(line: list[str]) -> None:
@@ -154,32 +152,11 @@ def flags_of(text: str) -> Setting:
     return {name.removeprefix("--"): value for name, value in zip(words[::2], words[1::2], strict=True)}
 
 
-def needed(tasks: Iterable[Task]) -> Iterator[list[str]]:
-    """Command lines of the pretrained and the retrained runs, each once."""
-    seen = set()
-    for task in tasks:
-        for seed in task.seeds:
-            words = [*task.words({}), "--seed", seed]
-            for line in (["--method", "pretrain", *task.common, "--seed", seed], retrained(words)):
-                if tuple(line) not in seen:
-                    seen.add(tuple(line))
-                    yield line
-
-
-def retrained(words: list[str]) -> list[str]:
-    """The command line of the run that the one of these words is compared with."""
-    config = parse(words).config
-    reweight = ["--reweight"] * reference_reweights(config)
-    common = ["--dataset", "digits", "--threads", "1", "--store_dir", config.store_dir]
-    common += ["--checkpoint_dir", config.store_dir, "--seed", str(config.seed)]
-    return ["--method", "retrain", *reweight, *common, "--unlearning_ratio", str(config.unlearning_ratio)]
-
-
-def reference(words: list[str]) -> list[float]:
-    """The accuracies of the retrained model that the run of these words is compared with."""
-    found = accuracies(retrained(words))
-    assert found is not None
-    return found
+def needed(tasks: Iterable[Task]) -> list[list[str]]:
+    """Command lines of the pretrained and the retrained runs, each once, the first ones first."""
+    pretrained = [["--method", "pretrain", *task.common, "--seed", seed] for task in tasks for seed in task.seeds]
+    retrained = [task.reference(seed) for task in tasks for seed in task.seeds]
+    return [list(words) for words in dict.fromkeys(map(tuple, [*pretrained, *retrained]))]
 
 
 def accuracies(words: list[str]) -> list[float] | None:
@@ -201,7 +178,8 @@ def accuracies(words: list[str]) -> list[float] | None:
     records, splits = Records.load(folder / "records.npz"), load_splits(folder / "splits.npz")
     of_forget_groups = records.index[np.isin(records.group, splits.forget_groups)]
     sets = splits.retain, splits.forget, splits.val, np.intersect1d(splits.val, of_forget_groups)
-    return [100 * float(records.correct[np.isin(records.index, rows)].mean()) for rows in sets]
+    found = [records.correct[np.isin(records.index, rows)] for rows in sets]
+    return [100 * float(values.mean()) if len(values) else math.nan for values in found]
 
 
 if __name__ == "__main__":

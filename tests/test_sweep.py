@@ -170,6 +170,24 @@ def test_flags_of_one_method_and_of_all_runs(tmp_path: Path):
     assert configs["salun"].weight_decay == 1e-4
 
 
+def test_tags_run_their_methods_once_more_with_other_flags(tmp_path: Path):
+    """Every row of the method, with REWEIGHT or not; the others stay as they are."""
+    content = {**SMALL, "method": ["salun", "salun+reweight", "miu"], "per_method": {"salun": {"lr": 0.5}}}
+    tags = {"other": {"salun": {"relabel": "other"}}, "slow": {"salun": {"lr": 0.1}, "miu": {"lr": 0.2}}}
+    runs = planned(tmp_path, **content, tags=tags)
+    listed = [run for run in runs if not run.added]
+    found = {name: run.config for name, run in zip(names(listed), listed, strict=True)}
+    assert set(found) == {
+        "salun_0.9_0", "salun_reweight_0.9_0", "miu_0.9_0", "salun-other_0.9_0", "salun-other_reweight_0.9_0",
+        "salun-slow_0.9_0", "salun-slow_reweight_0.9_0", "miu-slow_0.9_0",
+    }  # fmt: skip
+    values = {name: (config.lr, config.values.get("salun_relabel")) for name, config in found.items()}
+    assert values["salun_0.9_0"] == (0.5, "uniform")
+    assert values["salun-other_reweight_0.9_0"] == (0.5, "other")
+    assert values["salun-slow_0.9_0"] == (0.1, "uniform")
+    assert values["miu-slow_0.9_0"][0] == 0.2
+
+
 def test_the_listed_commands_are_the_runs(tmp_path: Path, capsys: Capture):
     file = grid_file(tmp_path, **{**SMALL, "method": ["miu-reweight", "scrub"], "seed": [0, 1]}, set={"epochs": 3})
     assert command.main([str(file), "--", "--lr", "0.25"]) == 0
@@ -227,6 +245,12 @@ def test_the_listed_commands_are_the_runs(tmp_path: Path, capsys: Capture):
         ({"method": "salun", "per_method": {"miu": {"lr": 1}}}, "per_method: no run of this grid has the method miu"),
         ({"method": "salun", "per_method": {"salun": {"lambda": 1}}}, "per_method, salun: unknown key 'lambda'"),
         ({"method": "salun", "per_method": ["salun"]}, "per_method: expected `method: {flag: value}`"),
+        ({"method": "salun", "tags": ["x"]}, "tags: expected `tag: {method: {flag: value}}`, found ['x']"),
+        ({"method": "salun", "tags": {"a b": {"salun": {"lr": 1}}}}, "tag is 'a b'"),
+        ({"method": "salun", "tags": {"x": {"miu": {"lr": 1}}}}, "tags, x: no run of this grid has the method miu"),
+        ({"method": "salun", "tags": {"x": {"salun": {"lambda": 1}}}}, "tags, x, salun: unknown key 'lambda'"),
+        ({"method": "salun", "tags": {"x": {"salun": {}}}}, "tags, x: expected `method: {flag: value}`"),
+        ({"method": "salun", "tags": {"x": {"salun": {"seed": 1}}}}, "tags, x, salun: seed is crossed"),
     ],
 )
 def test_a_wrong_grid_is_refused_in_one_sentence(content: dict, sentence: str, tmp_path: Path, capsys: Capture):

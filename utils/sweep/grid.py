@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -14,17 +14,21 @@ from utils.errors import UserError
 
 TASKS = ("split_number", "multi_group", "forget_groups", "forget_list", "unlearning_type")
 CROSSED = ("dataset", "unlearning_ratio", *TASKS, "seed")
-PARTS = ("method", *CROSSED, "set", "per_method")
+PARTS = ("method", *CROSSED, "set", "per_method", "tags")
 VARIANT = re.compile(r"(\w+)(?:([+-])reweight|\+(dro|subsample))?")
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A method, with REWEIGHT, without it, or as it is by default (None); rob_approach: of pretrain and retrain."""
+    """A method, with REWEIGHT, without it, or as it is by default (None); rob_approach: of pretrain and retrain.
+
+    tag: with the flags that the grid's `tags` gives to this method under this name.
+    """
 
     method: str
     reweight: bool | None = None
     rob_approach: str = "none"
+    tag: str = ""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,7 @@ class Grid:
     points: tuple[Mapping[str, Any], ...]
     common: Mapping[str, Any]
     per_method: Mapping[str, Mapping[str, Any]]
+    tags: Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 
 def read_grid(file: Path) -> Grid:
@@ -49,12 +54,15 @@ def read_grid(file: Path) -> Grid:
         raise UserError(f"{file}: method is missing; list the methods to run, such as [retrain, retrain+reweight, miu]")
     axes = {name: _values(file, name, content[name]) for name in CROSSED if name in content}
     names = [_variant(file, value) for value in _listed(file, "method", content["method"])]
+    tags = _tags(file, content.get("tags"), {one.method for one in names})
+    names += [replace(one, tag=tag) for tag, methods in tags.items() for one in names if one.method in methods]
     return Grid(
         file,
         tuple(dict.fromkeys(names)),
         tuple(_points(axes)),
         _flags(content.get("set"), None, f"{file}, set"),
-        _per_method(file, content.get("per_method")),
+        _per_method(file, content.get("per_method"), "per_method"),
+        tags,
     )
 
 
@@ -110,8 +118,28 @@ def _flags(content: Any, method: str | None, where: str) -> dict[str, Any]:
     return flags
 
 
-def _per_method(file: Path, content: Any) -> dict[str, dict[str, Any]]:
-    where = f"{file}, per_method"
+def _tags(file: Path, content: Any, methods: set[str]) -> dict[str, dict[str, dict[str, Any]]]:
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise UserError(f"{file}, tags: expected `tag: {{method: {{flag: value}}}}`, found {content!r}")
+    tags = {}
+    for given, flags in content.items():
+        where = f"tags, {given}"
+        tag = all_keys()["tag"].coerce(given, f"{file}, {where}")
+        tags[tag] = _per_method(file, flags, where)
+        strangers = set(tags[tag]) - methods
+        if strangers:
+            raise UserError(
+                f"{file}, {where}: {sorted(strangers)[0]} is not among the methods of this grid; add it there"
+            )
+        if not all(tags[tag].values()):
+            raise UserError(f"{file}, {where}: expected `method: {{flag: value}}`, found {flags!r}")
+    return tags
+
+
+def _per_method(file: Path, content: Any, key: str) -> dict[str, dict[str, Any]]:
+    where = f"{file}, {key}"
     if content is None:
         return {}
     if not isinstance(content, dict):

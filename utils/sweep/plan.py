@@ -108,7 +108,7 @@ class _Planner:
             words.append("--reweight" if variant.reweight else "--no-reweight")
         if variant.rob_approach != "none":
             words += ["--rob_approach", variant.rob_approach]
-        flags = self._flags(variant.method, added)
+        flags = self._flags(variant, added)
         arguments = (*words, *_words({**point, **flags}), *self.extra)
         if METHODS[variant.method].forgets:
             return arguments
@@ -118,8 +118,9 @@ class _Planner:
         flags = {name: value for name, value in flags.items() if name not in ("original", "reference", *OF_LISTS)}
         return (*words, *_words({**shared, **flags}), *self.extra)
 
-    def _flags(self, method: str, added: bool) -> dict[str, Any]:
-        """`set` and `per_method` for one method; what is only needed has no --tag, as nobody would look for it."""
+    def _flags(self, variant: Variant, added: bool) -> dict[str, Any]:
+        """`set`, `per_method` and `tags` for one method; what is only needed has no --tag: nobody would look for it."""
+        method = variant.method
         known, common = keys_of(method), dict(self.grid.common)
         other = [name for name in common if name not in known]
         if other and not added:
@@ -128,6 +129,8 @@ class _Planner:
                 "below the methods that it is for"
             )
         flags = {**common, **self.grid.per_method.get(method, {})}
+        if variant.tag:
+            flags |= {**self.grid.tags[variant.tag][method], "tag": variant.tag}
         return {name: value for name, value in flags.items() if name in known and not (added and name == "tag")}
 
     def _config(self, arguments: tuple[str, ...]) -> Config:
