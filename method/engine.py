@@ -29,6 +29,8 @@ from utils.seeding import derive_seed, numpy_generator, torch_generator
 from utils.signals import Interrupted, interrupted, stop_asked
 
 REFRESH_SECONDS = 0.5
+# After an epoch a state that takes longer to save is saved only so often that saving takes this share of the time.
+CHEAP_SECONDS, SAVING_SHARE = 0.05, 0.01
 
 
 def learning_rate(config: Config, epoch: int, step: int, n_steps: int) -> float:
@@ -98,6 +100,7 @@ class Engine:
         self.rows = {"train": splits.train, "forget": splits.forget, "retain": splits.retain}
         self.resumable = Resumable(unlearner, self.modules, self.optimizers)
         self.progress = Progress()
+        self._saved_at, self._saving_seconds, self._told = time.monotonic(), 0.0, 0
         self.finite = torch.ones((), dtype=torch.bool, device=self.device)
 
     def train(self) -> None:
@@ -107,8 +110,7 @@ class Engine:
         """
         saved = self.resumable.load(self.state_file, self.device)
         self.progress = saved or Progress()
-        for row in self.progress.history:
-            self.on_epoch(row)
+        self._tell()
         total = self._steps_from(Position())
         done = total - self._steps_from(self.at)
         quiet = rank() > 0 or None
@@ -152,8 +154,27 @@ class Engine:
         self.progress.history.append(row)
         self.progress.at = Position(epoch + 1)
         from_rank_0(lambda: write_text(self.history_file, history_csv(self.progress.history)))
+        if from_rank_0(self._worth_saving):
+            self._save()
+
+    def _worth_saving(self) -> bool:
+        """Whether an epoch's end is saved: where that is quick, or has not been for long, and the last one always."""
+        since = time.monotonic() - self._saved_at
+        cheap = self._saving_seconds < max(CHEAP_SECONDS, SAVING_SHARE * since)
+        return cheap or self.at.epoch == self.config.n_epochs
+
+    def _save(self) -> None:
+        """Save the state; only then tell the epochs that it ends, so that none is told twice."""
+        start = time.monotonic()
         self.resumable.save(self.state_file, self.progress)
-        self.on_epoch(row)
+        self._saved_at = time.monotonic()
+        self._saving_seconds = self._saved_at - start
+        self._tell()
+
+    def _tell(self) -> None:
+        for row in self.progress.history[self._told :]:
+            self.on_epoch(row)
+        self._told = len(self.progress.history)
 
     def _end_epoch(self, epoch: int) -> dict[str, float]:
         """The unlearner's columns, and every `evaluate_every` epochs a look at V, on which nothing depends."""
@@ -165,7 +186,7 @@ class Engine:
                 found = found | {"val_acc": val.accuracy(), "val_worst_group_acc": val.worst()}
             return found
         except Interrupted:  # while measuring, which can be done again
-            self.resumable.save(self.state_file, self.progress)
+            self._save()
             raise
 
     def _timed(self, phase: Phase, epoch: int, done: int, n_steps: int) -> float:
@@ -217,7 +238,7 @@ class Engine:
         if saves and (stop or (every and self.at.step % every == 0)):
             self._check_finite(phase, epoch)
             self._count_seconds()
-            self.resumable.save(self.state_file, self.progress)
+            self._save()
         if stop:
             raise interrupted()
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from tiny import SpyEngine, Step, folder, make_run, outcome
 from torch import Tensor
 
@@ -80,6 +81,30 @@ def test_a_run_stopped_anywhere_and_continued_is_bit_equal_to_an_uninterrupted_o
         continued.engine.train()
         assert {step.epoch for step in continued.engine.spied_steps} - {-1} == set(range(saved, 3))
         assert outcome(continued) == outcome(whole)
+
+
+def test_a_state_that_takes_long_to_save_is_saved_less_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """After the first epoch and the last; a killed run repeats those between, and nobody is told of them twice."""
+    monkeypatch.setattr("method.engine.CHEAP_SECONDS", 1e-9)
+    monkeypatch.setattr("method.engine.SAVING_SHARE", 0)
+    whole = make_run("l1_sparse", folder(tmp_path, "whole"), SpyEngine, epochs=4)
+    whole.engine.train()
+    ends = [sum(step.epoch <= epoch for step in whole.engine.spied_steps) for epoch in range(4)]
+    place, told = folder(tmp_path, "killed"), []
+    run = make_run("l1_sparse", place, StoppedEngine, epochs=4)
+    run.engine.stop, run.engine.on_epoch = ends[3] - 1, told.append
+    with pytest.raises(KeyboardInterrupt):
+        run.engine.train()
+    assert len((place / "history.csv").read_text().splitlines()) == 1 + 3
+    assert [row["epoch"] for row in told] == [0]
+    told.clear()
+    continued = make_run("l1_sparse", place, SpyEngine, epochs=4)
+    continued.engine.on_epoch = told.append
+    continued.engine.train()
+    assert {step.epoch for step in continued.engine.spied_steps} == {1, 2, 3}
+    assert [row["epoch"] for row in told] == [0, 1, 2, 3]
+    assert len(torch.load(place / "last.pt", weights_only=True)["history"]) == 4
+    assert outcome(continued) == outcome(whole)
 
 
 @pytest.mark.parametrize("name", RESUMED)
