@@ -75,7 +75,8 @@ def the_engine(
 ) -> Engine:
     """An engine that has not begun."""
     splits = make_splits(data, (), 0.5, 0)
-    task = Task(data.n_targets, data.n_groups, len(data), torch.zeros(data.n_groups), (), config.epochs, config.seed)
+    counts = torch.zeros(data.n_groups)
+    task = Task(data.n_targets, data.n_groups, len(data), counts, counts, (), config.epochs, config.seed)
     unlearner = Fit(model, None, NoParams(), task, lambda name: None)
     return Engine(config, unlearner, data, splits, inference, folder / "last.pt", folder / "history.csv")
 

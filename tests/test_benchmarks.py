@@ -1,0 +1,58 @@
+"""The benchmarks run, on little: they follow the program's interfaces and nothing else tells when those change."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def told(name: str, *words: str) -> list[str]:
+    """The lines that a benchmark prints."""
+    command = [sys.executable, "-W", "ignore", str(ROOT / "benchmarks" / name), *words]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert result.returncode == 0, result.stderr
+    return result.stdout.splitlines()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words, sides",
+    [
+        (
+            "engine.py --model small_cnn --image_size 32 --rows 64 --repetitions 1",
+            ["bare loop", "bare loop, from bytes", "engine"],
+        ),
+        ("startup.py --rows 500 --repetitions 1", ["import torch", "--help", "--print_config"]),
+        (
+            "attack.py --retain 400 --val 50 --forget 50 --test 50 --repetitions 1",
+            ["grown forests", "ours", "equal to the last digit: {'mia': True, 'mia_baseline': True}"],
+        ),
+    ],
+)
+def test_every_side_is_measured(words: str, sides: list[str]):
+    lines = told(*words.split())
+    for side in sides:
+        assert any(line.startswith(side) for line in lines), lines
+
+
+@pytest.mark.slow
+def test_tune_and_group_information(tmp_path: Path):
+    out = tmp_path / "search.csv"
+    flags = ["--ratios", "0.9", "--seeds", "3", "--store_dir", str(tmp_path), "--out", str(out)]
+    settings = ["--try", "--lr 0.02", "--lr 0.03 --miu_lambda_mi 2"]
+    lines = told("tune.py", "miu", *settings, *flags, "--", "--dataset", "digits", "--epochs", "1")
+    header, first, second = out.read_text().splitlines()
+    assert header.startswith("method,ratio,setting,distance,RA,UA,val")
+    assert [row.split(",")[2] for row in (first, second)] == ["--lr 0.02", "--lr 0.03 --miu_lambda_mi 2"]
+    assert all(0 <= float(row.split(",")[3]) <= 100 for row in (first, second))
+    assert lines[-1].startswith("miu, 0.9: {'lr': '0.0")
+    runs = [str(path.parent) for path in sorted(tmp_path.glob("digits/**/miu-*/model.pt"))]
+    table = told("group_information.py", *runs, "--folds", "2", "--critic_steps", "20")
+    assert len(runs) == 2
+    for line in table[-2:]:
+        entropy, *estimates = map(float, line.split()[1:6])
+        assert 1 < entropy < 1.39  # log 4, less as the groups are not alike
+        assert all(-1 < value < entropy for value in estimates)
