@@ -63,7 +63,7 @@ def main() -> None:
     print(table(found))
     for name, result in results.items():
         print(f"{name}: {result}")
-    same = {key: results["grown forests"][key] == results["ours"][key] for key in ("mia", "mia_baseline")}
+    same = {key: bool(results["grown forests"][key] == results["ours"][key]) for key in ("mia", "mia_baseline")}
     apart = abs(results["grown forests"]["mia_forest_auc"] - results["ours"]["mia_forest_auc"])
     print(f"equal to the last digit: {same}; AUC apart by {apart:.1e} (scikit-learn adds the curve's pieces up)")
 

@@ -130,9 +130,7 @@ def _tags(file: Path, content: Any, methods: set[str]) -> dict[str, dict[str, di
         tags[tag] = _per_method(file, flags, where)
         strangers = set(tags[tag]) - methods
         if strangers:
-            raise UserError(
-                f"{file}, {where}: {sorted(strangers)[0]} is not among the methods of this grid; add it there"
-            )
+            raise UserError(f"{file}, {where}: no run of this grid has the method {sorted(strangers)[0]}")
         if not all(tags[tag].values()):
             raise UserError(f"{file}, {where}: expected `method: {{flag: value}}`, found {flags!r}")
     return tags
