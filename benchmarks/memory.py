@@ -4,7 +4,7 @@
 
 Made-up labels in CelebA's layout; every image is the same small JPEG under a name of its own. Counted is the
 proportional set size of the run's process and its workers together (pages that they share count once), sampled, without
-pages of files: those are libraries, the same for any data, and 100 MiB more or less of them as they are loaded and closed.
+pages of files: those are libraries, the same for any data, and 100 MiB of them come and go as they are used.
 The runs leave the published membership attack out; a last row gives the same for it alone, in a process that does
 nothing else. Linux only: it reads /proc.
 """

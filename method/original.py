@@ -40,6 +40,11 @@ class Original:
             self._tables[name] = self.inference.apart(self.module, function, self.rows, f"original {name}")
         return self._tables[name][self._positions(batch)]
 
+    def release(self) -> None:
+        """Give back the memory of the tables, when training has ended."""
+        self._tables.clear()
+        self._position = None
+
     def _positions(self, batch: Batch) -> Tensor:
         if self._position is None:
             position = torch.full((int(self.rows.max()) + 1,), -1, dtype=torch.int64)

@@ -188,6 +188,8 @@ def work(
     files = directory.file("last.pt"), directory.file("history.csv")
     engine = Engine(config, unlearner, dataset, splits, inference, *files, on_epoch)
     engine.train()
+    if frozen is not None:
+        frozen.release()
     facts = {"method": config.method, "forget": splits.forget_fingerprint, **facts}
     from_rank_0(lambda: save_model(directory.file("model.pt"), model, facts))
     cost = {"seconds": engine.seconds, "peak_memory_bytes": devices.peak_memory_bytes(inference.device)}

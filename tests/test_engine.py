@@ -568,6 +568,9 @@ def test_original_outputs_come_from_a_table_where_images_are_not_augmented(tmp_p
         assert torch.equal(augmented, direct(mirrored))
         assert not torch.equal(augmented, table[:5])
     assert calls == ["original logits", "original features"]
+    original.release()
+    assert torch.equal(original.features(batch_of(rows)), table)
+    assert calls == ["original logits", "original features", "original features"]
 
 
 # Order of events.
