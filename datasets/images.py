@@ -144,16 +144,13 @@ class FileImages(torch.utils.data.Dataset):
                 yield from pool.map(self._views, parts)
 
     def _views(self, pairs: list[tuple[int, int]]) -> list[torch.Tensor | UnreadableImage]:
-        """Up to the first that cannot be read."""
-        images = []
-        for row, seed in pairs:
-            image = self._image(row)
-            if not isinstance(image, UnreadableImage):
-                image = self.views.evaluation(image) if seed < 0 else self.views.training(image, seed)
-            images.append(image)
-            if isinstance(image, UnreadableImage):
-                break
-        return images
+        return [self._view(row, seed) for row, seed in pairs]
+
+    def _view(self, row: int, seed: int) -> torch.Tensor | UnreadableImage:
+        image = self._image(row)
+        if isinstance(image, UnreadableImage):
+            return image
+        return self.views.evaluation(image) if seed < 0 else self.views.training(image, seed)
 
     def _image(self, row: int) -> torch.Tensor | UnreadableImage:
         kept = self.cache.image(row) if self.cache else None

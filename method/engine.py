@@ -29,8 +29,6 @@ from utils.seeding import derive_seed, numpy_generator, torch_generator
 from utils.signals import Interrupted, interrupted, stop_asked
 
 REFRESH_SECONDS = 0.5
-# After an epoch a state that takes longer to save is saved only so often that saving takes this share of the time.
-CHEAP_SECONDS, SAVING_SHARE = 0.05, 0.01
 
 
 def learning_rate(config: Config, epoch: int, step: int, n_steps: int) -> float:
@@ -100,7 +98,7 @@ class Engine:
         self.rows = {"train": splits.train, "forget": splits.forget, "retain": splits.retain}
         self.resumable = Resumable(unlearner, self.modules, self.optimizers)
         self.progress = Progress()
-        self._saved_at, self._saving_seconds, self._told = time.monotonic(), 0.0, 0
+        self._told = 0
         self.finite = torch.ones((), dtype=torch.bool, device=self.device)
 
     def train(self) -> None:
@@ -154,21 +152,12 @@ class Engine:
         self.progress.history.append(row)
         self.progress.at = Position(epoch + 1)
         from_rank_0(lambda: write_text(self.history_file, history_csv(self.progress.history)))
-        if from_rank_0(self._worth_saving):
+        if self.at.epoch == self.config.n_epochs or from_rank_0(self.resumable.worth_saving):
             self._save()
-
-    def _worth_saving(self) -> bool:
-        """Whether an epoch's end is saved: where that is quick, or has not been for long, and the last one always."""
-        since = time.monotonic() - self._saved_at
-        cheap = self._saving_seconds < max(CHEAP_SECONDS, SAVING_SHARE * since)
-        return cheap or self.at.epoch == self.config.n_epochs
 
     def _save(self) -> None:
         """Save the state; only then tell the epochs that it ends, so that none is told twice."""
-        start = time.monotonic()
         self.resumable.save(self.state_file, self.progress)
-        self._saved_at = time.monotonic()
-        self._saving_seconds = self._saved_at - start
         self._tell()
 
     def _tell(self) -> None:

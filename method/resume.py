@@ -1,5 +1,6 @@
 """The state of a half-finished run: saved atomically between two steps, taken back to the last bit."""
 
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ from method.unlearners.base import Unlearner
 from utils.distributed import from_rank_0
 from utils.errors import RunError
 from utils.files import write_atomic
+
+# What takes longer is saved after an epoch only so often that saving takes this share of the time.
+QUICK_SECONDS, SAVING_SHARE = 0.05, 0.01
 
 
 @dataclass
@@ -37,17 +41,29 @@ class Progress:
     seconds: float = 0.0
 
 
-@dataclass(frozen=True)
+@dataclass
 class Resumable:
-    """What moves in training. Random numbers are not part of it: they derive from seed, epoch, phase and step."""
+    """What moves in training. Random numbers are not part of it: they derive from seed, epoch, phase and step.
+
+    saved_at: when it was last saved, or else made (time.monotonic); saving_seconds: how long that took.
+    """
 
     unlearner: Unlearner
     modules: dict[str, nn.Module]
     optimizers: dict[str, torch.optim.Optimizer]
+    saved_at: float = field(default_factory=time.monotonic)
+    saving_seconds: float = 0.0
+
+    def worth_saving(self) -> bool:
+        """Whether saving is quick, or was so long ago that it takes but a small share of the time."""
+        return self.saving_seconds < max(QUICK_SECONDS, SAVING_SHARE * (time.monotonic() - self.saved_at))
 
     def save(self, file: Path, progress: Progress) -> None:
         """Write the state, all of it or nothing; rank 0 does, and the others wait for it."""
+        start = time.monotonic()
         from_rank_0(lambda: self._write(file, progress))
+        self.saved_at = time.monotonic()
+        self.saving_seconds = self.saved_at - start
 
     def _write(self, file: Path, progress: Progress) -> None:
         state = {

@@ -299,8 +299,13 @@ def test_two_runs_with_one_folder_are_refused(tmp_path: Path, capsys: Capture):
 @pytest.mark.parametrize(
     "name, count",
     [
-        ("digits", 155), ("digits_fidelity", 145), ("digits_miu", 75),
-        ("celeba", 57), ("fairface", 57), ("waterbird", 57), ("fairface_multi", 39),
+        ("digits", 155),
+        ("digits_fidelity", 145),
+        ("digits_miu", 75),
+        ("celeba", 57),
+        ("fairface", 57),
+        ("waterbird", 57),
+        ("fairface_multi", 39),
     ],  # fmt: skip
 )
 def test_shipped_grids(name: str, count: int):

@@ -93,16 +93,13 @@ class IU(Unlearner):
         """A value whose gradient is the mean over the samples of g_i (g_i . direction)."""
         # Compiled networks have no second derivatives. As a decorator this would import the compiler at every start.
         with torch.compiler.set_stance("force_eager"):
-            return self._fisher_product(batch)
-
-    def _fisher_product(self, batch: Batch) -> Tensor:
-        losses = cross_entropy(self.model(batch.image), batch.target, reduction="none")
-        weight = torch.ones_like(losses, requires_grad=True)
-        gradients = torch.autograd.grad(losses, self.parameters, weight, create_graph=True)
-        # The gradient of sum_i w_i g_i . direction in w is g_i . direction.
-        along = sum((g * d).sum() for g, d in zip(gradients, self.split(self.direction), strict=True))
-        slopes = torch.autograd.grad(along, weight, retain_graph=True)[0]
-        return (slopes.detach() * losses).mean()
+            losses = cross_entropy(self.model(batch.image), batch.target, reduction="none")
+            weight = torch.ones_like(losses, requires_grad=True)
+            gradients = torch.autograd.grad(losses, self.parameters, weight, create_graph=True)
+            # The gradient of sum_i w_i g_i . direction in w is g_i . direction.
+            along = sum((g * d).sum() for g, d in zip(gradients, self.split(self.direction), strict=True))
+            slopes = torch.autograd.grad(along, weight, retain_graph=True)[0]
+            return (slopes.detach() * losses).mean()
 
     def gradient(self) -> Tensor:
         """What lies in the parameters, in one vector."""
