@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -216,6 +217,7 @@ def test_workers_ignore_signals_and_do_not_outlive_a_program_that_forgets_them(b
     code = f"""
 import multiprocessing, os, signal, time
 import numpy as np
+from collections.abc import Iterator
 from pathlib import Path
 from datasets.loaders import Loader
 from datasets.waterbird import Waterbirds
@@ -354,14 +356,20 @@ def as_decoded(height: int, width: int) -> torch.Tensor:
     return torch.randint(256, (height, width, 3), dtype=torch.uint8, generator=draw).permute(2, 0, 1)
 
 
+def uniform(draw: torch.Generator) -> Iterator[float]:
+    """Numbers in [0, 1), one call of torch each."""
+    while True:
+        yield torch.rand((), generator=draw).item()
+
+
 @pytest.mark.parametrize(("height", "width"), [(224, 224), (218, 178), (40, 300), (300, 40), (9, 9)])
 def test_training_view_is_its_crop_resized_and_flipped_as_torchvision_does(one_thread, height: int, width: int):
     image, views = as_decoded(height, width), Views("stretch", 32)
     flips = 0
     for seed in range(60):
-        draw = torch.Generator().manual_seed(seed)
-        place = random_crop(height, width, draw)
-        flip = bool(torch.rand((), generator=draw) < 0.5)
+        draws = uniform(torch.Generator().manual_seed(seed))
+        place = random_crop(height, width, draws)
+        flip = next(draws) < 0.5
         expected = v2.functional.resized_crop(image, *place, [32, 32], antialias=True)
         assert torch.equal(views.training(image, seed), v2.functional.horizontal_flip(expected) if flip else expected)
         flips += flip
@@ -372,8 +380,8 @@ def test_training_view_is_its_crop_resized_and_flipped_as_torchvision_does(one_t
 def test_crops_are_distributed_as_torchvisions(height: int, width: int):
     """Two samples of 4,000: the means of place and size lie within five standard errors; long images get a fallback."""
     image, n = torch.empty(3, height, width), 4000
-    draw = torch.Generator().manual_seed(0)
-    ours = np.array([random_crop(height, width, draw) for _ in range(n)], dtype=float)
+    draws = uniform(torch.Generator().manual_seed(0))
+    ours = np.array([random_crop(height, width, draws) for _ in range(n)], dtype=float)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(1)
         theirs = [v2.RandomResizedCrop.get_params(image, CROP_SCALE, CROP_RATIO) for _ in range(n)]
