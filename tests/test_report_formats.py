@@ -69,6 +69,16 @@ def test_differences_in_text(tree: Path, capsys: Capture) -> None:
     assert rows["retrain"].split() == ["retrain", "2", "0.0", "±", "0.0"]
 
 
+def test_differences_to_a_row_by_seed(tree: Path, capsys: Capture) -> None:
+    text = shown(tree, capsys, "--against", "salun", "--columns", "TA")
+    rows = {line.split("  ")[0]: line.split()[-4:] for line in text.splitlines()}
+    assert rows["salun"] == ["2", "0.0", "±", "0.0"]
+    assert rows["retrain"] == ["2", "1.0", "±", "2.8"]
+    assert "value minus that of salun of the same seed" in text
+    each = shown(tree, capsys, "--against", "salun", "--columns", "TA", "--each").splitlines()
+    assert [line.split()[2] for line in each if line.startswith("retrain  ")] == ["-1.0", "3.0"]
+
+
 def test_latex_blocks_order_and_bold(tree: Path, capsys: Capture) -> None:
     make_run(tree, "half", "salun", metrics(33.0), unlearning_ratio=0.5)
     text = shown(tree, capsys, "--format", "latex", "--columns", "RA,TA,seconds")
@@ -138,8 +148,10 @@ def test_the_files_name_says_the_format(tree: Path, capsys: Capture, name: str, 
     [
         (["--format", "html"], "--format html makes a file: give its name with --out report.html"),
         (["--columns", "TA,nonsense"], "--columns nonsense: no such column"),
-        (["--format", "latex", "--each"], "--each and --difference are for tables"),
-        (["--format", "csv", "--difference"], "--difference: CSV has both"),
+        (["--format", "latex", "--each"], "--each, --difference and --against are for tables"),
+        (["--format", "csv", "--difference"], "--difference, --against: CSV has values and differences"),
+        (["--difference", "--against", "miu"], "--difference is to the retrained model and --against to another row"),
+        (["--against", "mui"], "--against 'mui': no such row in the table digits, small_cnn, 32 px"),
     ],
 )
 def test_flags_that_make_no_sense(tree: Path, capsys: Capture, flags: list[str], sentence: str) -> None:

@@ -306,13 +306,14 @@ def test_two_runs_with_one_folder_are_refused(tmp_path: Path, capsys: Capture):
         ("fairface", 57),
         ("waterbird", 57),
         ("fairface_multi", 39),
+        ("skewed_faces", 105),
     ],  # fmt: skip
 )
 def test_shipped_grids(name: str, count: int):
     runs = plan(read_grid(ROOT / f"scripts/grids/{name}.yaml"))
     assert len(runs) == count
     assert len({run.folder for run in runs}) == count
-    assert {run.config.dataset for run in runs} == {name.partition("_")[0]}
+    assert {run.config.dataset for run in runs} == {name.partition("_")[0].replace("skewed", "custom")}
 
 
 def test_every_shipped_grid_is_counted():

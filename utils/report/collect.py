@@ -50,8 +50,11 @@ class Row:
 
     def difference(self, key: str) -> float | None:
         """The value minus that of the retrained model of the same seed; None where one of them is missing."""
-        theirs = self.reference.metrics.get(key) if self.reference else None
-        own = self.values.get(key)
+        return self.minus(self.reference.metrics if self.reference else {}, key)
+
+    def minus(self, others: Mapping[str, Any], key: str) -> float | None:
+        """The value minus another's; None where one of them is missing."""
+        own, theirs = self.values.get(key), others.get(key)
         return own - theirs if is_number(own) and is_number(theirs) else None
 
 

@@ -15,7 +15,7 @@ from utils.report.figures import save_figures
 from utils.report.page import page
 from utils.report.payload import payload
 from utils.report.tabular import as_csv, as_latex
-from utils.report.text import document
+from utils.report.text import RETRAINED, document
 from utils.runs import PRETRAIN, Run, read_runs
 
 TABLES = ("text", "markdown", "csv", "latex")  # of the columns asked for
@@ -46,6 +46,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         action="store_true",
         help="text, markdown: the difference to the retrained model of the same seed instead of the value",
     )
+    parser.add_argument("--against", metavar="ROW", help="the same to another row, such as miu or 'salun + reweight'")
     parser.add_argument(
         "--recompute",
         action="store_true",
@@ -65,6 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if wanted.recompute:
             whole = recompute_all(runs)
             runs = read_runs(wanted.path)
+        against = wanted.against or (RETRAINED if wanted.difference else "")
         shown = columns if kind in TABLES else COLUMNS
         filters = {name: vars(wanted)[name] or () for name in FILTERS}
         report = Report(runs, filters, [column.key for column in shown])
@@ -74,8 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             save_figures(payload(report, wanted.path), wanted.out, kind)
             return 0 if whole else RunError.exit_code
         text = {
-            "text": lambda: document(report, columns, False, wanted.each, wanted.difference),
-            "markdown": lambda: document(report, columns, True, wanted.each, wanted.difference),
+            "text": lambda: document(report, columns, False, wanted.each, against),
+            "markdown": lambda: document(report, columns, True, wanted.each, against),
             "csv": lambda: as_csv(report, columns, wanted.each),
             "latex": lambda: as_latex(report, columns),
             "json": lambda: json.dumps(payload(report, wanted.path), indent=1, allow_nan=False) + "\n",
@@ -101,10 +103,13 @@ def _format(wanted: argparse.Namespace) -> str:
         raise UserError(f"--out {wanted.out}: this is a folder; give a file's name")
     if wanted.out is not None and not wanted.out.parent.is_dir():
         raise UserError(f"--out {wanted.out}: there is no folder {wanted.out.parent}; make it first")
-    if (wanted.each or wanted.difference) and kind not in ("text", "markdown", "csv"):
-        raise UserError(f"--each and --difference are for tables, not for --format {kind}; leave them out")
-    if wanted.difference and kind == "csv":
-        raise UserError("--difference: CSV has both in columns of their own; leave it out")
+    if wanted.difference and wanted.against:
+        raise UserError("--difference is to the retrained model and --against to another row; give one of them")
+    differences = wanted.difference or wanted.against
+    if (wanted.each or differences) and kind not in ("text", "markdown", "csv"):
+        raise UserError(f"--each, --difference and --against are for tables, not for --format {kind}; leave them out")
+    if differences and kind == "csv":
+        raise UserError("--difference, --against: CSV has values and differences to the retrained; leave it out")
     return kind
 
 

@@ -2,9 +2,11 @@
 
 import textwrap
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from utils.errors import UserError
 from utils.report.collect import Report, Row, by_label
 from utils.report.columns import Column
 from utils.tables import HOLE, align, align_markdown, cell, is_number
@@ -13,29 +15,35 @@ CLOSENESS = (
     "ToW and Avg.Gap: closeness to the retrained model of the same seed, retrained with REWEIGHT for miu and reweighted"
     " methods."
 )
-DIFFERENCES = "Shown: value minus that of the retrained model of the same seed."
+RETRAINED = "the retrained model"  # what differences are taken to, unless a row's label is given
+DIFFERENCES = "Shown: value minus that of {} of the same seed."
+Others = Mapping[int, Mapping[str, Any]] | None  # by seed: the values that differences are taken to
 CELLS = "Several seeds: mean ± sample standard deviation; [k] where only k of them have the value; - where none has."
 
 
-def document(report: Report, columns: Sequence[Column], markdown: bool, each: bool, difference: bool) -> str:
-    """All tables, then the runs that are in none, then what the columns mean."""
-    parts = [_table(key, rows, columns, markdown, each, difference) for key, rows in report.tables.items()]
+def document(report: Report, columns: Sequence[Column], markdown: bool, each: bool, against: str = "") -> str:
+    """All tables, then the runs that are in none, then what the columns mean.
+
+    against: show differences to RETRAINED, or to the row of this label, in place of values. UserError where a table
+    has no such row.
+    """
+    parts = [_table(key, rows, columns, markdown, each, against) for key, rows in report.tables.items()]
     if not parts:
         parts = ["No finished run to show."]
     if report.missing:
         parts.append(_bullets("Not in the tables:", [f"{folder}: {problem}" for folder, problem in report.missing]))
-    meaning = legend(columns, difference)
+    meaning = legend(columns, against)
     parts.append(meaning if markdown else textwrap.fill(meaning, 118))
     return "\n\n".join(parts) + "\n"
 
 
-def legend(columns: Sequence[Column], difference: bool = False) -> str:
+def legend(columns: Sequence[Column], against: str = "") -> str:
     """What the columns mean, in a paragraph."""
     by_unit: dict[str, list[str]] = defaultdict(list)
     for column in columns:
         by_unit[column.unit].append(f"{column.title}: {column.what}.")
     units = [f"In {'percent' if unit == '%' else unit}: {' '.join(told)}" for unit, told in by_unit.items()]
-    return " ".join([*units, CLOSENESS, *([DIFFERENCES] if difference else []), CELLS])
+    return " ".join([*units, CLOSENESS, *([DIFFERENCES.format(against)] if against else []), CELLS])
 
 
 def title(key: tuple) -> str:
@@ -69,27 +77,39 @@ def notes(rows: Sequence[Row], columns: Sequence[Column]) -> list[str]:
     return told
 
 
-def shown(row: Row, column: Column, difference: bool = False) -> float | None:
-    """The number of a row to print in a column."""
-    value = row.difference(column.key) if difference else row.values.get(column.key)
+def shown(row: Row, column: Column, others: Others = None) -> float | None:
+    """The number of a row to print in a column; with `others`, by seed, the difference to them."""
+    value = row.values.get(column.key) if others is None else row.minus(others.get(row.seed, {}), column.key)
     return value * column.scale if is_number(value) else None
 
 
-def _table(
-    key: tuple, rows: Sequence[Row], columns: Sequence[Column], markdown: bool, each: bool, difference: bool
-) -> str:
+def _table(key: tuple, rows: Sequence[Row], columns: Sequence[Column], markdown: bool, each: bool, against: str) -> str:
     header = ["method", "seed" if each else "n", *(column.title for column in columns)]
     if each:
         header.append("worst group is")
-        lines = [_each_line(row, columns, difference) for row in rows]
+        lines = [_each_line(row, columns, _others(key, [row], rows, against)) for row in rows]
     else:
-        lines = [_mean_line(name, own, columns, difference) for name, own in by_label(rows).items()]
+        labelled = by_label(rows).items()
+        lines = [_mean_line(name, own, columns, _others(key, own, rows, against)) for name, own in labelled]
     if markdown:
         parts = [f"### {title(key)}", *_facts(rows), align_markdown(header, lines)]
     else:
         parts = ["\n".join([title(key), "=" * len(title(key)), *_facts(rows)]), align(header, lines)]
     remarks = notes(rows, columns)
     return "\n\n".join([*parts, *([_bullets("", remarks)] if remarks else [])])
+
+
+def _others(key: tuple, own: Sequence[Row], rows: Sequence[Row], against: str) -> Others:
+    """By seed, what the rows of a cell are compared with: their retrained models, or the row labelled `against`."""
+    if not against:
+        return None
+    if against == RETRAINED:
+        return {row.seed: row.reference.metrics for row in own if row.reference}
+    found = {row.seed: row.values for row in rows if row.label == against}
+    if not found:
+        labels = ", ".join(by_label(rows))
+        raise UserError(f"--against {against!r}: no such row in the table {title(key)}; it has {labels}")
+    return found
 
 
 def _facts(rows: Sequence[Row]) -> list[str]:
@@ -100,14 +120,14 @@ def _facts(rows: Sequence[Row]) -> list[str]:
     return [f"Forget groups: {listed}.{signal}"] if names else []
 
 
-def _mean_line(name: str, rows: Sequence[Row], columns: Sequence[Column], difference: bool) -> list[str]:
-    cells = [cell([shown(row, column, difference) for row in rows], column.decimals) for column in columns]
+def _mean_line(name: str, rows: Sequence[Row], columns: Sequence[Column], others: Others) -> list[str]:
+    cells = [cell([shown(row, column, others) for row in rows], column.decimals) for column in columns]
     return [name, str(len(rows)), *cells]
 
 
-def _each_line(row: Row, columns: Sequence[Column], difference: bool) -> list[str]:
+def _each_line(row: Row, columns: Sequence[Column], others: Others) -> list[str]:
     worst, n = row.values.get("worst_group"), row.values.get("worst_group_n")
-    values = [cell([shown(row, column, difference)], column.decimals) for column in columns]
+    values = [cell([shown(row, column, others)], column.decimals) for column in columns]
     return [row.label, str(row.seed), *values, f"{worst} (n {n})" if worst else HOLE]
 
 
