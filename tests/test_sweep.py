@@ -301,7 +301,7 @@ def test_two_runs_with_one_folder_are_refused(tmp_path: Path, capsys: Capture):
     [
         ("digits", 155),
         ("digits_fidelity", 145),
-        ("digits_miu", 75),
+        ("digits_miu", 85),
         ("celeba", 57),
         ("fairface", 57),
         ("waterbird", 57),
