@@ -323,6 +323,7 @@ print("IMPORTED", [name for name in heavy if name in sys.modules])
         ("--method miu --rob_approach other", ["--rob_approach other", "target_reweight", "none, dro, subsample"]),
         ("--method miu --rob_approach dro", ["--rob_approach is a flag of pretrain, retrain, not of miu"]),
         ("--method retrain --rob_approach dro --reweight", ["--rob_approach dro and --reweight", "keep one"]),
+        ("--method retrain --dro_step_size 0.1", ["--dro_step_size is of --rob_approach dro", "leave this out"]),
         ("--method pretrain --dro_step_size 0", ["dro_step_size is 0.0", "above 0"]),
         ("--method ssd --epochs 3", ["--epochs is a flag of", "not of ssd"]),
         ("--method iu --lr 0.1", ["--lr is a flag of", "not of iu"]),

@@ -278,6 +278,9 @@ def resolve(flags: Mapping[str, Any], config_file: Path | None = None) -> Config
     config = Config(MappingProxyType(values), MappingProxyType(sources), requests=requests_of(values))
     if config.reweights and config.is_robust:
         raise UserError(f"--rob_approach {config.rob_approach} and --reweight both decide how groups count; keep one")
+    idle = [name for name in flags if name.startswith("dro_") and values.get("rob_approach") != "dro"]
+    if idle:
+        raise UserError(f"--{idle[0]} is of --rob_approach dro, which is not given; give it too, or leave this out")
     config.params.check()
     return replace(config, notes=_untuned(own, config))
 
