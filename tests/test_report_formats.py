@@ -79,6 +79,17 @@ def test_differences_to_a_row_by_seed(tree: Path, capsys: Capture) -> None:
     assert [line.split()[2] for line in each if line.startswith("retrain  ")] == ["-1.0", "3.0"]
 
 
+def test_only_runs_of_a_tag_or_without_one(tree: Path, capsys: Capture) -> None:
+    make_run(tree, "fast", "salun", metrics(33.0), tag="fast")
+    both = shown(tree, capsys, "--columns", "TA")
+    assert "salun, fast" in both
+    untagged = shown(tree, capsys, "--columns", "TA", "--tag", "").splitlines()
+    assert [line for line in both.splitlines() if not line.startswith("salun, fast")] == untagged
+    alone = shown(tree, capsys, "--columns", "TA", "--tag", "fast")
+    assert "salun, fast" in alone
+    assert "scrub" not in alone.partition("In percent")[0]
+
+
 def test_latex_blocks_order_and_bold(tree: Path, capsys: Capture) -> None:
     make_run(tree, "half", "salun", metrics(33.0), unlearning_ratio=0.5)
     text = shown(tree, capsys, "--format", "latex", "--columns", "RA,TA,seconds")

@@ -21,7 +21,7 @@ from utils.errors import RunError, UserError
 from utils.runs import PRETRAIN, RETRAIN, Run, find_reference
 from utils.tables import is_number
 
-FILTERS = {"dataset": str, "task": str, "method": str, "ratio": float}
+FILTERS = {"dataset": str, "task": str, "method": str, "ratio": float, "tag": str}
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,7 +171,8 @@ class Report:
         """Whether the filters ask for `run`, seen in the table of `sibling`; an unreadable run is always named."""
         if not run.config:
             return True
-        found = {"dataset": run.config["dataset"], "method": run.method, "task": sibling.task, "ratio": sibling.ratio}
+        found = {"dataset": run.config["dataset"], "method": run.method, "tag": run.config.get("tag", "")}
+        found |= {"task": sibling.task, "ratio": sibling.ratio}
         if run.problem and run.method == PRETRAIN:  # it would have served every task
             del found["task"], found["ratio"]
         return all(not self.wanted.get(name) or value in self.wanted[name] for name, value in found.items())

@@ -36,7 +36,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("path", nargs="?", type=Path, default=Path("output"), help="folder with runs (default: output)")
     for name, kind in FILTERS.items():
-        parser.add_argument(f"--{name}", type=kind, action="append", help=f"only this {name}; repeatable")
+        untagged = "; '' for runs without one" if name == "tag" else ""
+        parser.add_argument(f"--{name}", type=kind, action="append", help=f"only this {name}; repeatable{untagged}")
     parser.add_argument("--format", choices=(*TEXTS, *FILES), help="default: what FILE's name says, else text")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write to FILE instead of printing")
     parser.add_argument("--columns", default="main", metavar="LIST", help="main, all, or keys with commas between")
