@@ -308,7 +308,8 @@ def test_two_runs_with_one_folder_are_refused(tmp_path: Path, capsys: Capture):
         ("fairface_multi", 39),
         ("skewed_faces", 105),
         ("fairface_64", 33),
-        ("fairface_64_all", 41),
+        ("fairface_64_all", 21),
+        ("fairface_64_multi", 11),
     ],  # fmt: skip
 )
 def test_shipped_grids(name: str, count: int):
