@@ -193,8 +193,6 @@ def settings(method: str, **flags: Any) -> Config:
         "scrub_temperature": 4.0,
         "salun_saliency_ratio": 0.5,
         "salun_relabel": "uniform",
-        "dro_step_size": 0.01,
-        "dro_adjustment": 0.0,
         "ssd_alpha": 1.0,
         "ssd_dampening": 1.0,
         "iu_scale": 1.0,
