@@ -17,7 +17,7 @@ CLOSENESS = (
 )
 RETRAINED = "the retrained model"  # what differences are taken to, unless a row's label is given
 DIFFERENCES = "Shown: value minus that of {} of the same seed."
-Others = Mapping[int, Mapping[str, Any]] | None  # by seed: the values that differences are taken to
+Others = Mapping[Row, Mapping[str, Any]] | None  # the values that a row's differences are taken to
 CELLS = "Several seeds: mean ± sample standard deviation; [k] where only k of them have the value; - where none has."
 
 
@@ -78,19 +78,19 @@ def notes(rows: Sequence[Row], columns: Sequence[Column]) -> list[str]:
 
 
 def shown(row: Row, column: Column, others: Others = None) -> float | None:
-    """The number of a row to print in a column; with `others`, by seed, the difference to them."""
-    value = row.values.get(column.key) if others is None else row.minus(others.get(row.seed, {}), column.key)
+    """The number of a row to print in a column; with `others` the difference to them."""
+    value = row.values.get(column.key) if others is None else row.minus(others.get(row, {}), column.key)
     return value * column.scale if is_number(value) else None
 
 
 def _table(key: tuple, rows: Sequence[Row], columns: Sequence[Column], markdown: bool, each: bool, against: str) -> str:
     header = ["method", "seed" if each else "n", *(column.title for column in columns)]
+    others = _others(key, rows, against)
     if each:
         header.append("worst group is")
-        lines = [_each_line(row, columns, _others(key, [row], rows, against)) for row in rows]
+        lines = [_each_line(row, columns, others) for row in rows]
     else:
-        labelled = by_label(rows).items()
-        lines = [_mean_line(name, own, columns, _others(key, own, rows, against)) for name, own in labelled]
+        lines = [_mean_line(name, own, columns, others) for name, own in by_label(rows).items()]
     if markdown:
         parts = [f"### {title(key)}", *_facts(rows), align_markdown(header, lines)]
     else:
@@ -99,17 +99,17 @@ def _table(key: tuple, rows: Sequence[Row], columns: Sequence[Column], markdown:
     return "\n\n".join([*parts, *([_bullets("", remarks)] if remarks else [])])
 
 
-def _others(key: tuple, own: Sequence[Row], rows: Sequence[Row], against: str) -> Others:
-    """By seed, what the rows of a cell are compared with: their retrained models, or the row labelled `against`."""
+def _others(key: tuple, rows: Sequence[Row], against: str) -> Others:
+    """What each row is compared with: its retrained model, or the row labelled `against` of its seed."""
     if not against:
         return None
     if against == RETRAINED:
-        return {row.seed: row.reference.metrics for row in own if row.reference}
-    found = {row.seed: row.values for row in rows if row.label == against}
-    if not found:
-        labels = ", ".join(by_label(rows))
-        raise UserError(f"--against {against!r}: no such row in the table {title(key)}; it has {labels}")
-    return found
+        return {row: row.reference.metrics for row in rows if row.reference}
+    labelled = by_label(rows)
+    if against not in labelled:
+        raise UserError(f"--against {against!r}: no such row in the table {title(key)}; it has {', '.join(labelled)}")
+    by_seed = {row.seed: row.values for row in labelled[against]}
+    return {row: by_seed[row.seed] for row in rows if row.seed in by_seed}
 
 
 def _facts(rows: Sequence[Row]) -> list[str]:
