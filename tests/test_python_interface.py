@@ -410,7 +410,7 @@ def test_the_page_runs_from_top_to_bottom(tmp_path: Path):
     done = python_apart(code.replace("/path/to/group-robust-unlearning", str(ROOT)), cwd=tmp_path)
     assert done.code == 0, done.err
     assert f"{tmp_path}/output/digits/small_cnn/split0/miu_0.9_0" in done.out
-    assert "lr is 0.03 there and 0.02 here" in done.out
+    assert "lr is 0.051 there and 0.02 here" in done.out
     assert "high digit, warm tint" in done.out
     assert "tfevents" in done.out
     assert "retrain + reweight" in done.out
