@@ -307,6 +307,7 @@ def test_two_runs_with_one_folder_are_refused(tmp_path: Path, capsys: Capture):
         ("waterbird", 57),
         ("fairface_multi", 39),
         ("skewed_faces", 105),
+        ("skewed_faces_fidelity", 105),
         ("fairface_64", 33),
         ("fairface_64_all", 21),
         ("fairface_64_multi", 11),
@@ -316,7 +317,7 @@ def test_shipped_grids(name: str, count: int):
     runs = plan(read_grid(ROOT / f"scripts/grids/{name}.yaml"))
     assert len(runs) == count
     assert len({run.folder for run in runs}) == count
-    assert {run.config.dataset for run in runs} == {{"skewed_faces": "custom"}.get(name, name.partition("_")[0])}
+    assert {run.config.dataset for run in runs} == {"custom" if name.startswith("skewed_faces") else name.partition("_")[0]}
 
 
 def test_every_shipped_grid_is_counted():
