@@ -150,7 +150,7 @@ def test_curves_hold_every_seed_and_break_at_holes(payload: dict[str, Any], draw
 def test_mutual_information_of_both_critics(payload: dict[str, Any], drawn: dict[str, Any]) -> None:
     panels = drawn["t0c3-information"].axes
     assert [len(axes.lines) for axes in panels] == [6, 3, 6]
-    assert {axes.get_ylabel() for axes in panels} == {"mutual information (nats)"}
+    assert {axes.get_ylabel() for axes in panels} == {"lower bound (nats)"}
     history = runs_of(payload, "t0c3")[0]["history"]
     assert list(panels[0].lines[0].get_ydata()) == history["mi_model"]
     assert list(panels[2].lines[3].get_ydata()) == history["retain_mi_original"]

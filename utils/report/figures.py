@@ -90,7 +90,9 @@ def _figure(title: str, height: float, width: float = WIDTH) -> "Figure":
 def _overview(table: dict[str, Any], columns: list[dict[str, Any]]) -> "Figure":
     across = min(5, len(columns))
     down = -(-len(columns) // across)
-    figure = _figure(table["title"], 0.7 + down * (0.6 + 0.17 * len(table["cells"])), WIDTH + 2)
+    several = any(n > 1 for cell in table["cells"] for n in cell["n"].values())
+    what = ": mean ± standard deviation over seeds" if several else ""
+    figure = _figure(table["title"] + what, 0.7 + down * (0.6 + 0.17 * len(table["cells"])), WIDTH + 2)
     grid = figure.subplots(down, across, squeeze=False, sharey=True)
     for axes in grid.flat[len(columns) :]:
         axes.remove()
@@ -151,7 +153,7 @@ def _information(view: View) -> "Figure | None":
     }
     if not shown:
         return None
-    figure, panels = _panels(f"{view.name}: mutual information of features and group", len(shown))
+    figure, panels = _panels(f"{view.name}: what the critics report of I(features; group)", len(shown))
     for axes, (name, keys) in zip(panels, shown.items(), strict=True):
         plots.information(axes, view, name, keys)
     plots.key_below(figure, plots.look_key("information", LOOK["information"]))

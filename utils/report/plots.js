@@ -124,13 +124,13 @@ function informationPlot(view) {
       Object.entries(keys).flatMap(([network, key]) => informationLines(view, network, key)),
     ])
     .filter(([, lines]) => lines.some((line) => numbers(line.values).length))
-    .map(([name, lines]) => panel(data.passes[name] || `in the ${name} pass`, "mutual information (nats)", lines));
+    .map(([name, lines]) => panel(data.passes[name] || `in the ${name} pass`, "lower bound (nats)", lines));
   if (!panels.length) return null;
   const caption =
     "Lower bounds by the two critics on the information that features carry about the group; one line a seed.";
   return figure(
     "information wide",
-    `Mutual information of features and group, ${view.chosen.length > 1 ? "all seeds" : seedsTold(view)}`,
+    `What the critics report of I(features; group), ${view.chosen.length > 1 ? "all seeds" : seedsTold(view)}`,
     html("div", { class: "panels" }, ...panels),
     Object.values(information),
     caption,

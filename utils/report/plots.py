@@ -172,7 +172,7 @@ def information(axes: "Axes", view: View, name: str, keys: dict[str, str]) -> No
         for history in view.histories():
             if key in history:
                 _line(axes, history, key, LOOK["information"][network])
-    _epochs(axes, PASSES.get(name, f"in the {name} pass"), "mutual information (nats)", last_epoch(view))
+    _epochs(axes, PASSES.get(name, f"in the {name} pass"), "lower bound (nats)", last_epoch(view))
 
 
 def _line(axes: "Axes", history: dict[str, list], key: str, look: dict[str, Any]) -> None:
