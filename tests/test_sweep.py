@@ -307,7 +307,7 @@ def test_two_runs_with_one_folder_are_refused(tmp_path: Path, capsys: Capture):
         ("waterbird", 57),
         ("fairface_multi", 39),
         ("skewed_faces", 105),
-        ("skewed_faces_fidelity", 105),
+        ("skewed_faces_fidelity", 145),
         ("fairface_64", 33),
         ("fairface_64_all", 21),
         ("fairface_64_multi", 11),
