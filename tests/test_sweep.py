@@ -317,7 +317,9 @@ def test_shipped_grids(name: str, count: int):
     runs = plan(read_grid(ROOT / f"scripts/grids/{name}.yaml"))
     assert len(runs) == count
     assert len({run.folder for run in runs}) == count
-    assert {run.config.dataset for run in runs} == {"custom" if name.startswith("skewed_faces") else name.partition("_")[0]}
+    assert {run.config.dataset for run in runs} == {
+        "custom" if name.startswith("skewed_faces") else name.partition("_")[0]
+    }
 
 
 def test_every_shipped_grid_is_counted():
