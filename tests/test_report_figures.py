@@ -82,6 +82,7 @@ def test_information_is_drawn_where_there_is_any(payload: dict[str, Any]) -> Non
 def test_overview_has_mean_and_deviation_of_every_main_column(payload: dict[str, Any]) -> None:
     (name, figure), *_ = figures(payload)
     assert name == "t0-overview"
+    assert figure.get_suptitle().endswith(": mean ± standard deviation over seeds")
     titles = [column["title"] for column in payload["columns"] if column["main"]]
     assert [axes.get_title() for axes in figure.axes] == titles
     left, panel = figure.axes[0], figure.axes[titles.index("TA")]
