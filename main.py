@@ -16,6 +16,7 @@ from method.rundir import RunDirectory, directory_of  # noqa: E402
 from utils.distributed import from_rank_0, joined, rank, speaks, world_size  # noqa: E402
 from utils.errors import RunError, UserError  # noqa: E402
 from utils.signals import stop_signals_noted  # noqa: E402
+from utils.text import PrintableFormatter  # noqa: E402
 
 INTERRUPTED = 75
 
@@ -23,7 +24,9 @@ INTERRUPTED = 75
 def main(arguments: list[str]) -> int:
     """Run one command line; returns its exit code."""
     level = logging.INFO if rank() == 0 else logging.CRITICAL  # one of several processes says it
-    logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr, force=True)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(PrintableFormatter("%(message)s"))
+    logging.basicConfig(level=level, handlers=[handler], force=True)
     try:
         if Path(datasets.__file__).resolve().parent != ROOT / "datasets":
             raise UserError(

@@ -22,6 +22,7 @@ from method.task_data import Data, requests_told
 from utils.distributed import rank
 from utils.errors import disk_full
 from utils.files import write_text
+from utils.text import PrintableFormatter
 
 log = logging.getLogger("unlearning")
 
@@ -100,7 +101,7 @@ def logged(directory: RunDirectory) -> Iterator[None]:
         handler = _LogFile(file)
     except OSError as error:
         raise disk_full(error, file) or error from None
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     try:
         yield

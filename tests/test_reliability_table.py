@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from bad_input_table import CASES, Place, make_shared, outcome, row, rows_on_page
+from bad_input import CASES, Place, make_shared, outcome
+from bad_input_table import row, rows_on_page
 
 
 @pytest.fixture(scope="module")

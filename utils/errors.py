@@ -3,16 +3,27 @@
 import errno
 from pathlib import Path
 
+from utils.text import for_people
+
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
-class UserError(Exception):
+class Told(Exception):
+    """An error whose message is for people: long quotes are shortened, control characters escaped."""
+
+    exit_code: int
+
+    def __init__(self, message: str) -> None:
+        super().__init__(for_people(message))
+
+
+class UserError(Told):
     """Wrong usage, configuration or input files: found before anything is written (exit code 2)."""
 
     exit_code = 2
 
 
-class RunError(Exception):
+class RunError(Told):
     """A run that started and could not be finished (exit code 1, reason in status.json)."""
 
     exit_code = 1

@@ -1,8 +1,11 @@
 """Atomic writes (temporary file, fsync, rename), safe reads and hashes: a reader never sees half a file."""
 
+import errno
 import hashlib
 import json
+import math
 import os
+import stat
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +17,18 @@ from utils.errors import disk_full
 from utils.locks import verify
 
 SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+LARGEST_TEXT = 64 * 2**20  # bytes of a file that is read whole, unless its reader says otherwise
+LARGEST_YAML = 4 * 2**20
+MOST_VALUES = 100_000  # in a YAML file, with every alias in full: what is 40 lines can be 10 ** 9 values
+MOST_DIGITS = 40
+# What a path can name beside a file.
+KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
 
 def write_atomic(path: Path, write: Callable[[IO[bytes]], None]) -> None:
@@ -55,25 +70,91 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
+def open_regular(path: str | Path) -> IO[bytes]:
+    """Open a file for reading; OSError where it is none: a pipe would be waited for, a device never ends."""
+    # Without waiting for somebody who writes into a pipe.
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    mode = os.fstat(handle).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(handle)
+        kind = KINDS.get(stat.S_IFMT(mode), "no file")
+        raise OSError(errno.EINVAL, f"it is {kind}, expected a regular file", str(path))
+    return os.fdopen(handle, "rb")
+
+
+def read_bytes(path: str | Path, at_most: int = LARGEST_TEXT) -> bytes:
+    """A regular file's content; OSError where it is another thing, or larger than `at_most` bytes."""
+    with open_regular(path) as file:
+        content = file.read(at_most + 1)
+    if len(content) > at_most:
+        raise OSError(errno.EFBIG, f"it is larger than {at_most / 2**20:g} MiB", str(path))
+    return content
+
+
+def read_text(path: str | Path, encoding: str = "utf-8", at_most: int = LARGEST_TEXT) -> str:
+    """A regular file's text, in UTF-8 whatever the locale; OSError as `read_bytes`, UnicodeDecodeError for no text.
+
+    Line ends are as they stand there.
+    """
+    return read_bytes(path, at_most).decode(encoding)
+
+
 def read_json(path: Path) -> Any:
-    """Read a JSON file; ValueError where it is none."""
+    """Read a JSON file; ValueError where it is none: NaN, infinities and numbers beyond float64 are no JSON either."""
     try:
-        return json.loads(path.read_text())
+        return json.loads(read_text(path), parse_constant=_no_number, parse_float=_float, parse_int=_int)
     except RecursionError:
         raise ValueError("brackets within brackets without end") from None
+
+
+def _no_number(text: str) -> Any:
+    raise ValueError(f"{text} is no number of JSON")
+
+
+def _float(text: str) -> float:
+    return value if math.isfinite(value := float(text)) else _no_number(text)
+
+
+def _int(text: str) -> int:
+    return int(text) if len(text) <= MOST_DIGITS else _no_number(f"a number of {len(text)} digits")
 
 
 def read_yaml(path: Path) -> Any:
     """Read a YAML file of plain values; ValueError, in one line, where it is none or asks for an object."""
     try:
-        return yaml.load(path.read_text(), Loader=SAFE_LOADER)
-    except RecursionError:
-        raise ValueError("brackets within brackets without end") from None
+        return load_yaml(read_text(path, at_most=LARGEST_YAML), SAFE_LOADER)
     except (ValueError, AttributeError, LookupError, yaml.YAMLError) as error:  # PyYAML on `!!timestamp x`, `!!bool x`
         raise ValueError(" ".join(str(error).split()).replace(' in "<unicode string>"', "")) from None
 
 
+def load_yaml(text: str, loader: type) -> Any:
+    """What `yaml.load` gives; ValueError where aliases or brackets make more of it than anybody wrote."""
+    parser = loader(text)
+    try:
+        node = parser.get_single_node()
+        if node is None:
+            return None
+        if _expanded(node, {}) > MOST_VALUES:
+            raise ValueError(f"more than {MOST_VALUES:,} values, with every alias in full")
+        return parser.construct_document(node)
+    except RecursionError:
+        raise ValueError("brackets within brackets without end") from None
+    finally:
+        parser.dispose()
+
+
+def _expanded(node: yaml.Node, known: dict[int, int]) -> int:
+    """Values in a node, those of an alias counted wherever it stands; one within itself has no end."""
+    if not isinstance(node, yaml.CollectionNode):
+        return 1
+    if id(node) not in known:
+        known[id(node)] = MOST_VALUES + 1  # while its own values are counted
+        children = (child for entry in node.value for child in (entry if isinstance(entry, tuple) else (entry,)))
+        known[id(node)] = 1 + sum(_expanded(child, known) for child in children)
+    return known[id(node)]
+
+
 def sha256_file(path: Path) -> str:
-    """SHA-256 of a file's bytes, hexadecimal."""
-    with path.open("rb") as file:
+    """SHA-256 of a regular file's bytes, hexadecimal."""
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
