@@ -14,6 +14,7 @@ class Waterbirds(GroupDataset):
 
     name: ClassVar[str] = "waterbird"
     folder: ClassVar[str] = "waterbird_complete95_forest2water2"
+    label_names: ClassVar[tuple[tuple[str, ...], ...]] = (("metadata.csv",),)
     target_names = ("landbird", "waterbird")
     sensitive_names = ("land", "water")
     forget_pairs: ClassVar[tuple[tuple[int, int], ...]] = ((1, 0), (0, 1))
