@@ -2,17 +2,28 @@
 
     python benchmarks/startup.py [--rows 202599]
 
---dry_run reads made-up label files in CelebA's layout with as many rows as CelebA has.
+--dry_run reads made-up label files in CelebA's layout with as many rows as CelebA has, and "already done" compares them
+with those of a finished run: by their digests, which are remembered, and where files are others by their rows.
 """
 
 import argparse
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
+import torch
 from made_up import celeba_labels
 from side_by_side import REPETITIONS, ROOT, machine, measure_in_turn, table
+
+from method.configs.cli import parse
+from method.configs.loading import Config
+from method.inputs import digests_of, identity_of, label_record
+from method.rundir import RunDirectory, directory_of
+from method.story import record
+from method.task_data import read_data
+from utils.digests import SETTLED_NS
 
 MAIN = str(ROOT / "main.py")
 
@@ -28,6 +39,10 @@ def main() -> None:
         store = ["--store_dir", f"{folder}/output", "--data_dir", folder]
         digits = ["--method", "pretrain", "--epochs", "1", *store]
         python(MAIN, *digits)  # to be "already done"
+        faces = ["--method", "pretrain", "--dataset", "celeba", "--data_dir", folder]
+        time.sleep(SETTLED_NS / 1e9)  # until then label files may change unnoticed, and are not remembered
+        for name, same in (("finished", True), ("other", False)):
+            finish(parse([*faces, "--store_dir", f"{folder}/{name}"]).config, same)
         commands = {
             "import torch": ("-c", "import torch"),
             "--help": (MAIN, "--help"),
@@ -42,6 +57,8 @@ def main() -> None:
                 "--dry_run",
             ),
             "already done": (MAIN, *digits),
+            f"already done, {wanted.rows:,} rows": (MAIN, *faces, "--store_dir", f"{folder}/finished"),
+            "the same with label files that are others, row by row": (MAIN, *faces, "--store_dir", f"{folder}/other"),
             "utils.sweep --list": ("-m", "utils.sweep", "scripts/grids/digits.yaml"),
         }
         found = measure_in_turn({name: command(words) for name, words in commands.items()}, wanted.repetitions)
@@ -51,6 +68,24 @@ def main() -> None:
     for name in list(found)[1:]:
         more = sorted(mine - theirs for mine, theirs in zip(found[name], base, strict=True))
         print(f"{name}: {more[len(more) // 2]:+.2f} s beside it ({more[0]:+.2f} to {more[-1]:+.2f})")
+
+
+def finish(config: Config, same_files: bool) -> None:
+    """What a finished run leaves behind, without training. same_files: or label files with the same rows."""
+    directory, data, digests = (
+        RunDirectory(directory_of(config, config.store_dir)),
+        read_data(config),
+        digests_of(config),
+    )
+    directory.path.mkdir(parents=True)
+    inputs = label_record(config, digests)
+    inputs["labels"] = inputs["labels"] if same_files else dict.fromkeys(inputs["labels"], "another")
+    facts = {"identity": identity_of(config, digests), **record(data, {"threads": torch.get_num_threads()})}
+    directory.begin(config, {**facts, "inputs": inputs}, overwrite=False)
+    for name in ("model.pt", "records.npz", "splits.npz"):
+        directory.file(name).touch()
+    directory.finish({})
+    digests.keep()
 
 
 def command(words: tuple[str, ...]):
