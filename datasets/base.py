@@ -30,6 +30,7 @@ class GroupDataset:
     max_multi_group: ClassVar[int] = 0  # largest --multi_group; 0: not offered
     target_depends_on_split: ClassVar[bool] = False
     view: ClassVar[str]  # how an image becomes a square: a key of RESIZES in datasets.images, or "none"
+    upright: ClassVar[bool] = False  # True: images are turned as EXIF says; False: as published
     in_memory: ClassVar[bool] = False  # True: `pixels` holds every image; False: `file` names one
     max_shift: ClassVar[int] = 0  # of the training view where in_memory, in pixels; 0: none
     fixed_size: ClassVar[int | None] = None  # the only --image_size, where images are not resized

@@ -31,6 +31,7 @@ class Custom(GroupDataset):
     folder: ClassVar[str] = "."
     forget_pairs: ClassVar[tuple[tuple[int, int], ...]] = ()
     view: ClassVar[str] = "centre"
+    upright: ClassVar[bool] = True
     options: ClassVar[tuple[str, ...]] = ("target", "sensitive", "filename_column", "split_column", "dataset_name")
     group_format: ClassVar[str] = "{target}, {sensitive}"
 

@@ -8,8 +8,9 @@ from datasets.base import GroupDataset
 from datasets.cache import ImageCache, disk_cache, ram_cache
 from datasets.forget_list import Requests, find_requests
 from datasets.groups import forget_groups
+from datasets.image_files import image_rows
 from datasets.splits import Splits, listed_splits, make_splits, random_splits
-from datasets.verification import bad_images, image_rows, refuse_bad_images, remember
+from datasets.verification import bad_images, refuse_bad_images, remember
 from method.configs.loading import Config
 from method.configs.task import RANDOM
 from method.registry import METHODS
