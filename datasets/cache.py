@@ -24,7 +24,8 @@ from datasets.base import GroupDataset
 from datasets.image_files import Decoding, Image, image_record, image_rows, images_state, threads, watched
 from datasets.loaders import UnreadableImage
 from utils.device import available_memory
-from utils.errors import UserError
+from utils.distributed import from_one_a_machine
+from utils.errors import RunError, UserError
 from utils.files import write_atomic
 from utils.locks import locked
 
@@ -67,7 +68,21 @@ class ImageCache:
 
 
 def ram_cache(dataset: GroupDataset) -> ImageCache:
-    """Decode every image of train, val and test into memory that goes with this process; UserError for too little."""
+    """Decode every image of train, val and test into memory that goes with this run; UserError for too little.
+
+    Of several processes of the run the first on a machine does it, and the others of that machine open its memory.
+    """
+    made: list[ImageCache] = []
+
+    def make() -> tuple[str, str]:
+        made.append(_in_memory(dataset))
+        return made[0].path, made[0].state
+
+    path, state = from_one_a_machine(make)
+    return made[0] if made else _of_another(path, state)
+
+
+def _in_memory(dataset: GroupDataset) -> ImageCache:
     rows = image_rows(dataset)
     available = available_memory()
     needed = estimated_bytes(dataset, rows)
@@ -82,6 +97,20 @@ def ram_cache(dataset: GroupDataset) -> ImageCache:
     file.flush()
     cache = ImageCache(path, state)
     weakref.finalize(cache, file.close)  # not before: that would end the memory, or remove the file
+    return cache
+
+
+def _of_another(path: str, state: str) -> ImageCache:
+    """The memory that another process of this machine has filled, held by this one too for its own workers."""
+    try:
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        cache = ImageCache(f"/proc/{os.getpid()}/fd/{handle}" if path.startswith("/proc/") else path, state)
+    except (OSError, ValueError, struct.error) as error:
+        raise RunError(
+            f"--cache ram: the images that another process of this machine has decoded cannot be opened at {path} "
+            f"({error}); give --cache disk"
+        ) from None
+    weakref.finalize(cache, os.close, handle)
     return cache
 
 

@@ -1,6 +1,7 @@
 """Every image decoded once before a run, by the decoder that training uses; what was found is remembered."""
 
 import contextlib
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,12 @@ import numpy as np
 from datasets.base import GroupDataset
 from datasets.image_files import Decoding, Image, image_record, image_rows, images_state, threads, watched
 from datasets.loaders import UnreadableImage
+from datasets.nearby import nearby
 from utils.errors import RunError, UserError
 from utils.files import read_json, write_json
 
 SHOWN = 20  # images that a message names
+LOOKED_FOR = 3  # absent ones among them
 
 
 @dataclass(frozen=True)
@@ -50,11 +53,14 @@ def refuse_bad_images(dataset: GroupDataset, bad: Sequence[BadImage], may_skip: 
     if not bad:
         return
     first = dataset.file(bad[0].row)
-    if len(bad) == len(dataset) and not any(dataset.file(one.row).exists() for one in bad[:SHOWN]):
+    if len(bad) == len(dataset) and not any(os.path.exists(dataset.file(one.row)) for one in bad[:SHOWN]):
         raise UserError(
-            f"image {first} and all others of {dataset.name} are in the labels but not on disk: put them there"
+            f"image {first} and all others of {dataset.name} are in the labels but not on disk"
+            f"{nearby(dataset.root, bad[0].path)}: put them there"
         )
-    listed = [f"row {one.row}, {dataset.file(one.row)} ({one.reason})" for one in bad[:SHOWN]]
+    absent = [one for one in bad[:SHOWN] if not os.path.exists(dataset.file(one.row))][:LOOKED_FOR]
+    hints = {one.row: nearby(dataset.root, one.path) for one in absent}
+    listed = [f"row {one.row}, {dataset.file(one.row)} ({one.reason}{hints.get(one.row, '')})" for one in bad[:SHOWN]]
     listed += [f"and {len(bad) - SHOWN} more"] if len(bad) > SHOWN else []
     copy, them = ("an intact copy", "it") if len(bad) == 1 else ("intact copies", "them")
     remedy = f"put {copy} there" + (f", or leave {them} out with --skip_bad_images" if may_skip else "")
