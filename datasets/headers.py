@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 UPRIGHT = 1
 ORIENTATION = 0x0112  # the EXIF tag
+PNG = b"\x89PNG"
 EXIF = b"Exif\0\0"
 # JPEG: every "start of frame", those of them that are progressive, and what stands alone, without a length.
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -36,7 +37,7 @@ def read_header(content: bytes) -> Header | None:
     """The header of a JPEG, PNG, GIF or WebP file; None for another kind of file, ValueError where no size is found."""
     if content[:3] == b"\xff\xd8\xff":
         return _jpeg(content)
-    if content[:4] == b"\x89PNG":
+    if content[:4] == PNG:
         return _png(content)
     if content[:6] in (b"GIF87a", b"GIF89a"):
         return _gif(content)
