@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import ClassVar, Self
 
 import numpy as np
 
+from datasets.nearby import nearby
 from utils.errors import UserError
 
 TRAIN, VAL, TEST = 0, 1, 2
@@ -32,6 +34,7 @@ class GroupDataset:
     max_multi_group: ClassVar[int] = 0  # largest --multi_group; 0: not offered
     target_depends_on_split: ClassVar[bool] = False
     view: ClassVar[str]  # how an image becomes a square: a key of RESIZES in datasets.images, or "none"
+    upright: ClassVar[bool] = False  # True: images are turned as EXIF says; False: as published
     in_memory: ClassVar[bool] = False  # True: `pixels` holds every image; False: `file` names one
     max_shift: ClassVar[int] = 0  # of the training view where in_memory, in pixels; 0: none
     fixed_size: ClassVar[int | None] = None  # the only --image_size, where images are not resized
@@ -136,9 +139,12 @@ class GroupDataset:
         if self.in_memory:
             return
         _, first_rows = np.unique(self.split, return_index=True)
-        for file in map(self.file, first_rows):
-            if not file.is_file():
-                raise UserError(f"image {file} is in the labels but not on disk: put the images of {self.name} there")
+        for row in first_rows:
+            if not os.path.isfile(self.file(row)):
+                raise UserError(
+                    f"image {self.file(row)} is in the labels but not on disk{nearby(self.root, *self.paths([row]))}: "
+                    f"put the images of {self.name} there"
+                )
 
     def without(self, rows: Sequence[int]) -> Self:
         """The same table without these rows, which must not be in memory; its fingerprint is another one."""

@@ -9,23 +9,25 @@ import os
 import shutil
 import struct
 import tempfile
+import threading
 import warnings
 import weakref
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from datasets.base import GroupDataset
+from datasets.image_files import Decoding, Image, image_record, image_rows, images_state, threads, watched
 from datasets.loaders import UnreadableImage
-from datasets.verification import Chunked, decoder, image_rows, images_state, threads
 from utils.device import available_memory
-from utils.errors import UserError
+from utils.distributed import from_one_a_machine
+from utils.errors import RunError, UserError
 from utils.files import write_atomic
 from utils.locks import locked
-from utils.signals import check_stop
 
 KINDS = ("none", "ram", "disk")
 FILE = "decoded"
@@ -66,7 +68,21 @@ class ImageCache:
 
 
 def ram_cache(dataset: GroupDataset) -> ImageCache:
-    """Decode every image of train, val and test into memory that goes with this process; UserError for too little."""
+    """Decode every image of train, val and test into memory that goes with this run; UserError for too little.
+
+    Of several processes of the run the first on a machine does it, and the others of that machine open its memory.
+    """
+    made: list[ImageCache] = []
+
+    def make() -> tuple[str, str]:
+        made.append(_in_memory(dataset))
+        return made[0].path, made[0].state
+
+    path, state = from_one_a_machine(make)
+    return made[0] if made else _of_another(path, state)
+
+
+def _in_memory(dataset: GroupDataset) -> ImageCache:
     rows = image_rows(dataset)
     available = available_memory()
     needed = estimated_bytes(dataset, rows)
@@ -75,13 +91,26 @@ def ram_cache(dataset: GroupDataset) -> ImageCache:
             f"--cache ram: the decoded images of {dataset.name} take about {gibibytes(needed)} and "
             f"{gibibytes(available)} of memory are available; give --cache disk, or leave it out"
         )
-    with threads() as in_chunks:
-        state = images_state(dataset, rows, in_chunks)
-        file, path = _memory_file()
-        _fill(file, dataset, rows, in_chunks, state)
-        file.flush()
+    state = images_state(dataset, image_record(dataset))
+    file, path = _memory_file()
+    _fill(file, dataset, rows, state)
+    file.flush()
     cache = ImageCache(path, state)
     weakref.finalize(cache, file.close)  # not before: that would end the memory, or remove the file
+    return cache
+
+
+def _of_another(path: str, state: str) -> ImageCache:
+    """The memory that another process of this machine has filled, held by this one too for its own workers."""
+    try:
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        cache = ImageCache(f"/proc/{os.getpid()}/fd/{handle}" if path.startswith("/proc/") else path, state)
+    except (OSError, ValueError, struct.error) as error:
+        raise RunError(
+            f"--cache ram: the images that another process of this machine has decoded cannot be opened at {path} "
+            f"({error}); give --cache disk"
+        ) from None
+    weakref.finalize(cache, os.close, handle)
     return cache
 
 
@@ -92,17 +121,16 @@ def disk_cache(dataset: GroupDataset, folder: Path) -> ImageCache:
     """
     rows = image_rows(dataset)
     place = folder / f"images-{hashlib.sha256(str(dataset.root.resolve()).encode()).hexdigest()[:8]}"
-    with threads() as in_chunks:
-        state = images_state(dataset, rows, in_chunks)
-        cache = _opened(place / FILE, state)
-        if cache is not None:
-            return cache
-        try:
-            place.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"--cache disk: {place} cannot be made ({error.strerror}); make it writable") from None
-        with locked(place, wait=True):
-            return _opened(place / FILE, state) or _made(place / FILE, dataset, rows, in_chunks, state)
+    state = images_state(dataset, image_record(dataset))
+    cache = _opened(place / FILE, state)
+    if cache is not None:
+        return cache
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--cache disk: {place} cannot be made ({error.strerror}); make it writable") from None
+    with locked(place, wait=True):
+        return _opened(place / FILE, state) or _made(place / FILE, dataset, rows, state)
 
 
 def _opened(file: Path, state: str) -> ImageCache | None:
@@ -113,7 +141,7 @@ def _opened(file: Path, state: str) -> ImageCache | None:
         return None
 
 
-def _made(file: Path, dataset: GroupDataset, rows: np.ndarray, in_chunks: Chunked, state: str) -> ImageCache:
+def _made(file: Path, dataset: GroupDataset, rows: np.ndarray, state: str) -> ImageCache:
     for left in file.parent.glob(f".{file.name}.*"):  # by a process that was killed
         left.unlink(missing_ok=True)
     needed, free = estimated_bytes(dataset, rows), shutil.disk_usage(file.parent).free
@@ -122,7 +150,7 @@ def _made(file: Path, dataset: GroupDataset, rows: np.ndarray, in_chunks: Chunke
             f"--cache disk: the decoded images of {dataset.name} take about {gibibytes(needed)} and "
             f"{gibibytes(free)} are free at {file.parent}; free space, or leave it out"
         )
-    write_atomic(file, lambda opened: _fill(opened, dataset, rows, in_chunks, state))
+    write_atomic(file, lambda opened: _fill(opened, dataset, rows, state))
     return ImageCache(str(file), state)
 
 
@@ -136,31 +164,34 @@ def _memory_file() -> tuple[IO[bytes], str]:
     return file, file.name
 
 
-def _fill(file: IO[bytes], dataset: GroupDataset, rows: np.ndarray, in_chunks: Chunked, state: str) -> None:
-    read_image = decoder()
+def _fill(file: IO[bytes], dataset: GroupDataset, rows: np.ndarray, state: str) -> None:
+    """Written by the threads as they come, in any order: none waits in memory for those before it."""
+    decoding, index, lock = Decoding(dataset), np.zeros((len(dataset), 3), dtype=np.int64), threading.Lock()
 
-    def decode(chunk: np.ndarray) -> list[tuple[int, torch.Tensor | UnreadableImage]]:
-        return [(row, read_image(str(dataset.file(row)))) for row in chunk.tolist()]
+    def keep(row: int, image: Image) -> None:
+        if not isinstance(image, UnreadableImage):
+            pixels = image.permute(1, 2, 0).contiguous().numpy()
+            with lock:
+                index[row] = file.tell(), *image.shape[1:]
+                file.write(pixels)
 
-    index, end = np.zeros((len(dataset), 3), dtype=np.int64), 0
-    with tqdm(total=len(rows), desc=f"decoding the images of {dataset.name}", unit="image", disable=None) as bar:
-        for decoded in in_chunks(decode, rows):
-            for row, image in decoded:
-                if not isinstance(image, UnreadableImage):
-                    index[row] = end, *image.shape[1:]
-                    end += file.write(image.permute(1, 2, 0).contiguous().numpy())
-            check_stop()
-            bar.update(len(decoded))
+    def keep_some(some: Iterable[int]) -> None:
+        for row in some:
+            decoding(row, partial(keep, row))
+
+    with threads() as in_chunks:
+        for _ in watched(in_chunks(keep_some, rows), len(rows), f"decoding the images of {dataset.name}"):
+            pass
     file.write(index.tobytes())
     file.write(TRAILER.pack(MARK, state.encode(), len(index)))
 
 
 def estimated_bytes(dataset: GroupDataset, rows: np.ndarray) -> int:
     """What all images take, from some of them; those that cannot be read count as the others."""
-    read_image = decoder()
+    decoding = Decoding(dataset)
     some = rows[np.linspace(0, len(rows) - 1, min(SAMPLE, len(rows))).astype(np.int64)]
-    sizes = [image.numel() for row in some if isinstance(image := read_image(str(dataset.file(row))), torch.Tensor)]
-    return int(np.mean(sizes) * len(rows)) if sizes else 0
+    sizes = [decoding(row, lambda image: 0 if isinstance(image, UnreadableImage) else image.numel()) for row in some]
+    return int(np.mean([size for size in sizes if size]) * len(rows)) if any(sizes) else 0
 
 
 def gibibytes(size: float) -> str:

@@ -6,23 +6,32 @@ resizes twice as fast, and nothing is transposed on the way.
 
 import math
 import re
+import struct
+import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from io import BytesIO
 
 import numpy as np
 import torch
+from PIL.PngImagePlugin import PngImageFile
 from torch.nn.functional import interpolate
 from torchvision.io import ImageReadMode, decode_image
 from torchvision.transforms.v2.functional import center_crop
 
 from datasets.base import GroupDataset
+from datasets.headers import PNG, UPRIGHT, Header, read_header
 from datasets.loaders import KeptImages, UnreadableImage
+from utils.files import read_bytes
 
 CROP_SCALE = (0.08, 1.0)  # share of the area, the published training transform
 CROP_RATIO = (3 / 4, 4 / 3)
 LOG_RATIO = tuple(map(math.log, CROP_RATIO))
 CROP_TRIES = 10  # then the central part
+MOST_PIXELS = 178_956_970  # where PIL, too, takes a file for an attack: half a gigabyte of pixels
+LARGEST_FILE = 3 * MOST_PIXELS  # bytes, as many as its pixels take
+DECODER_ERRORS = (RuntimeError, ValueError, OSError, SyntaxError, EOFError, struct.error, zlib.error)
 SOURCE_PLACE = re.compile(r"^\w+, \S+:\d+, ")
 
 
@@ -52,25 +61,77 @@ def centre(image: torch.Tensor, size: int) -> torch.Tensor:
 RESIZES = {"stretch": stretch, "centre": centre}
 
 
-def read_image(file: str) -> torch.Tensor | UnreadableImage:
-    """uint8 (3, H, W), or why there is none."""
-    try:
-        # Python reads a small file in a third of the time that torchvision takes.
-        with open(file, "rb", buffering=0) as opened:
-            content = bytearray(opened.read())
-        return decode_image(torch.frombuffer(content, dtype=torch.uint8), ImageReadMode.RGB)
-    except (RuntimeError, ValueError, OSError) as error:
-        return UnreadableImage(file, _reason(file, error))
+class Encoded:
+    """An image file that may be decoded: `size` bytes of memory at most, and what its header says."""
+
+    def __init__(self, file: str, content: bytes, header: Header | None, upright: bool) -> None:
+        self.file, self.content, self.upright = file, content, upright
+        self.orientation = header.orientation if header else UPRIGHT
+        self.size = len(content)
+        if header:
+            self.size += 3 * header.width * header.height * (3 if header.coefficients else 1)
+
+    def decode(self) -> torch.Tensor | UnreadableImage:
+        """uint8 (3, H, W), or why there is none."""
+        try:
+            image = _pixels(self.content)
+        except DECODER_ERRORS as error:
+            return UnreadableImage(self.file, SOURCE_PLACE.sub("", str(error).partition("\n")[0]))
+        if image.dtype != torch.uint8 or image.ndim != 3 or len(image) != 3 or not image.numel():
+            found = f"{str(image.dtype).removeprefix('torch.')} {tuple(image.shape)}"
+            return UnreadableImage(self.file, f"its pixels are {found}, expected uint8 (3, height, width)")
+        turn = self.orientation if self.upright else UPRIGHT
+        return turned(image, turn) if turn != UPRIGHT else image
 
 
-def _reason(file: str, error: Exception) -> str:
-    """What the system says of the file, or else torchvision, without the place in its source."""
+def _pixels(content: bytes) -> torch.Tensor:
+    """The one place that knows a decoder: RGB (3, H, W) as stored, whatever EXIF says of it.
+
+    torchvision's, but for PNG: one flipped bit in a PNG and it ends the process (0.29). TorchCodec's decode_image gives
+    the same pixels in the same time without that (docs/performance.md), but turns images as EXIF says.
+    """
+    if content.startswith(PNG):
+        with PngImageFile(BytesIO(content)) as picture:
+            return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)
+    return decode_image(torch.frombuffer(bytearray(content), dtype=torch.uint8), ImageReadMode.RGB)
+
+
+def open_image(file: str, upright: bool = False) -> Encoded | UnreadableImage:
+    """Read a file and its header: what is too large, or more than one picture of 8 bits, is not decoded at all.
+
+    upright: the image will be turned as its EXIF orientation says.
+    """
     try:
-        with open(file, "rb") as opened:
-            opened.read(1)
-    except OSError as refusal:
-        return str(refusal.strerror)
-    return SOURCE_PLACE.sub("", str(error).partition("\n")[0])
+        content = read_bytes(file, LARGEST_FILE)
+        header = read_header(content)
+    except (OSError, ValueError) as error:
+        return UnreadableImage(file, getattr(error, "strerror", None) or str(error))
+    refusal = "it is empty" if not content else header and _refusal(header)
+    return UnreadableImage(file, refusal) if refusal else Encoded(file, content, header, upright)
+
+
+def _refusal(header: Header) -> str | None:
+    if header.width * header.height > MOST_PIXELS:
+        return f"it has {header.width} x {header.height} pixels, expected at most {MOST_PIXELS:,}"
+    if header.frames > 1:
+        return f"it is an animation of {header.frames} frames, expected one picture"
+    if header.bits > 8:
+        return f"it has {header.bits} bits a channel, expected 8; convert it, as it is yours to say which 8 are meant"
+    return None
+
+
+def read_image(file: str, upright: bool = False) -> torch.Tensor | UnreadableImage:
+    """uint8 (3, H, W), or why there is none; upright: turned as the file's EXIF orientation says."""
+    opened = open_image(file, upright)
+    return opened if isinstance(opened, UnreadableImage) else opened.decode()
+
+
+def turned(image: torch.Tensor, orientation: int) -> torch.Tensor:
+    """(3, H, W) as EXIF's orientation, 1 to 8, says that it is to be seen; in memory as the decoder leaves images."""
+    rows = image.permute(1, 2, 0)
+    flips = [side for side, orientations in ((0, (3, 4, 7, 8)), (1, (2, 3, 6, 7))) if orientation in orientations]
+    rows = rows.transpose(0, 1) if orientation > 4 else rows
+    return rows.flip(flips).contiguous().permute(2, 0, 1)
 
 
 class Views:
@@ -151,7 +212,7 @@ class FileImages(torch.utils.data.Dataset):
 
     def _image(self, row: int) -> torch.Tensor | UnreadableImage:
         kept = self.cache.image(row) if self.cache else None
-        return read_image(str(self.dataset.file(row))) if kept is None else kept
+        return read_image(str(self.dataset.file(row)), self.dataset.upright) if kept is None else kept
 
 
 @contextmanager

@@ -1,29 +1,23 @@
 """Every image decoded once before a run, by the decoder that training uses; what was found is remembered."""
 
 import contextlib
-import hashlib
-import importlib
 import os
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from tqdm import tqdm
 
-from datasets.base import TEST, TRAIN, VAL, GroupDataset
+from datasets.base import GroupDataset
+from datasets.image_files import Decoding, Image, image_record, image_rows, images_state, threads, watched
 from datasets.loaders import UnreadableImage
-from utils.device import available_cpus
+from datasets.nearby import nearby
 from utils.errors import RunError, UserError
 from utils.files import read_json, write_json
-from utils.signals import check_stop
 
 SHOWN = 20  # images that a message names
-CHUNK = 64  # images a thread takes at a time
+LOOKED_FOR = 3  # absent ones among them
 
 
 @dataclass(frozen=True)
@@ -44,21 +38,14 @@ def bad_images(dataset: GroupDataset, memory: Path) -> list[BadImage]:
     if dataset.in_memory:
         return []
     rows = image_rows(dataset)
-    with threads() as in_chunks:
-        # Before decoding: a file that changes meanwhile makes the state stale.
-        state = images_state(dataset, rows, in_chunks)
-        known = _recall(memory, dataset, state)
-        suspects = rows if known is None else rows[np.isin(dataset.paths(rows), known)]
-        found = _decode(dataset, suspects, in_chunks)
+    # Before decoding: a file that changes meanwhile makes the state stale.
+    state = images_state(dataset, image_record(dataset))
+    known = _recall(memory, dataset, state)
+    found = _decode(dataset, rows if known is None else rows[np.isin(dataset.paths(rows), known)])
     paths = [bad.path for bad in found]
     if paths != known:
         remember(memory, dataset, state, paths)
     return found
-
-
-def image_rows(dataset: GroupDataset) -> np.ndarray:
-    """The rows whose images a run may read."""
-    return np.flatnonzero(np.isin(dataset.split, (TRAIN, VAL, TEST)))
 
 
 def refuse_bad_images(dataset: GroupDataset, bad: Sequence[BadImage], may_skip: bool) -> None:
@@ -66,11 +53,14 @@ def refuse_bad_images(dataset: GroupDataset, bad: Sequence[BadImage], may_skip: 
     if not bad:
         return
     first = dataset.file(bad[0].row)
-    if len(bad) == len(dataset) and not any(dataset.file(one.row).exists() for one in bad[:SHOWN]):
+    if len(bad) == len(dataset) and not any(os.path.exists(dataset.file(one.row)) for one in bad[:SHOWN]):
         raise UserError(
-            f"image {first} and all others of {dataset.name} are in the labels but not on disk: put them there"
+            f"image {first} and all others of {dataset.name} are in the labels but not on disk"
+            f"{nearby(dataset.root, bad[0].path)}: put them there"
         )
-    listed = [f"row {one.row}, {dataset.file(one.row)} ({one.reason})" for one in bad[:SHOWN]]
+    absent = [one for one in bad[:SHOWN] if not os.path.exists(dataset.file(one.row))][:LOOKED_FOR]
+    hints = {one.row: nearby(dataset.root, one.path) for one in absent}
+    listed = [f"row {one.row}, {dataset.file(one.row)} ({one.reason}{hints.get(one.row, '')})" for one in bad[:SHOWN]]
     listed += [f"and {len(bad) - SHOWN} more"] if len(bad) > SHOWN else []
     copy, them = ("an intact copy", "it") if len(bad) == 1 else ("intact copies", "them")
     remedy = f"put {copy} there" + (f", or leave {them} out with --skip_bad_images" if may_skip else "")
@@ -80,76 +70,22 @@ def refuse_bad_images(dataset: GroupDataset, bad: Sequence[BadImage], may_skip: 
     raise UserError("\n  ".join([f"{what}:", *listed]) + f"\n{remedy}")
 
 
-Chunked = Callable[[Callable[[np.ndarray], Any], np.ndarray], Iterator[Any]]
-
-
-@contextlib.contextmanager
-def threads() -> Iterator[Chunked]:
-    """A function over chunks of rows, spread over threads (decoding holds no lock of Python's), in order."""
-    n_threads = min(2 * available_cpus(), 32)
-    with ThreadPoolExecutor(n_threads) as pool:
-
-        def in_chunks(function: Callable[[np.ndarray], Any], rows: np.ndarray) -> Iterator[Any]:
-            ahead: deque[Future] = deque()  # few, which bounds what waits in memory
-            try:
-                for start in range(0, len(rows), CHUNK):
-                    ahead.append(pool.submit(function, rows[start : start + CHUNK]))
-                    if len(ahead) > 2 * n_threads:
-                        yield ahead.popleft().result()
-                while ahead:
-                    yield ahead.popleft().result()
-            finally:  # left in the middle: what has not begun never does
-                for waiting in ahead:
-                    waiting.cancel()
-
-        yield in_chunks
-
-
-def images_state(dataset: GroupDataset, rows: np.ndarray, in_chunks: Chunked) -> str:
-    """SHA-256 of path, size and time of change of every image."""
-
-    def stat(chunk: np.ndarray) -> str:
-        return "".join(f"{len(path)}:{path},{_stat(dataset.root / path)};" for path in dataset.paths(chunk))
-
-    digest = hashlib.sha256()
-    for text in in_chunks(stat, rows):
-        digest.update(text.encode())
-    return digest.hexdigest()
-
-
-def _stat(file: Path) -> str:
-    try:
-        found = os.stat(file)
-    except OSError as error:
-        return f"error {error.errno}"
-    return f"{found.st_size},{found.st_mtime_ns}"
-
-
-def decoder() -> Callable[[str], torch.Tensor | UnreadableImage]:
-    """The one that training uses. By name: torchvision takes seconds to import, and what is remembered needs none."""
-    return importlib.import_module("datasets.images").read_image
-
-
-def _decode(dataset: GroupDataset, rows: np.ndarray, in_chunks: Chunked) -> list[BadImage]:
+def _decode(dataset: GroupDataset, rows: np.ndarray) -> list[BadImage]:
     if not len(rows):
         return []
-    read_image = decoder()
+    decoding = Decoding(dataset)
 
-    def decode(chunk: np.ndarray) -> list[BadImage]:
-        read = [(row, read_image(str(dataset.file(row)))) for row in chunk.tolist()]
-        return [
-            BadImage(row, *dataset.paths([row]), image.reason)
-            for row, image in read
-            if isinstance(image, UnreadableImage)
-        ]
+    def check(some: Iterable[int]) -> list[BadImage]:
+        reasons = ((row, decoding(row, _why_not)) for row in some)
+        return [BadImage(row, *dataset.paths([row]), reason) for row, reason in reasons if reason]
 
-    found: list[BadImage] = []
-    with tqdm(total=len(rows), desc=f"checking the images of {dataset.name}", unit="image", disable=None) as bar:
-        for number, bad in enumerate(in_chunks(decode, rows)):
-            found += bad
-            check_stop()
-            bar.update(min(CHUNK, len(rows) - number * CHUNK))
-    return found
+    with threads() as in_chunks:
+        title = f"checking the images of {dataset.name}"
+        return [bad for some in watched(in_chunks(check, rows), len(rows), title) for bad in some]
+
+
+def _why_not(image: Image) -> str | None:
+    return image.reason if isinstance(image, UnreadableImage) else None
 
 
 def _stored(memory: Path) -> dict[str, Any]:

@@ -8,8 +8,9 @@ from datasets.base import GroupDataset
 from datasets.cache import ImageCache, disk_cache, ram_cache
 from datasets.forget_list import Requests, find_requests
 from datasets.groups import forget_groups
+from datasets.image_files import image_rows
 from datasets.splits import Splits, listed_splits, make_splits, random_splits
-from datasets.verification import bad_images, image_rows, refuse_bad_images, remember
+from datasets.verification import bad_images, refuse_bad_images, remember
 from method.configs.loading import Config
 from method.configs.task import RANDOM
 from method.registry import METHODS
@@ -84,10 +85,10 @@ def open_cache(config: Config, data: Data) -> ImageCache | None:
     if config.cache == "none" or dataset.in_memory:
         return None
     if config.cache == "disk":
-        from_rank_0(lambda: _checked_by(_on_disk(config, dataset), config, dataset))
+        from_rank_0(lambda: _checked_by(_on_disk(config, dataset), config, data))
         return _on_disk(config, dataset)
     cache = ram_cache(dataset)
-    from_rank_0(lambda: _checked_by(cache, config, dataset))
+    from_rank_0(lambda: _checked_by(cache, config, data))
     return cache
 
 
@@ -95,9 +96,11 @@ def _on_disk(config: Config, dataset: GroupDataset) -> ImageCache:
     return disk_cache(dataset, Path(config.store_dir) / config.data_name)
 
 
-def _checked_by(cache: ImageCache, config: Config, dataset: GroupDataset) -> None:
-    missing = cache.missing(image_rows(dataset))
-    remember(_memory(config), dataset, cache.state, dataset.paths(missing))
+def _checked_by(cache: ImageCache, config: Config, data: Data) -> None:
+    """Of the whole table alone: the check of a smaller one would make that of the whole forgotten."""
+    if not data.skipped:
+        missing = cache.missing(image_rows(data.dataset))
+        remember(_memory(config), data.dataset, cache.state, data.dataset.paths(missing))
 
 
 def _rows_to_skip(config: Config, dataset: GroupDataset) -> list[int]:

@@ -88,7 +88,7 @@ LATE_IMPORTS = {
     ("method.trackers", "wandb"),
 }  # fmt: skip
 # Registries: the chosen module alone.
-IMPORTS_BY_NAME = {"datasets", "datasets.loaders", "datasets.verification", "models"}
+IMPORTS_BY_NAME = {"datasets", "datasets.image_files", "datasets.loaders", "models"}
 
 
 def module_name(file: Path, root: Path = ROOT) -> str:

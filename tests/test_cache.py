@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import pickle
+import socket
 import struct
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from datasets.waterbird import Waterbirds
 from utils.errors import RunError, UserError
 
 SMALL = "--dataset waterbird --model small_cnn --image_size 32 --no-pretrained --epochs 1 --threads 1"
+UNEQUAL = ("seconds", "peak_memory_bytes")
 ORDER = np.array([3, 17, 3, 40, 5, 88, 61, 2, 91])
 
 
@@ -43,8 +45,8 @@ def place(folder: Path) -> Path:
 def one_process_made_it(arguments: tuple[str, str]) -> int:
     """In a process of its own: how many images it decoded."""
     data_dir, folder = arguments
-    decoded, real = [], images.read_image
-    images.read_image = lambda file: (decoded.append(file), real(file))[1]
+    decoded, real = [], images.open_image
+    images.open_image = lambda file, upright: (decoded.append(file), real(file, upright))[1]
     disk_cache(Waterbirds.load(Path(data_dir), 0, 0), Path(folder))
     return len(decoded)
 
@@ -89,9 +91,7 @@ def test_a_run_has_the_same_metrics_and_reads_no_image_twice(birds: Waterbirds, 
         flags = {"data_dir": tmp_path / "data", "store_dir": store, "checkpoint_dir": tmp_path / "none"}
         ok(f"--method pretrain --cache {kind} --num_workers {len(found) % 2} {SMALL}", **flags)
         metrics = json.loads((store / "waterbird/small_cnn/pretrain_0/metrics.json").read_text())
-        found[store.name] = {
-            key: value for key, value in metrics.items() if key not in ("seconds", "peak_memory_bytes")
-        }
+        found[store.name] = {key: value for key, value in metrics.items() if key not in UNEQUAL}
         remembered = json.loads((store / "waterbird/verified.json").read_text())
         assert [entry["bad"] for entry in remembered.values()] == [[]]
     assert all(values == found["none0"] for values in found.values())
@@ -101,8 +101,8 @@ def test_a_run_has_the_same_metrics_and_reads_no_image_twice(birds: Waterbirds, 
 def test_filling_it_is_the_check_of_the_images(birds: Waterbirds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     birds.file(7).write_bytes(birds.file(7).read_bytes()[:-40])
     flags = {"data_dir": tmp_path / "data", "store_dir": tmp_path / "store", "checkpoint_dir": tmp_path / "none"}
-    decoded, real = [], images.read_image
-    monkeypatch.setattr(images, "read_image", lambda file: (decoded.append(file), real(file))[1])
+    decoded, real = [], images.open_image
+    monkeypatch.setattr(images, "open_image", lambda file, upright: (decoded.append(file), real(file, upright))[1])
     sentence = refused(f"--method pretrain --cache disk --num_workers 0 {SMALL}", **flags)
     assert sentence.startswith(f"1 of 92 images of waterbird cannot be read: row 7, {birds.file(7)} (")
     assert decoded.count(str(birds.file(8))) <= 2  # one of them to see how large images are
@@ -138,8 +138,9 @@ def test_a_damaged_one_is_made_anew(birds: Waterbirds, tmp_path: Path, harm: str
     (file.parent / f".{FILE}.abc").write_bytes(b"left by a process that was killed")
     with pytest.raises((ValueError, OSError, struct.error)):
         ImageCache(str(file), state)
-    disk_cache(birds, tmp_path)
-    assert file.read_bytes() == whole
+    again = disk_cache(birds, tmp_path)
+    assert file.stat().st_size == len(whole)
+    assert all(torch.equal(again.image(row), read_image(str(birds.file(row)))) for row in range(len(birds)))
     assert os.listdir(file.parent) == [FILE]
 
 
@@ -187,3 +188,98 @@ print(ram_cache(Waterbirds.load(Path({str(tmp_path / "data")!r}), 0, 0)).path)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not Path(done.stdout.strip()).exists()
+
+
+def in_processes(n: int, code: str, **variables: str) -> list[str]:
+    """What each of n processes of one run prints."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {"WORLD_SIZE": str(n), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", code],
+            cwd=ROOT,
+            env=os.environ | shared | variables | {"RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(n)
+    ]
+    told = [process.communicate(timeout=120)[0] for process in running]
+    assert [process.returncode for process in running] == [0] * n
+    return told
+
+
+def test_the_processes_of_a_machine_hold_one_copy(birds: Waterbirds):
+    """One decodes, all read the same memory; and so do their workers, by the path that each has of it."""
+    code = f"""
+import json, os
+from pathlib import Path
+from datasets import image_files, images
+from datasets.cache import ram_cache
+from datasets.waterbird import Waterbirds
+from utils.distributed import joined
+decoded, real = [], images.open_image
+images.open_image = lambda file, upright: (decoded.append(file), real(file, upright))[1]
+birds = Waterbirds.load(Path({str(birds.root.parent)!r}), 0, 0)
+with joined():
+    cache = ram_cache(birds)
+    n = len(decoded)
+    equal = [bool((cache.image(row) == real(str(birds.file(row)), False).decode()).all()) for row in range(92)]
+    again = cache.__reduce__()[0](*cache.__reduce__()[1])
+    place = os.stat(cache.path)
+    print(json.dumps([n, all(equal), str(os.getpid()) in cache.path, [place.st_dev, place.st_ino]]))
+    assert again.image(3).equal(cache.image(3))
+"""
+    first, second = (json.loads(told) for told in in_processes(2, code))
+    assert first[:3] == [92 + caches.SAMPLE, True, True]
+    assert second[:3] == [0, True, True]
+    assert first[3] == second[3]
+
+
+def test_each_machine_has_a_copy_and_what_one_refuses_all_refuse():
+    """Four processes on two machines, in turn, as some job managers deal them out."""
+    code = """
+import json, os, socket
+from utils.distributed import from_one_a_machine, joined
+from utils.errors import UserError
+number = int(os.environ["RANK"])
+socket.gethostname = lambda: f"machine {number % 2}"
+def refuse():
+    if number == 1:
+        raise UserError("too little memory")
+    return number
+with joined():
+    value = from_one_a_machine(lambda: [number])
+    try:
+        refused = from_one_a_machine(refuse)
+    except UserError as error:
+        refused = str(error)
+    print(json.dumps([value, refused]))
+"""
+    told = [json.loads(text) for text in in_processes(4, code)]
+    assert told == [[[number % 2], "too little memory"] for number in range(4)]
+
+
+def test_memory_that_cannot_be_opened_is_said(tmp_path: Path):
+    with pytest.raises(RunError, match="--cache ram: the images that another process .*; give --cache disk"):
+        caches._of_another(str(tmp_path / "gone"), "0" * 64)
+
+
+@pytest.mark.slow
+def test_a_run_of_two_processes_is_the_same_with_a_cache(birds: Waterbirds, tmp_path: Path):
+    """Under torchrun; model and metrics to the last bit."""
+    found = []
+    for kind in ("none", "ram", "disk"):
+        flags = f"--data_dir {birds.root.parent} --store_dir {tmp_path / kind} --checkpoint_dir {tmp_path / 'none'}"
+        words = f"--method pretrain --cache {kind} --num_workers 1 --device cpu {SMALL} {flags}".split()
+        launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(ROOT / "main.py")]
+        subprocess.run([sys.executable, *launch, *words], check=True, capture_output=True, timeout=300)
+        run = tmp_path / kind / "waterbird/small_cnn/pretrain_0"
+        metrics = json.loads((run / "metrics.json").read_text())
+        model = torch.load(run / "model.pt", weights_only=True)["model"]
+        found.append(({key: value for key, value in metrics.items() if key not in UNEQUAL}, model))
+    for metrics, model in found[1:]:
+        assert metrics == found[0][0]
+        assert all(torch.equal(value, found[0][1][name]) for name, value in model.items())

@@ -13,7 +13,7 @@ import yaml
 from cli import ok, refused, run, written
 from folders import make_fairface
 
-from datasets import images, verification
+from datasets import image_files, images
 from datasets.digits import Digits
 from datasets.fairface import FairFace
 from datasets.verification import bad_images, refuse_bad_images
@@ -34,8 +34,8 @@ def birds(data_dir: Path, tmp_path: Path) -> Waterbirds:
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The files that were decoded, as they are."""
-    files, real = [], images.read_image
-    monkeypatch.setattr(images, "read_image", lambda file: (files.append(file), real(file))[1])
+    files, real = [], images.open_image
+    monkeypatch.setattr(images, "open_image", lambda file, upright: (files.append(file), real(file, upright))[1])
     return files
 
 
@@ -98,12 +98,14 @@ def test_a_changed_image_makes_the_memory_stale(change: str, birds: Waterbirds, 
 
 def test_bad_images_alone_are_tried_again(birds: Waterbirds, decoded: list[str], tmp_path: Path, monkeypatch):
     """Unchanged on disk, but the file server that failed is back."""
-    real = images.read_image
+    real = images.open_image
     failing = str(birds.file(5))
+
+    def opened(file: str, upright: bool) -> object:
+        return images.UnreadableImage(file, "I/O error") if file == failing else real(file, upright)
+
     with monkeypatch.context() as patch:
-        patch.setattr(
-            images, "read_image", lambda f: images.UnreadableImage(f, "I/O error") if f == failing else real(f)
-        )
+        patch.setattr(images, "open_image", opened)
         assert [bad.reason for bad in bad_images(birds, tmp_path / "verified.json")] == ["I/O error"]
     decoded.clear()
     assert bad_images(birds, tmp_path / "verified.json") == []
@@ -217,20 +219,24 @@ def test_rows_left_out_leave_the_others_as_they_were(data_dir: Path):
     assert whole.without([]).fingerprint == before
 
 
-def test_nobody_waits_for_images_after_an_interruption(birds: Waterbirds, tmp_path: Path, monkeypatch):
+@pytest.mark.parametrize("chunk", [1, 92])
+def test_nobody_waits_for_images_after_an_interruption(birds: Waterbirds, tmp_path: Path, monkeypatch, chunk: int):
+    """Neither between chunks of images nor within one."""
     read = []
 
-    def slow(file: str) -> None:
+    def slow(file: str, upright: bool) -> images.UnreadableImage:
         read.append(file)
         time.sleep(0.02)
+        return images.UnreadableImage(file, "slow")
 
     def stop() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(images, "read_image", slow)
-    monkeypatch.setattr(verification, "check_stop", stop)
-    monkeypatch.setattr(verification, "CHUNK", 1)
-    monkeypatch.setattr(verification, "available_cpus", lambda: 1)
+    monkeypatch.setattr(images, "open_image", slow)
+    monkeypatch.setattr(image_files, "check_stop", stop)
+    monkeypatch.setattr(image_files, "CHUNK", chunk)
+    monkeypatch.setattr(image_files, "PAUSE", 0.1)
+    monkeypatch.setattr(image_files, "available_cpus", lambda: 1)
     with pytest.raises(KeyboardInterrupt):
         bad_images(birds, tmp_path / "verified.json")
     assert len(read) < 92

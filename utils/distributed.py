@@ -5,6 +5,7 @@ Without torchrun everything here is the identity and imports nothing. Tensors ar
 
 import json
 import os
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -111,16 +112,43 @@ def from_rank_0(function: Callable[[], Any]) -> Any:
     return value
 
 
-def _broadcast(text: str) -> str:
-    """Rank 0's text; as bytes, since torch's way for objects unpickles what the network brings."""
+def from_one_a_machine(function: Callable[[], Any]) -> Any:
+    """As `from_rank_0`, on every machine: what `function` gives on the first of its processes, which alone calls it.
+
+    An error of one machine is raised on all.
+    """
+    if world_size() == 1:
+        return function()
+    hosts = [_broadcast(socket.gethostname(), source) for source in range(world_size())]
+    firsts = {host: hosts.index(host) for host in hosts}
+    mine = firsts[hosts[rank()]]
+    answer = _answer(function) if mine == rank() else ""
+    answers = {source: json.loads(_broadcast(answer, source)) for source in firsts.values()}
+    for found in answers.values():
+        if "error" in found:
+            raise SHARED_ERRORS[found["error"]](found["text"])
+    return answers[mine]["value"]
+
+
+def _answer(function: Callable[[], Any]) -> str:
+    """What `function` gives or raises, as JSON."""
+    try:
+        return json.dumps({"value": function()})
+    except SHARED_ERRORS as error:
+        kind = next(number for number, known in enumerate(SHARED_ERRORS) if isinstance(error, known))
+        return json.dumps({"error": kind, "text": str(error)})
+
+
+def _broadcast(text: str, source: int = 0) -> str:
+    """The text of one process; as bytes, since torch's way for objects unpickles what the network brings."""
     import torch
     import torch.distributed as dist
 
     content = torch.tensor(list(text.encode()), dtype=torch.uint8)
     size = torch.tensor(len(content))
-    dist.broadcast(size, 0)
-    content = content if rank() == 0 else torch.empty(int(size), dtype=torch.uint8)
-    dist.broadcast(content, 0)
+    dist.broadcast(size, source)
+    content = content if rank() == source else torch.empty(int(size), dtype=torch.uint8)
+    dist.broadcast(content, source)
     return bytes(content.tolist()).decode()
 
 

@@ -19,6 +19,7 @@ from utils.locks import verify
 SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 LARGEST_TEXT = 64 * 2**20  # bytes of a file that is read whole, unless its reader says otherwise
 LARGEST_YAML = 4 * 2**20
+PIECE = 16 * 2**20  # bytes
 MOST_VALUES = 100_000  # in a YAML file, with every alias in full: what is 40 lines can be 10 ** 9 values
 MOST_DIGITS = 40
 # Of a file that is made the usual way; it can only be read by setting it, which other threads would notice later.
@@ -75,20 +76,33 @@ def write_json(path: Path, value: Any) -> None:
 
 def open_regular(path: str | Path) -> IO[bytes]:
     """Open a file for reading; OSError where it is none: a pipe would be waited for, a device never ends."""
+    return os.fdopen(_regular(path)[0], "rb")
+
+
+def _regular(path: str | Path) -> tuple[int, int]:
+    """Handle and size of a regular file."""
     # Without waiting for somebody who writes into a pipe.
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    mode = os.fstat(handle).st_mode
-    if not stat.S_ISREG(mode):
+    found = os.fstat(handle)
+    if not stat.S_ISREG(found.st_mode):
         os.close(handle)
-        kind = KINDS.get(stat.S_IFMT(mode), "no file")
+        kind = KINDS.get(stat.S_IFMT(found.st_mode), "no file")
         raise OSError(errno.EINVAL, f"it is {kind}, expected a regular file", str(path))
-    return os.fdopen(handle, "rb")
+    return handle, found.st_size
 
 
 def read_bytes(path: str | Path, at_most: int = LARGEST_TEXT) -> bytes:
-    """A regular file's content; OSError where it is another thing, or larger than `at_most` bytes."""
-    with open_regular(path) as file:
-        content = file.read(at_most + 1)
+    """A regular file's content; OSError where it is another thing, or larger than `at_most` bytes.
+
+    Without the layers of Python's files, which take longer than a small file: every image is read by this.
+    """
+    handle, size = _regular(path)
+    try:
+        content = os.read(handle, min(size, at_most) + 1)
+        while len(content) <= at_most and (more := os.read(handle, PIECE)):  # it grew, or is larger than one call gives
+            content += more
+    finally:
+        os.close(handle)
     if len(content) > at_most:
         raise OSError(errno.EFBIG, f"it is larger than {at_most / 2**20:g} MiB", str(path))
     return content
