@@ -7,7 +7,17 @@ from typing import ClassVar, Self
 import numpy as np
 
 from datasets.base import GroupDataset
-from datasets.labels import Table, column_numbers, data_folder, ragged, read_csv, read_text, table_of
+from datasets.labels import (
+    Table,
+    column_numbers,
+    data_folder,
+    image_paths,
+    one_row_each,
+    ragged,
+    read_csv,
+    read_text,
+    table_of,
+)
 from utils.errors import UserError
 
 IMAGES = "img_align_celeba"
@@ -38,7 +48,7 @@ class CelebA(GroupDataset):
         partition = _read_partition(root)
         return cls(
             root=root,
-            path=[f"{IMAGES}/{name}" for name in attributes["image_id"]],
+            path=[f"{IMAGES}/{name}" for name in image_paths(attributes, "image_id")],
             target=attributes.codes(attribute, ATTRIBUTE_CODES),
             sensitive=attributes.codes(SENSITIVE, ATTRIBUTE_CODES),
             split=_split_of(attributes, partition),
@@ -86,7 +96,8 @@ def _read_rows(file: Path, header: list[str], wanted: tuple[str, ...], rows: lis
 
 def _split_of(attributes: Table, partition: Table) -> np.ndarray:
     """The partition of every row of the attribute file, whatever the order of either."""
-    split = dict(zip(partition["image_id"], partition.codes("partition", PARTITION_CODES).tolist(), strict=True))
+    named = one_row_each(partition, "image_id", partition["image_id"])
+    split = dict(zip(named, partition.codes("partition", PARTITION_CODES).tolist(), strict=True))
     names = attributes["image_id"]
     if split.keys() != set(names):
         only_in_one = sorted(split.keys() ^ set(names))

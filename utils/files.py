@@ -85,8 +85,10 @@ def open_regular(path: str | Path) -> IO[bytes]:
 def read_bytes(path: str | Path, at_most: int = LARGEST_TEXT) -> bytes:
     """A regular file's content; OSError where it is another thing, or larger than `at_most` bytes."""
     with open_regular(path) as file:
-        content = file.read(at_most + 1)
-    if len(content) > at_most:
+        # Asked for a number of bytes, it would make room for all of them.
+        is_larger = os.fstat(file.fileno()).st_size > at_most
+        content = b"" if is_larger else file.read()
+    if is_larger or len(content) > at_most:
         raise OSError(errno.EFBIG, f"it is larger than {at_most / 2**20:g} MiB", str(path))
     return content
 
