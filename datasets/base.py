@@ -34,7 +34,7 @@ class GroupDataset:
     max_shift: ClassVar[int] = 0  # of the training view where in_memory, in pixels; 0: none
     fixed_size: ClassVar[int | None] = None  # the only --image_size, where images are not resized
     id_file: ClassVar[str] = ""  # CSV under `root` with all images, whose columns a deletion list may go by; "": none
-    file_column: str = ""  # of that file, which has `path`
+    file_column: str = ""  # of the label files: the one that has `path`
     options: ClassVar[tuple[str, ...]] = ()  # keys of the configuration that only `load` of this data set takes
     group_format: ClassVar[str] = "{target} {sensitive}"
     pixels: np.ndarray  # uint8 (n, 3, S, S), only where in_memory

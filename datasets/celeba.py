@@ -38,17 +38,18 @@ class CelebA(GroupDataset):
     forget_pairs: ClassVar[tuple[tuple[int, int], ...]] = ((1, 1), (1, 1))
     target_depends_on_split: ClassVar[bool] = True
     view: ClassVar[str] = "stretch"
+    file_column = "image_id"
 
     @classmethod
     def load(cls, data_dir: Path, split_number: int, seed: int) -> Self:
         """`split_number` decides the target."""
         root = data_folder(data_dir, cls.folder, LAYOUT)
         attribute, adjective = TARGETS[split_number]
-        attributes = _read_attributes(root, ("image_id", attribute, SENSITIVE))
+        attributes = _read_attributes(root, (cls.file_column, attribute, SENSITIVE))
         partition = _read_partition(root)
         return cls(
             root=root,
-            path=[f"{IMAGES}/{name}" for name in image_paths(attributes, "image_id")],
+            path=[f"{IMAGES}/{name}" for name in image_paths(attributes, cls.file_column)],
             target=attributes.codes(attribute, ATTRIBUTE_CODES),
             sensitive=attributes.codes(SENSITIVE, ATTRIBUTE_CODES),
             split=_split_of(attributes, partition),

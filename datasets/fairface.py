@@ -43,6 +43,7 @@ class FairFace(GroupDataset):
     forget_pairs: ClassVar[tuple[tuple[int, int], ...]] = ((3, 0), (6, 4), (1, 5), (8, 6), (4, 2))
     max_multi_group: ClassVar[int] = 5
     view: ClassVar[str] = "centre"
+    file_column = "file"
 
     @classmethod
     def load(cls, data_dir: Path, split_number: int, seed: int) -> Self:

@@ -87,7 +87,8 @@ def _name(text: str) -> str:
     name = text
     while name.startswith(OWN_FILE) and name != OWN_FILE:
         name = name.removeprefix(OWN_FILE)
-    return f"{OWN_FILE}{name}" if name != text and ":" in name.partition("/")[0] else name
+    is_marked = name != text or _line(name) != name
+    return f"{OWN_FILE}{name}" if is_marked and ":" in name.partition("/")[0] else name
 
 
 def _lines(text: str, passed_over: list[tuple[int, str, str]]) -> Iterator[str]:

@@ -118,7 +118,7 @@ class _Index:
     def kind(self, name: str, rows: list[int]) -> str | None:
         """What is wrong with a name that fits these rows; None for nothing."""
         column = self.names.column.casefold()
-        if column in self.own_columns and not self._is_of_column(name, column):
+        if column and column in self.own_columns and not self._is_of_column(name, column):
             value = name.removeprefix("row:") if column in ROW_COLUMNS else name.removeprefix(OWN_FILE)
             if self.by_value(column).get(_value(value), []) != rows:
                 return "other_column"
