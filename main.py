@@ -53,20 +53,22 @@ def dispatch(arguments: list[str]) -> int:
 
         tell(describe(command.config))
         return 0
-    if trained(command, directory):
+    notes = trained(command, directory)
+    if notes is None:
         from method.summary import summary
 
         tell(summary(directory))
     else:
-        tell(f"already done: {directory.path}")
+        tell(directory.already_done(notes))
     return 0
 
 
-def trained(command: Command, directory: RunDirectory) -> bool:
-    """Make the run; False where it is done already, or another process made it meanwhile."""
+def trained(command: Command, directory: RunDirectory) -> list[str] | None:
+    """Make the run; what there is to say of it where it is done already, or another process made it meanwhile."""
     with stop_signals_noted(), joined():
-        if from_rank_0(lambda: directory.check(command.config, command.overwrite)):
-            return False
+        notes = from_rank_0(lambda: directory.check(command.config, command.overwrite))
+        if notes is not None:
+            return notes
         from method.runner import run
 
         return run(command, directory)

@@ -26,6 +26,8 @@ class GroupDataset:
     target_names: tuple[str, ...] = ()  # of the class: () where only the labels tell
     sensitive_names: tuple[str, ...] = ()
     folder: ClassVar[str]  # under --data_dir, "." for itself; "" where nothing is read from there
+    label_names: ClassVar[tuple[tuple[str, ...], ...]] = ()  # of each label file there: of its names, the first counts
+    built_in: ClassVar[str] = ""  # the version of labels that are in no file
     forget_pairs: ClassVar[tuple[tuple[int, int], ...]]  # (target, sensitive) to forget, per --split_number
     max_multi_group: ClassVar[int] = 0  # largest --multi_group; 0: not offered
     target_depends_on_split: ClassVar[bool] = False
@@ -33,8 +35,7 @@ class GroupDataset:
     in_memory: ClassVar[bool] = False  # True: `pixels` holds every image; False: `file` names one
     max_shift: ClassVar[int] = 0  # of the training view where in_memory, in pixels; 0: none
     fixed_size: ClassVar[int | None] = None  # the only --image_size, where images are not resized
-    id_file: ClassVar[str] = ""  # CSV under `root` with all images, whose columns a deletion list may go by; "": none
-    file_column: str = ""  # of the label files: the one that has `path`
+    file_column: str = ""  # of the label files: the one of `path`
     options: ClassVar[tuple[str, ...]] = ()  # keys of the configuration that only `load` of this data set takes
     group_format: ClassVar[str] = "{target} {sensitive}"
     pixels: np.ndarray  # uint8 (n, 3, S, S), only where in_memory
@@ -64,6 +65,18 @@ class GroupDataset:
     def load(cls, data_dir: Path, split_number: int, seed: int, **options: str) -> Self:
         """Read the label files (never an image) under `data_dir`; UserError for what is missing or malformed."""
         raise NotImplementedError
+
+    @classmethod
+    def data_root(cls, data_dir: Path) -> Path | None:
+        """The folder of the labels and images; None where nothing is read."""
+        return Path(data_dir) / cls.folder if cls.folder else None
+
+    @classmethod
+    def label_files(cls, data_dir: Path) -> list[Path]:
+        """The files that `load` reads; of one that is absent its first name."""
+        root = cls.data_root(data_dir)
+        named = [[root / name for name in names] for names in cls.label_names]
+        return [next((file for file in files if file.exists()), files[0]) for files in named]
 
     @property
     def n_targets(self) -> int:

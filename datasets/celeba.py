@@ -33,6 +33,10 @@ class CelebA(GroupDataset):
 
     name: ClassVar[str] = "celeba"
     folder: ClassVar[str] = "celeba"
+    label_names: ClassVar[tuple[tuple[str, ...], ...]] = (
+        ("list_attr_celeba.txt", "list_attr_celeba.csv"),
+        ("list_eval_partition.txt", "list_eval_partition.csv"),
+    )
     target_names = ("not blond", "blond")  # of split 0
     sensitive_names = ("female", "male")
     forget_pairs: ClassVar[tuple[tuple[int, int], ...]] = ((1, 1), (1, 1))
@@ -45,8 +49,9 @@ class CelebA(GroupDataset):
         """`split_number` decides the target."""
         root = data_folder(data_dir, cls.folder, LAYOUT)
         attribute, adjective = TARGETS[split_number]
-        attributes = _read_attributes(root, (cls.file_column, attribute, SENSITIVE))
-        partition = _read_partition(root)
+        attribute_file, partition_file = cls.label_files(data_dir)
+        attributes = _read_attributes(attribute_file, (cls.file_column, attribute, SENSITIVE))
+        partition = _read_partition(partition_file)
         return cls(
             root=root,
             path=[f"{IMAGES}/{name}" for name in image_paths(attributes, cls.file_column)],
@@ -58,10 +63,9 @@ class CelebA(GroupDataset):
         )
 
 
-def _read_attributes(root: Path, wanted: tuple[str, ...]) -> Table:
-    file = root / "list_attr_celeba.txt"
-    if not file.exists() and (csv_file := file.with_suffix(".csv")).exists():
-        return read_csv(csv_file, wanted, LAYOUT)
+def _read_attributes(file: Path, wanted: tuple[str, ...]) -> Table:
+    if file.suffix == ".csv":
+        return read_csv(file, wanted, LAYOUT)
     count, names, *rows = (read_text(file, LAYOUT) + "\n").split("\n")
     header = ["image_id", *names.split()]
     table = _read_rows(file, header, wanted, rows, first_line=3)
@@ -72,11 +76,10 @@ def _read_attributes(root: Path, wanted: tuple[str, ...]) -> Table:
     return table
 
 
-def _read_partition(root: Path) -> Table:
+def _read_partition(file: Path) -> Table:
     wanted = ("image_id", "partition")
-    file = root / "list_eval_partition.txt"
-    if not file.exists() and (csv_file := file.with_suffix(".csv")).exists():
-        return read_csv(csv_file, wanted, LAYOUT)
+    if file.suffix == ".csv":
+        return read_csv(file, wanted, LAYOUT)
     return _read_rows(file, wanted, wanted, read_text(file, LAYOUT).split("\n"), first_line=1)
 
 

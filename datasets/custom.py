@@ -24,7 +24,7 @@ class Custom(GroupDataset):
 
     name: ClassVar[str] = "custom"
     folder: ClassVar[str] = "."
-    id_file: ClassVar[str] = FILE
+    label_names: ClassVar[tuple[tuple[str, ...], ...]] = ((FILE,),)
     forget_pairs: ClassVar[tuple[tuple[int, int], ...]] = ()
     view: ClassVar[str] = "centre"
     options: ClassVar[tuple[str, ...]] = ("target", "sensitive", "filename_column", "split_column", "dataset_name")

@@ -27,6 +27,7 @@ class Digits(GroupDataset):
 
     name: ClassVar[str] = "digits"
     folder: ClassVar[str] = ""
+    built_in: ClassVar[str] = VERSION
     target_names = ("low digit", "high digit")
     sensitive_names = ("warm tint", "cold tint")
     forget_pairs: ClassVar[tuple[tuple[int, int], ...]] = ((1, 0),)

@@ -38,6 +38,7 @@ class FairFace(GroupDataset):
 
     name: ClassVar[str] = "fairface"
     folder: ClassVar[str] = "fairface"
+    label_names: ClassVar[tuple[tuple[str, ...], ...]] = (("fairface_label_train.csv",), ("fairface_label_val.csv",))
     target_names = AGES
     sensitive_names = RACES
     forget_pairs: ClassVar[tuple[tuple[int, int], ...]] = ((3, 0), (6, 4), (1, 5), (8, 6), (4, 2))

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache, cached_property
+from pathlib import Path
 
 import numpy as np
 
@@ -95,13 +96,22 @@ class _Index:
 
     @cached_property
     def own_columns(self) -> dict[str, list[str]]:
-        """Columns of the labels beside the files', by their names in lower case."""
+        """Columns of the labels beside the files', by their names in lower case.
+
+        There are none where several files hold the labels, in which an image has nothing but its file in common.
+        """
         found: dict[str, list[str]] = {}
-        if self.dataset.id_file:
-            for column in header_of(self.dataset.root / self.dataset.id_file, self.dataset.id_file):
+        if len(self.dataset.label_names) == 1:
+            for column in header_of(*self.label_file):
                 if column != self.dataset.file_column:
                     found.setdefault(column.casefold(), []).append(column)
         return found
+
+    @property
+    def label_file(self) -> tuple[Path, str]:
+        """The only one, and its name."""
+        ((name,),) = self.dataset.label_names
+        return self.dataset.root / name, name
 
     def rows(self, name: str) -> list[int]:
         """The rows that a name fits, sorted."""
@@ -159,8 +169,10 @@ class _Index:
                 f"{column!r} is no column by which images of {name} are told apart, so call it file where it holds"
                 " files, with or without extension, and index where it holds numbers of rows"
             )
-        if digits := next((found for one in unknown if (found := re.search(r"(?:^|:)([0-9]{1,12})$", one))), None):
-            yield f"a number is the name of a file, and a row is asked for as row:{int(digits[1])}, counted from 0"
+        numbers = (re.fullmatch(r"(?:([^:]*):)?([0-9]{1,12})", one) for one in unknown)
+        of_files = (found[2] for found in numbers if found and (not found[1] or self._is_of_files(found[1])))
+        if number := next(of_files, None):
+            yield f"a number is the name of a file, and a row is asked for as row:{int(number)}, counted from 0"
 
     def _fitting(self, name: str) -> str:
         rows = self.rows(name)
@@ -184,8 +196,9 @@ class _Index:
     def _by_value(self, column: str) -> dict[Decimal | str, list[int]]:
         """Rows by the value of one of the labels' own columns; numbers are equal as numbers."""
         dataset, found = self.dataset, {}
+        file, layout = self.label_file
         for own in self.own_columns[column]:
-            table = read_csv(dataset.root / dataset.id_file, (dataset.file_column, own), dataset.id_file)
+            table = read_csv(file, (dataset.file_column, own), layout)
             if list(image_paths(table, dataset.file_column)) != dataset.paths(slice(None)):
                 raise UserError(f"{table.file} changed while it was read; run the same command again")
             for row, value in enumerate(table[own]):

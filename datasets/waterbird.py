@@ -15,11 +15,11 @@ class Waterbirds(GroupDataset):
 
     name: ClassVar[str] = "waterbird"
     folder: ClassVar[str] = "waterbird_complete95_forest2water2"
+    label_names: ClassVar[tuple[tuple[str, ...], ...]] = ((FILE,),)
     target_names = ("landbird", "waterbird")
     sensitive_names = ("land", "water")
     forget_pairs: ClassVar[tuple[tuple[int, int], ...]] = ((1, 0), (0, 1))
     view: ClassVar[str] = "centre"
-    id_file: ClassVar[str] = FILE
     file_column = "img_filename"
     group_format: ClassVar[str] = "{target} on {sensitive}"
 

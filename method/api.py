@@ -22,6 +22,7 @@ ONE_WAY = ("overwrite", "ablate_rw")  # switches that have no --no-...
 IDENTITY = ("dataset", "model", "task", "method", "label", "reweight", "unlearning_ratio", "seed")
 COMPOSED = ("gaps",)  # a table of numbers, or null
 ROOT = Path(__file__).resolve().parent.parent
+log = logging.getLogger("unlearning")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -62,11 +63,14 @@ def run(method: str | None = None, **flags: Any) -> RunResult:
     command = parse(words)
     directory = RunDirectory(directory_of(command.config, command.config.store_dir))
     with stop_signals_noted(), joined():
-        if not from_rank_0(lambda: directory.check(command.config, command.overwrite)):
+        notes = from_rank_0(lambda: directory.check(command.config, command.overwrite))
+        if notes is None:
             from method import runner
 
             with _messages_for_the_log():
-                runner.run(command, directory)
+                notes = runner.run(command, directory)
+    if notes:
+        log.warning("%s", directory.already_done(notes))
     return _result(directory, table)
 
 

@@ -9,8 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from utils import sealed
 from utils.errors import UserError
-from utils.files import write_atomic
+from utils.files import open_regular
+from utils.tensors import load_tensors, save_sealed
 
 # Facts on which a run and the pretrained model it starts from must agree, and how messages call them.
 FACTS = {
@@ -26,16 +28,17 @@ FACTS = {
 OBJECT_OPCODES = ("GLOBAL", "STACK_GLOBAL", "INST")
 
 
-def save_model(path: Path, model: nn.Module, facts: dict[str, Any]) -> None:
-    """Write weights and facts atomically."""
+def save_model(path: Path, model: nn.Module, facts: dict[str, Any], run: dict[str, Any]) -> None:
+    """Write weights and facts atomically, sealed with what says which `run` made them."""
     weights = {name: value.cpu() for name, value in model.state_dict().items()}
-    write_atomic(path, lambda file: torch.save({"model": weights, "facts": facts}, file))
+    save_sealed(path, {"model": weights, "facts": facts}, run)
 
 
 def load_model(path: Path, expected: dict[str, Any]) -> dict[str, torch.Tensor]:
     """The weights in `path`; UserError where it is no checkpoint of ours or its facts differ from `expected`."""
     try:
-        stored = torch.load(path, map_location="cpu", weights_only=True)
+        with sealed.opened(path) as (file, _):
+            stored = load_tensors(file)
         if not isinstance(stored, dict):
             raise TypeError(f"a {type(stored).__name__}")
         facts, weights = dict(stored["facts"]), dict(stored["model"])
@@ -70,7 +73,7 @@ def _holds_objects(path: Path) -> bool:
             with zipfile.ZipFile(path) as archive:
                 whole = archive.testzip() is None  # every checksum is right
             return whole and bool(torch.serialization.get_unsafe_globals_in_checkpoint(path))
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return any(opcode.name in OBJECT_OPCODES for opcode, _, _ in list(pickletools.genops(file)))
     except Exception:  # damaged bytes: zipfile and pickletools raise nearly anything too
         return False

@@ -8,13 +8,13 @@ from method.configs.cli import command_line
 from method.configs.loading import Config
 from method.evaluation.evaluator import ITSELF, add_reference, compare_outputs, compare_saved_outputs
 from method.evaluation.records import Records
+from method.inputs import KINDS, digests_of, identity_of
 from method.registry import METHODS
 from method.rundir import RunDirectory, find, read_metrics
 from method.task_data import Data
 from utils.errors import UserError
 
 log = logging.getLogger("unlearning")
-KINDS = ("auto", "retrain", "retrain_reweight")
 
 
 def compare(config: Config, data: Data, metrics: dict[str, Any], records: Records) -> None:
@@ -85,8 +85,18 @@ def _check(found: RunDirectory, config: Config, data: Data) -> None:
     # Other groups can have the same forget set, and then the metrics of the forget groups are not of the same samples.
     groups = stored.get("groups", {}).get("forget")
     compared["list of forget groups"] = (list(data.splits.forget_groups), groups)
-    for name in ("model", "image_size", "weights", "seed"):
+    for name in ("model", "image_size", "seed"):
         compared[name] = (config.values[name], identity.get(name))
+    weights = identity_of(config, digests_of(config))["weights"]
+    if identity.get("weights") != config.weights:  # an earlier version recorded the path
+        compared["weights"] = (weights, identity.get("weights"))
+    kind = {"reweight": reference_reweights(config), "rob_approach": "none"}
+    theirs = {"reweight": bool(identity.get("reweight")), "rob_approach": identity.get("rob_approach", "none")}
+    if config.reference in KINDS:
+        compared |= {name: (kind[name], theirs[name]) for name in kind}
+    elif theirs != kind:
+        told = ", ".join(f"{name} {theirs[name]}" for name in kind if theirs[name] != kind[name])
+        log.info("--reference %s was trained with %s, and is compared with all the same", found.path, told)
     for name, (expected, theirs) in compared.items():
         if theirs != expected:
             raise UserError(

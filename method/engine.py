@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -75,6 +76,7 @@ class Engine:
     """Runs an unlearner's phases over the data, keeps the history, saves and resumes, in mid-epoch too.
 
     on_epoch: is given every row of the history in order, those of a saved state first, each after it was saved.
+    run: what says whose the saved state is.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class Engine:
         state_file: Path,
         history_file: Path,
         on_epoch: Callable[[dict[str, float]], None] = lambda row: None,
+        run: dict[str, Any] | None = None,
     ):
         self.config, self.unlearner, self.dataset, self.splits = config, unlearner, dataset, splits
         self.inference, self.loader, self.device = inference, inference.loader, inference.device
@@ -96,7 +99,7 @@ class Engine:
         if unlearner.has_epochs:
             self.optimizers["model"] = build_optimizer(config, self.modules["model"].parameters())
         self.rows = {"train": splits.train, "forget": splits.forget, "retain": splits.retain}
-        self.resumable = Resumable(unlearner, self.modules, self.optimizers)
+        self.resumable = Resumable(unlearner, self.modules, self.optimizers, run or {})
         self.progress = Progress()
         self._told = 0
         self.finite = torch.ones((), dtype=torch.bool, device=self.device)

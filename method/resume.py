@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from method.unlearners.base import Unlearner
+from utils import sealed
 from utils.distributed import from_rank_0
 from utils.errors import RunError
-from utils.files import write_atomic
+from utils.tensors import load_tensors, save_sealed
 
 # What takes longer is saved after an epoch only so often that saving takes this share of the time.
 QUICK_SECONDS, SAVING_SHARE = 0.05, 0.01
@@ -45,12 +46,14 @@ class Progress:
 class Resumable:
     """What moves in training. Random numbers are not part of it: they derive from seed, epoch, phase and step.
 
-    saved_at: when it was last saved, or else made (time.monotonic); saving_seconds: how long that took.
+    run: what says whose state it is. saved_at: when it was last saved, or else made (time.monotonic); saving_seconds:
+    how long that took.
     """
 
     unlearner: Unlearner
     modules: dict[str, nn.Module]
     optimizers: dict[str, torch.optim.Optimizer]
+    run: dict[str, Any]
     saved_at: float = field(default_factory=time.monotonic)
     saving_seconds: float = 0.0
 
@@ -75,14 +78,16 @@ class Resumable:
             "unlearner": self.unlearner.state(),
             "logged": self.unlearner.logged,
         }
-        write_atomic(file, lambda opened: torch.save(state, opened))
+        save_sealed(file, state, self.run)
 
     def load(self, file: Path, device: torch.device) -> Progress | None:
         """Take the state back; None where none was saved, RunError where the file is damaged or another run's."""
         if not from_rank_0(file.exists):
             return None
         try:
-            return self._take_back(torch.load(file, map_location=device, weights_only=True))
+            with sealed.opened(file) as (opened, _):
+                state = load_tensors(opened, device)
+            return self._take_back(state)
         except torch.OutOfMemoryError:  # the file may be whole
             raise
         except Exception as error:  # torch.load raises nearly anything on damaged bytes

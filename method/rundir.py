@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,10 +13,11 @@ from typing import Any
 import yaml
 
 from method.configs.loading import Config
-from method.configs.schema import all_keys
+from method.inputs import compare, defaults, digests_of
 from method.registry import METHODS
+from utils import sealed
 from utils.errors import RunError, UserError, disk_full
-from utils.files import read_json, read_yaml, sha256_file, write_json, write_text
+from utils.files import read_json, read_text, read_yaml, write_json, write_text
 from utils.locks import LOCK, locked
 from utils.paths import run_directory
 
@@ -23,6 +25,15 @@ log = logging.getLogger("unlearning")
 # What decides the last bits of a sum: a half-finished run is continued only where they are the same.
 HARDWARE = ("device", "threads", "world_size", "precision")
 ORIGINAL = "original_sha256"  # of the weights it starts from
+DONE = "done"  # the marker of a finished run: a line for each file that it has
+NEEDED = ("metrics.json", "model.pt", "records.npz")  # of every finished run
+APPENDED = ("run.log", "tensorboard", "wandb")  # not renamed into place, so written through a link
+# All that a run writes, and what a write that was killed leaves behind.
+OWN = re.compile(
+    r"(config\.yaml|done|forget_list\.txt|history\.csv|last\.pt|metrics\.json|model\.pt|records(_\w+)?\.npz|run\.log"
+    r"|splits\.npz|status\.json|tensorboard|wandb|\.?lock(\..*)?)"
+)
+TEMPORARY = re.compile(r"\.(?!lock\.)\w+(\.[a-z]+)?\.[a-z0-9_]{8}")
 
 
 def directory_of(config: Config, root: str, method: str | None = None, reweight: bool | None = None) -> Path:
@@ -65,39 +76,58 @@ class RunDirectory:
 
     @property
     def done(self) -> bool:
-        """Whether the run ended well."""
-        return self.file("done").exists()
+        """Whether the run ended well, and still has what it had then."""
+        return self.file(DONE).exists() and not self.lost()
 
-    def check(self, config: Config, overwrite: bool) -> bool:
-        """Whether this very run is done. UserError where the folder holds another run."""
-        if overwrite or not self.path.exists() or not self.holds(config):
-            return False
-        if self.done:
-            self._warn_of_another_original(config, self.record() or {})
-        return self.done
+    def lost(self) -> list[str]:
+        """The files that a run marked as done has no more."""
+        try:
+            names = read_text(self.file(DONE)).split("\n")[:-1] or NEEDED  # an earlier version's marker is empty
+        except (OSError, ValueError):
+            names = NEEDED
+        return [name for name in names if not self.file(name).exists()]
+
+    def check(self, config: Config, overwrite: bool) -> list[str] | None:
+        """What there is to say of this very run where it is done; None where it is not, UserError for another run."""
+        if overwrite or not self.path.exists():
+            return None
+        notes = self.compared(config)
+        if notes is None or not self.file(DONE).exists():
+            return None
+        if lost := self.lost():
+            log.warning("%s was done, and %s is gone: it is made again", self.path, " and ".join(lost))
+            return None
+        self._warn_of_another_original(config, self.record() or {})
+        return notes
+
+    def already_done(self, notes: list[str]) -> str:
+        """The answer to a command whose run is done; notes: what `check` gave."""
+        return f"already done: {self.path}" + (f" ({'; '.join(notes)})" if notes else "")
 
     def holds(self, config: Config) -> bool:
         """Whether this run was begun in the folder, which exists. UserError where it holds another run."""
+        return self.compared(config) is not None
+
+    def compared(self, config: Config) -> list[str] | None:
+        """What could not be compared of this run, which was begun here; None where none was, UserError for another."""
         stored = self.record()
         if stored is None:
-            return False
-        # A key that one of them does not have stands at its default: another version knew it for other methods.
-        defaults = {name: key.default for name, key in all_keys().items()}
-        identities = [config.identity(), stored.get("identity", {})]
-        mine, theirs = ({**defaults, **identity} for identity in identities)
-        differing = [key for key in {**identities[0], **identities[1]} if mine.get(key) != theirs.get(key)]
-        if differing:
-            listed = "; ".join(f"{key} is {theirs.get(key)!r} there and {mine.get(key)!r} here" for key in differing)
-            raise UserError(f"{self.path} holds another run: {listed}. Give this one a --tag, or --overwrite that one")
-        return True
+            return None
+        found = compare(config, stored, searched_original(config))
+        if found.differing:
+            raise UserError(
+                f"{self.path} holds another run: {'; '.join(found.differing)}. Give this one a --tag, or --overwrite "
+                "that one"
+            )
+        return found.notes
 
     def _warn_of_another_original(self, config: Config, stored: dict[str, Any]) -> None:
         """A pretrained run can be made anew under the same name; what started from the earlier one stays as it is."""
         then = (stored.get("provenance") or {}).get(ORIGINAL)
-        found = None if config.values.get("original") or not then else find(config, "model.pt", "pretrain")[0]
-        if found and sha256_file(found.file("model.pt")) != then:
+        found = searched_original(config) if then else None
+        if found and digests_of(config).of(found) != then:
             log.warning(
-                "%s started from other weights than %s holds now; --overwrite makes it anew", self.path, found.path
+                "%s started from other weights than %s holds now; --overwrite makes it anew", self.path, found.parent
             )
 
     def record(self) -> dict[str, Any] | None:
@@ -109,7 +139,8 @@ class RunDirectory:
             # Another process may be at its first moments here: a lock, and files that still have temporary names.
             if any(not entry.name.startswith((LOCK, ".")) for entry in self.path.iterdir()):
                 raise UserError(
-                    f"{self.path} has files but no config.yaml, so it is no run's folder; move it or --overwrite it"
+                    f"{self.path} has files but no config.yaml, so it is no run's folder; move it, or choose another "
+                    "--store_dir"
                 )
             return None
         try:
@@ -139,22 +170,34 @@ class RunDirectory:
         """Record the run; True where a half-finished run is continued."""
         if overwrite:
             self._empty()
+        if linked := [name for name in APPENDED if self.file(name).is_symlink()]:
+            raise UserError(f"{self.file(linked[0])} is a link, through which nothing is written; remove it")
         half = self.file("last.pt").exists()
-        if half:
-            self._check_continuation(facts)
         record = {
             "config": dict(config.values),
             "sources": dict(config.sources),
-            "identity": config.identity(),
+            "identity": facts["identity"],
             "task": config.task,
             **facts,
         }
+        if half:
+            self._check_continuation(record)
+        self._clear()
         write_text(self.file("config.yaml"), yaml.safe_dump(record, sort_keys=False))
         self.status("running")
         return half
 
     def _empty(self) -> None:
-        """Remove everything but the lock that this process holds."""
+        """Remove everything but the lock that this process holds; UserError where that is no run of this program."""
+        if self.path.is_symlink():
+            raise UserError(f"{self.path} is a link, and --overwrite removes runs alone; remove it by hand")
+        names = sorted(entry.name for entry in self.path.iterdir())
+        strangers = [name for name in names if not OWN.fullmatch(name) and not TEMPORARY.fullmatch(name)]
+        if strangers or self._is_foreign():
+            what = f"{strangers[0]}, which no run writes" if strangers else "no config.yaml of this program"
+            raise UserError(
+                f"{self.path} has {what}, and --overwrite removes runs alone; move it, or choose another --store_dir"
+            )
         try:
             for entry in self.path.iterdir():
                 if entry.is_dir() and not entry.is_symlink():
@@ -164,17 +207,42 @@ class RunDirectory:
         except OSError as error:
             raise UserError(f"{self.path} cannot be emptied ({error.strerror}); remove it by hand") from None
 
-    def _check_continuation(self, facts: dict[str, Any]) -> None:
-        """A half-finished run goes on with the same samples on the same hardware, or not at all."""
-        stored = self.record() or {}
-        compared = [("provenance", key, key) for key in HARDWARE]
-        compared.append(("provenance", ORIGINAL, "SHA-256 of the pretrained weights"))
-        compared += [("fingerprints", key, f"{key} fingerprint") for key in facts["fingerprints"]]
-        differing = []
-        for part, key, title in compared:
-            then, now = stored.get(part, {}).get(key), facts[part][key]
-            if then != now:
-                differing.append(f"{title} was {then} and is {now}")
+    def _is_foreign(self) -> bool:
+        """Whether there are files and a config.yaml of another program, or none; a damaged one is taken for ours."""
+        if all(entry.name.startswith((LOCK, ".")) for entry in self.path.iterdir()):
+            return False
+        try:
+            stored = read_yaml(self.file("config.yaml"))
+        except OSError:
+            return True
+        except ValueError:
+            return False
+        return not isinstance(stored, dict) or not isinstance(stored.get("identity"), dict)
+
+    def _clear(self) -> None:
+        """Remove the marker of a run that is made again, and what killed writes left."""
+        for entry in self.path.iterdir():
+            if entry.name == DONE or TEMPORARY.fullmatch(entry.name):
+                entry.unlink()
+
+    def _check_continuation(self, record: dict[str, Any]) -> None:
+        """A half-finished run goes on as what it was: the same run, samples and hardware, or not at all."""
+        file, now = self.file("last.pt"), signature(record)
+        try:
+            then = sealed.read_facts(file)
+        except ValueError as error:
+            raise RunError(f"{file} is damaged ({error}): --overwrite starts the run anew") from None
+        except OSError as error:
+            raise UserError(f"{file} cannot be read ({error.strerror}); make it readable") from None
+        if then is None:
+            log.info("%s was written by an earlier version, and has no checksum", file)
+            then = {**now, **signature({**(self.record() or {}), "identity": {}})}  # that was compared before
+        then = {**defaults(), **then}
+        differing = [
+            f"{name.replace('_', ' ')} was {then.get(name)} and is {value}"
+            for name, value in now.items()
+            if then.get(name) != value
+        ]
         if differing:
             raise UserError(
                 f"{self.path} is half finished and would go on differently: {'; '.join(differing)}. "
@@ -194,8 +262,55 @@ class RunDirectory:
         """Write the metrics and the marker, and only then let go of the state for resuming."""
         write_json(self.file("metrics.json"), metrics)
         self.status("done")
-        write_text(self.file("done"), "")
+        write_text(self.file(DONE), "".join(f"{name}\n" for name in files_of(self.path)))
         self.file("last.pt").unlink(missing_ok=True)
+
+
+def files_of(folder: Path) -> list[str]:
+    """The files without which a run is not done, sorted: what its marker lists."""
+    return sorted({*NEEDED, "splits.npz", *(file.name for file in folder.glob("records_*.npz"))})
+
+
+def signature(record: dict[str, Any]) -> dict[str, Any]:
+    """Whose a saved state is, flat: identity, fingerprints, original and hardware, from what config.yaml says."""
+    provenance, prints = record.get("provenance") or {}, record.get("fingerprints") or {}
+    return {
+        **(record.get("identity") or {}),
+        **{name: provenance.get(name) for name in HARDWARE},
+        "SHA-256 of the pretrained weights": provenance.get(ORIGINAL),
+        "data fingerprint": prints.get("data"),
+        "forget fingerprint": prints.get("forget"),
+    }
+
+
+def check_beside(model: Path) -> None:
+    """UserError where a model.pt is of another run than the config.yaml beside it, if there is one."""
+    stored, facts = None, sealed.read_facts(model)
+    if facts is None:
+        log.info("%s was written by an earlier version, and has no checksum", model)
+    elif model.with_name("config.yaml").exists():
+        stored = RunDirectory(model.parent).record()
+    if stored is None:
+        return
+    compared = {name: value for name, value in signature(stored).items() if name not in HARDWARE}
+    differing = [
+        f"{name} is {facts.get(name)} there and {value} here"
+        for name, value in compared.items()
+        if {**defaults(), **facts}.get(name) != value
+    ]
+    if differing:
+        raise UserError(
+            f"{model} is of another run than the config.yaml beside it: {'; '.join(differing)}; put back the files of "
+            "one run, or make it anew with --overwrite"
+        )
+
+
+def searched_original(config: Config) -> Path | None:
+    """model.pt of the pretrained run that a search finds; None where the run names its own, or starts from none."""
+    if not METHODS[config.method].from_original or config.original:
+        return None
+    found, _ = find(config, "model.pt", "pretrain")
+    return found.file("model.pt") if found else None
 
 
 def find(

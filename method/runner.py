@@ -20,9 +20,10 @@ from method.engine import Engine, measure
 from method.evaluation.evaluator import evaluate
 from method.evaluation.records import Records
 from method.inference import Inference
+from method.inputs import digests_of, identity_of, label_record, named_file
 from method.original import Original
 from method.registry import METHODS
-from method.rundir import ORIGINAL, RunDirectory, find
+from method.rundir import ORIGINAL, RunDirectory, check_beside, find, signature
 from method.story import announce, left_out, logged, record, save_sets, versions
 from method.task_data import Data, check_images, open_cache, read_data
 from method.trackers import check_installed, tracking
@@ -32,16 +33,15 @@ from utils import device as devices
 from utils.collectives import check_stop
 from utils.distributed import first_failure, from_rank_0, local_rank, local_world_size, rank, world_size
 from utils.errors import RunError, UserError, disk_full
-from utils.files import sha256_file
 from utils.locks import LockLost
 
 log = logging.getLogger("unlearning")
 
 
-def run(command: Command, directory: RunDirectory) -> bool:
+def run(command: Command, directory: RunDirectory) -> list[str] | None:
     """Train, unlearn and evaluate as the configuration says; everything that can be wrong is checked before writing.
 
-    False where another process finished this very run in the meantime.
+    What there is to say of this very run where another process finished it in the meantime, as `check` gives it.
     """
     config = command.config
     check_installed(config)
@@ -50,10 +50,12 @@ def run(command: Command, directory: RunDirectory) -> bool:
     if config.compile:
         devices.check_compiler(device, world_size())
     data = read_data(config, config.skip_bad_images)
-    facts = model_facts(config, data)
+    digests = digests_of(config)
+    identity = identity_of(config, digests)
+    facts = model_facts(config, data, identity)
     model, original = starting_models(config, data, facts)
-    if METHODS[config.method].forgets and not is_own_reference(config):
-        find_reference(config, data)
+    compares = METHODS[config.method].forgets and not is_own_reference(config)
+    reference = find_reference(config, data) if compares else None
     cache = open_cache(config, data)
     from_rank_0(lambda: check_images(config, data))
     workers = default_workers(data.dataset.in_memory, device, devices.available_cpus() // local_world_size())
@@ -67,27 +69,33 @@ def run(command: Command, directory: RunDirectory) -> bool:
         closing(loader),
     ):
         from_rank_0(lambda: held.enter_context(directory.alone(config.wait)))
-        if from_rank_0(lambda: directory.check(config, command.overwrite)):
-            return False
+        notes = from_rank_0(lambda: directory.check(config, command.overwrite))
+        if notes is not None:
+            return notes
         provenance = {
             "device": devices.describe(device),
             "threads": threads,
             "world_size": world_size(),
             "precision": str(precision).removeprefix("torch."),
             # Which weights it started from: a pretrained run can be made anew under the same name.
-            ORIGINAL: sha256_file(original[1]) if original else None,
+            ORIGINAL: digests.of(original[1]) if original else None,
             **versions(),
         }
-        resumed = from_rank_0(lambda: directory.begin(config, record(data, provenance), command.overwrite))
+        inputs = label_record(config, digests)
+        if reference is not None:
+            inputs["reference"] = {"run": reference.path.name, "metrics": digests.of(reference.file("metrics.json"))}
+        written = {"identity": identity, **record(data, provenance), "inputs": inputs}
+        resumed = from_rank_0(lambda: directory.begin(config, written, command.overwrite))
         inference = Inference(loader, device, precision)
         with logged(directory), outcome_recorded(directory):
             announce(config, data, directory, resumed)
             from_rank_0(lambda: save_sets(config, data, directory))
             with tracking(config, directory.path, resumed) as trackers:
-                metrics = work(config, data, model, original, inference, directory, facts, trackers.epoch)
+                sealed_with = signature(written)
+                metrics = work(config, data, model, original, inference, directory, facts, sealed_with, trackers.epoch)
                 trackers.metrics(metrics)
             from_rank_0(lambda: directory.finish(metrics))
-    return True
+    return None
 
 
 @contextmanager
@@ -114,21 +122,17 @@ def outcome_recorded(directory: RunDirectory) -> Iterator[None]:
         raise
 
 
-def model_facts(config: Config, data: Data) -> dict[str, Any]:
+def model_facts(config: Config, data: Data, identity: dict[str, Any]) -> dict[str, Any]:
     """What a pretrained model and the runs that start from it must share."""
-    weights = config.weights
-    if weights not in ("none", "imagenet"):
-        if not Path(weights).is_file():
-            raise UserError(
-                f"--weights {weights}: no such file; give a state dict of {config.model}, or --no-pretrained"
-            )
-        weights = f"sha256 {sha256_file(Path(weights))[:16]}"
+    weights = named_file(config, "weights")
+    if weights is not None and not weights.is_file():
+        raise UserError(f"--weights {weights}: no such file; give a state dict of {config.model}, or --no-pretrained")
     return {
         "dataset": config.dataset,
         "model": config.model,
         "n_targets": data.dataset.n_targets,
         "image_size": config.image_size,
-        "weights": weights,
+        "weights": identity["weights"],
         "seed": config.seed,
         "data": data.splits.data_fingerprint,
     }
@@ -142,6 +146,7 @@ def starting_models(
         return build_model(config.model, data.dataset.n_targets, config.seed, config.weights), None
     path = original_file(config)
     weights = load_model(path, {"method": "pretrain", **facts})
+    check_beside(path)
     model = build_model(config.model, data.dataset.n_targets, config.seed, "none")
     load_weights(model, weights, path)
     return model, (copy.deepcopy(model), path)
@@ -172,6 +177,7 @@ def work(
     inference: Inference,
     directory: RunDirectory,
     facts: dict[str, Any],
+    sealed_with: dict[str, Any],
     on_epoch: Callable[[dict[str, float]], None],
 ) -> dict[str, Any]:
     """Train, save the model, predict once, compute the metrics; every row of the history is handed to `on_epoch`."""
@@ -186,12 +192,12 @@ def work(
     if config.compile:
         model.backbone.compile()
     files = directory.file("last.pt"), directory.file("history.csv")
-    engine = Engine(config, unlearner, dataset, splits, inference, *files, on_epoch)
+    engine = Engine(config, unlearner, dataset, splits, inference, *files, on_epoch, sealed_with)
     engine.train()
     if frozen is not None:
         frozen.release()
     facts = {"method": config.method, "forget": splits.forget_fingerprint, **facts}
-    from_rank_0(lambda: save_model(directory.file("model.pt"), model, facts))
+    from_rank_0(lambda: save_model(directory.file("model.pt"), model, facts, sealed_with))
     cost = {"seconds": engine.seconds, "peak_memory_bytes": devices.peak_memory_bytes(inference.device)}
     metrics = evaluation(config, data, model, inference, directory.file("records.npz"), cost)
     metrics |= unlearner.extra_metrics()

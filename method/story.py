@@ -1,13 +1,14 @@
 """What a run writes down about itself: versions and groups in config.yaml, the lines of run.log."""
 
 import logging
+import os
 import platform
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from method.registry import METHODS
 from method.rundir import RunDirectory
 from method.task_data import Data, requests_told
 from utils.distributed import rank
-from utils.errors import disk_full
+from utils.errors import RunError, disk_full
 from utils.files import write_text
 from utils.text import PrintableFormatter
 
@@ -82,6 +83,11 @@ def versions() -> dict[str, Any]:
 class _LogFile(logging.FileHandler):
     """Lines that find no space are lost, without a word: whatever else is written says so."""
 
+    def _open(self) -> IO[str]:
+        """UTF-8 whatever the locale, and never through a link."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
+        return os.fdopen(os.open(self.baseFilename, flags, 0o666), "a", encoding="utf-8")
+
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
         if not isinstance(sys.exc_info()[1], OSError):
             super().handleError(record)
@@ -101,7 +107,7 @@ def logged(directory: RunDirectory) -> Iterator[None]:
     try:
         handler = _LogFile(file)
     except OSError as error:
-        raise disk_full(error, file) or error from None
+        raise disk_full(error, file) or RunError(f"{file} cannot be written to ({error.strerror})") from None
     handler.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     try:

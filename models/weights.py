@@ -3,10 +3,11 @@
 import pickle
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from utils.errors import UserError
+from utils.files import open_regular
+from utils.tensors import load_tensors
 
 N_NAMES = 3
 
@@ -16,7 +17,8 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise UserError(f"--weights {path}: there is no such file; give the path of a state dict, or --no-pretrained")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with open_regular(path) as file:
+            state = load_tensors(file)
     except pickle.UnpicklingError as error:
         raise UserError(
             f"--weights {path}: not a file of tensors alone (no PyTorch file at all, or one with Python objects, "

@@ -27,6 +27,8 @@ from method.evaluation.recompute import recompute
 from method.registry import METHODS
 from method.resume import Resumable
 from method.rundir import directory_of
+from utils import sealed
+from utils.tensors import save_sealed
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +55,8 @@ def test_files_of_a_finished_run(variant: str, finished: Workshop):
     more = {"records_without_rewind.npz"} if "rewind" in variant else set()
     assert set(written(folder)) == FILES | more
     assert json.loads((folder / "status.json").read_text()) == {"state": "done", "reason": None}
-    assert (folder / "done").read_bytes() == b""
+    listed = (folder / "done").read_text().splitlines()
+    assert listed == sorted({"metrics.json", "model.pt", "records.npz", "splits.npz"} | more)
     assert [row["epoch"] for row in history_of(folder)] == ["0", "1", "2"]
     assert "starting" in (folder / "run.log").read_text()
 
@@ -358,7 +361,7 @@ print("IMPORTED", [name for name in {heavy!r} if name in sys.modules])
 def test_overwrite_reproduces_a_run_to_the_last_digit(variant: str, finished: Workshop, tmp_path: Path):
     """Whatever the global generators were at, and whatever ran before."""
     store = Path(shutil.copytree(finished.store, tmp_path / "store"))
-    marker = Workshop(finished.data_dir, store).place(variant) / "left over"
+    marker = Workshop(finished.data_dir, store).place(variant) / "records_of_another_version.npz"
     marker.touch()
     torch.manual_seed(len(variant))
     np.random.seed(len(variant))
@@ -495,10 +498,9 @@ def test_a_half_finished_run_is_not_continued_from_other_pretrained_weights(
 
 @pytest.mark.parametrize("fact, other", [("device", "another"), ("precision", "another")])
 def test_a_half_finished_run_is_not_continued_on_other_hardware(half: Workshop, fact: str, other: str):
-    file = half.place("pretrain") / "config.yaml"
-    stored = yaml.safe_load(file.read_text())
-    stored["provenance"][fact] = other
-    file.write_text(yaml.safe_dump(stored))
+    file = half.place("pretrain") / "last.pt"
+    facts = sealed.read_facts(file)
+    save_sealed(file, torch.load(file, weights_only=True), {**facts, fact: other})
     assert f"{fact} was {other} and is" in refused(f"--method pretrain {SMALL}", **half.folders())
 
 

@@ -21,6 +21,9 @@ LARGEST_TEXT = 64 * 2**20  # bytes of a file that is read whole, unless its read
 LARGEST_YAML = 4 * 2**20
 MOST_VALUES = 100_000  # in a YAML file, with every alias in full: what is 40 lines can be 10 ** 9 values
 MOST_DIGITS = 40
+# Of a file that is made the usual way; it can only be read by setting it, which other threads would notice later.
+UMASK = os.umask(0o022)
+os.umask(UMASK)
 # What a path can name beside a file.
 KINDS = {
     stat.S_IFDIR: "a folder",
@@ -48,11 +51,11 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], None]) -> None:
 def _write_and_rename(path: Path, write: Callable[[IO[bytes]], None]) -> None:
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with os.fdopen(handle, "w+b") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
+        os.chmod(temporary, 0o666 & ~UMASK)
         verify(path)  # again: writing may have taken long
         os.replace(temporary, path)
     except BaseException:

@@ -1,0 +1,180 @@
+"""What a run reads, compared by content: its labels, and the files that flags name. Imports nothing heavy."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from datasets import dataset_class
+from method.configs.loading import Config
+from method.configs.schema import all_keys
+from utils.digests import Digests
+from utils.distributed import world_size
+
+KINDS = ("auto", "retrain", "retrain_reweight")  # words of --reference; any other value is a run's folder
+# Keys that can name a file: the words that they hold otherwise, and what counts of a folder.
+NAMING = {"weights": (("none", "imagenet"), ""), "original": (("",), "model.pt"), "reference": (KINDS, "metrics.json")}
+MARK = "sha256 "
+
+
+def short(digest: str) -> str:
+    """A digest as identities and messages hold it."""
+    return f"{MARK}{digest[:16]}"
+
+
+def digests_of(config: Config) -> Digests:
+    """The digests that the store folder remembers."""
+    return Digests(Path(config.store_dir) / config.data_name / "digests.json")
+
+
+def named_file(config: Config, key: str) -> Path | None:
+    """The file that a key names; None where it is a word, or the method has no such key."""
+    words, part = NAMING[key]
+    value = config.values.get(key)
+    if value is None or value in words:
+        return None
+    path = Path(value)
+    return path / part if part and path.is_dir() else path
+
+
+def identity_of(config: Config, digests: Digests) -> dict[str, Any]:
+    """The configuration's identity with the content of files in place of their paths; paths where they are absent."""
+    identity = config.identity()
+    for key in NAMING:
+        file = named_file(config, key)
+        if file is not None and (digest := _digest(file, digests)):
+            identity[key] = short(digest)
+    return identity
+
+
+def label_record(config: Config, digests: Digests) -> dict[str, Any]:
+    """What config.yaml says of the labels: the folder they lie in, and the digest of each file."""
+    kind = dataset_class(config.dataset)
+    root = kind.data_root(Path(config.data_dir))
+    files = kind.label_files(Path(config.data_dir))
+    labels = {file.name: digests.of(file) for file in files} or {kind.built_in: "comes with the program"}
+    return {"folder": str(root.resolve()) if root else None, "labels": labels}
+
+
+def _digest(file: Path, digests: Digests) -> str | None:
+    try:
+        return digests.of(file)
+    except OSError:
+        return None
+
+
+def defaults() -> dict[str, Any]:
+    """Where a key stands that a run does not have, as another version knew it for other methods alone."""
+    return {name: key.default for name, key in all_keys().items()}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How a run in a folder differs from the one asked for, and what could not be compared or has no say."""
+
+    differing: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def compare(config: Config, stored: Mapping[str, Any], original: Path | None) -> Comparison:
+    """The run that config.yaml (`stored`) tells of, with the one that `config` asks for.
+
+    original: the pretrained weights that this run would start from, if they are there.
+    """
+    digests, found = digests_of(config), Comparison()
+    _compare_identities(config, stored, original, digests, found)
+    _compare_labels(config, stored, digests, found)
+    _note_hardware(config, stored, found)
+    digests.keep()
+    return found
+
+
+def _compare_identities(
+    config: Config, stored: Mapping[str, Any], original: Path | None, digests: Digests, found: Comparison
+) -> None:
+    identities = [identity_of(config, digests), stored["identity"]]
+    mine, theirs = ({**defaults(), **identity} for identity in identities)
+    for key in {**identities[0], **identities[1]}:
+        here, there = mine.get(key), theirs.get(key)
+        if key == "original":
+            here, there = _origins(here, there, stored, original, digests)
+        unknown = _not_compared(key, here, there, config, stored) if key in NAMING else None
+        if unknown:
+            found.notes.append(unknown)
+        elif here != there:
+            found.differing.append(f"{key} is {there!r} there and {here!r} here")
+
+
+def _not_compared(key: str, here: Any, there: Any, config: Config, stored: Mapping[str, Any]) -> str | None:
+    """Why the content of two files of one name cannot be compared; None where it can, or the names are others."""
+    typed, then = config.values.get(key), (stored.get("config") or {}).get(key)
+    words = NAMING[key][0]
+    if typed in (None, *words) or then in (None, *words) or Path(typed).name != Path(then).name:
+        return None
+    if not str(here).startswith(MARK):
+        return f"{key} {typed} is not there, and is not compared"
+    if not str(there).startswith(MARK):
+        return f"the content of {key} was not recorded then, and is not compared"
+    return None
+
+
+def _origins(
+    here: str, there: str, stored: Mapping[str, Any], original: Path | None, digests: Digests
+) -> tuple[str, str]:
+    """Both originals by content where one run names its own and the other searched for it."""
+    if bool(here) == bool(there):
+        return here, there
+    if not here:
+        digest = _digest(original, digests) if original else None
+        return (short(digest) if digest else here), there
+    then = (stored.get("provenance") or {}).get("original_sha256")
+    return here, (short(then) if then else there)
+
+
+def _compare_labels(config: Config, stored: Mapping[str, Any], digests: Digests, found: Comparison) -> None:
+    """By file; where a file is another one, by what the run takes from it."""
+    folder = dataset_class(config.dataset).data_root(Path(config.data_dir))
+    recorded = stored.get("inputs") or {}
+    try:
+        labels = label_record(config, digests)["labels"]
+    except OSError:
+        found.notes.append(f"the labels are not in {folder}, and are not compared")
+        return
+    then, same_files = (stored.get("fingerprints") or {}).get("data"), labels == recorded.get("labels")
+    if same_files or then is None:
+        return
+    if config.skip_bad_images:
+        if recorded:  # the fingerprint is that of the images that could be read
+            found.differing.append(f"the label files in {folder} are others than those it was made with")
+        return
+    now = _fingerprint(
+        config.dataset, config.data_dir, config.split_number or 0, config.seed, _options(config), str(labels)
+    )
+    if now != then:
+        found.differing.append(
+            f"the labels are others: their data fingerprint is {then[:16]} there and {now[:16]} here, in {folder}"
+        )
+
+
+def _note_hardware(config: Config, stored: Mapping[str, Any], found: Comparison) -> None:
+    """What decides the last bits of a number alone; a device is compared where one was asked for."""
+    then = stored.get("provenance") or {}
+    here = {"threads": config.threads or torch.get_num_threads(), "world_size": world_size()}
+    for name, value in here.items():
+        if then.get(name) not in (None, value):
+            found.notes.append(f"made with {name.replace('_', ' ')} {then[name]}, here {value}: last bits may differ")
+    if config.device != "auto" and then.get("device") and (config.device == "cpu") != (then["device"] == "cpu"):
+        found.notes.append(f"made on {then['device']}, here --device {config.device}: last bits may differ")
+
+
+def _options(config: Config) -> tuple[tuple[str, Any], ...]:
+    return tuple((name, config.values[name]) for name in dataset_class(config.dataset).options)
+
+
+@lru_cache(maxsize=8)
+def _fingerprint(dataset: str, data_dir: str, split: int, seed: int, options: tuple, labels: str) -> str:
+    """Of the labels as they are now; a sweep asks for hundreds of runs on the same ones."""
+    return dataset_class(dataset).load(Path(data_dir), split, seed, **dict(options)).fingerprint
