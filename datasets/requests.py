@@ -50,9 +50,9 @@ class Requests:
     def without(self, dataset: GroupDataset, bad_rows: Sequence[int]) -> "Requests":
         """The same for the table without these rows, whose requests are left out."""
         kept = np.delete(np.arange(len(dataset)), bad_rows)
-        gone = dataset.paths(self.rows[np.isin(self.rows, bad_rows)])
+        gone = dict.fromkeys(dataset.paths(self.rows[np.isin(self.rows, bad_rows)]))
         left_out = self.left_out | ({UNREADABLE: tuple(gone)} if gone else {})
-        matched = tuple((name, path) for name, path in self.matched if path not in set(gone))
+        matched = tuple(pair for pair in self.matched if pair[1] not in gone)
         return Requests(self.n, np.flatnonzero(np.isin(kept, self.rows)), left_out, matched)
 
 

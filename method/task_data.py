@@ -15,6 +15,7 @@ from method.configs.loading import Config
 from method.configs.task import RANDOM
 from method.registry import METHODS
 from utils.distributed import from_rank_0
+from utils.text import for_people
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def requests_told(requests: Requests, splits: Splits) -> str:
         told.append(f"{further} other samples show the same as one of them and are forgotten with it")
     if requests.matched:
         told.append(_ends([f"{name} -> {path}" for name, path in requests.matched]))
-    return "; ".join(told)
+    return for_people("; ".join(told))
 
 
 def _ends(told: Sequence[str]) -> str:

@@ -511,7 +511,7 @@ def test_neither_configuration_nor_already_done_reads_the_labels(tmp_path: Path,
     ok(command, data_dir=folder, **places)
     (folder / "metadata.csv").unlink()
     done = ok(command, data_dir=folder, **places)
-    assert done.out == f"already done: {tmp_path}/store/my_data/small_cnn/pretrain_0\n"
+    assert done.out.startswith(f"already done: {tmp_path}/store/my_data/small_cnn/pretrain_0 (the labels are not in ")
     ok(f"{command} --print_config", data_dir=folder)
     other = refused(f"{command} --sensitive age", data_dir=folder, **places)
     assert "holds another run: sensitive is 'sensitive' there and 'age' here" in other
