@@ -38,6 +38,7 @@ class GroupDataset:
     in_memory: ClassVar[bool] = False  # True: `pixels` holds every image; False: `file` names one
     max_shift: ClassVar[int] = 0  # of the training view where in_memory, in pixels; 0: none
     fixed_size: ClassVar[int | None] = None  # the only --image_size, where images are not resized
+    file_column: str = ""  # of the label files: the one of `path`
     options: ClassVar[tuple[str, ...]] = ()  # keys of the configuration that only `load` of this data set takes
     group_format: ClassVar[str] = "{target} {sensitive}"
     pixels: np.ndarray  # uint8 (n, 3, S, S), only where in_memory
@@ -59,9 +60,8 @@ class GroupDataset:
         self.sensitive = read_only(sensitive)
         self.split = read_only(split)
         self.group = read_only(self.target * self.n_sensitive + self.sensitive)
-        # As UTF-8 bytes: a text of numpy's takes four bytes a character.
-        self._path = read_only(np.char.encode(np.asarray(path, dtype=str), "utf-8"), bytes)
-        self._unit = None if unit is None else read_only(np.char.encode(np.asarray(unit, dtype=str), "utf-8"), bytes)
+        self._path = _encoded(path)
+        self._unit = None if unit is None else _encoded(unit)
         self._refuse_repeated_paths()
 
     @classmethod
@@ -100,12 +100,17 @@ class GroupDataset:
 
     @property
     def unit(self) -> np.ndarray:
-        """Texts (n,), made anew at every call."""
+        """Texts (n,), made anew at every call; `units` for some rows."""
         return _texts(self._path if self._unit is None else self._unit)
 
     def paths(self, rows: Sequence[int] | slice) -> list[str]:
         """Of these rows."""
         return [path.decode() for path in self._path[rows].tolist()]
+
+    def units(self, rows: Sequence[int] | slice) -> list[str]:
+        """Of these rows."""
+        values = self._path if self._unit is None else self._unit
+        return [unit.decode() for unit in values[rows].tolist()]
 
     def __len__(self) -> int:
         return len(self.target)
@@ -165,6 +170,13 @@ class GroupDataset:
             return
         repeated = next(path for path in paths if path in seen or seen.add(path)).decode()
         raise UserError(f"{self.name}: image {repeated} is listed more than once; every image needs exactly one row")
+
+
+def _encoded(texts: Sequence[str]) -> np.ndarray:
+    """As UTF-8 bytes: a text of numpy's takes four bytes a character, and every row the room of the longest."""
+    values = np.array([text.encode() for text in texts], dtype=bytes)
+    values.setflags(write=False)
+    return values
 
 
 def _texts(values: np.ndarray) -> np.ndarray:

@@ -7,7 +7,17 @@ from typing import ClassVar, Self
 import numpy as np
 
 from datasets.base import GroupDataset
-from datasets.labels import Table, column_numbers, data_folder, ragged, read_csv, read_text, table_of
+from datasets.labels import (
+    Table,
+    column_numbers,
+    data_folder,
+    image_paths,
+    one_row_each,
+    ragged,
+    read_csv,
+    read_text,
+    table_of,
+)
 from utils.errors import UserError
 
 IMAGES = "img_align_celeba"
@@ -32,6 +42,7 @@ class CelebA(GroupDataset):
     forget_pairs: ClassVar[tuple[tuple[int, int], ...]] = ((1, 1), (1, 1))
     target_depends_on_split: ClassVar[bool] = True
     view: ClassVar[str] = "stretch"
+    file_column = "image_id"
 
     @classmethod
     def load(cls, data_dir: Path, split_number: int, seed: int) -> Self:
@@ -39,11 +50,11 @@ class CelebA(GroupDataset):
         root = data_folder(data_dir, cls.folder, LAYOUT)
         attribute, adjective = TARGETS[split_number]
         attribute_file, partition_file = cls.label_files(data_dir)
-        attributes = _read_attributes(attribute_file, ("image_id", attribute, SENSITIVE))
+        attributes = _read_attributes(attribute_file, (cls.file_column, attribute, SENSITIVE))
         partition = _read_partition(partition_file)
         return cls(
             root=root,
-            path=[f"{IMAGES}/{name}" for name in attributes["image_id"]],
+            path=[f"{IMAGES}/{name}" for name in image_paths(attributes, cls.file_column)],
             target=attributes.codes(attribute, ATTRIBUTE_CODES),
             sensitive=attributes.codes(SENSITIVE, ATTRIBUTE_CODES),
             split=_split_of(attributes, partition),
@@ -89,7 +100,8 @@ def _read_rows(file: Path, header: list[str], wanted: tuple[str, ...], rows: lis
 
 def _split_of(attributes: Table, partition: Table) -> np.ndarray:
     """The partition of every row of the attribute file, whatever the order of either."""
-    split = dict(zip(partition["image_id"], partition.codes("partition", PARTITION_CODES).tolist(), strict=True))
+    named = one_row_each(partition, "image_id", partition["image_id"])
+    split = dict(zip(named, partition.codes("partition", PARTITION_CODES).tolist(), strict=True))
     names = attributes["image_id"]
     if split.keys() != set(names):
         only_in_one = sorted(split.keys() ^ set(names))

@@ -1,18 +1,15 @@
 """A folder of the user's own: metadata.csv with one row an image, and the images that it names."""
 
-import posixpath
-import re
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import replace
-from itertools import product
 from pathlib import Path
 from typing import ClassVar, Self
 
 import numpy as np
 
 from datasets.base import TEST, TRAIN, VAL, GroupDataset
-from datasets.labels import Table, data_folder, read_csv
+from datasets.labels import Table, data_folder, image_paths, one_row_each, read_csv
+from datasets.values import crossed, named, refuse_too_many
 from utils.errors import UserError
 
 FILE = "metadata.csv"
@@ -20,8 +17,6 @@ SPLITS = {
     "train": TRAIN, "val": VAL, "test": TEST, "valid": VAL, "validation": VAL,
     "0": TRAIN, "1": VAL, "2": TEST,
 }  # fmt: skip
-INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")  # 007 is a name
-Named = tuple[tuple[str, ...], np.ndarray]  # the names of a column's values, and the code of every row
 
 
 class Custom(GroupDataset):
@@ -52,28 +47,28 @@ class Custom(GroupDataset):
 
         Integers are coded in the order of their numbers, names in that of the alphabet. dataset_name: for messages.
         """
-        crossed = [name.strip() for name in sensitive.split(",")]
+        attributes = [name.strip() for name in sensitive.split(",")]
         columns = {"filename_column": [filename_column], "split_column": [split_column]}
-        wanted = _distinct({**columns, "target": [target], "sensitive": crossed})
+        wanted = _distinct({**columns, "target": [target], "sensitive": attributes})
         root = data_folder(data_dir, cls.folder, f"{FILE} ({','.join(wanted)})")
         table = _stripped(read_csv(root / FILE, wanted, f"{FILE} ({','.join(wanted)}) and the images"), filename_column)
-        target_names, targets = _named(table, target)
+        target_names, targets = named(table, target)
         if len(target_names) == 1:
             raise UserError(
                 f"{table.file}: {target} is {target_names[0]!r} in all {len(targets)} rows; expected two values or more"
             )
-        sensitive_names, sensitives = _crossed(table, crossed)
-        _refuse_too_many(table, len(target_names), len(sensitive_names), [target, *crossed])
+        sensitive_names, sensitives = crossed(table, attributes)
+        refuse_too_many(table, len(target_names), len(sensitive_names), [target, *attributes])
         found = cls(
             root=root,
-            path=_paths(table, filename_column),
+            path=one_row_each(table, filename_column, image_paths(table, filename_column)),
             target=targets,
             sensitive=sensitives,
             split=_splits(table, split_column),
             target_names=target_names,
             sensitive_names=sensitive_names,
         )
-        found.name = dataset_name or cls.name
+        found.name, found.file_column = dataset_name or cls.name, filename_column
         _refuse_equal_names(table, found)
         return found
 
@@ -102,45 +97,6 @@ def _stripped(table: Table, filename_column: str) -> Table:
     return replace(table, columns=columns)
 
 
-def _named(table: Table, column: str) -> Named:
-    values = table[column]
-    present = set(values)
-    if "" in present:
-        rows = [row for row, value in enumerate(values) if not value]
-        raise table.error(column, rows, "expected a name or an integer")
-    integers = {value for value in present if INTEGER.fullmatch(value)}
-    if integers and integers != present:
-        raise _mixed(table, column, integers)
-    names = sorted(present, key=int) if integers else sorted(present)
-    codes = {name: code for code, name in enumerate(names)}
-    return tuple(names), np.array([codes[value] for value in values], dtype=np.int64)
-
-
-def _mixed(table: Table, column: str, integers: set[str]) -> UserError:
-    """The kind that fewer rows have is taken for the mistake."""
-    rows: dict[bool, list[int]] = {True: [], False: []}
-    for row, value in enumerate(table[column]):
-        rows[value in integers].append(row)
-    few, many = sorted(rows.values(), key=len)
-    other = f"{table[column][many[0]]!r} on line {table.lines[many[0]]}"
-    return table.error(column, few, f"expected integers alone or names alone, and there is {other}")
-
-
-def _crossed(table: Table, columns: Sequence[str]) -> Named:
-    """The product of the columns' values, the last one fastest; "/" stands between the parts of a name."""
-    if len(columns) > 1:
-        for column in columns:
-            rows = [row for row, value in enumerate(table[column]) if "/" in value]
-            if rows:
-                raise table.error(column, rows, "expected no / in it, which joins the values of crossed columns")
-    named = [_named(table, column) for column in columns]
-    codes = np.zeros(len(table.lines), dtype=np.int64)
-    for names, own in named:
-        codes = codes * len(names) + own
-    _refuse_too_many(table, 1, np.prod([float(len(names)) for names, _ in named]), columns)
-    return tuple("/".join(parts) for parts in product(*(names for names, _ in named))), codes
-
-
 def _splits(table: Table, column: str) -> np.ndarray:
     split = table.codes(column, SPLITS, ignore_case=True)
     for code, name in ((TRAIN, "train"), (VAL, "val")):
@@ -151,35 +107,6 @@ def _splits(table: Table, column: str) -> np.ndarray:
                 " to measure on"
             )
     return split
-
-
-def _paths(table: Table, column: str) -> list[str]:
-    """In one spelling (./a.jpg is a.jpg); UserError for what is not below the folder, and for a file in two rows."""
-    values = table[column]
-    paths = [posixpath.normpath(value) if value else "" for value in values]
-    outside = [row for row, path in enumerate(paths) if not _is_below(path)]
-    if outside:
-        raise table.error(column, outside, f"expected the path of a file below {table.file.parent}, with / in it")
-    first: dict[str, int] = {}
-    repeated = [row for row, path in enumerate(paths) if first.setdefault(path, row) != row]
-    if repeated:
-        line = table.lines[first[paths[repeated[0]]]]
-        raise table.error(column, repeated, f"line {line} has it too; expected one row an image")
-    return paths
-
-
-def _is_below(path: str) -> bool:
-    """A link may lead anywhere; the path itself may not."""
-    return path not in ("", ".", "..") and not path.startswith(("/", "../")) and not set(path) & {"\\", "\0"}
-
-
-def _refuse_too_many(table: Table, n_targets: int, n_sensitive: float, columns: Sequence[str]) -> None:
-    n_rows, n_groups = len(table.lines), int(n_targets * n_sensitive)
-    if n_groups > n_rows:
-        raise UserError(
-            f"{table.file}: {n_groups} groups for {n_rows} rows, from the values of {', '.join(columns)}; expected"
-            " columns of few values"
-        )
 
 
 def _refuse_equal_names(table: Table, dataset: GroupDataset) -> None:

@@ -3,13 +3,14 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from typing import ClassVar, Self
 
 import numpy as np
 
 from datasets.base import TEST, TRAIN, VAL, GroupDataset
-from datasets.labels import Table, data_folder, read_csv
+from datasets.labels import Table, data_folder, image_paths, read_csv
 from datasets.splits import seeded_order, share_of
 
 LAYOUT = "fairface_label_train.csv, fairface_label_val.csv (file,age,gender,race,service_test), train/ and val/"
@@ -27,7 +28,7 @@ DATE = re.compile(r"\d{1,4}[-/. ][a-z]{3}|[a-z]{3}[-/. ]\d{1,4}|\d{1,4}[-/.]\d{1
 class Labels:
     """Of the faces that `service_test` marks: image files, train (0), val (1) or test (2), and codes by column."""
 
-    path: np.ndarray
+    path: list[str]
     split: np.ndarray
     codes: dict[str, np.ndarray]
 
@@ -43,6 +44,7 @@ class FairFace(GroupDataset):
     forget_pairs: ClassVar[tuple[tuple[int, int], ...]] = ((3, 0), (6, 4), (1, 5), (8, 6), (4, 2))
     max_multi_group: ClassVar[int] = 5
     view: ClassVar[str] = "centre"
+    file_column = "file"
 
     @classmethod
     def load(cls, data_dir: Path, split_number: int, seed: int) -> Self:
@@ -67,20 +69,20 @@ def read_labels(root: Path, seed: int, columns: Sequence[str]) -> Labels:
         table = read_csv(root / f"fairface_label_{name}.csv", ("file", *columns, "service_test"), LAYOUT)
         # Spreadsheet programs write True as TRUE, which means the same.
         used = table.codes("service_test", FLAGS, ignore_case=True).astype(bool)
-        path.append(np.array(table["file"])[used])
+        path.append(list(compress(image_paths(table, "file"), used)))
         for column in columns:
             codes[column].append(_codes(table, column)[used])
     return Labels(
-        path=np.concatenate(path),
+        path=path[0] + path[1],
         split=np.concatenate([_train_or_val(path[0], seed), np.full(len(path[1]), TEST)]),
         codes={column: np.concatenate(parts) for column, parts in codes.items()},
     )
 
 
-def _train_or_val(paths: np.ndarray, seed: int) -> np.ndarray:
-    order = seeded_order("train", seed, paths.tolist())
-    in_train = np.isin(paths, order[: share_of(TRAIN_SHARE, len(order))])
-    return np.where(in_train, TRAIN, VAL)
+def _train_or_val(paths: Sequence[str], seed: int) -> np.ndarray:
+    order = seeded_order("train", seed, paths)
+    in_train = set(order[: share_of(TRAIN_SHARE, len(order))])
+    return np.array([TRAIN if path in in_train else VAL for path in paths], dtype=np.int64)
 
 
 def _codes(table: Table, column: str) -> np.ndarray:

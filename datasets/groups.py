@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from itertools import product
 
 from datasets.base import GroupDataset
+from datasets.spelling import composed, looks_numeric, spelled_alike
 from utils.errors import UserError
 
 Pair = tuple[int, int]
 Table = GroupDataset | type[GroupDataset]
 FORM = "expected TARGET:SENSITIVE, with commas between several"
+SHOWN = 100  # names in a message
 LONGEST = 80  # characters of a folder's name that are made of groups
 
 
@@ -48,9 +50,9 @@ def refuse_two_tasks(given: dict[str, object]) -> None:
 def spelled(dataset: Table, typed: str) -> str:
     """The text of --forget_groups in the one spelling of its set of groups: by name, in the order of the groups.
 
-    Where only the labels know the names, words stay as they were typed, sorted.
+    Where only the labels know the names, words stay as they were typed, sorted: only their own spelling is accepted.
     """
-    if not (dataset.target_names and dataset.sensitive_names):
+    if not _class_has_names(dataset):
         return ", ".join(f"{target}:{sensitive}" for target, sensitive in sorted(set(_typed_pairs(typed))))
     targets, sensitives = dataset.target_names, dataset.sensitive_names
     pairs = _named_pairs(dataset, typed)
@@ -83,10 +85,10 @@ def _single_pair(dataset: Table, split_number: int) -> Pair:
 
 
 def _typed_pairs(typed: str) -> list[tuple[str, str]]:
-    """The words of --forget_groups, blanks around them and within them made one."""
+    """The words of --forget_groups, blanks around them and within them made one, letters composed."""
     pairs = []
     for part in typed.split(","):
-        words = tuple(" ".join(word.split()) for word in part.split(":"))
+        words = tuple(composed(" ".join(word.split())) for word in part.split(":"))
         if len(words) != 2 or not all(words):
             hint = "" if len(words) <= 2 else "; a name that holds a colon or a comma is given by its number"
             raise UserError(f"--forget_groups {typed!r}: {part.strip()!r} is no group, {FORM}{hint}")
@@ -96,30 +98,76 @@ def _typed_pairs(typed: str) -> list[tuple[str, str]]:
 
 def _named_pairs(dataset: Table, typed: str) -> tuple[Pair, ...]:
     names = {"target": dataset.target_names, "sensitive": dataset.sensitive_names}
+    code = _code if _class_has_names(dataset) else _only_code
     pairs = {
-        tuple(_code(dataset.name, kind, names[kind], word) for kind, word in zip(names, words, strict=True))
+        tuple(code(dataset.name, kind, names[kind], word) for kind, word in zip(names, words, strict=True))
         for words in _typed_pairs(typed)
     }
     return tuple(sorted(pairs))
 
 
-def _code(dataset: str, kind: str, names: Sequence[str], word: str) -> int:
-    """The code of a name: as it is written, else without regard to case, else the code itself.
+def _class_has_names(dataset: Table) -> bool:
+    """Whether words can be made one spelling before the labels are read."""
+    kind = dataset if isinstance(dataset, type) else type(dataset)
+    return bool(kind.target_names and kind.sensitive_names)
 
-    Where all names are numbers, a number is a name and no code: 0 must not mean the first of "1" and "2".
+
+def _code(dataset: str, kind: str, names: Sequence[str], word: str) -> int:
+    """The code of a name: as it is written, else as it looks, else the code itself."""
+    found = _as_written(names, word) or _as_it_looks(names, word)
+    if len(found) == 1:
+        return found[0]
+    if len(code := _as_code(names, word)) == 1:
+        return code[0]
+    or_code = f", or a number from 0 to {len(names) - 1}" if _have_codes(names) else ""
+    raise UserError(f"--forget_groups: {dataset} has no {kind} {word!r}; expected one of {_listed(names)}{or_code}")
+
+
+def _only_code(dataset: str, kind: str, names: Sequence[str], word: str) -> int:
+    """The code of a name in the only spelling that a run may be named after, which is the labels'.
+
+    That is its code where it cannot stand in a list of groups.
     """
-    for same in (lambda name: name == word, lambda name: " ".join(name.split()).casefold() == word.casefold()):
-        found = [code for code, name in enumerate(names) if same(name)]
-        if len(found) == 1:
-            return found[0]
-    has_codes = not all(re.fullmatch(r"-?[0-9]+", name) for name in names)
-    if has_codes and re.fullmatch(r"[0-9]{1,9}", word) and int(word) < len(names):
-        return int(word)
-    or_code = f", or a number from 0 to {len(names) - 1}" if has_codes else ""
-    raise UserError(f"--forget_groups: {dataset} has no {kind} {word!r}; expected one of {', '.join(names)}{or_code}")
+    spellings = [_word(names, code) for code in range(len(names))]
+    if word in spellings:
+        return spellings.index(word)
+    told = [_told(one, name) for one, name in zip(spellings, names, strict=True)]
+    meant = _as_it_looks(names, word) or _as_code(names, word)
+    expected = f"one of {_listed(told)}"
+    if len(meant) == 1:
+        expected = f"{told[meant[0]]}, in this spelling alone, so that one run has one name"
+    raise UserError(f"--forget_groups: {dataset} has no {kind} {word!r}; expected {expected}")
+
+
+def _told(spelling: str, name: str) -> str:
+    return spelling if spelling == composed(name) else f"{spelling} (for {name!r})"
+
+
+def _as_written(names: Sequence[str], word: str) -> list[int]:
+    return [code for code, name in enumerate(names) if composed(name) == word]
+
+
+def _as_it_looks(names: Sequence[str], word: str) -> list[int]:
+    return [code for code, name in enumerate(names) if spelled_alike({name, word})]
+
+
+def _as_code(names: Sequence[str], word: str) -> list[int]:
+    """0 must not mean the first of "1" and "2"."""
+    is_code = _have_codes(names) and re.fullmatch(r"[0-9]{1,9}", word) and int(word) < len(names)
+    return [int(word)] if is_code else []
+
+
+def _have_codes(names: Sequence[str]) -> bool:
+    return not any(map(looks_numeric, names))
 
 
 def _word(names: Sequence[str], code: int) -> str:
     """A name, or its code where the name cannot stand in a list of groups."""
-    plain = " ".join(names[code].split()) == names[code] and not set(names[code]) & {",", ":"}
-    return names[code] if plain else str(code)
+    name = composed(names[code])
+    plain = " ".join(name.split()) == name and not set(name) & {",", ":"}
+    return name if plain else str(code)
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{', '.join(names[:SHOWN])}{more}"

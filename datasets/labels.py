@@ -2,6 +2,9 @@
 
 import csv
 import io
+import os
+import posixpath
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
@@ -9,7 +12,17 @@ from pathlib import Path
 
 import numpy as np
 
+from utils import files
 from utils.errors import UserError
+
+LARGEST = 2**30  # bytes of a label file or a list
+LONGEST_PATH, LONGEST_PART = 4096, 255  # bytes of a path in the labels, and of a name in it: what systems allow
+NEVER_IN_PATHS = {"\\", "\0"} | ({":"} if os.name == "nt" else set())  # a drive's name leads out of the folder
+# In the paths of all rows between line ends: what only a path that leaves its folder has, or another spelling of one.
+ODD_IN_PATHS = (
+    *("\n/", "/\n", "\n\n", "//", "/./", "\n./", "/.\n", "\n.\n", "/../", "\n../", "/..\n", "\n..\n"),
+    *NEVER_IN_PATHS,
+)
 
 
 @dataclass(frozen=True)
@@ -35,12 +48,19 @@ class Table:
             raise self.error(column, bad_rows, f"expected one of {', '.join(allowed)}") from None
 
     def error(self, column: str, bad_rows: Sequence[int], expected: str) -> UserError:
-        """What is wrong with a column, by its first bad row."""
-        first = bad_rows[0]
-        rows = "1 such row" if len(bad_rows) == 1 else f"{len(bad_rows)} such rows"
-        return UserError(
-            f"{self.file}, line {self.lines[first]}: {column} is {self.columns[column][first]!r} ({rows}); {expected}"
-        )
+        """What is wrong with a column, by its first bad row: how many have its value, and how many another bad one."""
+        first, values = bad_rows[0], self.columns[column]
+        wrong = Counter(values[row] for row in bad_rows)
+        same = wrong.pop(values[first])
+        rows = counted(same, "such row")
+        if wrong:
+            rows += f", and {counted(wrong.total(), 'row')} with {counted(len(wrong), 'other wrong value')}"
+        return UserError(f"{self.file}, line {self.lines[first]}: {column} is {values[first]!r} ({rows}); {expected}")
+
+
+def counted(n: int, what: str) -> str:
+    """1 row, 2 rows."""
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 def data_folder(data_dir: Path, folder: str, layout: str) -> Path:
@@ -52,15 +72,16 @@ def data_folder(data_dir: Path, folder: str, layout: str) -> Path:
 
 
 def read_text(file: Path, layout: str) -> str:
-    """A label file's text; UserError where it is absent or no UTF-8 text."""
+    """A label file's text, lines ended by \\n; UserError where it is absent, no regular file, or no UTF-8 text."""
     try:
-        return file.read_text("utf-8-sig")
+        text = files.read_text(file, "utf-8-sig", LARGEST)
     except FileNotFoundError:
         raise UserError(f"no label file {file}: expected {layout} in {file.parent}; put it there") from None
     except OSError as error:
         raise UserError(f"cannot read label file {file} ({error.strerror}): make it readable") from None
     except UnicodeDecodeError as error:
         raise UserError(f"cannot read label file {file} ({error}): expected UTF-8 text; get a fresh copy") from None
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
 def read_csv(file: Path, wanted: Sequence[str], layout: str) -> Table:
@@ -82,6 +103,12 @@ def read_csv(file: Path, wanted: Sequence[str], layout: str) -> Table:
     return table_of(file, wanted, cells, lines)
 
 
+def header_of(file: Path, layout: str) -> list[str]:
+    """The names of a CSV file's columns."""
+    reader = csv.reader(io.StringIO(read_text(file, layout), newline=""))
+    return [name.strip() for name in next(reader, [])]
+
+
 def column_numbers(file: Path, header: Sequence[str], wanted: Sequence[str]) -> list[int]:
     """Where the `wanted` names stand in `header`; UserError naming the first that is not there, and those that are."""
     missing = [name for name in wanted if name not in header]
@@ -98,6 +125,52 @@ def table_of(file: Path, wanted: Sequence[str], cells: list[str], lines: Sequenc
     if not lines:
         raise UserError(f"{file} has no rows below its header: expected one per image; get a fresh copy of the file")
     return Table(file, {name: cells[column :: len(wanted)] for column, name in enumerate(wanted)}, lines)
+
+
+def image_paths(table: Table, column: str) -> Sequence[str]:
+    """A column of image files relative to the labels' folder, in one spelling: ./a.jpg is a.jpg.
+
+    UserError for one that is not below that folder (a link in it may lead anywhere), or longer than systems allow.
+    """
+    values = table[column]
+    if _are_plain(values):
+        return values
+    paths = [posixpath.normpath(value) if value else "" for value in values]
+    outside = [row for row, path in enumerate(paths) if not _is_below(path)]
+    if outside:
+        raise table.error(column, outside, f"expected the path of a file below {table.file.parent}, with / in it")
+    # Before an array gives every row the room of the longest.
+    long = [row for row, path in enumerate(paths) if _is_too_long(path)]
+    if long:
+        limit = f"{LONGEST_PATH} bytes, and of {LONGEST_PART} between two /"
+        raise table.error(column, long, f"expected a path of at most {limit}")
+    return paths
+
+
+def one_row_each(table: Table, column: str, paths: Sequence[str]) -> Sequence[str]:
+    """The `paths` that stand for a column's values; UserError for one in two rows, naming both."""
+    if len(set(paths)) < len(paths):
+        first: dict[str, int] = {}
+        repeated = [row for row, path in enumerate(paths) if first.setdefault(path, row) != row]
+        line = table.lines[first[paths[repeated[0]]]]
+        raise table.error(column, repeated, f"line {line} has it too; expected one row an image")
+    return paths
+
+
+def _are_plain(values: Sequence[str]) -> bool:
+    """Whether no path needs a closer look; row by row that would take as long as reading the file."""
+    joined = "\n" + "\n".join(values) + "\n"
+    n_bytes = max(map(len, values)) * (1 if joined.isascii() else 4)
+    return n_bytes <= LONGEST_PART and not any(part in joined for part in ODD_IN_PATHS)
+
+
+def _is_below(path: str) -> bool:
+    return path not in ("", ".", "..") and not path.startswith(("/", "../")) and not set(path) & NEVER_IN_PATHS
+
+
+def _is_too_long(path: str) -> bool:
+    content = path.encode()
+    return len(content) > LONGEST_PATH or max(map(len, content.split(b"/"))) > LONGEST_PART
 
 
 def ragged(file: Path, line: int, found: int, expected: int) -> UserError:

@@ -63,13 +63,13 @@ def listed_splits(dataset: GroupDataset, rows: np.ndarray) -> Splits:
 
     UserError where that is nothing, or all.
     """
-    train, unit = _train(dataset), dataset.unit
+    train = _train(dataset)
     if not len(rows):
         raise UserError(
             "--forget_list names no image that is left in train, as those that cannot be read are left out; nothing is"
             " to be forgotten, so do without this run"
         )
-    return _splits(dataset, train, train[np.isin(unit[train], unit[rows])], "--forget_list")
+    return _splits(dataset, train, _of_units(dataset, train, dataset.units(rows)), "--forget_list")
 
 
 def _train(dataset: GroupDataset) -> np.ndarray:
@@ -151,14 +151,20 @@ def _choose_forget(dataset: GroupDataset, rows: np.ndarray, whose: str, ratio: f
     """The first floor(ratio * n) of the units of `rows` in the seed's order."""
     if not 0 < ratio <= 1:
         raise UserError(f"--unlearning_ratio {ratio}: expected a number above 0 and up to 1")
-    units = seeded_order("forget", seed, set(dataset.unit[rows].tolist()))
+    units = seeded_order("forget", seed, set(dataset.units(rows)))
     n_forget = share_of(ratio, len(units))
     if n_forget == 0:
         raise UserError(
             f"--unlearning_ratio {ratio} forgets no sample: {dataset.name} has {len(rows)} train samples{whose};"
             " expected at least one, so give a larger ratio or other groups"
         )
-    return rows[np.isin(dataset.unit[rows], units[:n_forget])]
+    return _of_units(dataset, rows, units[:n_forget])
+
+
+def _of_units(dataset: GroupDataset, rows: np.ndarray, units: Iterable[str]) -> np.ndarray:
+    """Those of `rows` whose unit is one of these."""
+    wanted = set(units)
+    return rows[np.fromiter((unit in wanted for unit in dataset.units(rows)), dtype=bool, count=len(rows))]
 
 
 def _forget_fingerprint(data_fingerprint: str, forget: np.ndarray) -> str:

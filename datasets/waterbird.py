@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 from datasets.base import GroupDataset
-from datasets.labels import data_folder, read_csv
+from datasets.labels import data_folder, image_paths, read_csv
 
-LAYOUT = "metadata.csv (img_id,img_filename,y,split,place,place_filename) and the image folders that it names"
+FILE = "metadata.csv"
+LAYOUT = f"{FILE} (img_id,img_filename,y,split,place,place_filename) and the image folders that it names"
 
 
 class Waterbirds(GroupDataset):
@@ -14,20 +15,21 @@ class Waterbirds(GroupDataset):
 
     name: ClassVar[str] = "waterbird"
     folder: ClassVar[str] = "waterbird_complete95_forest2water2"
-    label_names: ClassVar[tuple[tuple[str, ...], ...]] = (("metadata.csv",),)
+    label_names: ClassVar[tuple[tuple[str, ...], ...]] = ((FILE,),)
     target_names = ("landbird", "waterbird")
     sensitive_names = ("land", "water")
     forget_pairs: ClassVar[tuple[tuple[int, int], ...]] = ((1, 0), (0, 1))
     view: ClassVar[str] = "centre"
+    file_column = "img_filename"
     group_format: ClassVar[str] = "{target} on {sensitive}"
 
     @classmethod
     def load(cls, data_dir: Path, split_number: int, seed: int) -> Self:
         root = data_folder(data_dir, cls.folder, LAYOUT)
-        table = read_csv(root / "metadata.csv", ("img_filename", "y", "split", "place"), LAYOUT)
+        table = read_csv(root / FILE, (cls.file_column, "y", "split", "place"), LAYOUT)
         return cls(
             root=root,
-            path=table["img_filename"],
+            path=image_paths(table, cls.file_column),
             target=table.codes("y", {"0": 0, "1": 1}),
             sensitive=table.codes("place", {"0": 0, "1": 1}),
             split=table.codes("split", {"0": 0, "1": 1, "2": 2}),

@@ -13,6 +13,7 @@ from typing import IO, Any
 import numpy as np
 import torch
 
+from datasets.forget_list import as_text
 from datasets.sampling import reweight_weights
 from datasets.splits import save_splits
 from datasets.verification import SHOWN
@@ -148,5 +149,4 @@ def save_sets(config: Config, data: Data, directory: RunDirectory) -> None:
     """splits.npz, and the forget list, if there is one: its names in their order, each once."""
     save_splits(directory.file("splits.npz"), data.splits)
     if data.requests is not None:
-        names = dict.fromkeys(config.requests)
-        write_text(directory.file("forget_list.txt"), "".join(f"{name}\n" for name in names))
+        write_text(directory.file("forget_list.txt"), as_text(config.requests))

@@ -1,20 +1,22 @@
 """The labels and index sets of a run, read without touching an image, and the check of its images."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from datasets import dataset_class
 from datasets.base import GroupDataset
 from datasets.cache import ImageCache, disk_cache, ram_cache
-from datasets.forget_list import Requests, find_requests
 from datasets.groups import forget_groups
 from datasets.image_files import image_rows
+from datasets.requests import Requests, find_requests
 from datasets.splits import Splits, listed_splits, make_splits, random_splits
 from datasets.verification import bad_images, refuse_bad_images, remember
 from method.configs.loading import Config
 from method.configs.task import RANDOM
 from method.registry import METHODS
 from utils.distributed import from_rank_0
+from utils.text import for_people
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,14 @@ def requests_told(requests: Requests, splits: Splits) -> str:
     further = len(splits.forget) - len(requests.rows)
     if further:
         told.append(f"{further} other samples show the same as one of them and are forgotten with it")
-    return "; ".join(told)
+    if requests.matched:
+        told.append(_ends([f"{name} -> {path}" for name, path in requests.matched]))
+    return for_people("; ".join(told))
+
+
+def _ends(told: Sequence[str]) -> str:
+    """The first and the last, by which somebody sees that the names were read as they were meant."""
+    return told[0] if len(told) == 1 else f"first {told[0]}, last {told[-1]}"
 
 
 def check_images(config: Config, data: Data) -> None:

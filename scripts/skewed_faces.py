@@ -102,8 +102,9 @@ def _cell(labels: Labels, gender: str, race: str) -> np.ndarray:
 
 
 def _first(labels: Labels, rows: np.ndarray, n: int, seed: int) -> np.ndarray:
-    order = seeded_order("skewed_faces", seed, labels.path[rows].tolist())
-    return rows[np.isin(labels.path[rows], order[:n])]
+    paths = [labels.path[row] for row in rows]
+    first = set(seeded_order("skewed_faces", seed, paths)[:n])
+    return rows[[path in first for path in paths]]
 
 
 def group_table(labels: Labels, rows: np.ndarray) -> str:
@@ -129,7 +130,7 @@ def write_folder(out: Path, root: Path, labels: Labels, rows: np.ndarray, sensit
     table.writerow(["filename", "split", *COLUMNS])
     named = {column: np.array(NAMES[column])[labels.codes[column][rows]].tolist() for column in COLUMNS}
     splits = [SPLIT_NAMES[code] for code in labels.split[rows].tolist()]
-    paths = labels.path[rows].tolist()
+    paths = [labels.path[row] for row in rows]
     table.writerows(zip(paths, splits, *named.values(), strict=True))
     config = {"dataset": "custom", "data_dir": str(out), "target": "gender", "sensitive": sensitive}
     try:

@@ -1,6 +1,10 @@
 """A folder of the user's own: what its metadata.csv means, every way it can be wrong, and its flags."""
 
+import os
 import re
+import tracemalloc
+from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +14,7 @@ from cli import ROOT, configuration, ok, refused, written
 from folders import make_custom
 
 from datasets.custom import Custom
+from datasets.groups import forget_groups
 from method.configs.schema import all_keys
 from utils.errors import UserError
 from utils.runs import read_runs
@@ -77,7 +82,8 @@ def test_integers_are_sorted_by_number_and_shown_as_they_are(tmp_path: Path):
 def test_names_are_sorted_by_the_alphabet_and_zeros_in_front_make_a_name(tmp_path: Path):
     rows = [f"{row}.jpg,{row % 2},{name},1" for row, name in enumerate(("10", "09", "1", "b9", "b10", "A"))]
     mixed = message(write(tmp_path, *rows))
-    assert "line 2: target is '10' (2 such rows); expected integers alone or names alone" in mixed
+    told = "target is '10' (1 such row, and 1 row with 1 other wrong value); expected integers alone or names alone"
+    assert f"line 2: {told}" in mixed
     assert mixed.endswith("and there is '09' on line 3")
     rows = [row for row in rows if ",10," not in row and ",1,1" not in row]
     assert load(write(tmp_path, *rows, "z.jpg,0,A,1")).target_names == ("09", "A", "b10", "b9")
@@ -135,6 +141,132 @@ def test_quoted_commas_and_paths_in_one_spelling(tmp_path: Path):
     assert data.group_name(0) == "a, p, q"
 
 
+# Labels that only look right.
+
+
+def rows_of(column: str, values: Sequence[str]) -> list[str]:
+    """A row a value of this column, in train and val in turn."""
+    other = {"target": "{}.jpg,{},{},x", "sensitive": "{}.jpg,{},{},{}"}[column]
+    return [other.format(n, ("train", "val")[n % 2], *((value,) if column == "target" else (n % 2, value)))
+            for n, value in enumerate(values)]  # fmt: skip
+
+
+def test_integers_that_passed_through_a_table_with_a_hole_are_the_integers(tmp_path: Path):
+    values = ("2.0", "1.0", "10.0", "-3.00", "2.0", "0.", "1.0")
+    data = load(write(tmp_path, *rows_of("target", values)))
+    assert data.target_names == ("-3", "0", "1", "2", "10")
+    assert [data.target_names[code] for code in data.target] == ["2", "1", "10", "-3", "2", "0", "1"]
+    plain = load(write(tmp_path, *rows_of("target", [value.partition(".")[0] for value in values])))
+    assert plain.fingerprint == data.fingerprint
+
+
+def test_a_number_of_a_group_is_the_value_that_the_labels_have(tmp_path: Path):
+    """Never the code, which would be the other class."""
+    for ones, twos in (("1", "2"), ("1.0", "2.0")):
+        values = [
+            f"{n}.jpg,{split},{y},{a}" for n, (split, y, a) in enumerate(product(("train", "val"), (ones, twos), "ab"))
+        ]
+        data = load(write(tmp_path, *values))
+        ((target, sensitive),) = forget_groups(data, None, None, "1:a")
+        assert data.group_name(target * data.n_sensitive + sensitive) == "1, a"
+        for typed in ("0:a", "1.0:a", "01:a", "1:0"):
+            with pytest.raises(UserError, match="--forget_groups: custom has no "):
+                forget_groups(data, None, None, typed)
+
+
+def test_decimals_are_names_as_they_are_spelled(tmp_path: Path):
+    data = load(write(tmp_path, *rows_of("target", ("1.5", "10.0", "1.0", "1.0"))))
+    assert data.target_names == ("1.0", "1.5", "10.0")
+    for typed in ("0:x", "1:x"):
+        with pytest.raises(UserError, match="custom has no target"):
+            forget_groups(data, None, None, typed)
+    told = message(write(tmp_path, *rows_of("target", ("1.5", "1", "2", "2"))))
+    assert "target is '1.5' (1 such row); expected integers alone or names alone" in told
+    told = message(write(tmp_path, *rows_of("target", ("a", "b", "2.0", "b"))))
+    assert "line 4: target is '2.0' (1 such row); expected integers alone or names alone" in told
+
+
+@pytest.mark.parametrize("column", ["target", "sensitive"])
+@pytest.mark.parametrize(
+    "word",
+    [
+        *("", " ", "\u00a0", "\u200b", "nan", "NaN", "-NaN", "None", "NONE", "NA", "na", "N/A", "n/a", "<NA>", "#N/A"),
+        *("null", "NULL", "NaT", "nil", "?", "-", "--", "\u2014", ".", " N/A ", "n.a.", "#DIV/0!", "n\u200ban"),
+    ],
+)
+def test_words_for_no_value_are_no_values(tmp_path: Path, column: str, word: str):
+    told = message(write(tmp_path, *rows_of(column, ["yes", "no", word, "yes", word, "?"])))
+    assert f"metadata.csv, line 4: {column} is {word.strip()!r} (" in told
+    assert "expected a name or an integer, and it says that there is no value: give a word for it" in told
+    n_same, others = (3, "") if word.strip() == "?" else (2, ", and 1 row with 1 other wrong value")
+    assert f"({n_same} such rows{others})" in told
+
+
+def test_words_for_no_value_in_crossed_columns_and_in_the_split(tmp_path: Path):
+    rows = [f"{n}.jpg,{n % 2},{n % 2},{value},c" for n, value in enumerate(("a", "b", "N/A", "a", "b", "a"))]
+    folder = write(tmp_path, *rows, header=f"{HEADER},more")
+    assert "line 4: sensitive is 'N/A' (1 such row)" in message(folder, sensitive="sensitive,more")
+    assert "says that there is no value" in message(folder, sensitive="sensitive,more")
+    told = message(write(tmp_path, *GOOD, "e.jpg,nan,no,x", "f.jpg,NA,no,x", "g.jpg,nan,no,x"))
+    assert "line 6: split is 'nan' (2 such rows, and 1 row with 1 other wrong value); expected one of train" in told
+
+
+@pytest.mark.parametrize("word", ["unknown", "other", "no", "nano", "Nancy", "na\u00efve", "+", "0", "missing"])
+def test_words_that_are_values(tmp_path: Path, word: str):
+    other = "1" if word == "0" else "yes"
+    assert word in load(write(tmp_path, *rows_of("target", [other, other, word, word]))).target_names
+
+
+ALIKE = [
+    ("Male", "male"),
+    ("Male", "Male\u200b"),
+    ("Male", "\ufeffMale"),
+    ("Male", "Ma\u00adle"),
+    ("Male", "Male\ufe0f"),
+    ("M\u00fcller", "Mu\u0308ller"),
+    ("M\u00dcLLER", "mu\u0308ller"),
+    ("East Asian", "East  Asian"),
+    ("East Asian", "East\u00a0Asian"),
+    ("East Asian", "east\u2009asian"),
+    ("1", "1.0"),
+    ("007", "7.0"),
+    ("0.50", "0.5"),
+    ("1e1", "10.0"),
+]
+
+
+@pytest.mark.parametrize("column", ["target", "sensitive"])
+@pytest.mark.parametrize("one, other", ALIKE)
+def test_one_value_in_two_spellings_is_told_with_both(tmp_path: Path, column: str, one: str, other: str):
+    told = message(write(tmp_path, *rows_of(column, [one, one, other, one, "3.5" if one[0] in "01" else "x"])))
+    spellings = {one: f"{one!a} (3 rows, the first on line 2)", other: f"{other!a} (1 row, the first on line 4)"}
+    listed = " and ".join(spellings[value] for value in sorted(spellings))
+    assert (
+        f"metadata.csv: {column} has 1 value in more than one spelling: {listed}; spell each value in one way" in told
+    )
+
+
+def test_values_that_differ_are_none(tmp_path: Path):
+    values = (
+        "Muller",
+        "M\u00fcller",
+        "x-y",
+        "x y",
+        "xy",
+        "\u0430",
+        "a",
+        "\u043c\u043e\u0439",
+        "\u043c\u043e\u0438",
+        "1st",
+    )
+    assert len(load(write(tmp_path, *rows_of("sensitive", values * 3))).sensitive_names) == len(values)
+
+
+def test_a_split_with_an_invisible_character_is_none(tmp_path: Path):
+    told = message(write(tmp_path, *GOOD, "e.jpg,train\u200b,no,x"))
+    assert "line 6: split is 'train\\u200b' (1 such row); expected one of train" in told
+
+
 # Everything that can be wrong with it.
 
 
@@ -154,7 +286,10 @@ def test_quoted_commas_and_paths_in_one_spelling(tmp_path: Path):
         (["f\\e.jpg,train,no,x"], "line 6: filename is 'f\\\\e.jpg' (1 such row); expected the path of a file below"),
         (["f\0.jpg,train,no,x"], "line 6: "),
         ([".,train,no,x"], "line 6: filename is '.'"),
-        (["a.jpg,train,no,x", "./b.jpg,train,no,x"], "line 6: filename is 'a.jpg' (2 such rows); line 2 has it too"),
+        (
+            ["a.jpg,train,no,x", "./b.jpg,train,no,x"],
+            "line 6: filename is 'a.jpg' (1 such row, and 1 row with 1 other wrong value); line 2 has it too",
+        ),
         (["./b.jpg,train,no,x"], "line 6: filename is './b.jpg' (1 such row); line 3 has it too; expected one row"),
         (['"e.jpg,train,no,x'], "line 6: "),
     ],
@@ -163,6 +298,33 @@ def test_bad_rows(tmp_path: Path, rows: list[str], told: str):
     said = message(write(tmp_path, *GOOD, *rows))
     assert said.startswith(f"{tmp_path}/metadata.csv, line ")
     assert told in said
+
+
+LONG = [
+    ("a" * 256, "4096 bytes, and of 255 between two /"),
+    ("ä" * 128, "4096 bytes, and of 255 between two /"),
+    ("/".join(["d" * 250] * 17), "expected a path of at most 4096 bytes"),
+    ("a" * 131_000, "expected a path of at most 4096 bytes"),
+]
+
+
+@pytest.mark.parametrize("path, told", LONG)
+def test_a_path_longer_than_a_system_has_is_refused(tmp_path: Path, path: str, told: str):
+    said = message(write(tmp_path, *GOOD, f"{path},train,no,x"))
+    assert told in said
+    assert len(said) < 2000
+    fitting = "/".join(["d" * 255] * 15 + ["ä" * 127])
+    assert load(write(tmp_path, *GOOD, f"{fitting},train,no,x")).paths([4]) == [fitting]
+
+
+def test_a_long_path_gives_no_other_row_its_room(tmp_path: Path):
+    folder = write(tmp_path, *(f"{n}.jpg,{n % 2},{n % 2},x" for n in range(30_000)), f"{'a' * 131_000},0,0,x")
+    tracemalloc.start()
+    try:
+        assert "expected a path of at most 4096 bytes" in message(folder)
+        assert tracemalloc.get_traced_memory()[1] < 60e6, "bytes; an array as wide as the longest path has 15.7e9"
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(
@@ -234,7 +396,10 @@ def test_files_that_cannot_be_read(tmp_path: Path):
     assert f"cannot read label file {tmp_path}/metadata.csv" in message(tmp_path)
     (tmp_path / "metadata.csv").unlink()
     (tmp_path / "metadata.csv").mkdir()
-    assert "Is a directory" in message(tmp_path)
+    assert "metadata.csv (it is a folder, expected a regular file)" in message(tmp_path)
+    (tmp_path / "metadata.csv").rmdir()
+    os.mkfifo(tmp_path / "metadata.csv")
+    assert "metadata.csv (it is a named pipe, expected a regular file)" in message(tmp_path)
 
 
 # Its keys.
@@ -346,7 +511,7 @@ def test_neither_configuration_nor_already_done_reads_the_labels(tmp_path: Path,
     ok(command, data_dir=folder, **places)
     (folder / "metadata.csv").unlink()
     done = ok(command, data_dir=folder, **places)
-    assert done.out == f"already done: {tmp_path}/store/my_data/small_cnn/pretrain_0\n"
+    assert done.out.startswith(f"already done: {tmp_path}/store/my_data/small_cnn/pretrain_0 (the labels are not in ")
     ok(f"{command} --print_config", data_dir=folder)
     other = refused(f"{command} --sensitive age", data_dir=folder, **places)
     assert "holds another run: sensitive is 'sensitive' there and 'age' here" in other

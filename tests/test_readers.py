@@ -304,6 +304,125 @@ def test_hand_made_folders(tmp_path, make, dataset, n_rows):
         data.check_images()
 
 
+# Paths that leave the folder, of every reader; and counts in messages.
+
+OUTSIDE = (
+    "/etc/passwd.jpg",
+    "../1.jpg",
+    "a/../../1.jpg",
+    "..",
+    ".",
+    "a\\1.jpg",
+    "a\0.jpg",
+    "",
+    "x/..",
+    "./..",
+    "//x/1.jpg",
+)
+TOO_LONG = ("a" * 256, f"x/{'ä' * 128}.jpg", "/".join(["d" * 250] * 17), "a" * 130_000)
+
+
+def with_path(root: Path, dataset, path: str) -> None:
+    """A data folder of four images, one of them called so."""
+    quoted = '"' + path + '"'
+    if dataset is Waterbirds:
+        write_waterbird(root, "1,a/1.jpg,0,0,1,x", f"2,{quoted},0,0,1,x", "3,a/3.jpg,0,1,1,x", "4,a/4.jpg,0,2,1,x")
+    elif dataset is FairFace:
+        rest = ",20-29,Male,White,True"
+        write_fairface(root, [f"train/1.jpg{rest}", f"{quoted}{rest}", f"train/3.jpg{rest}"])
+    else:
+        names = ["1.jpg", path, "3.jpg", "4.jpg"]
+        (root / "celeba").mkdir()
+        write_csv(root / "celeba/list_attr_celeba.csv", ["image_id", "Blond_Hair", "Male"], [[n, 1, 1] for n in names])
+        write_csv(root / "celeba/list_eval_partition.csv", ["image_id", "partition"], [[n, 0] for n in names])
+
+
+@pytest.mark.parametrize("dataset", [Waterbirds, FairFace, CelebA])
+@pytest.mark.parametrize("path", OUTSIDE)
+def test_paths_stay_in_the_data_folder(tmp_path, dataset, path):
+    with_path(tmp_path, dataset, path)
+    with pytest.raises(UserError) as error:
+        load(dataset, tmp_path)
+    assert f", line 3: {dataset.file_column} is {path!r} (1 such row); expected the path of a file below" in str(
+        error.value
+    )
+
+
+@pytest.mark.parametrize("dataset", [Waterbirds, FairFace, CelebA])
+@pytest.mark.parametrize("path", TOO_LONG)
+def test_paths_are_no_longer_than_systems_have(tmp_path, dataset, path):
+    with_path(tmp_path, dataset, path)
+    with pytest.raises(UserError) as error:
+        load(dataset, tmp_path)
+    assert f", line 3: {dataset.file_column} is " in str(error.value)
+    assert "expected a path of at most 4096 bytes, and of 255 between two /" in str(error.value)
+
+
+@pytest.mark.parametrize("dataset", [Waterbirds, FairFace, CelebA])
+@pytest.mark.parametrize(
+    "path", ["..a/1.jpg", "a../.1.jpg", "a...b.jpg", ".a/..b/...", "~/1.jpg", "$HOME/1.jpg", "ä" * 127]
+)
+def test_paths_that_only_look_odd(tmp_path, dataset, path):
+    with_path(tmp_path, dataset, path)
+    prefix = "img_align_celeba/" if dataset is CelebA else ""
+    assert f"{prefix}{path}" in load(dataset, tmp_path).paths(slice(None))
+
+
+@pytest.mark.parametrize("dataset", [Waterbirds, FairFace, CelebA])
+def test_one_image_under_two_spellings_is_listed_twice(tmp_path, dataset):
+    first = {Waterbirds: "a/1.jpg", FairFace: "train/1.jpg", CelebA: "1.jpg"}[dataset]
+    with_path(tmp_path, dataset, f"./x/..//{first}")
+    with pytest.raises(UserError, match=f"image .*{first} is listed more than once"):
+        load(dataset, tmp_path)
+
+
+def test_a_lone_surrogate_is_no_text(tmp_path):
+    write_waterbird(tmp_path, "1,a/1.jpg,0,0,1,x")
+    file = tmp_path / Waterbirds.folder / "metadata.csv"
+    file.write_bytes(file.read_bytes().replace(b"a/1", b"a/\xed\xb2\x80"))
+    with pytest.raises(UserError, match="cannot read label file .*expected UTF-8 text"):
+        load(Waterbirds, tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["a named pipe", "a folder"])
+def test_label_files_are_regular_files(tmp_path, kind):
+    folder = make_celeba(tmp_path)
+    for name in ("list_attr_celeba.txt", "list_eval_partition.txt"):
+        (folder / name).rename(folder / "kept")
+        (folder / name).mkdir() if kind == "a folder" else os.mkfifo(folder / name)
+        with pytest.raises(UserError, match=f"cannot read label file .*{name} .it is {kind}, expected a regular file"):
+            load(CelebA, tmp_path)
+        (folder / name).rmdir() if kind == "a folder" else (folder / name).unlink()
+        (folder / "kept").rename(folder / name)
+
+
+@pytest.mark.parametrize(
+    "bad, told",
+    [
+        ("2", "line 3: y is '2' (1 such row); expected"),
+        ("2 2 2", "line 3: y is '2' (3 such rows); expected"),
+        ("2 0 3", "line 3: y is '2' (1 such row, and 1 row with 1 other wrong value); expected"),
+        ("2 3 3 2", "line 3: y is '2' (2 such rows, and 2 rows with 1 other wrong value); expected"),
+        ("x 3 2 x 3 1", "line 3: y is 'x' (2 such rows, and 3 rows with 2 other wrong values); expected"),
+    ],
+)
+def test_counts_are_of_what_is_shown(tmp_path, bad, told):
+    rows = [f"1,b/{n}.jpg,{y},0,1,x" for n, y in enumerate(bad.split())]
+    with pytest.raises(UserError) as error:
+        load(Waterbirds, write_waterbird(tmp_path, "1,a/1.jpg,0,0,0,x", *rows))
+    assert told in str(error.value)
+
+
+def test_an_image_in_two_rows_of_the_partition(tmp_path):
+    """The last one would win, and nobody would notice."""
+    root = write_celeba(tmp_path, ["1.jpg", "2.jpg"], blond=[1, -1], male=[1, 1], attractive=[1, 1])
+    (root / "celeba" / "list_eval_partition.txt").write_text("2.jpg 2\n1.jpg 1\n2.jpg 0\n")
+    with pytest.raises(
+        UserError, match=r"partition.txt, line 3: image_id is '2.jpg' \(1 such row\); line 1 has it too"
+    ):
+        load(CelebA, root)
+
+
 needs_real_data = pytest.mark.skipif(
     not (REAL_DATA / "fairface").is_dir(),
     reason=f"no FairFace subset in {REAL_DATA}; GROUP_UNLEARNING_DATA names another folder",

@@ -302,14 +302,41 @@ class Named(Toy):
     ],
 )
 def test_groups_by_name_and_number(typed, expected):
-    """A class without names leaves them to its instance, which has read the labels."""
-    for dataset in (dataset_class("waterbird"), toy()):
-        assert forget_groups(dataset, None, None, typed) == tuple(sorted(expected))
+    assert forget_groups(dataset_class("waterbird"), None, None, typed) == tuple(sorted(expected))
 
 
 def test_words_stay_as_they_were_typed_where_only_the_labels_know_the_names():
     assert spelled(Toy, " b : x y,a:1 ,b:x  y") == "a:1, b:x y"
-    assert spelled(toy(), "1:LAND") == "waterbird:land"
+    assert spelled(Toy, "Mu\u0308ller:x, M\u00fcller:x") == "M\u00fcller:x", "an umlaut is one however it was typed"
+
+
+@pytest.mark.parametrize(
+    "typed, told",
+    [
+        ("WATERBIRD:land", "toy has no target 'WATERBIRD'; expected waterbird, in this spelling alone"),
+        ("1:land", "toy has no target '1'; expected waterbird, in this spelling alone"),
+        ("waterbird:0", "toy has no sensitive '0'; expected land, in this spelling alone"),
+        ("waterbird:la\u200bnd", "expected land, in this spelling alone, so that one run has one name"),
+        ("duck:land", "toy has no target 'duck'; expected one of landbird, waterbird"),
+        ("2:land", "toy has no target '2'; expected one of landbird, waterbird"),
+    ],
+)
+def test_where_only_the_labels_know_the_names_their_spelling_is_the_only_one(typed, told):
+    """A run is named before the labels are read, so every spelling would make a folder of its own."""
+    assert forget_groups(toy(), None, None, "waterbird:land, landbird:water") == ((0, 1), (1, 0))
+    with pytest.raises(UserError) as error:
+        forget_groups(toy(), None, None, typed)
+    assert told in str(error.value)
+
+
+def test_a_name_that_cannot_be_typed_has_its_number_as_its_only_spelling():
+    dataset = toy()
+    dataset.target_names, dataset.sensitive_names = ("a, b", "c:d"), ("x  y", "M\u00fcller")
+    assert forget_groups(dataset, None, None, "0:0, 1:Mu\u0308ller") == ((0, 0), (1, 1))
+    with pytest.raises(UserError, match="no target 'c'; expected one of 0 .for 'a, b'., 1 .for 'c:d'."):
+        forget_groups(dataset, None, None, "c:0")
+    with pytest.raises(UserError, match="no sensitive 'x y'; expected 0 .for 'x  y'., in this spelling alone"):
+        forget_groups(dataset, None, None, "0:x y")
 
 
 @pytest.mark.parametrize(
@@ -317,13 +344,13 @@ def test_words_stay_as_they_were_typed_where_only_the_labels_know_the_names():
     [
         ("Cat:v1.5", (0, 2)),
         ("cat:v1.5", (1, 2)),
-        ("2:1", (2, 1)),
         ("More Than  70:east asian", (2, 1)),
-        ("1:Black/20-29", (3, 0)),  # a name, before it is a number
-        ("0:3", (0, 3)),
+        ("more\u00a0than\u200b 70:EAST ASIAN", (2, 1)),
+        ("1:Black/20-29", (3, 0)),
+        ("Cat:3", (0, 3)),
     ],
 )
-def test_a_name_counts_as_it_is_written_before_its_case_and_its_number(typed, expected):
+def test_a_name_counts_as_it_is_written_before_its_look_and_its_number(typed, expected):
     assert forget_groups(Named, None, None, typed) == (expected,)
 
 
@@ -332,8 +359,28 @@ def test_where_names_are_numbers_a_number_is_a_name():
         name, target_names, sensitive_names = "numbered", ("1", "2"), ("-1", "1")
 
     assert forget_groups(Numbered, None, None, "2:-1") == ((1, 0),)
+    assert forget_groups(Numbered, None, None, "2.0:+1") == ((1, 1),)
     with pytest.raises(UserError, match=r"numbered has no target '0'; expected one of 1, 2$"):
         forget_groups(Numbered, None, None, "0:1")
+
+
+@pytest.mark.parametrize(
+    "name", ["1", "007", "-3", "+3", "1.5", ".5", "1,5", "1e3", "1E-3", "1 000", "- 1", "50 %", "\u0663"]
+)
+def test_no_number_is_a_code_where_a_name_looks_like_one(name):
+    class Numbered(Toy):
+        target_names, sensitive_names = ("cat", name), ("a", "b")
+
+    with pytest.raises(UserError, match=r"toy has no target '0'; expected one of cat, [^;]*$"):
+        forget_groups(Numbered, None, None, "0:a")
+
+
+@pytest.mark.parametrize("name", ["v1", "1st", "20-29", "more than 70", "e", "-", "1/2", "1.5.x"])
+def test_other_names_leave_the_codes(name):
+    class Other(Toy):
+        target_names, sensitive_names = ("cat", name), ("a", "b")
+
+    assert forget_groups(Other, None, None, "1:0") == ((1, 0),)
 
 
 @pytest.mark.parametrize(
@@ -391,7 +438,7 @@ def test_a_folder_named_after_its_groups(dataset, typed, name):
 
 def test_folders_of_different_groups_have_different_names():
     """Blanks, slashes and dots are no part of a folder's name, so eight digits of a hash tell such names apart."""
-    one = task_name(None, None, spelled(Named, "2:1"))
+    one = task_name(None, None, spelled(Named, "more than 70:1"))
     assert one.startswith("groups-more_than_70.East_Asian.")
     assert one.endswith(hashlib.sha256(b"more than 70:East Asian").hexdigest()[:8])
     texts = ["a b:c", "a_b:c", "a/b:c", "a.b:c", "a:b.c", "a+b:c", "a:c, b:c", "a:c+b.c", "ä:c", "a:c", "A:c"]
@@ -405,7 +452,7 @@ SAFE = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.+")
 
 
 def test_names_that_cannot_be_typed_are_spelled_by_number():
-    for typed, spelling in (("Cat:3", "Cat:3"), ("0:4", "Cat:4"), ("2:0", "more than 70:Black/20-29")):
+    for typed, spelling in (("Cat:3", "Cat:3"), ("more than 70:0", "more than 70:Black/20-29")):
         assert spelled(Named, typed) == spelling
         assert forget_groups(Named, None, None, spelling) == forget_groups(Named, None, None, typed)
 
@@ -453,6 +500,12 @@ def test_a_list_is_forgotten_with_its_units():
     assert listed_splits(toy(), rows).forget_groups == (1, 2)
     assert listed_splits(toy(units=2), rows).forget.tolist() == [2, 3, 4, 5, 60, 61]
     assert listed_splits(toy(), rows[1:]).forget_groups == (2,)
+
+
+def test_units_are_matched_whole_whatever_their_length():
+    dataset = toy(units=2)
+    assert dataset.units([0, 1, 2]) == ["unit 0", "unit 0", "unit 1"]
+    assert toy().units(slice(0, 2)) == ["images/000.jpg", "images/001.jpg"]
 
 
 def test_the_same_rows_have_one_forget_fingerprint_whoever_chose_them():

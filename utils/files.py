@@ -98,12 +98,12 @@ def read_bytes(path: str | Path, at_most: int = LARGEST_TEXT) -> bytes:
     """
     handle, size = _regular(path)
     try:
-        content = os.read(handle, min(size, at_most) + 1)
-        while len(content) <= at_most and (more := os.read(handle, PIECE)):  # it grew, or is larger than one call gives
+        content = os.read(handle, size + 1) if size <= at_most else b""
+        while size <= at_most >= len(content) and (more := os.read(handle, PIECE)):  # it grew, or is larger than one call gives
             content += more
     finally:
         os.close(handle)
-    if len(content) > at_most:
+    if max(size, len(content)) > at_most:
         raise OSError(errno.EFBIG, f"it is larger than {at_most / 2**20:g} MiB", str(path))
     return content
 
