@@ -4,7 +4,6 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import TextIO
 
 ROOT = Path(__file__).resolve().parent
 # `datasets` and `utils` are names that other packages use too: ours come first.
@@ -16,17 +15,16 @@ from method.rundir import RunDirectory, directory_of  # noqa: E402
 from utils.distributed import from_rank_0, joined, rank, speaks, world_size  # noqa: E402
 from utils.errors import RunError, UserError  # noqa: E402
 from utils.signals import stop_signals_noted  # noqa: E402
-from utils.text import PrintableFormatter  # noqa: E402
+from utils.terminal import LogLines, on_terminal, say, tell  # noqa: E402
 
 INTERRUPTED = 75
 
 
+@on_terminal
 def main(arguments: list[str]) -> int:
     """Run one command line; returns its exit code."""
     level = logging.INFO if rank() == 0 else logging.CRITICAL  # one of several processes says it
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(PrintableFormatter("%(message)s"))
-    logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.basicConfig(level=level, handlers=[LogLines()], force=True)
     try:
         if Path(datasets.__file__).resolve().parent != ROOT / "datasets":
             raise UserError(
@@ -34,10 +32,10 @@ def main(arguments: list[str]) -> int:
             )
         return dispatch(arguments)
     except (UserError, RunError) as error:
-        tell(f"error: {error}", sys.stderr)
+        complain(f"error: {error}")
         return error.exit_code
     except KeyboardInterrupt as stop:
-        tell(f"{str(stop) or 'interrupted'}: run the same command to continue", sys.stderr)
+        complain(f"{str(stop) or 'interrupted'}: run the same command to continue")
         return INTERRUPTED
 
 
@@ -45,21 +43,21 @@ def dispatch(arguments: list[str]) -> int:
     """Do what the command asks for; what needs no training is answered before the heavy imports."""
     command = parse(arguments)
     if command.print_config:
-        tell(flat_yaml(command.config), end="")
+        answer(flat_yaml(command.config), end="")
         return 0
     directory = RunDirectory(directory_of(command.config, command.config.store_dir))
     if command.dry_run:
         from method.dry_run import describe
 
-        tell(describe(command.config))
+        answer(describe(command.config))
         return 0
     notes = trained(command, directory)
     if notes is None:
         from method.summary import summary
 
-        tell(summary(directory))
+        report(summary(directory), directory.path)
     else:
-        tell(directory.already_done(notes))
+        report(directory.already_done(notes), directory.path)
     return 0
 
 
@@ -74,10 +72,22 @@ def trained(command: Command, directory: RunDirectory) -> list[str] | None:
         return run(command, directory)
 
 
-def tell(text: str, file: TextIO | None = None, end: str = "\n") -> None:
-    """Print; of several processes one does."""
+def answer(text: str, end: str = "\n") -> None:
+    """Print what was asked for; of several processes one does."""
     if speaks():
-        print(text, file=file, end=end)
+        tell(text, end)
+
+
+def report(text: str, path: Path) -> None:
+    """Print how a run went. It is in its folder, so that nothing is lost where this cannot be printed."""
+    if speaks() and not say(text, sys.stdout):
+        say(f"standard output cannot be written to, but the run is done: {path}")
+
+
+def complain(text: str) -> None:
+    """Say what went wrong; of several processes one does."""
+    if speaks():
+        say(text)
 
 
 if __name__ == "__main__":
@@ -86,7 +96,5 @@ if __name__ == "__main__":
         # Threads of torch's collectives that still run while Python is unloaded abort the process now and then, when
         # all is written, and torchrun would call the run failed.
         logging.shutdown()
-        sys.stdout.flush()
-        sys.stderr.flush()
         os._exit(code)
     sys.exit(code)

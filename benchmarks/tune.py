@@ -138,7 +138,7 @@ def main() -> None:
             else:
                 task.search()
     if options.out:
-        with options.out.open("w", newline="") as file:
+        with options.out.open("w", newline="", encoding="utf-8") as file:
             csv.writer(file, lineterminator="\n").writerows([COLUMNS, *lines])
     print("\nbest:")
     for task in tasks:

@@ -105,7 +105,7 @@ def logged(directory: RunDirectory) -> Iterator[None]:
         return
     file = directory.file("run.log")
     try:
-        handler = _LogFile(file)
+        handler = _LogFile(file, encoding="utf-8")
     except OSError as error:
         raise disk_full(error, file) or RunError(f"{file} cannot be written to ({error.strerror})") from None
     handler.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(message)s"))

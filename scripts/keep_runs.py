@@ -21,24 +21,27 @@ import yaml
 
 from utils.errors import UserError
 from utils.files import write_atomic, write_text
+from utils.paths import typed_path
 from utils.report.collect import pretrain_pairs
 from utils.runs import Run, read_runs
+from utils.terminal import Parser, on_terminal, say, tell
 
 COPIED = ("history.csv", "metrics.json", "done")  # the marker last
 
 
+@on_terminal
 def main(arguments: Sequence[str] | None = None) -> int:
     """Copy and say how many; returns the exit code."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         "python -m scripts.keep_runs", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("source", type=Path, help="a folder with runs, such as output")
-    parser.add_argument("target", type=Path, help="where to keep them, such as docs/results/runs/digits")
+    parser.add_argument("source", type=typed_path, help="a folder with runs, such as output")
+    parser.add_argument("target", type=typed_path, help="where to keep them, such as docs/results/runs/digits")
     wanted = parser.parse_args(arguments)
     try:
         runs = read_runs(wanted.source)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}")
         return error.exit_code
     finished = [run for run in runs if not run.problem]
     pairs = list(pretrain_pairs(finished))
@@ -53,10 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name in COPIED:
             if (run.folder / name).exists():  # a method without epochs has no history
                 shutil.copyfile(run.folder / name, folder / name)
-    print(f"{len(finished)} runs kept in {wanted.target}")
-    for run in runs:
-        if run.problem:
-            print(f"left out: {run.folder}: {run.problem}")
+    lines = [f"{len(finished)} runs kept in {wanted.target}"]
+    lines += [f"left out: {run.folder}: {run.problem}" for run in runs if run.problem]
+    tell("\n".join(lines))
     return 0
 
 

@@ -13,15 +13,19 @@ SECONDS=0
 import shlex, sys, time
 import main
 from method.registry import METHODS
+from utils.terminal import say, set_up
 
+set_up()
 start = time.monotonic()
 given = [word for word in sys.argv[1:] if word != "--all"]
+named = {word.split("=")[0] for word in given}
+own = {"--dataset": "digits", "--unlearning_ratio": "0.9", "--seed": "0"}
+own = [word for flag, value in own.items() if flag not in named for word in (flag, value)]
 methods = ["pretrain", "retrain", "retrain --reweight", "miu", "salun", "scrub", "l1_sparse"]
 methods += [name for name in METHODS if name not in methods and "--all" in sys.argv]
 for method in methods:
-    command = f"--method {method} --dataset digits --unlearning_ratio 0.9 --seed 0"
-    arguments = [*shlex.split(command), *given]
-    print(f"== python main.py {shlex.join(arguments)} ({time.monotonic() - start:.0f} s so far)", flush=True)
+    arguments = ["--method", *method.split(), *own, *given]
+    say(f"== python main.py {shlex.join(arguments)} ({time.monotonic() - start:.0f} s so far)", sys.stdout)
     if code := main.main(arguments):
         sys.exit(code)
 ' "$@"

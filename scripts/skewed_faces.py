@@ -27,7 +27,9 @@ from datasets.labels import data_folder
 from datasets.splits import seeded_order
 from utils.errors import RunError, UserError
 from utils.files import write_text
+from utils.paths import typed_path
 from utils.tables import align
+from utils.terminal import Parser, on_terminal, say, tell
 
 COLUMNS = ("gender", "race", "age")
 SPLIT_NAMES = {TRAIN: "train", VAL: "val", TEST: "test"}
@@ -35,6 +37,7 @@ MINORITIES = {("Female", "Black"): ("Female", "White"), ("Male", "White"): ("Mal
 FIRST_AGE = "10-19"
 
 
+@on_terminal
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the folder and print who is in it; returns the exit code."""
     wanted = _parse(arguments)
@@ -44,21 +47,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rows = np.arange(len(labels.path)) if wanted.plain else skewed_rows(labels, wanted.share, wanted.seed)
         write_folder(wanted.out, root, labels, rows, "race,age" if wanted.plain else "race")
     except (UserError, RunError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}")
         return error.exit_code
-    print(f"{group_table(labels, rows)}\n\nwritten: {wanted.out / FILE}, {wanted.out / 'config.yaml'}")
+    tell(f"{group_table(labels, rows)}\n\nwritten: {wanted.out / FILE}, {wanted.out / 'config.yaml'}")
     return 0
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         "python -m scripts.skewed_faces",
         description=__doc__,
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--data_dir", type=Path, default=Path("data"), help="the folder that holds fairface/")
-    parser.add_argument("--out", type=Path, required=True, help="the folder to make")
+    parser.add_argument("--data_dir", type=typed_path, default=Path("data"), help="the folder that holds fairface/")
+    parser.add_argument("--out", type=typed_path, required=True, help="the folder to make")
     parser.add_argument("--share", default="0.25", help="of a gender's train images, those of its minority (0.25)")
     parser.add_argument("--seed", type=int, default=0, help="which tenth of the train file is val, and who is kept (0)")
     parser.add_argument("--plain", action="store_true", help="every face; races and ages crossed as sensitive")

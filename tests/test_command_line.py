@@ -65,7 +65,7 @@ def test_a_run_without_a_data_set_is_on_digits():
     assert (config.data_dir, config.store_dir, config.checkpoint_dir) == ("data", "output", "checkpoints")
 
 
-@pytest.mark.parametrize("spelling", ["--lr 0.5", "--lr=0.5", "--lr 0.1 --lr 0.5"])
+@pytest.mark.parametrize("spelling", ["--lr 0.5", "--lr=0.5", "--lr 0.5 --lr 5e-1"])
 def test_ways_to_give_a_value(spelling: str):
     assert configuration(f"--method miu {spelling}").lr == 0.5
 

@@ -99,7 +99,8 @@ def read_bytes(path: str | Path, at_most: int = LARGEST_TEXT) -> bytes:
     handle, size = _regular(path)
     try:
         content = os.read(handle, size + 1) if size <= at_most else b""
-        while size <= at_most >= len(content) and (more := os.read(handle, PIECE)):  # it grew, or is larger than one call gives
+        # It grew meanwhile, or is larger than one call gives.
+        while size <= at_most >= len(content) and (more := os.read(handle, PIECE)):
             content += more
     finally:
         os.close(handle)

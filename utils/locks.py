@@ -10,8 +10,10 @@ import contextlib
 import json
 import logging
 import os
+import re
 import secrets
 import socket
+import stat
 import tempfile
 import threading
 import time
@@ -28,6 +30,8 @@ TOUCH_SECONDS = 30.0
 STALE_SECONDS = 600.0
 LOOK_SECONDS = 1.0
 NAME_SECONDS = 60.0  # how often a waiting process names the holder
+LARGEST = 4096  # bytes; a lock has some 200
+LARGEST_PID = 2**31 - 1
 _held: dict[Path, "Lock"] = {}  # by folder; write_atomic cannot know which run it writes for
 
 
@@ -217,13 +221,31 @@ def _written_beside(path: Path, mine: Holder) -> Path:
 
 
 def _read(path: Path) -> Holder | None:
-    """Its holder; None where there is no such file or it cannot be read."""
+    """Its holder; None where there is no such file, or it is none that this program wrote."""
     try:
-        # Opened anew each time: that is when a network file system asks its server.
-        values = json.loads(path.read_text())
-        return Holder(**{**values, "pid": int(values["pid"]), "token": str(values["token"])})
-    except (OSError, ValueError, TypeError, KeyError):
+        found = Holder(**json.loads(_content(path)))
+        return found if _is_sound(found) else None
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
+
+
+def _content(path: Path) -> bytes:
+    """Opened anew each time: that is when a network file system asks its server. A pipe is not waited for."""
+    with os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(f"{path} is no file")
+        return file.read(LARGEST)
+
+
+def _is_sound(found: Holder) -> bool:
+    """Whether it may be asked for: to a process number of 0 or -1 a signal would go to whole groups of processes."""
+    texts = (found.host, found.boot, found.namespace, found.token, found.started or "")
+    return (
+        all(isinstance(text, str) for text in texts)
+        and type(found.pid) is int
+        and 0 < found.pid <= LARGEST_PID
+        and bool(re.fullmatch(r"\w+", found.token))  # it stands in a file's name
+    )
 
 
 def _old(path: Path) -> bool:

@@ -1,6 +1,44 @@
-"""Where a run lives: the only place that knows the layout of output/ and checkpoints/."""
+"""Paths as people type them, and where a run lives: only here is the layout of output/ and checkpoints/ known."""
 
+import os
+import re
+import sys
 from pathlib import Path
+
+from utils.errors import UserError
+
+LONGEST_NAME = 255  # bytes of one name in a path, on every file system in use
+VARIABLE = re.compile(r"\$(?:[A-Za-z_]\w*|\{[^}]*\}|\()")
+
+
+def typed_path(text: str) -> Path:
+    """The path that a command's argument names; UserError where it names none."""
+    return Path(expanded(text, "path"))
+
+
+def expanded(text: str, where: str) -> str:
+    """A path with the home folder in place of a leading ~ or ~user; UserError, naming `where`, for what is no path."""
+    check_characters(text, where)
+    if found := VARIABLE.search(text):
+        raise UserError(
+            f"{where} {text!r} holds {found[0]}: a shell replaces such variables where they stand neither in single "
+            "quotes nor in a file, and nobody else does; write the folder's name in its place"
+        )
+    path = os.path.expanduser(text)
+    if path.startswith("~"):
+        user = re.split(r"[/\\]", path)[0]
+        raise UserError(f"{where} {text!r}: no home folder {user} is known; a folder of that very name is ./{user}")
+    return path
+
+
+def check_characters(text: str, where: str) -> None:
+    """UserError for a text that can stand in no file and no path: with a null character, or bytes that are no text."""
+    if "\0" in text:
+        raise UserError(f"{where} {text!r} holds a null character, which no path and no name can have")
+    if any("\ud800" <= one <= "\udfff" for one in text):
+        system = sys.getfilesystemencoding()
+        other = "" if system == "utf-8" else f", or set LC_ALL=C.UTF-8, as this system's encoding is {system}"
+        raise UserError(f"{where} {text!r} holds bytes that are no text in {system}; rename what it names{other}")
 
 
 def run_directory(
@@ -18,9 +56,17 @@ def run_directory(
     """`<root>/<dataset>/<model>/<task>/<method><variant>[-tag]_<ratio>_<seed>`; task and ratio None: not part of it.
 
     variant: `_reweight`, `_no-reweight`, `_dro`, `_subsample`, `_ablate-<x>` where they are not the method's default.
+    UserError where a name is longer than file systems take.
     """
     name = method + variant + (f"-{tag}" if tag else "")
     if unlearning_ratio is not None:
         name += f"_{unlearning_ratio:.10g}"
+    name += f"_{seed}"
+    for part, flag in ((dataset, "dataset_name"), (name, "tag")):
+        if len(part.encode()) > LONGEST_NAME:
+            raise UserError(
+                f"the run's folder would have a name of {len(part.encode())} bytes ({part}), and file systems take at "
+                f"most {LONGEST_NAME}; give a shorter --{flag}"
+            )
     folder = root / dataset / model
-    return (folder / task if task else folder) / f"{name}_{seed}"
+    return (folder / task if task else folder) / name

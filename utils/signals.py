@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1")  # Ctrl-C; schedulers and shutdowns; schedulers before a time limit
 _asked: list[str] = []  # a signal is the whole process's, and so is what is known of it
@@ -64,5 +64,6 @@ def _note(number: int, frame: object) -> None:
         return
     if again:
         raise KeyboardInterrupt
-    # Not through print: a handler may have interrupted one.
-    os.write(2, b"\nstopping after this step; Ctrl-C again stops at once\n")
+    # Not through print: a handler may have interrupted one. And a terminal that has gone stops nothing.
+    with suppress(OSError):
+        os.write(2, b"\nstopping after this step; Ctrl-C again stops at once\n")

@@ -4,9 +4,9 @@ import argparse
 import difflib
 import math
 import shlex
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import yaml
 
@@ -16,10 +16,18 @@ from method.configs.schema import Key, all_keys, keys_of
 from method.configs.task import task_flags
 from method.registry import METHODS
 from utils.errors import UserError
+from utils.paths import typed_path
+from utils.terminal import Parser
 
 PUBLISHED_REWEIGHT = "target_reweight"  # a value of --rob_approach
 EXIT_CODES = """exit codes: 0 done or already done; 1 the run failed (reason in status.json); 2 wrong usage,
 configuration or files; 75 interrupted, the same command continues."""
+
+OTHER_SPELLINGS = (
+    ("miu", "--ablate_rw", "ablate_rw", False, "published spelling of --no-reweight, for miu"),
+    ("data and model", "--no-pretrained", "weights", "none", "the same as --weights none"),
+    ("execution", "--no_wait", "wait", False, "the same as --no-wait"),
+)
 
 
 @dataclass(frozen=True)
@@ -32,7 +40,32 @@ class Command:
     overwrite: bool
 
 
-class _Parser(argparse.ArgumentParser):
+class Said(NamedTuple):
+    """A flag as it was typed, such as `--no-pretrained` or `--l1_penalty 0.1`, and the value that it gives its key."""
+
+    typed: str
+    value: Any
+
+
+class _Noted(argparse.Action):
+    """Keeps every time that a key was given: of two that contradict each other neither may win silently."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        typed = option_string or ""
+        said = Said(typed, self.const) if self.nargs == 0 else Said(f"{typed} {values}", values)
+        setattr(namespace, self.dest, [*getattr(namespace, self.dest, ()), said])
+
+
+class _Switch(argparse.BooleanOptionalAction):
+    """--name and --no-name, noted likewise."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        typed = option_string or ""
+        said = Said(typed, not typed.startswith("--no-"))
+        setattr(namespace, self.dest, [*getattr(namespace, self.dest, ()), said])
+
+
+class _Parser(Parser):
     """argparse whose errors are UserErrors, with the nearest flag where one is misspelt."""
 
     def error(self, message: str) -> NoReturn:
@@ -51,9 +84,9 @@ def _add(group: Any, key: Key) -> None:
     default = "" if key.default in (None, "") else f" (schema: {key.default})"
     text = (key.help + default).replace("%", "%%")
     if key.type is bool:
-        group.add_argument(*names, dest=key.name, action=argparse.BooleanOptionalAction, help=text)
+        group.add_argument(*names, dest=key.name, action=_Switch, help=text)
     else:
-        group.add_argument(*names, dest=key.name, metavar=_type_name(key), help=text)
+        group.add_argument(*names, dest=key.name, action=_Noted, metavar=_type_name(key), help=text)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -73,19 +106,16 @@ def build_parser() -> argparse.ArgumentParser:
             own = key.methods == (key.group,)
             groups[key.group] = parser.add_argument_group(f"only with --method {key.group}" if own else key.group)
         _add(groups[key.group], key)
-    groups["miu"].add_argument("--ablate_rw", action="store_true", help="published spelling of --no-reweight, for miu")
-    groups["data and model"].add_argument(
-        "--no-pretrained", dest="weights", action="store_const", const="none", help="the same as --weights none"
-    )
-    groups["execution"].add_argument(
-        "--no_wait", dest="wait", action="store_const", const=False, help="the same as --no-wait"
-    )
+    for group, flag, dest, value, text in OTHER_SPELLINGS:
+        groups[group].add_argument(flag, dest=dest, action=_Noted, nargs=0, const=value, help=text)
     files = groups["files"]
-    files.add_argument("--config", metavar="FILE", help="a YAML file above those of the package, below the flags")
+    files.add_argument(
+        "--config", action=_Noted, metavar="FILE", help="a YAML file above those of the package, below the flags"
+    )
     files.add_argument(
         "--overwrite", action="store_true", help="remove this run's folder, if there is one, and start anew"
     )
-    what = parser.add_argument_group("instead of running")
+    what = parser.add_argument_group("instead of running").add_mutually_exclusive_group()
     what.add_argument("--print_config", action="store_true", help="print the configuration with sources and exit")
     what.add_argument(
         "--dry_run", action="store_true", help="read the labels, print groups, counts and files, and exit"
@@ -109,32 +139,39 @@ def parse(arguments: list[str]) -> Command:
         raise _unknown(unknown, parser)
     given = vars(found)
     orders = {name: given.pop(name, False) for name in ("print_config", "dry_run", "overwrite")}
-    config_file = given.pop("config", None)
-    ablates_reweight = given.get("ablate_rw", False)
+    config_file = _agreed(given.pop("config", ()), typed_path)
+    ablates_reweight = "ablate_rw" in given
     _published_reweight(given)
     keys = all_keys()
-    flags = {name: keys[name].coerce(value, f"--{name}") for name, value in given.items()}
-    config = resolve(flags, Path(config_file) if config_file else None)
+    flags = {
+        name: _agreed(said, lambda value, name=name: keys[name].coerce(value, f"--{name}"))
+        for name, said in given.items()
+    }
+    config = resolve(flags, config_file)
     _refuse_other_methods(config.method, flags, ablates_reweight)
     return Command(config, **orders)
 
 
+def _agreed(said: Sequence[Said], convert: Callable[[Any], Any]) -> Any:
+    """The one value that was given, however often; None where none was. UserError, naming both flags, for two."""
+    values = [convert(one.value) for one in said]
+    for one, value in zip(said, values, strict=True):
+        if value != values[0]:
+            raise UserError(f"{said[0].typed} and {one.typed} contradict each other; keep one of them")
+    return values[0] if values else None
+
+
 def _published_reweight(given: dict[str, Any]) -> None:
     """Turn --rob_approach target_reweight and --ablate_rw into --reweight / --no-reweight."""
-    approach, ours = given.get("rob_approach"), all_keys()["rob_approach"].choices
-    if approach not in (None, PUBLISHED_REWEIGHT, *ours):
-        raise UserError(f"--rob_approach {approach}: expected {PUBLISHED_REWEIGHT}, or one of {', '.join(ours)}")
-    wanted = set()
-    if approach == PUBLISHED_REWEIGHT:
-        del given["rob_approach"]
-        wanted = {True}
-    ablate = given.pop("ablate_rw", False)
-    wanted |= {False} if ablate else set()
-    wanted |= {given["reweight"]} if "reweight" in given else set()
-    if len(wanted) > 1:
-        raise UserError("the flags ask for REWEIGHT and for none; keep one of them")
+    approach, ours = given.get("rob_approach", []), all_keys()["rob_approach"].choices
+    for one in approach:
+        if one.value not in (PUBLISHED_REWEIGHT, *ours):
+            raise UserError(f"--rob_approach {one.value}: expected {PUBLISHED_REWEIGHT}, or one of {', '.join(ours)}")
+    wanted = [*given.pop("ablate_rw", ()), *given.get("reweight", ())]
+    if _agreed(approach, str) == PUBLISHED_REWEIGHT:
+        wanted += [Said(one.typed, True) for one in given.pop("rob_approach")]
     if wanted:
-        given["reweight"] = wanted.pop()
+        given["reweight"] = wanted
 
 
 def _refuse_other_methods(method: str, flags: dict[str, Any], ablates_reweight: bool) -> None:

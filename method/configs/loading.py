@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import yaml
-
 from datasets import dataset_class
 from datasets.forget_list import list_digest
 from method.configs.schema import SHARED, TASK_KEYS, Key, all_keys, keys_of, own_key_name
+from method.configs.strict_yaml import read_mapping
 from method.configs.task import Layer, check_groups, name_of_task, requests_of, settled
 from method.registry import METHODS, UNSET
 from utils.errors import UserError
@@ -109,41 +108,6 @@ class LayerFile:
     plain: dict[str, Any]
     sections: dict[str, dict[str, Any]]
     tasks: list[tuple[dict[str, tuple], dict[str, Any]]]
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """YAML without duplicate keys (PyYAML would keep the last, silently)."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen = set()
-        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-            if key.value in seen:
-                line = key.start_mark.line + 1
-                raise UserError(f"{key.start_mark.name}, line {line}: {key.value} stands twice; keep one")
-            seen.add(key.value)
-        return super().construct_mapping(node, deep=deep)
-
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        try:
-            return super().construct_object(node, deep=deep)
-        except (ValueError, AttributeError, LookupError):  # how PyYAML fails on the 45th of a month, or `!!int x`
-            text = f"{str(node.value)[:40]!r} is no such value as it looks like; correct it, or quote it as a text"
-            raise yaml.constructor.ConstructorError(None, None, text, node.start_mark) from None
-
-
-def read_mapping(path: Path) -> dict[Any, Any]:
-    """The mapping in a YAML file, empty for an empty file; UserError for anything else."""
-    try:
-        with path.open() as file:
-            content = yaml.load(file, Loader=_StrictLoader)
-    except FileNotFoundError:
-        raise UserError(f"no configuration file {path}; give the path of a YAML file") from None
-    except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
-        raise UserError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from None
-    content = {} if content is None else content
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: expected lines `key: value`, found a {type(content).__name__}")
-    return content
 
 
 def read_layer_file(path: Path) -> LayerFile:

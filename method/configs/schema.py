@@ -11,11 +11,16 @@ from typing import Any
 
 from datasets import DATASETS, dataset_class
 from method import unlearners  # noqa: F401  (fills METHODS)
+from method.configs.strict_yaml import LookAlike
 from method.registry import ALIASES, METHODS, UNSET
 from models import MODELS
 from utils.device import DEVICES
 from utils.errors import UserError
+from utils.paths import check_characters, expanded
+from utils.text import shortened
 
+LONGEST_INT = 63  # bits beside the sign, as arrays and files have them
+LONGEST_VALUE = 300  # characters of one that is refused
 REWEIGHT_HELP = "REWEIGHT: sample the retain set with the group shares of the whole train set; on by default in miu"
 METHOD_HELP = "what to run; published spellings: " + ", ".join(f"{alias} is {name}" for alias, name in ALIASES.items())
 ROB_APPROACH_HELP = (
@@ -34,9 +39,9 @@ class Key:
     """One key; `name` is the same in flags, YAML files and code.
 
     execution: cannot change a number, so it is not compared between runs.
-    methods, datasets: those that have it; None means all. word: a text that can stand in a file's name. folder: a text
-    that is not empty, which would mean the folder that Python runs in. synonyms: other
-    spellings of its choices.
+    methods, datasets: those that have it; None means all. word: a text that can stand in a file's name. path: a file, a
+    folder, or a word that stands for one (`weights`, `reference`). folder: a path that is not empty, which would mean
+    the folder that Python runs in. synonyms: other spellings of its choices.
     """
 
     name: str
@@ -53,6 +58,7 @@ class Key:
     above: float | None = None
     at_most: float | None = None
     word: bool = False
+    path: bool = False
     folder: bool = False
     aliases: tuple[str, ...] = ()
     synonyms: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -60,23 +66,43 @@ class Key:
 
     def coerce(self, value: Any, where: str) -> Any:
         """`value` (from YAML or the command line) as this key's type; UserError naming `where` it stood."""
+        if isinstance(value, LookAlike):
+            value = self._meant(value, where)
         if value is None or (self.nullable and value == "null"):
             if self.nullable:
                 return None
             raise UserError(f"{where}: {self.name} is empty, expected {self._expected()}")
         try:
-            value = _convert(value, self.type)
-        except (TypeError, ValueError):
-            raise UserError(f"{where}: {self.name} is {value!r}, expected {self._expected()}") from None
-        value = self.synonyms.get(value, value)
-        if self._out_of_bounds(value):
-            raise UserError(f"{where}: {self.name} is {value!r}, expected {self._expected()}")
-        return value
+            found = _convert(value, self.type)
+        except (TypeError, ValueError, OverflowError):
+            hint = "" if self.type is not str or isinstance(value, str) else "; in quotes it is one"
+            raise self._refusal(value, where, hint) from None
+        if isinstance(found, str):
+            check_characters(found, f"{where}: {self.name}")
+            found = self.synonyms.get(found, found)
+        if self.path:
+            found = expanded(found, f"{where}: {self.name}")
+        if self._out_of_bounds(found):
+            raise self._refusal(found, where, f" within {LONGEST_INT} bits" if _too_long(found) else "")
+        return found
+
+    def _meant(self, value: LookAlike, where: str) -> Any:
+        """What YAML reads, where this key can mean nothing else by it."""
+        of_its_type = isinstance(value.reading, bool) if self.type is bool else value.reading is None
+        if of_its_type and self.type is not str:
+            return value.reading
+        raise UserError(f"{where}: {self.name} is {value.told()}")
+
+    def _refusal(self, value: Any, where: str, hint: str) -> UserError:
+        shown = shortened(repr(value), LONGEST_VALUE, LONGEST_VALUE // 3)
+        return UserError(f"{where}: {self.name} is {shown}, expected {self._expected()}{hint}")
 
     def _out_of_bounds(self, value: Any) -> bool:
         if self.choices and value not in self.choices:
             return True
         if isinstance(value, float) and not math.isfinite(value):
+            return True
+        if _too_long(value):
             return True
         if self.word and not re.fullmatch(r"(?!\.{1,2}$)[\w.+-]*", value):
             return True
@@ -102,6 +128,10 @@ class Key:
             if bound is not None
         ]
         return " ".join([kind, " and ".join(bounds)]).strip()
+
+
+def _too_long(value: Any) -> bool:
+    return isinstance(value, int) and value.bit_length() > LONGEST_INT
 
 
 def _convert(value: Any, kind: type) -> Any:
@@ -151,7 +181,7 @@ def _common_keys() -> list[Key]:
         task("multi_group", int, None, "forget from K ages x K races (FairFace, 2 to 5)", nullable=True),
         task("forget_groups", str, None, "which groups, by name or number: 'TARGET:SENSITIVE, ...'", nullable=True),
         task("forget_list", str, None, "a file of all that is to be forgotten: images (files, or rows as row:17), one a "
-             "line, or a column of a CSV file", nullable=True),
+             "line, or a column of a CSV file", nullable=True, path=True),
         task("forget_list_column", str, None, "which column of a CSV file (default: the only one, or file, image_id, "
              "...)", nullable=True, execution=True),
         task("skip_unknown", bool, False, "leave out names in the list that are not in train, instead of refusing it"),
@@ -164,7 +194,8 @@ def _common_keys() -> list[Key]:
         task("tag", str, "", "a word added to the run's name, to keep variants side by side", word=True),
         model("model", str, "resnet18", "architecture", choices=tuple(sorted(MODELS))),
         model("image_size", int, 224, "side of the square images, in pixels", at_least=8),
-        model("weights", str, "imagenet", "initial weights of pretrain and retrain: imagenet, none, or a file"),
+        model("weights", str, "imagenet", "initial weights of pretrain and retrain: imagenet, none, or a file",
+              path=True),
         model("skip_bad_images", bool, False, "leave out images that cannot be read, instead of refusing to run"),
         custom("target", str, "target", "column of metadata.csv with what the model predicts"),
         custom("sensitive", str, "sensitive", "column of the sensitive attribute; several (race,age) are crossed"),
@@ -193,9 +224,9 @@ def _common_keys() -> list[Key]:
         train("precision", str, "auto", "auto is bf16 where the hardware has it", choices=("auto", "bf16", "fp32")),
         train("compile", bool, False, "compile the network with torch.compile"),
         task("original", str, "", "run folder of the pretrained model to start from, instead of the one looked for",
-             methods=tuple(name for name, method in METHODS.items() if method.from_original)),
+             path=True, methods=tuple(name for name, method in METHODS.items() if method.from_original)),
         task("reference", str, "auto", "what ToW compares with: auto, retrain, retrain_reweight, or a run folder",
-             methods=tuple(name for name, method in METHODS.items() if method.forgets)),
+             path=True, methods=tuple(name for name, method in METHODS.items() if method.forgets)),
         run("verify_data", bool, True, "before training decode every image once; the store folder remembers it"),
         run("cache", str, "none", "keep decoded images: ram, for this run; disk, in the store folder, for all runs",
             choices=("none", "ram", "disk")),
@@ -211,10 +242,10 @@ def _common_keys() -> list[Key]:
         run("tensorboard", bool, False, "write event files for TensorBoard into the run's folder"),
         run("wandb", bool, False, "log to Weights & Biases; WANDB_MODE=offline keeps it in the run's folder"),
         run("wandb_project", str, "group-robust-unlearning", "the project there", word=True),
-        files("data_dir", str, "data", "folder of the data sets", folder=True),
-        files("store_dir", str, "output", "folder the runs are written to", folder=True),
+        files("data_dir", str, "data", "folder of the data sets", path=True, folder=True),
+        files("store_dir", str, "output", "folder the runs are written to", path=True, folder=True),
         files("checkpoint_dir", str, "checkpoints", "read-only, searched first for pretrained and retrained runs",
-              folder=True),
+              path=True, folder=True),
     ]  # fmt: skip
 
 

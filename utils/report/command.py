@@ -2,13 +2,13 @@
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from method.evaluation.recompute import recompute
 from utils.errors import RunError, UserError
 from utils.files import write_json, write_text
+from utils.paths import typed_path
 from utils.report.collect import FILTERS, Report, reference_of
 from utils.report.columns import COLUMNS, chosen
 from utils.report.figures import save_figures
@@ -17,6 +17,7 @@ from utils.report.payload import payload
 from utils.report.tabular import as_csv, as_latex
 from utils.report.text import RETRAINED, document
 from utils.runs import PRETRAIN, Run, read_runs
+from utils.terminal import Parser, on_terminal, say, tell
 
 TABLES = ("text", "markdown", "csv", "latex")  # of the columns asked for
 TEXTS = (*TABLES, "json")
@@ -28,18 +29,20 @@ SUFFIXES = {
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         "python -m utils.report",
         description="Tables, figures and a page of every finished run under a folder.",
         epilog=f"columns: {', '.join(column.key for column in COLUMNS)}",
         allow_abbrev=False,
     )
-    parser.add_argument("path", nargs="?", type=Path, default=Path("output"), help="folder with runs (default: output)")
+    parser.add_argument(
+        "path", nargs="?", type=typed_path, default=Path("output"), help="folder with runs (default: output)"
+    )
     for name, kind in FILTERS.items():
         untagged = "; '' for runs without one" if name == "tag" else ""
         parser.add_argument(f"--{name}", type=kind, action="append", help=f"only this {name}; repeatable{untagged}")
     parser.add_argument("--format", choices=(*TEXTS, *FILES), help="default: what FILE's name says, else text")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write to FILE instead of printing")
+    parser.add_argument("--out", type=typed_path, metavar="FILE", help="write to FILE instead of printing")
     parser.add_argument("--columns", default="main", metavar="LIST", help="main, all, or keys with commas between")
     parser.add_argument("--each", action="store_true", help="one row a run instead of mean and deviation over seeds")
     parser.add_argument(
@@ -56,6 +59,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+@on_terminal
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print or write the report; the exit code is 2 where there is nothing to report on."""
     wanted = _parse(arguments)
@@ -85,11 +89,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "html": lambda: page(payload(report, wanted.path)),
         }[kind]()
         if wanted.out is None:
-            sys.stdout.write(text)
+            tell(text, end="")
         else:
             write_text(wanted.out, text)
     except (UserError, RunError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}")
         return error.exit_code
     return 0 if whole else RunError.exit_code
 
@@ -128,6 +132,6 @@ def recompute_all(runs: Sequence[Run]) -> bool:
         try:
             write_json(run.folder / "metrics.json", recompute(run.folder, reference.folder if reference else None))
         except UserError as error:
-            print(f"not recomputed: {run.folder}: {error}", file=sys.stderr)
+            say(f"not recomputed: {run.folder}: {error}")
             whole = False
     return whole

@@ -43,7 +43,7 @@ def _queued(queue: Path) -> Mapping[Path, str]:
     """The array task that is to make each folder. Numbers are those of the grid that the task was submitted with."""
     plans: dict[str, list[Run]] = {}
     tasks = {}
-    for line in queue.read_text().splitlines():
+    for line in queue.read_text("utf-8", errors="surrogateescape").splitlines():
         try:
             job, task, grid = line.split(" ", 2)
             if grid not in plans:

@@ -4,16 +4,17 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from utils.device import gpu_names
 from utils.errors import UserError
+from utils.paths import typed_path
 from utils.sweep.chains import chains
 from utils.sweep.grid import read_grid
 from utils.sweep.local import MAIN, run_here
 from utils.sweep.plan import Run, plan, select
 from utils.sweep.show import listing, standing
 from utils.sweep.state import is_done, states
+from utils.terminal import Parser, on_terminal, say, tell
 
 EPILOG = """Flags of main.py after `--` are given to every run. Paths count from where the command is started.
 exit codes: 0 all done; 1 not all are; 2 wrong usage; 75 interrupted; --index: those of main.py."""
@@ -22,14 +23,14 @@ exit codes: 0 all done; 1 not all are; 2 wrong usage; 75 interrupted; --index: t
 def _parse(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
     words = list(sys.argv[1:] if arguments is None else arguments)
     cut = words.index("--") if "--" in words else len(words)
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         "python -m utils.sweep",
         description="A grid of runs: list them, see how they stand, run one or all of them.",
         epilog=EPILOG,
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("grid", type=Path, metavar="GRID.yaml", help="what to cross: docs/sweeps.md")
+    parser.add_argument("grid", type=typed_path, metavar="GRID.yaml", help="what to cross: docs/sweeps.md")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--list", action="store_true", help="the runs with their numbers and commands (default)")
     what.add_argument("--status", action="store_true", help="how every run stands; exit code 0 when all are done")
@@ -40,7 +41,7 @@ def _parse(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, list[st
         "--jobs", type=int, metavar="K", help="with --run: so many at a time (default: one a GPU, or 1)"
     )
     parser.add_argument(
-        "--queue", type=Path, metavar="FILE", help="with --chains: lines `JOB TASK GRID` of what is in the queue"
+        "--queue", type=typed_path, metavar="FILE", help="with --chains: lines `JOB TASK GRID` of what is in the queue"
     )
     wanted = parser.parse_args(words[:cut])
     if wanted.jobs is not None and (wanted.jobs < 1 or not wanted.run):
@@ -50,6 +51,7 @@ def _parse(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, list[st
     return wanted, words[cut + 1 :]
 
 
+@on_terminal
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command asks for; returns its exit code."""
     wanted, extra = _parse(arguments)
@@ -61,14 +63,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return run_here(runs, wanted.jobs, gpu_names())
         found = states(runs) if wanted.status or wanted.chains else []
         if wanted.chains:
-            print(chains(runs, found, wanted.queue), end="")
+            tell(chains(runs, found, wanted.queue), end="")
             return 0
-        print(standing(runs, found) if wanted.status else listing(runs))
+        tell(standing(runs, found) if wanted.status else listing(runs))
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}")
         return UserError.exit_code
-    except BrokenPipeError:  # `| head`
-        return 1
     return 0 if all(state.name == "done" for state in found) else 1
 
 
@@ -79,7 +79,6 @@ def run_one(runs: Sequence[Run], index: int) -> int:
         if not is_done(runs[need]):
             raise UserError(f"run {index} needs run {need}, and {runs[need].folder} is not done; run that one first")
     if not (run.added and is_done(run)):
-        sys.stdout.flush()
         os.execv(sys.executable, [sys.executable, str(MAIN), *run.arguments])  # this never returns
-    print(f"already done: {run.folder}")
+    say(f"already done: {run.folder}", sys.stdout)
     return 0

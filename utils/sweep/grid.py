@@ -7,8 +7,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from method.configs.loading import checked, read_mapping
+from method.configs.loading import checked
 from method.configs.schema import all_keys
+from method.configs.strict_yaml import read_mapping
 from method.registry import ALIASES, METHODS
 from utils.errors import UserError
 

@@ -20,9 +20,12 @@ from utils.signals import STOP_SIGNALS
 from utils.sweep.plan import Run
 from utils.sweep.show import standing
 from utils.sweep.state import is_done, look, read_status, states
+from utils.terminal import may_be_lost, say
+from utils.text import printable
 
 MAIN = Path(__file__).resolve().parents[2] / "main.py"
 INTERRUPTED = 75
+WAITING = ("--wait", "--no-wait")  # what a grid may say of it, which is for runs by hand
 TICK_SECONDS = 0.2
 LOOK_AGAIN_SECONDS = 2.0  # at a run that another process is at work on
 TRIES = 3  # of a run that ends as interrupted though nobody holds it
@@ -67,7 +70,7 @@ class Pool:
             for name, handler in before.items():
                 signal.signal(name, handler)
         found = states(self.runs, self.failed)
-        print("\n" + standing(self.runs, found), flush=True)
+        say("\n" + standing(self.runs, found), sys.stdout)
         if all(state.name == "done" for state in found):
             return 0
         return INTERRUPTED if self.stopped else 1
@@ -122,7 +125,7 @@ class Pool:
         device = min(self.devices, key=in_use.count)
         output = tempfile.TemporaryFile()  # noqa: SIM115  (closed when the child has ended)
         process = subprocess.Popen(
-            [sys.executable, str(MAIN), *run.arguments, "--no_wait"],
+            [sys.executable, str(MAIN), *(word for word in run.arguments if word not in WAITING), "--no_wait"],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -179,8 +182,9 @@ class Pool:
         return (run.folder / "status.json").stat().st_mtime_ns
 
     def _say(self, line: str) -> None:
-        tqdm.write(line, file=sys.stdout)
-        sys.stdout.flush()
+        with may_be_lost(sys.stdout):  # the runs go on without a reader
+            tqdm.write(printable(line), file=sys.stdout)
+            sys.stdout.flush()
 
 
 def _reason(code: int, lines: Sequence[str]) -> str:

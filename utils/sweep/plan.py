@@ -83,6 +83,7 @@ class _Planner:
 
     def __init__(self, grid: Grid, extra: tuple[str, ...]):
         self.grid, self.extra = grid, extra
+        self.given = set(vars(build_parser().parse_known_args(list(extra))[0]))  # these take the place of the grid's
         self.drafts: dict[Path, _Draft] = {}
         self._parsed: dict[tuple[str, ...], Config] = {}
 
@@ -131,7 +132,8 @@ class _Planner:
         flags = {**common, **self.grid.per_method.get(method, {})}
         if variant.tag:
             flags |= {**self.grid.tags[variant.tag][method], "tag": variant.tag}
-        return {name: value for name, value in flags.items() if name in known and not (added and name == "tag")}
+        unwanted = self.given | ({"tag"} if added else set())
+        return {name: value for name, value in flags.items() if name in known and name not in unwanted}
 
     def _config(self, arguments: tuple[str, ...]) -> Config:
         if arguments not in self._parsed:
