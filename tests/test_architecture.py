@@ -78,7 +78,7 @@ LATE_IMPORTS = {
     ("main", "method.dry_run"), ("main", "method.runner"), ("main", "method.summary"),
     ("datasets.digits", "sklearn.datasets"), ("method.evaluation.forgetting", "sklearn"),
     # One process does without.
-    *(("utils.distributed", name) for name in ("torch", "torch.distributed", "utils.device")),
+    *(("utils.distributed", name) for name in ("torch", "torch.distributed", "utils.device", "utils.meeting")),
     ("utils.report.figures", "matplotlib"), ("utils.report.plots", "matplotlib"),
     # A notebook that only reads results needs no torch.
     ("method", "method.api"), ("method.api", "datasets"), ("method.api", "method.configs.cli"),

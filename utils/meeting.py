@@ -3,7 +3,10 @@
 import logging
 import os
 import socket
+import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import suppress
 from datetime import timedelta
 
@@ -15,7 +18,7 @@ from utils.signals import TELL_SECONDS, check_stop
 
 FIRST_SECONDS = 3.0  # before it is first said who is missing
 LOOK_SECONDS = 0.2
-HANDSHAKE = timedelta(seconds=5)  # with a store that listens
+HANDSHAKE = timedelta(seconds=4)  # with a store that listens
 NAMED = 8  # ranks that a line names
 log = logging.getLogger("unlearning")
 
@@ -103,11 +106,25 @@ def _connect(news: _News, address: str, port: int) -> dist.Store:
             news.tell(waited, f"waiting for process 0 at {news.place} (MASTER_ADDR:MASTER_PORT; {why})")
         time.sleep(LOOK_SECONDS)
     try:
-        return dist.TCPStore(address, port, news.world_size, False, HANDSHAKE, wait_for_workers=False)
-    except RuntimeError as error:
+        return _answer(lambda: dist.TCPStore(address, port, news.world_size, False, HANDSHAKE, wait_for_workers=False))
+    except (RuntimeError, TimeoutError) as error:
         check_stop()
         found = f"MASTER_ADDR={address} and MASTER_PORT={port} in the environment"
-        raise UserError(f"{found}: what listens there is no process of this run; {REMEDY}") from error
+        raise UserError(f"{found}: what listens there does not answer as a process of this run; {REMEDY}") from error
+
+
+def _answer(ask: Callable[[], dist.Store]) -> dist.Store:
+    """What `ask` gives or raises; TimeoutError where nothing comes, as from a program that accepts and is silent."""
+    answer: Future[dist.Store] = Future()
+
+    def run() -> None:
+        try:
+            answer.set_result(ask())
+        except RuntimeError as error:
+            answer.set_exception(error)
+
+    threading.Thread(target=run, name="asks process 0", daemon=True).start()
+    return answer.result(2 * HANDSHAKE.total_seconds())
 
 
 def _gather(store: dist.Store, news: _News) -> None:

@@ -14,7 +14,9 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[1]
 STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1")  # Ctrl-C; schedulers and shutdowns; schedulers before a time limit
 LOOK_SECONDS = 1.0  # how often a wait looks at signals
 TELL_SECONDS = 60.0  # how often it says that it goes on
@@ -145,13 +147,15 @@ def _end_if_still(heard: socket.socket, code: int) -> None:
         if used - before > WORKING * LOOK_SECONDS or (_saving and now - _saving[0] < SAVING_SECONDS):
             moved = now
         if now - asked >= ENDED_SECONDS and now - moved >= STILL_SECONDS:
-            _end(f"stopped by {signal.Signals(first).name} while waiting {_place()}", code)
+            _end(f"stopped by {signal.Signals(first).name} while waiting{_place()}", code)
 
 
 def _place() -> str:
-    """Where the main thread is, for who wants to know what never came."""
+    """Which line of this program the main thread is at, for who wants to know what never came."""
     frame = sys._current_frames().get(threading.main_thread().ident)
-    return f"in {frame.f_code.co_filename}, line {frame.f_lineno}" if frame else "somewhere"
+    while frame is not None and ROOT not in Path(frame.f_code.co_filename).parents:
+        frame = frame.f_back
+    return f" at {Path(frame.f_code.co_filename).relative_to(ROOT)}, line {frame.f_lineno}" if frame else ""
 
 
 def _end(reason: str, code: int) -> None:
