@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from cli import ROOT, refused
 
-from utils import distributed
+from utils import distributed, environment
 from utils.errors import UserError
 
 HERE = {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
@@ -84,7 +84,7 @@ def test_what_needs_no_others_works_whatever_the_variables(monkeypatch: pytest.M
     set_to(monkeypatch, HERE | {"RANK": "foo"})
     assert (distributed.world_size(), distributed.rank(), distributed.local_rank()) == (1, 0, 0)
     with pytest.raises(UserError, match="RANK=foo"):
-        distributed.check_variables()
+        environment.check_variables()
 
 
 # Real processes.

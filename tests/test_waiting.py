@@ -1,6 +1,5 @@
 """No endless wait: workers, files and peers that hang, stop or die; each scene ends by itself or by one SIGTERM."""
 
-import fcntl
 import json
 import os
 import shutil
@@ -17,6 +16,7 @@ from cli import ROOT, words, written
 from test_meeting import NAMES, free_port
 from workshop import SMALL, Workshop, assert_same_run
 
+fcntl = pytest.importorskip("fcntl")  # signals and processes as POSIX has them
 LONG = SMALL.replace("--epochs 3", "--epochs 60").replace("--num_workers 0", "--save_every 1000")
 WORKERS = "--num_workers 2"
 # main.py in which reading an image never ends once a file is there, as on a file server that has gone.

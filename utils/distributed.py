@@ -12,17 +12,12 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
+from utils.environment import PATIENCE, REMEDY, VARIABLES, check_variables, number_of
 from utils.errors import RunError, UserError
 from utils.locks import LockLost
 from utils.signals import LOOK_SECONDS, TELL_SECONDS, Interrupted, asked_seconds, interrupted, stop_asked
 
 log = logging.getLogger("unlearning")
-VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-LIMITS = {"RANK": (0, 9999), "WORLD_SIZE": (1, 10_000), "MASTER_PORT": (1, 65_535)}
-LIMITS |= {"LOCAL_RANK": LIMITS["RANK"], "LOCAL_WORLD_SIZE": LIMITS["WORLD_SIZE"]}
-REMEDY = "start the processes with torchrun, or unset RANK and WORLD_SIZE for a single one"
-# The others wait for rank 0 while it waits for a lock or computes metrics; a peer that died is noticed at once.
-PATIENCE = timedelta(days=1)
 # After a stop signal they are waited for so long: usually all of them have heard it, and stop after the same step.
 STOP_PATIENCE, LEAVE_PATIENCE = 5.0, 2.0
 # A class comes before those that it is derived from.
@@ -45,57 +40,21 @@ def rank() -> int:
 
 def local_rank() -> int:
     """Number of this process on its machine, from 0."""
-    return _number("LOCAL_RANK", rank()) if world_size() > 1 else 0
+    return number_of("LOCAL_RANK", rank()) if world_size() > 1 else 0
 
 
 def local_world_size() -> int:
     """Processes of the run on this machine."""
-    return _number("LOCAL_WORLD_SIZE", world_size()) if world_size() > 1 else 1
+    return number_of("LOCAL_WORLD_SIZE", world_size()) if world_size() > 1 else 1
 
 
 def _numbers() -> tuple[int, int]:
     """Rank and number of processes; (0, 1) also where the variables make no sense, which `joined` refuses."""
     try:
-        number, size = _number("RANK"), _number("WORLD_SIZE")
+        number, size = number_of("RANK"), number_of("WORLD_SIZE")
     except (KeyError, ValueError):
         return 0, 1
     return (number, size) if all(map(os.environ.get, VARIABLES)) and number < size else (0, 1)
-
-
-def _number(name: str, default: int | None = None) -> int:
-    """A variable of the environment; KeyError where it is absent, ValueError where it is no number within LIMITS."""
-    if default is not None and name not in os.environ:
-        return default
-    value, (least, most) = int(os.environ[name]), LIMITS[name]
-    if not least <= value <= most:
-        raise ValueError(f"{value} is not within {least} and {most}")
-    return value
-
-
-def check_variables() -> None:
-    """UserError where the variables that torchrun sets are there in part, or make no sense."""
-    if not {"RANK", "WORLD_SIZE"} & os.environ.keys():
-        return  # an address alone makes no group
-    for name in (name for name in LIMITS if name in os.environ):
-        try:
-            _number(name)
-        except ValueError:
-            least, most = LIMITS[name]
-            found = f"{name}={os.environ[name]} in the environment"
-            raise UserError(f"{found}: expected a whole number from {least} to {most}; {REMEDY}") from None
-    if os.environ.get("WORLD_SIZE") == "1" and os.environ.get("RANK", "0") == "0":
-        return
-    absent = [name for name in VARIABLES if not os.environ.get(name)]
-    if absent:
-        there = ", ".join(f"{name}={os.environ[name]}" for name in VARIABLES if name not in absent)
-        raise UserError(
-            f"the environment has {there} but no {' and no '.join(absent)}, so this is neither one of several "
-            f"processes nor a single one; {REMEDY}"
-        )
-    for number, size in (("RANK", "WORLD_SIZE"), ("LOCAL_RANK", "LOCAL_WORLD_SIZE")):
-        if {number, size} <= os.environ.keys() and _number(number) >= _number(size):
-            found = f"{number}={os.environ[number]} and {size}={os.environ[size]} in the environment"
-            raise UserError(f"{found}: they count from 0, so the largest is {_number(size) - 1}; {REMEDY}")
 
 
 def share_of(n: int) -> tuple[int, int]:
@@ -124,7 +83,7 @@ def joined() -> Iterator[None]:
     from utils.meeting import meet
 
     _alone.clear()
-    store = meet(rank(), world_size(), os.environ["MASTER_ADDR"], _number("MASTER_PORT"))
+    store = meet(rank(), world_size(), os.environ["MASTER_ADDR"], number_of("MASTER_PORT"))
     group = dist.PrefixStore("group", store)
     dist.init_process_group(collective_backend(), store=group, rank=rank(), world_size=world_size(), timeout=PATIENCE)
     _stores.append(store)

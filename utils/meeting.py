@@ -12,7 +12,7 @@ from datetime import timedelta
 
 import torch.distributed as dist
 
-from utils.distributed import PATIENCE, REMEDY
+from utils.environment import PATIENCE, REMEDY
 from utils.errors import RunError, UserError
 from utils.signals import TELL_SECONDS, check_stop
 
