@@ -63,7 +63,7 @@ def dispatch(arguments: list[str]) -> int:
 
 def trained(command: Command, directory: RunDirectory) -> list[str] | None:
     """Make the run; what there is to say of it where it is done already, or another process made it meanwhile."""
-    with stop_signals_noted(), joined():
+    with stop_signals_noted(last_resort=INTERRUPTED), joined():
         notes = from_rank_0(lambda: directory.check(command.config, command.overwrite))
         if notes is not None:
             return notes
@@ -92,7 +92,8 @@ def complain(text: str) -> None:
 
 if __name__ == "__main__":
     code = main(sys.argv[1:])
-    if world_size() > 1:
+    if world_size() > 1 or code == INTERRUPTED:
+        # A thread that reads from a file server which does not answer would be waited for without end.
         # Threads of torch's collectives that still run while Python is unloaded abort the process now and then, when
         # all is written, and torchrun would call the run failed.
         logging.shutdown()

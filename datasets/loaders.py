@@ -2,20 +2,22 @@
 
 import atexit
 import importlib
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from datasets.base import GroupDataset
+from datasets.workers import NotShared, Pool
 from utils.distributed import rank, share_of, world_size
 from utils.errors import RunError, UserError
 from utils.seeding import derive_seed
-from utils.signals import ignore_stop_signals
 
+log = logging.getLogger("unlearning")
 MAX_WORKERS = 8
 EVALUATION_VIEW = -1  # in place of an augmentation seed
 Bounds = list[tuple[int, int]]  # (start, stop) of batches in the order drawn
@@ -104,24 +106,18 @@ class Loader:
             size = dataset.fixed_size
             raise UserError(f"--image_size {image_size}: the images of {dataset.name} are {size} x {size}; use {size}")
         dataset.check_images()
-        source = _memory_images(dataset) if dataset.in_memory else _file_images(dataset, image_size, cache)
-        n_workers = 0 if dataset.in_memory else num_workers
-        self.augments: bool = source.augments
+        self._source = _memory_images(dataset) if dataset.in_memory else _file_images(dataset, image_size, cache)
+        self._in_memory, self._image_bytes = dataset.in_memory, 3 * image_size**2
+        self.augments: bool = self._source.augments
         self._pin_memory = pin_memory
         self._labels = {name: torch.tensor(getattr(dataset, name)) for name in ("target", "sensitive", "group")}
         self._sampler = PassSampler()
-        self._pool = DataLoader(
-            source,
-            batch_sampler=self._sampler,
-            num_workers=n_workers,
-            collate_fn=_as_is,
-            pin_memory=pin_memory,
-            worker_init_fn=_ignore_signals,
-            persistent_workers=n_workers > 0,
-            generator=torch.Generator(),  # its own, or every pass would advance the global one
-        )
+        self._pool = self._pool_of(0 if dataset.in_memory else num_workers)
         # Workers ignore the signal that multiprocessing sends at exit, and it would wait for them forever.
         atexit.register(self.close)
+
+    def _pool_of(self, n_workers: int) -> Pool:
+        return Pool(self._source, self._sampler, n_workers, self._pin_memory, in_thread=not self._in_memory)
 
     def batches(
         self,
@@ -150,8 +146,7 @@ class Loader:
         return Loader(*self._arguments)
 
     def _pass(self, order: np.ndarray, bounds: Bounds, augment_seed: int | None) -> Iterator[dict[str, torch.Tensor]]:
-        self._sampler.plan(order, bounds, augment_seed)
-        for (start, stop), images in zip(self._sampler.bounds, self._pool, strict=True):
+        for (start, stop), images in zip(bounds, self._images(order, bounds, augment_seed), strict=True):
             if isinstance(images, UnreadableImage):
                 raise RunError(f"cannot read image {images.file} ({images.reason}): put an intact copy there")
             index = torch.from_numpy(order[start:stop].copy())
@@ -160,12 +155,39 @@ class Loader:
                 labels = {name: values.pin_memory() for name, values in labels.items()}
             yield {"image": images} | labels
 
+    def _images(
+        self, order: np.ndarray, bounds: Bounds, augment_seed: int | None
+    ) -> Iterator[torch.Tensor | UnreadableImage]:
+        """Batch after batch; without workers from where these cannot hand one over."""
+        largest = max((stop - start for start, stop in bounds), default=0)
+        why = self._pool.why_without_workers(largest * self._image_bytes)
+        done = 0
+        while True:
+            if why:
+                self._go_on_without_workers(why)
+                why = None
+            self._sampler.plan(order, bounds[done:], augment_seed)
+            for images in self._pool.read():
+                if isinstance(images, NotShared):
+                    why = images.reason
+                    break
+                yield images
+                done += 1
+            if not why:
+                return
+
+    def _go_on_without_workers(self, why: str) -> None:
+        """Batches do not depend on who reads them."""
+        log.warning("images are read without worker processes (%d were to be): %s", self._pool.n_workers, why)
+        self._pool.close()
+        self._pool = self._pool_of(0)
+        dataset, image_size, _, *others = self._arguments
+        self._arguments = (dataset, image_size, 0, *others)
+
     def close(self) -> None:
         """End the workers, in mid-pass too; calling it again does nothing."""
         atexit.unregister(self.close)
-        if self._pool._iterator is not None:
-            self._pool._iterator._shutdown_workers()  # torch has no public name for it
-            self._pool._iterator = None
+        self._pool.close()
 
 
 def batch_bounds(n: int, batch_size: int) -> Bounds:
@@ -208,11 +230,3 @@ def _memory_images(dataset: GroupDataset) -> Dataset:
 def _file_images(dataset: GroupDataset, image_size: int, cache: KeptImages | None) -> Dataset:
     """Chosen by name, because torchvision takes seconds to import and images in memory do without it."""
     return importlib.import_module("datasets.images").FileImages(dataset, image_size, cache)
-
-
-def _as_is(batch: torch.Tensor | UnreadableImage) -> torch.Tensor | UnreadableImage:
-    return batch
-
-
-def _ignore_signals(worker: int) -> None:
-    ignore_stop_signals()

@@ -27,7 +27,7 @@ from utils.distributed import from_rank_0, rank, share_of, world_size
 from utils.errors import RunError
 from utils.files import write_text
 from utils.seeding import derive_seed, numpy_generator, torch_generator
-from utils.signals import Interrupted, interrupted, stop_asked
+from utils.signals import Interrupted, interrupted, saving, stop_asked
 
 REFRESH_SECONDS = 0.5
 
@@ -160,7 +160,8 @@ class Engine:
 
     def _save(self) -> None:
         """Save the state; only then tell the epochs that it ends, so that none is told twice."""
-        self.resumable.save(self.state_file, self.progress)
+        with saving():
+            self.resumable.save(self.state_file, self.progress)
         self._tell()
 
     def _tell(self) -> None:
@@ -223,16 +224,30 @@ class Engine:
 
     def _between_steps(self, phase: Phase, epoch: int) -> None:
         """Save where it is time to, and stop where a signal asks for it."""
-        # Gradients that only add up, and what comes before the first epoch, are no part of the state.
-        saves = phase.step and epoch >= 0
         every = self.config.save_every
         stop = any_of(stop_asked())
-        if saves and (stop or (every and self.at.step % every == 0)):
+        if stop or (every and self.at.step % every == 0):
+            self._save_after_step(phase, epoch)
+        if stop:
+            raise interrupted()
+
+    def _save_after_step(self, phase: Phase, epoch: int) -> None:
+        """Gradients that only add up, and what comes before the first epoch, are no part of the state."""
+        if phase.step and epoch >= 0:
             self._check_finite(phase, epoch)
             self._count_seconds()
             self._save()
-        if stop:
-            raise interrupted()
+
+    def _saved_where_stopped(
+        self, batches: Iterator[dict[str, Tensor]], phase: Phase, epoch: int
+    ) -> Iterator[dict[str, Tensor]]:
+        """The batches; where a stop signal comes while one does not, the state is that of the step before."""
+        try:
+            yield from batches
+        except Interrupted:
+            if world_size() == 1:  # the others may be in the middle of this step, and could not join in
+                self._save_after_step(phase, epoch)
+            raise
 
     def _step(self, phase: Phase, batch: Batch, optimizer: torch.optim.Optimizer | None) -> Tensor:
         alone = phase.step or phase.collect  # the gradients of this batch, and no others
@@ -344,7 +359,7 @@ class Engine:
         order, batch_size = self._order(phase, epoch), self._batch_size(phase)
         sizes = [stop - start for start, stop in batch_bounds(len(order), batch_size)]
         batches = self.loader.batches(order, batch_size, augment_seed, first, own_slices)
-        for step, batch in enumerate(batches, start=first):
+        for step, batch in enumerate(self._saved_where_stopped(batches, phase, epoch), start=first):
             yield Batch(
                 self.inference.image(batch["image"]),
                 *(batch[name].to(self.device, non_blocking=True) for name in ("target", "group", "index")),

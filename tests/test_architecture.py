@@ -78,7 +78,7 @@ LATE_IMPORTS = {
     ("main", "method.dry_run"), ("main", "method.runner"), ("main", "method.summary"),
     ("datasets.digits", "sklearn.datasets"), ("method.evaluation.forgetting", "sklearn"),
     # One process does without.
-    *(("utils.distributed", name) for name in ("torch", "torch.distributed", "utils.device")),
+    *(("utils.distributed", name) for name in ("torch", "torch.distributed", "utils.device", "utils.meeting")),
     ("utils.report.figures", "matplotlib"), ("utils.report.plots", "matplotlib"),
     # A notebook that only reads results needs no torch.
     ("method", "method.api"), ("method.api", "datasets"), ("method.api", "method.configs.cli"),
@@ -231,6 +231,7 @@ def unsafe(name: str, tree: ast.AST) -> list[str]:
         keywords = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
         exits = function in ("exit", "quit")
         exits |= function in ("sys.exit", "os._exit") and not in_main_block(call, tree)
+        exits &= (name, function) != ("utils.signals", "os._exit")  # where nothing else ends a wait
         if (
             exits
             or function in ("eval", "exec", "pickle.load", "pickle.loads", "yaml.unsafe_load", "yaml.full_load")

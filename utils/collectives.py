@@ -7,8 +7,20 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from utils.distributed import world_size
+from utils.distributed import finished, world_size
 from utils.signals import interrupted, stop_asked
+
+
+def all_reduce(values: Tensor, largest: bool = False) -> None:
+    """Replace the values by their sum, or the largest of each, over all processes.
+
+    On the CPU the wait is ours, which looks at stop signals; on GPUs the device waits, not this process.
+    """
+    operation = dist.ReduceOp.MAX if largest else dist.ReduceOp.SUM
+    if values.device.type == "cpu":
+        finished(dist.all_reduce(values, operation, async_op=True))
+    else:
+        dist.all_reduce(values, operation)
 
 
 class _Sum(torch.autograd.Function):
@@ -17,7 +29,7 @@ class _Sum(torch.autograd.Function):
     @staticmethod
     def forward(ctx, values: Tensor) -> Tensor:
         total = values.clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(total)
+        all_reduce(total)
         return total
 
     @staticmethod
@@ -43,7 +55,7 @@ def log_mean_exp(values: Tensor) -> Tensor:
     if world_size() == 1:
         return torch.logsumexp(values, dim=0) - math.log(values.numel())
     largest = torch.cat([values.detach(), values.new_full((1,), -torch.inf)]).max()
-    dist.all_reduce(largest, dist.ReduceOp.MAX)
+    all_reduce(largest, largest=True)
     return mean(torch.exp(values - largest)).log() + largest
 
 
@@ -52,7 +64,7 @@ def any_of(flag: bool) -> bool:
     if world_size() == 1:
         return flag
     flags = torch.tensor(int(flag))
-    dist.all_reduce(flags, dist.ReduceOp.MAX)
+    all_reduce(flags, largest=True)
     return bool(flags)
 
 
@@ -69,7 +81,7 @@ def sum_gradients(parameters: Iterable[Tensor], loss: Tensor) -> Tensor:
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     parts = [*gradients, loss]
     message = torch.cat([part.flatten() for part in parts])
-    dist.all_reduce(message)
+    all_reduce(message)
     *pieces, loss = message.split([part.numel() for part in parts])
     for gradient, piece in zip(gradients, pieces, strict=True):
         gradient.copy_(piece.view(gradient.shape))
@@ -82,9 +94,9 @@ def assemble(pieces: list[Tensor], places: list[tuple[int, int]], n: int, device
     Every row comes from one process, bit for bit: bits are added to zeros, as whole numbers.
     """
     width = torch.tensor(pieces[0].shape[1] if pieces else 0)
-    dist.all_reduce(width, dist.ReduceOp.MAX)
+    all_reduce(width, largest=True)
     table = torch.zeros(n, int(width), dtype=torch.int32, device=device)
     for piece, (start, stop) in zip(pieces, places, strict=True):
         table[start:stop] = piece.contiguous().view(torch.int32)
-    dist.all_reduce(table)
+    all_reduce(table)
     return table.view(torch.float32)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from joblib.externals.loky import cpu_count
 
 from utils.errors import UserError
 
@@ -80,14 +81,23 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
         return torch.bfloat16
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
-    if device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported() and _cpu_has_bf16():
+    if device.type == "cpu" and torch.backends.mkldnn.is_available() and _cpu_has_bf16():
         return torch.bfloat16
     return torch.float32
 
 
 def _cpu_has_bf16() -> bool:
-    """Whether the CPU multiplies bf16 in hardware (oneDNN emulates it, slowly, on any AVX-512 CPU)."""
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    """Whether the CPU multiplies bf16 in hardware (oneDNN emulates it, slowly, on any AVX-512 CPU).
+
+    Not every build of torch has all of these names: without oneDNN, or for other processors.
+    """
+    found = (
+        getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None),
+        getattr(torch.cpu, "_is_avx512_bf16_supported", None),
+        getattr(torch.cpu, "_is_amx_tile_supported", None),
+    )
+    one_dnn, *processor = (function is not None and function() for function in found)
+    return one_dnn and any(processor)
 
 
 def autocast(device: torch.device, precision: torch.dtype) -> contextlib.AbstractContextManager:
@@ -109,17 +119,30 @@ def pin_memory(device: torch.device) -> bool:
 
 @contextlib.contextmanager
 def threads_set(threads: int | None) -> Iterator[int]:
-    """Within it, operations use `threads` threads (None: as many as before); gives the number in force."""
+    """Within it, operations use `threads` threads; gives the number in force.
+
+    None: as many as before, but no more than the container's quota lets run at a time.
+    """
     before = torch.get_num_threads()
-    torch.set_num_threads(threads or before)
+    torch.set_num_threads(threads or _default_threads(before))
     try:
         yield torch.get_num_threads()
     finally:
         torch.set_num_threads(before)
 
 
+def _default_threads(before: int) -> int:
+    """torch counts the host's CPUs; more threads than the quota allows only take turns."""
+    asked_for = any(os.environ.get(name) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"))
+    return before if asked_for or available_cpus() >= _cpus_by_affinity() else min(before, available_cpus())
+
+
 def available_cpus() -> int:
-    """CPUs this process may run on (a job's share of a node, not the node)."""
+    """CPUs this process may use: a job's share of a node and the quota of its container, rounded up; not the node's."""
+    return cpu_count()
+
+
+def _cpus_by_affinity() -> int:
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 

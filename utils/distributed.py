@@ -4,45 +4,58 @@ Without torchrun everything here is the identity and imports nothing. Tensors ar
 """
 
 import json
+import logging
 import os
 import socket
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
+from utils.environment import PATIENCE, REMEDY, VARIABLES, check_variables, number_of
 from utils.errors import RunError, UserError
 from utils.locks import LockLost
-from utils.signals import Interrupted
+from utils.signals import LOOK_SECONDS, TELL_SECONDS, Interrupted, asked_seconds, interrupted, stop_asked
 
-VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-# The others wait for rank 0 while it waits for a lock or computes metrics; a peer that died is noticed at once.
-PATIENCE = timedelta(days=1)
+log = logging.getLogger("unlearning")
+# After a stop signal they are waited for so long: usually all of them have heard it, and stop after the same step.
+STOP_PATIENCE, LEAVE_PATIENCE = 5.0, 2.0
 # A class comes before those that it is derived from.
 SHARED_ERRORS = (UserError, RunError, LockLost, Interrupted, KeyboardInterrupt, OSError)
-FIRST_FAILURE = "first failure"
+FIRST_FAILURE, STOPPED = "first failure", "stopped"
 _stores: list[Any] = []  # the store that the processes share, while they are joined
 _speaker: list[int] = []  # rank of the first to fail, once one has
+_alone: list[bool] = []  # whether this process has given the others up
 
 
 def world_size() -> int:
     """Processes of the run."""
-    return int(os.environ["WORLD_SIZE"]) if all(name in os.environ for name in VARIABLES) else 1
+    return _numbers()[1]
 
 
 def rank() -> int:
     """Number of this process, from 0."""
-    return int(os.environ["RANK"]) if world_size() > 1 else 0
+    return _numbers()[0]
 
 
 def local_rank() -> int:
     """Number of this process on its machine, from 0."""
-    return int(os.environ.get("LOCAL_RANK", rank())) if world_size() > 1 else 0
+    return number_of("LOCAL_RANK", rank()) if world_size() > 1 else 0
 
 
 def local_world_size() -> int:
     """Processes of the run on this machine."""
-    return int(os.environ.get("LOCAL_WORLD_SIZE", world_size())) if world_size() > 1 else 1
+    return number_of("LOCAL_WORLD_SIZE", world_size()) if world_size() > 1 else 1
+
+
+def _numbers() -> tuple[int, int]:
+    """Rank and number of processes; (0, 1) also where the variables make no sense, which `joined` refuses."""
+    try:
+        number, size = number_of("RANK"), number_of("WORLD_SIZE")
+    except (KeyError, ValueError):
+        return 0, 1
+    return (number, size) if all(map(os.environ.get, VARIABLES)) and number < size else (0, 1)
 
 
 def share_of(n: int) -> tuple[int, int]:
@@ -53,24 +66,36 @@ def share_of(n: int) -> tuple[int, int]:
 
 @contextmanager
 def joined() -> Iterator[None]:
-    """The processes of the run find each other; those that end well leave together."""
+    """The processes of the run find each other; those that end well leave together.
+
+    UserError where the environment does not say clearly which process this is.
+    """
+    _speaker[:] = [rank()]  # nobody else can speak for it yet
+    check_variables()
     if world_size() == 1:
         yield
         return
     import torch.distributed as dist
-    from torch.distributed.rendezvous import rendezvous
+
+    if not dist.is_available():
+        raise UserError(f"this build of torch has no torch.distributed, which {world_size()} processes need; {REMEDY}")
 
     from utils.device import collective_backend
+    from utils.meeting import meet
 
-    store, number, size = next(rendezvous("env://", timeout=PATIENCE))
+    _alone.clear()
+    store = meet(rank(), world_size(), os.environ["MASTER_ADDR"], number_of("MASTER_PORT"))
     group = dist.PrefixStore("group", store)
-    dist.init_process_group(collective_backend(), store=group, rank=number, world_size=size, timeout=PATIENCE)
+    dist.init_process_group(collective_backend(), store=group, rank=rank(), world_size=world_size(), timeout=PATIENCE)
     _stores.append(store)
+    _speaker.clear()
     try:
         yield
-        _wait()
+        _wait(STOP_PATIENCE)
     except Interrupted:
-        _wait()  # rank 0 still writes how it ended, and torchrun ends all as soon as one has
+        if not _alone:
+            with suppress(Interrupted, RunError):
+                _wait(LEAVE_PATIENCE)  # rank 0 still writes how it ended, and torchrun ends all as soon as one has
         raise
     except Exception as error:
         reason = first_failure(" ".join(str(error).split()))
@@ -79,15 +104,67 @@ def joined() -> Iterator[None]:
         raise RunError(reason) from error
     finally:
         _stores.clear()
-        dist.destroy_process_group()
+        if not _alone:  # it would wait for what this process no longer waits for
+            dist.destroy_process_group()
 
 
-def _wait() -> None:
+def _wait(patience: float) -> None:
     """Until every process is here; on the CPU, where torch's barrier would keep the GPUs busy."""
     import torch
     import torch.distributed as dist
 
-    dist.all_reduce(torch.zeros(()))
+    finished(dist.all_reduce(torch.zeros(()), async_op=True), patience)
+
+
+def finished(work: Any, patience: float = STOP_PATIENCE) -> None:
+    """Wait for a collective of tensors on the CPU.
+
+    Interrupted where a stop signal has come and the others do not in `patience` seconds; RunError where one is gone.
+    """
+    began = told = time.monotonic()
+    while not _completed(work):
+        now = time.monotonic()
+        if stop_asked() and min(now - began, asked_seconds()) > patience:
+            raise leaving_alone("while waiting for another of its processes")
+        if rank() == 0 and now - told > TELL_SECONDS:
+            told = now
+            log.warning("waiting for another of the %d processes, for %d s by now", world_size(), now - began)
+    try:
+        work.wait()
+    except RuntimeError as error:
+        if stop_asked() or _stopped():
+            raise leaving_alone("") from error
+        raise RunError(f"another of the {world_size()} processes is gone ({_cause(error)})") from error
+
+
+def _completed(work: Any) -> bool:
+    """Wait for LOOK_SECONDS at most, in which Python does not see signals."""
+    with suppress(RuntimeError):  # not yet, or an error, which the next wait tells
+        work.wait(timedelta(seconds=LOOK_SECONDS))
+    return work.is_completed()
+
+
+def _cause(error: RuntimeError) -> str:
+    """What gloo says, without the place in its source and its advice."""
+    return str(error).partition("] ")[2].partition(". ")[0] or str(error)
+
+
+def leaving_alone(where: str) -> Interrupted:
+    """What to raise where this process stops in the middle of a step: it can no longer wait for the others."""
+    _alone.append(True)
+    _speaker[:] = [rank()]
+    if _stores:
+        with suppress(RuntimeError):
+            _stores[0].set(STOPPED, "")
+    return interrupted(where)
+
+
+def _stopped() -> bool:
+    """Whether another process has left because of a signal."""
+    try:
+        return bool(_stores) and _stores[0].check([STOPPED])
+    except RuntimeError:  # the store's host is gone
+        return False
 
 
 def from_rank_0(function: Callable[[], Any]) -> Any:
@@ -146,9 +223,9 @@ def _broadcast(text: str, source: int = 0) -> str:
 
     content = torch.tensor(list(text.encode()), dtype=torch.uint8)
     size = torch.tensor(len(content))
-    dist.broadcast(size, source)
+    finished(dist.broadcast(size, source, async_op=True))
     content = content if rank() == source else torch.empty(int(size), dtype=torch.uint8)
-    dist.broadcast(content, source)
+    finished(dist.broadcast(content, source, async_op=True))
     return bytes(content.tolist()).decode()
 
 

@@ -1,0 +1,125 @@
+"""What the machine offers: precisions of other builds of torch, CPUs within a container's quota, default threads."""
+
+import builtins
+import io
+import os
+import sys
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import joblib.externals.loky.backend.context as loky
+import pytest
+import torch
+
+from datasets.loaders import default_workers
+from utils import device
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    "one_dnn, names, expected",
+    [
+        (True, {"_is_avx512_bf16_supported": True, "_is_amx_tile_supported": False}, torch.bfloat16),
+        (True, {"_is_avx512_bf16_supported": False, "_is_amx_tile_supported": True}, torch.bfloat16),
+        (True, {"_is_avx512_bf16_supported": False, "_is_amx_tile_supported": False}, torch.float32),
+        (True, {"_is_avx512_bf16_supported": True}, torch.bfloat16),  # a build for another processor, or an older one
+        (True, {}, torch.float32),
+        (False, {"_is_avx512_bf16_supported": True}, torch.float32),
+        (None, {"_is_avx512_bf16_supported": True}, torch.float32),  # no oneDNN in this build
+    ],
+)
+def test_precision_is_chosen_by_any_build_of_torch(
+    monkeypatch: pytest.MonkeyPatch, one_dnn: bool | None, names: dict[str, bool], expected: torch.dtype
+):
+    known = {name: (lambda value=value: value) for name, value in names.items()}
+    operations = SimpleNamespace() if one_dnn is None else SimpleNamespace(_is_mkldnn_bf16_supported=lambda: one_dnn)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: one_dnn is not None)
+    monkeypatch.setattr(torch, "ops", SimpleNamespace(mkldnn=operations))
+    monkeypatch.setattr(torch, "cpu", SimpleNamespace(**known))
+    assert device.choose_precision("auto", CPU) is expected
+    assert device.choose_precision("bf16", CPU) is torch.bfloat16
+
+
+def test_without_one_dnn_its_names_are_not_asked_for(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    monkeypatch.setattr(torch, "ops", SimpleNamespace())
+    assert device.choose_precision("auto", CPU) is torch.float32
+
+
+def files_of(monkeypatch: pytest.MonkeyPatch, files: dict[str, str]) -> None:
+    """These files of the system's groups of processes, and no others of the kind."""
+    real_open, real_exists = builtins.open, os.path.exists
+
+    def opened(path: str, *arguments, **more):
+        return io.StringIO(files[path]) if path in files else real_open(path, *arguments, **more)
+
+    def exists(path: str) -> bool:
+        return path in files if str(path).startswith("/sys/fs/cgroup/cpu") else real_exists(path)
+
+    monkeypatch.setattr(builtins, "open", opened)
+    monkeypatch.setattr(os.path, "exists", exists)
+
+
+QUOTAS = {
+    "second version": ({"/sys/fs/cgroup/cpu.max": "150000 100000\n"}, 2),
+    "first version": (
+        {"/sys/fs/cgroup/cpu/cpu.cfs_quota_us": "300000\n", "/sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n"},
+        3,
+    ),
+    "second version without a quota": ({"/sys/fs/cgroup/cpu.max": "max 100000\n"}, 64),
+    "first version without a quota": (
+        {"/sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1\n", "/sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n"},
+        64,
+    ),
+    "none": ({}, 64),
+}
+
+
+@pytest.fixture
+def large_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """64 CPUs, all of them this process's, and torch's count of them."""
+    monkeypatch.setattr(loky, "_cpu_count_affinity", lambda count: 64)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(64)), raising=False)
+    for name in ("LOKY_MAX_CPU_COUNT", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def set_to(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """The number of threads that torch is given, without giving it them."""
+    threads = [64]
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads[-1])
+    monkeypatch.setattr(torch, "set_num_threads", threads.append)
+    return lambda: threads[-1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="quotas of Linux")
+@pytest.mark.parametrize("name", QUOTAS)
+def test_cpus_are_those_that_the_quota_allows(
+    monkeypatch: pytest.MonkeyPatch, large_host: None, set_to: Callable[[], int], name: str
+):
+    files, cpus = QUOTAS[name]
+    files_of(monkeypatch, files)
+    assert device.available_cpus() == cpus
+    assert default_workers(False, torch.device("meta"), device.available_cpus()) == min(cpus - 1, 8)
+    with device.threads_set(None) as threads:
+        assert (threads, set_to()) == (cpus, cpus)
+    assert set_to() == 64
+    with device.threads_set(5) as threads:
+        assert threads == 5
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):  # whoever says how many means it
+        with monkeypatch.context() as patch:
+            patch.setenv(name, "64")
+            with device.threads_set(None) as threads:
+                assert threads == 64
+
+
+def test_without_a_quota_threads_stay_as_they_are(
+    monkeypatch: pytest.MonkeyPatch, large_host: None, set_to: Callable[[], int]
+):
+    files_of(monkeypatch, {})
+    torch.set_num_threads(100)
+    with device.threads_set(None) as threads:
+        assert threads == 100
