@@ -9,11 +9,16 @@ from pathlib import Path
 import numpy as np
 
 from datasets.base import TEST, TRAIN, VAL, GroupDataset, read_only
-from utils.arrays import read_npz
+from utils.arrays import Array, read_npz
 from utils.errors import UserError
 from utils.files import write_atomic
 
 INDEX_SETS = ("train", "val", "test", "forget", "retain")
+FINGERPRINTS = ("data_fingerprint", "forget_fingerprint")
+STORED = {
+    **dict.fromkeys((*INDEX_SETS, "forget_groups"), Array("i")),
+    **dict.fromkeys(FINGERPRINTS, Array("U", 0)),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,11 +128,21 @@ def save_splits(path: Path, splits: Splits) -> None:
 
 
 def load_splits(path: Path) -> Splits:
-    """Read what `save_splits` wrote; UserError naming the file where it cannot be read."""
+    """Read what `save_splits` wrote; UserError naming the file where it cannot be read, or was changed since."""
     try:
-        *sets, groups, data, forget = read_npz(
-            path, *INDEX_SETS, "forget_groups", "data_fingerprint", "forget_fingerprint"
-        )
+        *sets, groups, data, forget = read_npz(path, STORED)
+        train, val, test, *parts = sets
+        for name, rows in zip(INDEX_SETS, sets, strict=True):
+            if len(rows) and (rows[0] < 0 or (np.diff(rows) <= 0).any()):
+                raise ValueError(f"{name} holds rows that are not sorted, not different, or below 0")
+        if not np.array_equal(np.sort(np.concatenate(parts)), train):
+            raise ValueError("forget and retain are not the two parts of train")
+        if len(np.unique(np.concatenate([train, val, test]))) != len(train) + len(val) + len(test):
+            raise ValueError("train, val and test share rows")
+        if (groups < 0).any():
+            raise ValueError("forget_groups holds a number below 0")
+        if str(forget) and str(forget) != _forget_fingerprint(str(data), parts[0]):
+            raise ValueError("forget is not what its fingerprint says")
         return Splits(
             *map(read_only, sets),
             forget_groups=tuple(groups.tolist()),

@@ -1,6 +1,8 @@
 """A committed tree of short real runs, and the reports it gives, to the letter; tests/golden/make.sh makes both."""
 
 import csv
+import dataclasses
+import hashlib
 import itertools
 import json
 import re
@@ -10,11 +12,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from cli import ROOT
 from trees import Capture, shown
 
+from datasets.splits import Splits, load_splits, save_splits
 from method.evaluation.recompute import recompute
 from utils.report import command as report
 
@@ -23,6 +27,7 @@ TREE = GOLDEN / "output"
 RUNS = sorted(file.parent for file in (ROOT / TREE).rglob("done"))
 # Sums over logits and forests of trees do not depend on the machine; means of exponentials may, in the last digits.
 EXACT = 1e-9
+RATIOS = (0.1, 0.5, 0.9)
 NOT_IN_RECORDS = ("seconds", "peak_memory_bytes", "selected_epoch")
 
 
@@ -105,21 +110,32 @@ def test_recompute_names_what_it_cannot_read(tmp_path: Path, capsys: Capture) ->
     assert "salun" in captured.out
 
 
+def forgetting_fewer(splits: Splits, n: int, data: str) -> Splits:
+    """Splits of other data, in which the first n rows are not forgotten."""
+    if splits.forget_fingerprint is None:
+        return dataclasses.replace(splits, data_fingerprint=data)
+    forget, retain = splits.forget[n:], np.sort(np.concatenate([splits.retain, splits.forget[:n]]))
+    digest = hashlib.sha256(f"{data}:{','.join(map(str, forget.tolist()))}".encode()).hexdigest()
+    return dataclasses.replace(splits, forget=forget, retain=retain, data_fingerprint=data, forget_fingerprint=digest)
+
+
 def many(tree: Path, n_runs: int) -> None:
     """`n_runs` finished runs: the golden ones of seed 0 under further seeds and ratios, fingerprints changed."""
     runs = {run: (run / "config.yaml").read_text() for run in RUNS if run.name.endswith("_0")}
-    cases = itertools.product(range(32), (0.1, 0.5, 0.9), runs.items())
+    cases = itertools.product(range(32), RATIOS, runs.items())
     made = 0
     for seed, ratio, (run, text) in cases:
         pretrain = run.name.startswith("pretrain")
         if (pretrain and ratio != 0.1) or made == n_runs:
             continue
-        fingerprints = {"data": f"{seed}", "forget": None if pretrain else f"{seed} {ratio}"}
+        splits = forgetting_fewer(load_splits(run / "splits.npz"), RATIOS.index(ratio), f"{seed}")
+        fingerprints = {"data": splits.data_fingerprint, "forget": splits.forget_fingerprint}
         changed = text.replace("seed: 0\n", f"seed: {seed}\n").replace("ratio: 0.9\n", f"ratio: {ratio}\n")
         changed = re.sub(r"fingerprints:\n.*\n.*\n", yaml.safe_dump({"fingerprints": fingerprints}), changed)
         target = tree / f"{run.name}-{ratio}-{seed}"
         shutil.copytree(run, target)
         (target / "config.yaml").write_text(changed)
+        save_splits(target / "splits.npz", splits)
         made += 1
     assert made == n_runs
 

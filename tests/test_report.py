@@ -1,5 +1,6 @@
 """The report on hand-made output trees: rows, references, seeds, holes, and runs that are in no table."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -174,10 +175,11 @@ def test_unfinished_and_unreadable_runs_are_named_and_the_rest_reported(tmp_path
     assert [line[:3] for line in table_lines(text)] == [["salun", "1", "61.0"]]
     assert f"- {tmp_path}/failed: failed: loss is not finite\n" in text
     assert f"- {tmp_path}/running: running\n" in text
-    assert f"- {tmp_path}/silent: not finished, and status.json cannot be read\n" in text
-    assert f"- {tmp_path}/broken: metrics.json cannot be read\n" in text
-    assert f"- {tmp_path}/listed: metrics.json cannot be read\n" in text
-    assert f"- {tmp_path}/no-config: config.yaml cannot be read\n" in text
+    absent = "No such file or directory"
+    assert f"- {tmp_path}/silent: not finished, and status.json cannot be read ({absent})\n" in text
+    assert f"- {tmp_path}/broken: metrics.json cannot be read (Expecting ',' delimiter: line 1 column 17" in text
+    assert f"- {tmp_path}/listed: metrics.json cannot be read (the file is [1, 2], expected a table)\n" in text
+    assert f"- {tmp_path}/no-config: config.yaml cannot be read (while parsing a flow node" in text
 
 
 def test_only_unfinished_runs(tmp_path: Path, capsys: Capture) -> None:
@@ -252,7 +254,16 @@ def trained(path: Path, retain_wrong: int = 0) -> tuple[Records, Splits]:
     records = Records.from_logits(np.arange(n), split, target, sensitive, 2 * target + sensitive, logits)
     records.save(path / "records.npz")
     parts = (train, np.arange(40, 56), np.arange(56, 72), forget, retain)
-    return records, Splits(*parts, forget_groups=(2,), data_fingerprint="data0", forget_fingerprint="forget0")
+    digest = hashlib.sha256(f"data0:{','.join(map(str, forget.tolist()))}".encode()).hexdigest()
+    return records, Splits(*parts, forget_groups=(2,), data_fingerprint="data0", forget_fingerprint=digest)
+
+
+def keep_splits(path: Path, splits: Splits) -> None:
+    """The splits of a run, whose config.yaml tells their fingerprint."""
+    save_splits(path / "splits.npz", splits)
+    stored = yaml.safe_load((path / "config.yaml").read_text())
+    stored["fingerprints"]["forget"] = splits.forget_fingerprint
+    (path / "config.yaml").write_text(yaml.safe_dump(stored))
 
 
 def test_pretrain_has_a_row_for_every_task_from_its_records(tmp_path: Path, capsys: Capture) -> None:
@@ -260,10 +271,9 @@ def test_pretrain_has_a_row_for_every_task_from_its_records(tmp_path: Path, caps
     pretrain = make_run(tmp_path, "p", "pretrain", values, unlearning_ratio=0.5)
     records, splits = trained(pretrain, retain_wrong=17)
     for folder, task in (("a", "split0"), ("b", "split1")):
-        save_splits(make_run(tmp_path, folder, "salun", metrics(), task=task) / "splits.npz", splits)
-    make_run(tmp_path, "r", "retrain", metrics(100.0, mia=None, retain_acc=60.0))
-    make_run(tmp_path, "w", "retrain", metrics(30.0), reweight=True)
-    save_splits(tmp_path / "r" / "splits.npz", splits)
+        keep_splits(make_run(tmp_path, folder, "salun", metrics(), task=task), splits)
+    keep_splits(make_run(tmp_path, "r", "retrain", metrics(100.0, mia=None, retain_acc=60.0)), splits)
+    keep_splits(make_run(tmp_path, "w", "retrain", metrics(30.0), reweight=True), splits)
     text = shown(tmp_path, capsys, "--method", "pretrain")
     expected = evaluate(records, splits, NAMES, 2, 2)
     assert expected["retain_acc"] == 50.0
@@ -278,7 +288,7 @@ def test_pretrain_has_a_row_for_every_task_from_its_records(tmp_path: Path, caps
 
 def test_pretrain_without_reference_says_how_to_get_one(tmp_path: Path, capsys: Capture) -> None:
     _, splits = trained(make_run(tmp_path, "p", "pretrain", {"schema": 2, "test_acc": 100.0}))
-    save_splits(make_run(tmp_path, "a", "salun", metrics()) / "splits.npz", splits)
+    keep_splits(make_run(tmp_path, "a", "salun", metrics()), splits)
     text = shown(tmp_path, capsys)
     assert table_lines(text)[0][-3:] == ["-", "-", "100.0"]
     assert "no retrain run (without REWEIGHT) of this task, ratio and seed is finished" in text
@@ -298,7 +308,7 @@ def test_pretrain_of_another_seed_or_data_serves_no_table(tmp_path: Path, capsys
 @pytest.mark.parametrize("damaged", ["p/records.npz", "a/splits.npz"])
 def test_a_pretrain_row_that_cannot_be_computed_is_named(tmp_path: Path, capsys: Capture, damaged: str) -> None:
     _, splits = trained(make_run(tmp_path, "p", "pretrain", {"schema": 2, "test_acc": 100.0}))
-    save_splits(make_run(tmp_path, "a", "salun", metrics()) / "splits.npz", splits)
+    keep_splits(make_run(tmp_path, "a", "salun", metrics()), splits)
     (tmp_path / damaged).write_bytes(b"damaged")
     text = shown(tmp_path, capsys)
     assert [line[0] for line in table_lines(text)] == ["salun"]

@@ -1,22 +1,78 @@
-"""Arrays from .npz files that nobody vouches for: numbers and texts, never objects."""
+"""Arrays from .npz files that nobody vouches for: numbers and texts as expected, never objects, in bounded memory."""
 
+import math
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import IO, NamedTuple
 
 import numpy as np
 
+from utils.files import open_regular
 
-def read_npz(path: Path, *names: str) -> list[np.ndarray]:
+# What an archive may hold in all, bytes. Compressed records and splits hold five times their file's size.
+EXPANSION, ALWAYS, LARGEST = 20, 2**20, 8 * 2**30
+MOST_MEMBERS = 1_000
+HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+KINDS = {"i": "whole numbers", "f": "numbers with a fraction", "U": "a text"}
+
+
+class Array(NamedTuple):
+    """What an array must be: `kind` as numpy's dtype.kind (i, f or U), and how many dimensions."""
+
+    kind: str
+    dimensions: int = 1
+
+
+def read_npz(path: Path, expected: Mapping[str, Array]) -> list[np.ndarray]:
     """Some of the arrays in a file, read alone; ValueError, in one line, where that cannot be done.
 
-    An array of objects is a pickle, which could run code; numpy loads none unless told to.
+    An array of objects is a pickle, which could run code; numpy loads none unless told to. Nothing is unpacked, and no
+    memory taken, before the archive's directory and the array's header agree on how much it is.
     """
     try:
-        with np.load(path) as stored:
-            return [stored[name] for name in names]
-    except (AttributeError, TypeError):  # a lone array, which numpy gives back bare
-        raise ValueError("no archive of arrays") from None
+        with open_regular(path) as file, zipfile.ZipFile(file) as archive:
+            _refuse_bombs(archive, file.seek(0, 2))
+            return [_read_array(archive, name, description) for name, description in expected.items()]
+    except OSError as error:
+        raise ValueError(error.strerror or str(error)) from None
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"no archive of arrays, or a damaged one: {error}") from None
     except Exception as error:  # numpy, zipfile and zlib raise nearly anything on damaged bytes
-        reason = " ".join(str(error).split()) or type(error).__name__
-        # numpy's own words advise to trust the file.
-        reason = "it holds pickled objects, which could run code" if "pickle" in reason else reason
-        raise ValueError(reason) from None
+        raise ValueError(" ".join(str(error).split()) or type(error).__name__) from None
+
+
+def _refuse_bombs(archive: zipfile.ZipFile, size: int) -> None:
+    """By the archive's directory alone; parts that lie within each other count as often as they are named."""
+    members = archive.infolist()
+    total = sum(member.file_size for member in members)
+    if len(members) > MOST_MEMBERS or total > min(LARGEST, max(ALWAYS, EXPANSION * size)):
+        raise ValueError(f"{size:,} bytes that would unpack to {total:,} in {len(members):,} parts")
+
+
+def _read_array(archive: zipfile.ZipFile, name: str, expected: Array) -> np.ndarray:
+    try:
+        member = archive.getinfo(f"{name}.npy")
+    except KeyError:
+        raise ValueError(f"{name} is not in it") from None
+    with archive.open(member) as file:
+        shape, dtype = _header(file)
+        if dtype.hasobject:
+            raise ValueError("it holds pickled objects, which could run code")
+        if dtype.kind != expected.kind or len(shape) != expected.dimensions:
+            raise ValueError(
+                f"{name} is {len(shape)}-dimensional and of type {str(dtype)[:40]}, expected "
+                f"{expected.dimensions}-dimensional and {KINDS[expected.kind]}"
+            )
+        if file.tell() + math.prod(shape) * dtype.itemsize != member.file_size:
+            raise ValueError(f"{name} does not hold what its header says")
+        file.seek(0)
+        return np.lib.format.read_array(file)
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
+    version = np.lib.format.read_magic(file)
+    if version not in HEADERS:
+        raise ValueError(f"it has arrays in numpy's format {version}, expected 1.0 or 2.0")
+    shape, _, dtype = HEADERS[version](file)
+    return shape, dtype

@@ -117,10 +117,12 @@ def read_text(path: str | Path, encoding: str = "utf-8", at_most: int = LARGEST_
     return read_bytes(path, at_most).decode(encoding)
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, at_most: int = LARGEST_TEXT) -> Any:
     """Read a JSON file; ValueError where it is none: NaN, infinities and numbers beyond float64 are no JSON either."""
     try:
-        return json.loads(read_text(path), parse_constant=_no_number, parse_float=_float, parse_int=_int)
+        return json.loads(
+            read_text(path, at_most=at_most), parse_constant=_no_number, parse_float=_float, parse_int=_int
+        )
     except RecursionError:
         raise ValueError("brackets within brackets without end") from None
 

@@ -1,26 +1,37 @@
 """Run directories read back: everything comes from their files, nothing from their names."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from utils.errors import UserError
-from utils.files import read_json, read_yaml
+from utils.run_files import PRETRAIN, one_line, read_config, read_metrics, read_status
+from utils.text import for_people
 
-PRETRAIN, RETRAIN = "pretrain", "retrain"
+RETRAIN = "retrain"
 SETTING = ("dataset", "model", "image_size", "weights")
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """One run directory; `problem` says why its metrics are not there, and is empty for a finished run."""
+    """One run directory; `problem` says why its metrics are not there, and is empty where they are.
+
+    marked: the run ended well, whether or not its files can be read.
+    """
 
     folder: Path
     config: dict[str, Any] = field(default_factory=dict)
     stored: dict[str, Any] = field(default_factory=dict)  # the whole config.yaml
     metrics: dict[str, Any] = field(default_factory=dict)
     problem: str = ""
+    marked: bool = False
+
+    @property
+    def place(self) -> str:
+        """Its folder, for people."""
+        return for_people(str(self.folder))
 
     @property
     def method(self) -> str:
@@ -62,15 +73,37 @@ class Run:
 
 
 def read_runs(root: Path) -> list[Run]:
-    """Every run directory (a folder with config.yaml) under `root`, by path; UserError if there is none."""
-    if not root.is_dir():
+    """Every run directory (a folder with config.yaml) under `root`, by path; UserError if there is none.
+
+    A folder that cannot be looked into is among them, as a run with that problem.
+    """
+    if not os.path.isdir(root):
         raise UserError(f"{root} is not a folder; give the folder that runs were written to, such as output")
-    folders = {file.parent for file in root.rglob("config.yaml")}
-    # A config.yaml within a run's folder is another program's, such as that of Weights & Biases.
-    runs = [_read_run(folder) for folder in sorted(folders) if folders.isdisjoint(folder.parents)]
+    runs = sorted(_walk(root), key=lambda run: run.folder)
     if not runs:
         raise UserError(f"no run under {root} (a run is a folder with a config.yaml); make one with python main.py")
     return runs
+
+
+def _walk(root: Path) -> Iterator[Run]:
+    """The runs under a folder, in no order; links to folders are not followed, so that there is an end."""
+    waiting = [root]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            with os.scandir(folder) as entries:
+                found = {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries}
+        except FileNotFoundError:  # removed since it was listed
+            continue
+        except OSError as error:
+            yield Run(folder, problem=f"the folder cannot be read ({one_line(error.strerror or str(error))})")
+            continue
+        run = _read_run(folder) if "config.yaml" in found else None
+        if run:
+            yield run
+        # A config.yaml within a run's folder is another program's, such as that of Weights & Biases.
+        if not (run and run.config):
+            waiting += [folder / name for name, is_folder in found.items() if is_folder]
 
 
 def find_reference(run: Run, runs: Sequence[Run], reweight: bool) -> Run | None:
@@ -87,27 +120,26 @@ def find_reference(run: Run, runs: Sequence[Run], reweight: bool) -> Run | None:
 
 
 def _read_run(folder: Path) -> Run:
+    marked = os.path.exists(folder / "done")
     try:
-        stored = read_yaml(folder / "config.yaml")
-        config = stored["config"]
-        # Data of the user's own go by their own name.
-        config = {**config, "dataset": config.get("dataset_name") or config["dataset"]}
-        run = Run(folder, {name: config[name] for name in ("method", "dataset", "model", "seed")} | config, stored)
-        _ = (run.table, run.origin)  # reads every value that a table needs
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return Run(folder, problem="config.yaml cannot be read")
-    if not (folder / "done").exists():
+        stored = read_config(folder / "config.yaml")
+    except ValueError as error:
+        return Run(folder, problem=f"config.yaml cannot be read ({error})", marked=marked)
+    config = stored["config"]
+    # Data of the user's own go by their own name.
+    config = {**config, "dataset": config.get("dataset_name") or config["dataset"]}
+    if not marked:
         return Run(folder, config, stored, problem=_state(folder))
     try:
-        return Run(folder, config, stored, {"reasons": {}, **read_json(folder / "metrics.json")})
-    except (OSError, ValueError, TypeError):
-        return Run(folder, config, stored, problem="metrics.json cannot be read")
+        return Run(folder, config, stored, {"reasons": {}, **read_metrics(folder / "metrics.json")}, marked=True)
+    except ValueError as error:
+        return Run(folder, config, stored, problem=f"metrics.json cannot be read ({error})", marked=True)
 
 
 def _state(folder: Path) -> str:
     """What status.json says of a run without a `done` marker."""
     try:
-        status = read_json(folder / "status.json")
-        return f"{status['state']}: {status['reason']}" if status.get("reason") else str(status["state"])
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return "not finished, and status.json cannot be read"
+        status = read_status(folder / "status.json")
+    except ValueError as error:
+        return f"not finished, and status.json cannot be read ({error})"
+    return ": ".join(filter(None, (status["state"], status["reason"])))

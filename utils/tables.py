@@ -6,8 +6,12 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
+from utils.text import printable
+
 HOLE = "-"
 PLUS_MINUS = " ± "
+MARKDOWN = {letter: f"\\{letter}" for letter in "\\`*<|"}  # what would be markup in a name; _ within a word is none
+LINK = re.compile(r"\](?=[(\[])")
 CELL = re.compile(rf"(.*?)(?:{PLUS_MINUS}(\S+))?( \[\d+\])?")
 
 
@@ -30,16 +34,27 @@ def is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
+def one_line(text: str) -> str:
+    """A name as it may stand in a line of a table: with line ends, tabs and control characters as escapes."""
+    return text if text.isprintable() else printable(text).replace("\n", r"\n").replace("\t", r"\t")
+
+
+def in_markdown(text: str) -> str:
+    """A line of plain text as Markdown prints it: no letter of it is markup."""
+    return LINK.sub(r"\]", "".join(MARKDOWN.get(letter, letter) for letter in one_line(text)))
+
+
 def align(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
     """Columns two blanks apart; the first `left` of them aligned to the left, the others to the right."""
-    columns = [_padded(column, number < left) for number, column in enumerate(zip(header, *rows, strict=True))]
+    lines = [[one_line(text) for text in line] for line in (header, *rows)]
+    columns = [_padded(column, number < left) for number, column in enumerate(zip(*lines, strict=True))]
     head, *body = ["  ".join(cells).rstrip() for cells in zip(*columns, strict=True)]
     return "\n".join([head, "  ".join("-" * len(column[0]) for column in columns), *body])
 
 
 def align_markdown(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
     """The same as a Markdown table, aligned in its source too."""
-    escaped = [[text.replace("|", r"\|") for text in line] for line in (header, *rows)]
+    escaped = [[in_markdown(text) for text in line] for line in (header, *rows)]
     columns = [_padded(column, number < left, 4) for number, column in enumerate(zip(*escaped, strict=True))]
     rule = ["-" * (len(column[0]) - 1) + ("-" if number < left else ":") for number, column in enumerate(columns)]
     head, *body = zip(*columns, strict=True)

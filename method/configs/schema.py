@@ -180,8 +180,8 @@ def _common_keys() -> list[Key]:
         task("split_number", int, None, "which forget group of the data set (default 0)", nullable=True, at_least=0),
         task("multi_group", int, None, "forget from K ages x K races (FairFace, 2 to 5)", nullable=True),
         task("forget_groups", str, None, "which groups, by name or number: 'TARGET:SENSITIVE, ...'", nullable=True),
-        task("forget_list", str, None, "a file of all that is to be forgotten: images (files, or rows as row:17), one a "
-             "line, or a column of a CSV file", nullable=True, path=True),
+        task("forget_list", str, None, "a file of all that is to be forgotten: images (files, or rows as row:17), one "
+             "a line, or a column of a CSV file", nullable=True, path=True),
         task("forget_list_column", str, None, "which column of a CSV file (default: the only one, or file, image_id, "
              "...)", nullable=True, execution=True),
         task("skip_unknown", bool, False, "leave out names in the list that are not in train, instead of refusing it"),

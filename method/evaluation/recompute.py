@@ -1,13 +1,14 @@
 """A run's metrics made anew from its files, without the model."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 from datasets.splits import Splits, load_splits
 from method.evaluation.evaluator import COMPARED_KEYS, ITSELF, add_reference, compare_saved_outputs, evaluate
-from method.evaluation.records import Records
+from method.evaluation.records import Records, check_belonging
 from utils.errors import RunError, UserError
-from utils.files import read_json, read_yaml
+from utils.run_files import read_config, read_metrics
 
 GONE = "its reference is not there to be compared with"
 COST_KEYS = ("seconds", "peak_memory_bytes")  # of the whole run, so also of its further weights
@@ -20,7 +21,7 @@ def recompute(folder: Path, reference: Path | None = None) -> dict[str, Any]:
     comparison that is stored. Times, memory and a method's own keys are kept. UserError names a file it cannot read, or
     the folder where records and splits do not belong together.
     """
-    stored, groups = _read(folder / "metrics.json"), _groups(folder)
+    stored, facts = _read(folder / "metrics.json"), _config(folder)
     splits = load_splits(folder / "splits.npz")
     if reference is None and stored.get("reference") == ITSELF:
         reference = folder
@@ -29,12 +30,14 @@ def recompute(folder: Path, reference: Path | None = None) -> dict[str, Any]:
 
     def made(name: str, old: dict[str, Any]) -> dict[str, Any]:
         records = Records.load(folder / name)
+        check_belonging(records, splits, facts, folder / "config.yaml")
         cost = {key: old[key] for key in COST_KEYS if key in old}
         nested = {
             key: made(f"records_{key}.npz", cost | value)
             for key, value in old.items()
-            if isinstance(value, dict) and (folder / f"records_{key}.npz").exists()
+            if isinstance(value, dict) and key.isidentifier() and os.path.exists(folder / f"records_{key}.npz")
         }
+        groups = [facts["groups"][name] for name in ("names", "n_targets", "n_sensitive")]
         values = {**old, **evaluate(records, splits, *groups), **nested}
         if len(splits.forget) == 0:
             return values
@@ -66,20 +69,15 @@ def _compared(
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        values = read_json(file)
-    except (OSError, ValueError) as error:
+        return read_metrics(file)
+    except ValueError as error:
         raise UserError(f"cannot read {file} ({error}): run that command again with --overwrite") from None
-    if not isinstance(values, dict):
-        raise UserError(f"{file} holds no metrics: run that command again with --overwrite")
-    return values
 
 
-def _groups(folder: Path) -> tuple[list[str], int, int]:
-    """Names of the groups, numbers of targets and of sensitive values."""
+def _config(folder: Path) -> dict[str, Any]:
     file = folder / "config.yaml"
     try:
-        groups = read_yaml(file)["groups"]
-        return groups["names"], groups["n_targets"], groups["n_sensitive"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return read_config(file)
+    except ValueError as error:
         remedy = "run that command again with --overwrite"
         raise UserError(f"cannot read the groups in {file} ({error}): {remedy}") from None

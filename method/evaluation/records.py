@@ -1,14 +1,21 @@
 """What one prediction pass leaves behind: a row per sample, from which every metric can be recomputed."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
-from utils.arrays import read_npz
+from datasets.splits import Splits
+from utils.arrays import Array, read_npz
 from utils.errors import RunError, UserError
 from utils.files import write_atomic
+
+LABELS = ("index", "split", "target", "sensitive", "group", "prediction")
+COLUMNS = {**dict.fromkeys(LABELS, Array("i")), "logits": Array("f", 2), "loss": Array("f"), "confidence": Array("f")}
+N_SPLITS = 3
+REMEDY = "run that command again with --overwrite"
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,24 +90,79 @@ class Records:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read what `save` wrote; UserError naming the file where it cannot be read."""
-        columns = load_columns(path, *(field.name for field in fields(cls)))
+        """Read what `save` wrote; UserError naming the file where it cannot be read, or was changed since."""
+        names = [field.name for field in fields(cls)]
         try:
-            return cls(*columns)
+            found = cls(*read_npz(path, {name: COLUMNS[name] for name in names}))
+            _refuse_changed(found)
         except (ValueError, TypeError) as error:
             raise UserError(_unreadable(path, error)) from None
+        return found
 
 
-def load_columns(path: Path, *names: str) -> list[np.ndarray]:
-    """Some of the arrays in a records file, read alone; UserError naming the file where it cannot be read."""
+def check_belonging(records: Records, splits: Splits, stored: Mapping[str, Any], where: Path) -> None:
+    """UserError where records, splits and a checked config.yaml, whose file is `where`, are not of one run."""
+    groups = stored.get("groups")
+    if groups is None:
+        raise UserError(f"{where} has no groups: {REMEDY}")
+    n_targets, n_sensitive = groups["n_targets"], groups["n_sensitive"]
+    places = records.target * n_sensitive + records.sensitive
+    inside = (records.target < n_targets) & (records.sensitive < n_sensitive) & (records.group == places)
+    if not inside.all() or any(group >= n_targets * n_sensitive for group in splits.forget_groups):
+        counts = f"{n_targets} targets and {n_sensitive} sensitive values"
+        raise UserError(f"{where} has {counts}, and the records or splits have others: {REMEDY}")
+    forgets = (stored.get("fingerprints") or {}).get("forget")
+    if forgets != splits.forget_fingerprint:
+        raise UserError(f"{where} has another forget fingerprint than the splits have: {REMEDY}")
+
+
+def load_losses(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Index and loss (n,) of a records file, read alone; UserError naming the file where it cannot be read."""
     try:
-        return read_npz(path, *names)
+        index, loss = read_npz(path, {name: COLUMNS[name] for name in ("index", "loss")})
+        if len(index) != len(loss):
+            raise ValueError(f"loss has {len(loss)} rows, index has {len(index)}")
+        _refuse_rows(index)
+        _refuse_losses(loss)
     except ValueError as error:
         raise UserError(_unreadable(path, error)) from None
+    return index, loss
+
+
+def _refuse_changed(found: Records) -> None:
+    """ValueError where the columns are not what one pass leaves behind."""
+    _refuse_rows(found.index)
+    n_classes = found.logits.shape[1]
+    for name, most in (("split", N_SPLITS), ("target", n_classes), ("sensitive", None), ("group", None)):
+        column = getattr(found, name)
+        if len(column) and (column.min() < 0 or (most is not None and column.max() >= most)):
+            expected = "0 and more" if most is None else f"0 to {most - 1}"
+            raise ValueError(f"{name} holds {column.min()} to {column.max()}, expected {expected}")
+    if not np.isfinite(found.logits).all():
+        raise ValueError("logits holds what is no finite number")
+    _refuse_losses(found.loss)
+    if not len(found):
+        return
+    if not np.array_equal(found.prediction, found.logits.argmax(axis=1)):
+        raise ValueError("prediction is not the class of the largest logit")
+    loss = _cross_entropy(found.logits.astype(np.float64), found.target)
+    # Written on another machine, exponentials can differ in their last digits.
+    if not (np.allclose(found.loss, loss, 1e-6, 1e-300) and np.allclose(found.confidence, np.exp(-loss), 1e-6, 1e-300)):
+        raise ValueError("loss or confidence is not that of the logits")
+
+
+def _refuse_rows(index: np.ndarray) -> None:
+    if len(index) and (index.min() < 0 or len(np.unique(index)) != len(index)):
+        raise ValueError("index holds a row twice, or one below 0")
+
+
+def _refuse_losses(loss: np.ndarray) -> None:
+    if not (np.isfinite(loss).all() and (loss >= 0).all()):
+        raise ValueError("loss holds what is no finite number from 0")
 
 
 def _unreadable(path: Path, error: Exception) -> str:
-    return f"cannot read the records in {path} ({error}): run that command again with --overwrite"
+    return f"cannot read the records in {path} ({error}): {REMEDY}"
 
 
 def _refuse_non_finite(index: np.ndarray, logits: np.ndarray) -> None:

@@ -15,7 +15,7 @@ from method.evaluation.evaluator import (
     compare_saved_outputs,
     evaluate,
 )
-from method.evaluation.records import Records
+from method.evaluation.records import Records, check_belonging
 from method.labels import label, rank, reweights_by_default
 from utils.errors import RunError, UserError
 from utils.runs import PRETRAIN, RETRAIN, Run, find_reference
@@ -97,17 +97,14 @@ def run_rows(run: Run, runs: Sequence[Run]) -> list[Row]:
     ]
 
 
-def pretrain_row(pretrain: Run, sibling: Run, runs: Sequence[Run], keys: Collection[str]) -> Row:
-    """A pretrained model's row for the task and ratio of `sibling`: its records, with the splits of `sibling`.
+def pretrain_row(pretrain: Run, records: Records, sibling: Run, runs: Sequence[Run], keys: Collection[str]) -> Row:
+    """A pretrained model's row for the task and ratio of `sibling`: its `records`, with the splits of `sibling`.
 
     keys: the metrics that will be shown; what takes long and is not among them is left out.
     """
-    try:
-        groups = {name: sibling.stored["groups"][name] for name in ("names", "n_targets", "n_sensitive")}
-    except (KeyError, TypeError):
-        raise UserError(f"{sibling.folder / 'config.yaml'} has no groups") from None
-    records, splits = Records.load(pretrain.folder / "records.npz"), load_splits(sibling.folder / "splits.npz")
-    facts = (groups["names"], groups["n_targets"], groups["n_sensitive"])
+    splits = load_splits(sibling.folder / "splits.npz")
+    check_belonging(records, splits, sibling.stored, sibling.folder / "config.yaml")
+    facts = [sibling.stored["groups"][name] for name in ("names", "n_targets", "n_sensitive")]
     values = evaluate(records, splits, *facts, repeated_attacks=not set(keys).isdisjoint(REPEATED_KEYS))
     values |= {key: pretrain.metrics[key] for key in ("seconds", "peak_memory_bytes") if key in pretrain.metrics}
     reference = find_reference(sibling, runs, reweight=False)
@@ -153,12 +150,14 @@ class Report:
         self.wanted, self.keys = wanted, keys
         everything = [checked(run) for run in runs]
         self.runs = [run for run in everything if not run.problem]
-        self.missing = [(str(run.folder), run.problem) for run in everything if run.problem and self._wants(run, run)]
+        self.retrained = [run for run in self.runs if run.method == RETRAIN]  # the only ones others are compared with
+        self.missing = [(run.place, run.problem) for run in everything if run.problem and self._wants(run, run)]
         self._tables: dict[tuple, list[Row]] = defaultdict(list)
         self._taken: dict[tuple, Run] = {}
+        self._read: tuple[Run, Records] | None = None
         for run in self.runs:
             if run.method != PRETRAIN and self._wants(run, run) and self._takes(run, run.table):
-                self._tables[run.table] += run_rows(run, self.runs)
+                self._tables[run.table] += run_rows(run, self.retrained)
         for pretrain, sibling in pretrain_pairs(self.runs):
             if self._wants(pretrain, sibling) and self._takes(pretrain, sibling.table):
                 self._add_pretrain(pretrain, sibling)
@@ -181,18 +180,26 @@ class Report:
         """Whether this is the first run of its label and seed in the table; a second is named, not averaged in."""
         first = self._taken.setdefault((table, label(run.config), run.config["seed"]), run)
         if first is not run:
-            self.missing.append((str(run.folder), f"not counted, the same method and seed as {first.folder}"))
+            self.missing.append((run.place, f"not counted, the same method and seed as {first.place}"))
         return first is run
 
     def _add_pretrain(self, pretrain: Run, sibling: Run) -> None:
         try:
-            alone = pretrain is sibling
-            rows = run_rows(pretrain, self.runs) if alone else [pretrain_row(pretrain, sibling, self.runs, self.keys)]
+            if pretrain is sibling:
+                rows = run_rows(pretrain, self.retrained)
+            else:
+                rows = [pretrain_row(pretrain, self._records_of(pretrain), sibling, self.retrained, self.keys)]
         except (UserError, RunError) as error:
             problem = f"no row for {sibling.task}, ratio {sibling.ratio:g}: {error}"
-            self.missing.append((str(pretrain.folder), problem))
+            self.missing.append((pretrain.place, problem))
         else:
             self._tables[sibling.table] += rows
+
+    def _records_of(self, pretrain: Run) -> Records:
+        """Read once for all the tables that it serves, one after the other."""
+        if self._read is None or self._read[0] is not pretrain:
+            self._read = (pretrain, Records.load(pretrain.folder / "records.npz"))
+        return self._read[1]
 
 
 def by_label(rows: Sequence[Row]) -> dict[str, list[Row]]:

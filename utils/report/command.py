@@ -1,8 +1,10 @@
 """python -m utils.report output [filters] [--format F] [--out FILE]: collect every run under a folder and show it."""
 
 import argparse
+import contextlib
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from method.evaluation.recompute import recompute
@@ -17,6 +19,7 @@ from utils.report.payload import payload
 from utils.report.tabular import as_csv, as_latex
 from utils.report.text import RETRAINED, document
 from utils.runs import PRETRAIN, Run, read_runs
+from utils.tables import one_line
 from utils.terminal import Parser, on_terminal, say, tell
 
 TABLES = ("text", "markdown", "csv", "latex")  # of the columns asked for
@@ -78,7 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not report.tables and not report.missing:
             raise UserError(f"no run under {wanted.path} fits --{', --'.join(FILTERS)} as given; leave one of them out")
         if kind in ("png", "pdf"):
-            save_figures(payload(report, wanted.path), wanted.out, kind)
+            with _told(wanted.out):
+                save_figures(payload(report, wanted.path), wanted.out, kind)
             return 0 if whole else RunError.exit_code
         text = {
             "text": lambda: document(report, columns, False, wanted.each, against),
@@ -91,11 +95,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if wanted.out is None:
             tell(text, end="")
         else:
-            write_text(wanted.out, text)
+            with _told(wanted.out):
+                write_text(wanted.out, text)
     except (UserError, RunError) as error:
         say(f"error: {error}")
         return error.exit_code
     return 0 if whole else RunError.exit_code
+
+
+@contextlib.contextmanager
+def _told(out: Path) -> Iterator[None]:
+    """UserError where a file cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(f"--out {out}: it cannot be written ({reason}); give the name of another file") from None
 
 
 def _format(wanted: argparse.Namespace) -> str:
@@ -104,9 +119,11 @@ def _format(wanted: argparse.Namespace) -> str:
     kind = wanted.format or SUFFIXES.get(suffix, "text")
     if wanted.out is None and kind in FILES:
         raise UserError(f"--format {kind} makes a file: give its name with --out report.{kind}")
-    if wanted.out is not None and wanted.out.is_dir():
+    if wanted.out is not None and not _is_name(wanted.out):
+        raise UserError(f"--out {wanted.out}: no file can have this name; give another")
+    if wanted.out is not None and os.path.isdir(wanted.out):
         raise UserError(f"--out {wanted.out}: this is a folder; give a file's name")
-    if wanted.out is not None and not wanted.out.parent.is_dir():
+    if wanted.out is not None and not os.path.isdir(wanted.out.parent):
         raise UserError(f"--out {wanted.out}: there is no folder {wanted.out.parent}; make it first")
     if wanted.difference and wanted.against:
         raise UserError("--difference is to the retrained model and --against to another row; give one of them")
@@ -118,12 +135,20 @@ def _format(wanted: argparse.Namespace) -> str:
     return kind
 
 
+def _is_name(out: Path) -> bool:
+    """Whether the system can have a file of this name."""
+    try:
+        return b"\0" not in os.fsencode(out)
+    except UnicodeEncodeError:
+        return False
+
+
 def recompute_all(runs: Sequence[Run]) -> bool:
     """Make metrics.json anew where a run is finished, the retrained ones first, as others are compared with them.
 
     Returns whether all could be; what could not is named on standard error.
     """
-    finished = [run for run in runs if (run.folder / "done").exists() and run.config]
+    finished = [run for run in runs if run.marked and run.config]
     own = {id(run): None if run.method == PRETRAIN else reference_of(run, finished) for run in finished}
     finished.sort(key=lambda run: own[id(run)] is not run)
     whole = True
@@ -131,7 +156,13 @@ def recompute_all(runs: Sequence[Run]) -> bool:
         reference = own[id(run)]
         try:
             write_json(run.folder / "metrics.json", recompute(run.folder, reference.folder if reference else None))
-        except UserError as error:
-            say(f"not recomputed: {run.folder}: {error}")
-            whole = False
+        except (UserError, RunError) as error:
+            whole = _not_recomputed(run, str(error))
+        except OSError as error:
+            whole = _not_recomputed(run, f"metrics.json cannot be written ({error.strerror or error})")
     return whole
+
+
+def _not_recomputed(run: Run, reason: str) -> bool:
+    say(f"not recomputed: {run.place}: {one_line(reason)}")
+    return False

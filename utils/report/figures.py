@@ -24,6 +24,7 @@ STYLE = {
     "legend.frameon": False, "lines.linewidth": 1.2, "lines.markersize": 4, "hatch.linewidth": 0.8, "pdf.fonttype": 42,
 }  # fmt: skip
 WIDTH = 6.8  # inches: the text width of a page
+TALLEST = 300  # inches: a PNG has at most 2 ** 16 pixels
 PANEL = 2.1  # inches of height a panel over the epochs
 PANELS = 3  # beside each other
 
@@ -82,8 +83,8 @@ def _style() -> Iterator[None]:
 def _figure(title: str, height: float, width: float = WIDTH) -> "Figure":
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
-    figure.suptitle(title.replace("$", r"\$"), fontsize=9, fontweight="bold")
+    figure = Figure(figsize=(width, min(height, TALLEST)), layout="constrained")
+    figure.suptitle(plots.plain(title), fontsize=9, fontweight="bold")
     return figure
 
 

@@ -1,7 +1,6 @@
 """Everything that the page, the figures and the JSON file show, as one dict of plain values (docs/report.md)."""
 
-import csv
-import math
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
@@ -10,13 +9,15 @@ from typing import Any
 import numpy as np
 
 from datasets.splits import load_splits
-from method.evaluation.records import load_columns
+from method.evaluation.records import load_losses
 from utils.errors import UserError
 from utils.report.collect import Report, Row, by_label
 from utils.report.columns import COLUMNS
 from utils.report.text import forget_group_names, mia_baseline, notes, title
+from utils.run_files import read_history
 from utils.runs import PRETRAIN, Run
 from utils.tables import is_number
+from utils.text import for_people
 
 SCHEMA = 1
 LOSS_EDGES = np.linspace(-8, 2, 41)  # log10 of nats
@@ -25,14 +26,19 @@ SETTING = ("dataset", "model", "image_size", "weights", "task", "ratio")
 
 
 def payload(report: Report, root: Path) -> dict[str, Any]:
-    """The tables, their cells over seeds, and every run with its groups, losses, history and configuration."""
+    """The tables, their cells over seeds, and every run with its groups, losses, history and configuration.
+
+    Files that only this needs and that cannot be read are named in `missing`, and the run is there without them.
+    """
     rows = [row for own in report.tables.values() for row in own]
     names = {id(row): f"r{number}" for number, row in enumerate(rows)}
-    tables, runs = [], []
+    tables, runs, unread = [], [], dict[tuple[str, str], None]()
     for number, (key, own) in enumerate(report.tables.items()):
         tables.append(_table(f"t{number}", key, own, names))
         place = {run: cell["id"] for cell in tables[-1]["cells"] for run in cell["runs"]}
-        runs += [_run(row, root, names, place[names[id(row)]], f"t{number}", own) for row in own]
+        for row in own:
+            where = {"table": f"t{number}", "cell": place[names[id(row)]]}
+            runs.append(_run(row, root, names, where, own, _read_beside(row, unread)))
     columns = [
         {
             "key": column.key, "title": column.title, "what": column.what, "unit": column.unit, "main": column.main,
@@ -40,10 +46,10 @@ def payload(report: Report, root: Path) -> dict[str, Any]:
         }
         for column in COLUMNS
     ]  # fmt: skip
-    missing = [{"folder": folder, "problem": problem} for folder, problem in report.missing]
+    missing = [{"folder": folder, "problem": problem} for folder, problem in [*report.missing, *unread]]
     return {
         "schema": SCHEMA,
-        "path": str(root),
+        "path": for_people(str(root)),
         "columns": columns,
         "tables": tables,
         "runs": runs,
@@ -99,7 +105,15 @@ def moments(values: Sequence[Any]) -> dict[str, Any]:
     }
 
 
-def _run(row: Row, root: Path, names: dict[int, str], cell: str, table: str, siblings: Sequence[Row]) -> dict[str, Any]:
+def _run(
+    row: Row,
+    root: Path,
+    names: dict[int, str],
+    where: dict[str, str],
+    siblings: Sequence[Row],
+    beside: tuple[dict[str, list] | None, ...],
+) -> dict[str, Any]:
+    """beside: what `_read_beside` gave."""
     folder = row.run.folder
     original = next((other for other in siblings if _is_original(other.run, row.run)), None)
     reference = next((other for other in siblings if other.run is row.reference), None)
@@ -108,16 +122,15 @@ def _run(row: Row, root: Path, names: dict[int, str], cell: str, table: str, sib
         "id": names[id(row)],
         "label": row.label,
         "seed": row.seed,
-        "folder": folder.relative_to(root).as_posix() if folder.is_relative_to(root) else folder.as_posix(),
-        "table": table,
-        "cell": cell,
+        "folder": for_people((folder.relative_to(root) if folder.is_relative_to(root) else folder).as_posix()),
+        **where,
         "original": names[id(original)] if original else None,
         "reference": names[id(reference)] if reference else None,
         "metrics": scalars,
         "reasons": row.values.get("reasons") or {},
         "groups": list(_groups(row)),
-        "losses": _losses(row),
-        "history": read_history(folder / "history.csv"),
+        "losses": beside[0],
+        "history": beside[1],
         "config": row.run.config,
     }
 
@@ -147,36 +160,38 @@ def _groups(row: Row) -> Iterator[dict[str, Any]]:
         }
 
 
-def _losses(row: Row) -> dict[str, list] | None:
-    """Histograms of the loss by set; None where the records or splits cannot be read."""
-    try:
-        index, loss = load_columns(row.run.folder / row.records, "index", "loss")
-        splits = load_splits((row.splits_of or row.run).folder / "splits.npz")
-    except UserError:
-        return None
-    place = np.full(int(index.max(initial=-1)) + 1, -1)
-    place[index] = np.arange(len(index))
-    logarithm = np.log10(np.clip(loss, 10 ** LOSS_EDGES[0], 10 ** LOSS_EDGES[-1]))
+def _read_beside(row: Row, unread: dict[tuple[str, str], None]) -> tuple[dict[str, list] | None, ...]:
+    """Losses and history of a run, None where they are not there; `unread` gets those that cannot be read."""
+    records, history = row.run.folder / row.records, row.run.folder / "history.csv"
+    splits = (row.splits_of or row.run).folder / "splits.npz"
+    found: list[dict[str, list] | None] = []
+    for files, read in (((records, splits), _losses), ((history,), _history)):
+        try:
+            found.append(read(*files) if all(map(os.path.exists, files)) else None)
+        except (UserError, ValueError) as error:
+            found.append(None)
+            unread[row.run.place, f"{files[0].name} is not shown: {error}"] = None
+    return tuple(found)
+
+
+def _losses(records: Path, splits: Path) -> dict[str, list]:
+    """Histograms of the loss by set."""
+    index, loss = load_losses(records)
+    sets = load_splits(splits)
+    order = np.argsort(index)
+    logarithm = np.log10(np.clip(loss[order], 10 ** LOSS_EDGES[0], 10 ** LOSS_EDGES[-1]))
     histograms = {}
     for name in LOSS_SETS:
-        rows = getattr(splits, name)
-        if len(rows) and (rows.max() >= len(place) or place[rows].min() < 0):
-            return None
-        histograms[name] = np.histogram(logarithm[place[rows]], LOSS_EDGES)[0].tolist()
+        rows = getattr(sets, name)
+        if not np.isin(rows, index, assume_unique=True).all():
+            raise ValueError(f"it lacks samples of the {name} set of {splits}")
+        histograms[name] = np.histogram(logarithm[np.searchsorted(index[order], rows)], LOSS_EDGES)[0].tolist()
     return {"edges": [round(edge, 4) for edge in LOSS_EDGES.tolist()], **histograms}
 
 
-def read_history(file: Path) -> dict[str, list] | None:
-    """history.csv by column, an empty cell as None; None where it cannot be read."""
-    try:
-        with file.open(newline="") as lines:
-            found = list(csv.DictReader(lines))
-        return {name: [_rounded(line[name]) for line in found] for name in found[0]} if found else None
-    except (OSError, ValueError, csv.Error, TypeError):
-        return None
-
-
-def _rounded(text: str) -> float | None:
-    """Six significant digits are more than a plot shows."""
-    value = float(text) if text else math.nan
-    return float(f"{value:.6g}") if math.isfinite(value) else None
+def _history(file: Path) -> dict[str, list] | None:
+    """history.csv by column; six significant digits are more than a plot shows."""
+    found = read_history(file)
+    return {
+        name: [value if value is None else float(f"{value:.6g}") for value in found[name]] for name in found
+    } or None

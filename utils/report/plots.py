@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from utils.report.look import LOOK, PASSES, in_words
 from utils.report.view import View, accuracy, epochs, last_epoch, shares
-from utils.tables import is_number
+from utils.tables import is_number, one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,8 +18,8 @@ RULE = {"color": "#eeeeee", "linewidth": 0.6, "zorder": 0}
 
 
 def plain(text: str) -> str:
-    """Text in which a dollar sign does not start mathematics."""
-    return text.replace("$", r"\$")
+    """Text in which a dollar sign does not start mathematics, in one line."""
+    return one_line(text).replace("$", r"\$")
 
 
 def line_look(look: dict[str, Any]) -> dict[str, Any]:

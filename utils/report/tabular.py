@@ -5,13 +5,15 @@ import io
 from collections import defaultdict
 from collections.abc import Sequence
 from statistics import fmean, stdev
+from typing import Any
 
 from utils.report.collect import Report, Row, by_label
 from utils.report.columns import HIGH, REFERENCE, Column
 from utils.report.payload import moments
 from utils.report.text import shown
 from utils.runs import RETRAIN
-from utils.tables import is_number
+from utils.tables import is_number, one_line
+from utils.text import for_people
 
 SETTING = ("dataset", "model", "image_size", "weights", "task", "ratio")
 SPECIAL = {
@@ -19,19 +21,24 @@ SPECIAL = {
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "|": r"\textbar{}",
 }  # fmt: skip
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a text begins that a spreadsheet would run
 
 
 def as_csv(report: Report, columns: Sequence[Column], each: bool) -> str:
     """One line a run, or one a cell with n, mean, sd over seeds and mean and sd of the difference to the reference.
 
-    Stored units, full precision; an empty field is a hole.
+    Stored units, full precision; an empty field is a hole. A text that a spreadsheet would run has an apostrophe before
+    it.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     if each:
         writer.writerow([*SETTING, "label", "method", "seed", "folder", *(column.key for column in columns)])
         lines = [
-            [*key, row.label, row.run.method, row.seed, row.run.folder.as_posix(), *_values(row, columns)]
+            [
+                *map(_inert, (*key, row.label, row.run.method, row.seed, for_people(row.run.folder.as_posix()))),
+                *_values(row, columns),
+            ]
             for key, rows in report.tables.items()
             for row in rows
         ]
@@ -39,12 +46,17 @@ def as_csv(report: Report, columns: Sequence[Column], each: bool) -> str:
         parts = ("", "_sd", "_n", "_difference", "_difference_sd")
         writer.writerow([*SETTING, "label", "method", "n", *(f"{c.key}{part}" for c in columns for part in parts)])
         lines = [
-            [*key, name, rows[0].run.method, len(rows), *_moments(rows, columns)]
+            [*map(_inert, (*key, name, rows[0].run.method, len(rows))), *_moments(rows, columns)]
             for key, own in report.tables.items()
             for name, rows in by_label(own).items()
         ]
     writer.writerows(lines)
     return text.getvalue()
+
+
+def _inert(value: Any) -> Any:
+    """A text that no spreadsheet takes for a formula; a number as it is."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
 def _values(row: Row, columns: Sequence[Column]) -> list[float | None]:
@@ -141,5 +153,5 @@ def best_labels(cells: dict[str, list[Row]], column: Column) -> set[str]:
 
 
 def escaped(text: str) -> str:
-    """Text as LaTeX prints it."""
-    return "".join(SPECIAL.get(letter, letter) for letter in text)
+    """Text as LaTeX prints it, in one line: an empty one would end a caption."""
+    return "".join(SPECIAL.get(letter, letter) for letter in one_line(text))

@@ -9,7 +9,7 @@ from typing import Any
 from utils.errors import UserError
 from utils.report.collect import Report, Row, by_label
 from utils.report.columns import Column
-from utils.tables import HOLE, align, align_markdown, cell, is_number
+from utils.tables import HOLE, align, align_markdown, cell, in_markdown, is_number, one_line
 
 CLOSENESS = (
     "ToW and Avg.Gap: closeness to the retrained model of the same seed, retrained with REWEIGHT for miu and reweighted"
@@ -31,8 +31,9 @@ def document(report: Report, columns: Sequence[Column], markdown: bool, each: bo
     if not parts:
         parts = ["No finished run to show."]
     if report.missing:
-        parts.append(_bullets("Not in the tables:", [f"{folder}: {problem}" for folder, problem in report.missing]))
-    meaning = legend(columns, against)
+        listed = [f"{folder}: {problem}" for folder, problem in report.missing]
+        parts.append(_bullets("Not in the tables:", listed, markdown))
+    meaning = legend(columns, one_line(against))
     parts.append(meaning if markdown else textwrap.fill(meaning, 118))
     return "\n\n".join(parts) + "\n"
 
@@ -92,11 +93,12 @@ def _table(key: tuple, rows: Sequence[Row], columns: Sequence[Column], markdown:
     else:
         lines = [_mean_line(name, own, columns, others) for name, own in by_label(rows).items()]
     if markdown:
-        parts = [f"### {title(key)}", *_facts(rows), align_markdown(header, lines)]
+        parts = [f"### {in_markdown(title(key))}", *map(in_markdown, _facts(rows)), align_markdown(header, lines)]
     else:
-        parts = ["\n".join([title(key), "=" * len(title(key)), *_facts(rows)]), align(header, lines)]
+        heading = one_line(title(key))
+        parts = ["\n".join([heading, "=" * len(heading), *map(one_line, _facts(rows))]), align(header, lines)]
     remarks = notes(rows, columns)
-    return "\n\n".join([*parts, *([_bullets("", remarks)] if remarks else [])])
+    return "\n\n".join([*parts, *([_bullets("", remarks, markdown)] if remarks else [])])
 
 
 def _others(key: tuple, rows: Sequence[Row], against: str) -> Others:
@@ -145,5 +147,6 @@ def _holes(rows: Sequence[Row], columns: Sequence[Column]) -> dict[str, dict[str
     return holes
 
 
-def _bullets(heading: str, lines: Sequence[str]) -> str:
-    return "\n".join([*([heading, ""] if heading else []), *(f"- {line}" for line in lines)])
+def _bullets(heading: str, lines: Sequence[str], markdown: bool) -> str:
+    form = in_markdown if markdown else one_line
+    return "\n".join([*([heading, ""] if heading else []), *(f"- {form(line)}" for line in lines)])
