@@ -10,9 +10,10 @@ from method.evaluation.evaluator import ITSELF, add_reference, compare_outputs, 
 from method.evaluation.records import Records
 from method.inputs import KINDS, digests_of, identity_of
 from method.registry import METHODS
-from method.rundir import RunDirectory, find, read_metrics
+from method.rundir import RunDirectory, find
 from method.task_data import Data
 from utils.errors import UserError
+from utils.run_files import read_metrics
 
 log = logging.getLogger("unlearning")
 
@@ -32,7 +33,7 @@ def compare(config: Config, data: Data, metrics: dict[str, Any], records: Record
         add_reference(metrics, None, reason, None)
     else:
         outputs = compare_saved_outputs(records, data.splits, found.path)
-        add_reference(metrics, read_metrics(found), None, found.path.name, outputs)
+        add_reference(metrics, reference_metrics(found), None, found.path.name, outputs)
 
 
 def is_own_reference(config: Config) -> bool:
@@ -66,14 +67,22 @@ def find_reference(config: Config, data: Data) -> RunDirectory | None:
             )
     if found is None:
         return None
-    if read_metrics(found) is None:
-        raise UserError(
-            f"{found.file('metrics.json')} of the retrained run cannot be read; make that run again with --overwrite"
-        )
+    reference_metrics(found)
     if found.file("records.npz").exists():
         Records.load(found.file("records.npz"))
     _check(found, config, data)
     return found
+
+
+def reference_metrics(found: RunDirectory) -> dict[str, Any]:
+    """Its metrics.json; UserError where it holds what cannot be compared with."""
+    file = found.file("metrics.json")
+    try:
+        return read_metrics(file)
+    except ValueError as error:
+        raise UserError(
+            f"{file} of the retrained run cannot be read ({error}); make that run again with --overwrite"
+        ) from None
 
 
 def _check(found: RunDirectory, config: Config, data: Data) -> None:

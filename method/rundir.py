@@ -17,7 +17,7 @@ from method.inputs import compare, defaults, digests_of
 from method.registry import METHODS
 from utils import sealed
 from utils.errors import RunError, UserError, disk_full
-from utils.files import read_json, read_text, read_yaml, write_json, write_text
+from utils.files import read_text, read_yaml, write_json, write_text
 from utils.locks import LOCK, locked
 from utils.paths import run_directory
 
@@ -323,12 +323,3 @@ def find(
     places = [directory_of(config, root, method, reweight) for root in (config.checkpoint_dir, config.store_dir)]
     found = next((RunDirectory(place) for place in places if (place / file).exists()), None)
     return found, places
-
-
-def read_metrics(directory: RunDirectory) -> dict[str, Any] | None:
-    """metrics.json of a finished run; None where it cannot be read."""
-    try:
-        metrics = read_json(directory.file("metrics.json"))
-    except (OSError, ValueError):
-        return None
-    return metrics if isinstance(metrics, dict) else None

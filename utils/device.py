@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import gc
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -22,29 +23,31 @@ CGROUP_FILES = (
 )
 
 
+def check_device_name(name: str) -> None:
+    """UserError for what no machine has; whether this one has it is `choose_device`'s question."""
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:[0-9]{1,3})?", name):
+        raise UserError(f"--device {name}: expected {DEVICES}")
+
+
 def choose_device(name: str, processes: int = 1, number: int = 0) -> torch.device:
     """`auto` takes CUDA, then MPS, then the CPU; a device that is absent is an error, not a fallback.
 
     Of several processes each takes the GPU of its own number on its machine.
     """
+    check_device_name(name)
     if processes > 1:
         return _own_device(name, processes, number)
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UserError(f"--device {name}: expected {DEVICES}") from None
+    device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UserError(
             f"--device {name}: this machine offers {torch.cuda.device_count()} CUDA devices; try --device auto"
         )
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise UserError("--device mps: this machine has no MPS device; try --device auto")
-    if device.type not in ("cpu", "cuda", "mps") or (device.type != "cuda" and device.index is not None):
-        raise UserError(f"--device {name}: expected {DEVICES}")
     return device
 
 

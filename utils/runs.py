@@ -60,12 +60,18 @@ class Run:
     @property
     def origin(self) -> tuple:
         """What a run shares with the pretrained and the retrained model it belongs to: data, model and seed."""
-        return (*(self.config.get(name) for name in (*SETTING, "seed")), self.fingerprint("data"))
+        return (*self._setting(), self.config.get("seed"), self.fingerprint("data"))
 
     @property
     def table(self) -> tuple:
         """What the runs of one table share: data set, model, image size, initial weights, task and ratio."""
-        return (*(self.config.get(name, "") for name in SETTING), self.task, self.ratio)
+        return (*self._setting(), self.task, self.ratio)
+
+    def _setting(self) -> tuple:
+        """Initial weights by their content where the run recorded it: the same file may lie in two places."""
+        identity = self.stored.get("identity") or {}
+        values = {**self.config, "weights": identity.get("weights") or self.config.get("weights")}
+        return tuple(values.get(name, "") for name in SETTING)
 
     def fingerprint(self, name: str) -> str | None:
         """The `data` or the `forget` fingerprint."""

@@ -17,6 +17,7 @@ from method.configs.schema import SHARED, TASK_KEYS, Key, all_keys, keys_of, own
 from method.configs.strict_yaml import read_mapping
 from method.configs.task import Layer, check_groups, name_of_task, requests_of, settled
 from method.registry import METHODS, UNSET
+from utils.device import check_device_name
 from utils.errors import UserError
 
 CONFIG_FILES = Path(__file__).parent / "config_files"
@@ -237,6 +238,7 @@ def resolve(flags: Mapping[str, Any], config_file: Path | None = None) -> Config
     values = {name: value for name, (value, _) in entries.items()}
     sources = {name: source for name, (_, source) in entries.items()}
     check_groups(values, data_class)
+    check_device_name(values["device"])
     if values["skip_bad_images"] and not values["verify_data"]:
         raise UserError("--skip_bad_images needs the check that --no-verify_data leaves out; keep one of them")
     config = Config(MappingProxyType(values), MappingProxyType(sources), requests=requests_of(values))

@@ -228,6 +228,7 @@ def _common_keys() -> list[Key]:
         task("reference", str, "auto", "what ToW compares with: auto, retrain, retrain_reweight, or a run folder",
              path=True, methods=tuple(name for name, method in METHODS.items() if method.forgets)),
         run("verify_data", bool, True, "before training decode every image once; the store folder remembers it"),
+        run("image_digest", bool, False, "record the content of all images too, and compare it between runs"),
         run("cache", str, "none", "keep decoded images: ram, for this run; disk, in the store folder, for all runs",
             choices=("none", "ram", "disk")),
         run("device", str, "auto", DEVICES),
