@@ -8,6 +8,7 @@ from method.configs.cli import command_line
 from method.configs.loading import Config
 from method.evaluation.evaluator import ITSELF, add_reference, compare_outputs, compare_saved_outputs
 from method.evaluation.records import Records
+from method.image_inputs import changed_images, turned_otherwise
 from method.inputs import KINDS, digests_of, identity_of
 from method.registry import METHODS
 from method.rundir import RunDirectory, find
@@ -112,3 +113,18 @@ def _check(found: RunDirectory, config: Config, data: Data) -> None:
                 f"{found.path} cannot be the reference: its {name} is {theirs}, expected {expected}; "
                 "retrain with this run's data, model and seed"
             )
+
+
+def compare_images(folders: list[Path], images: dict[str, Any] | None) -> None:
+    """Say which of these runs were made from other images; UserError where theirs were surely read another way."""
+    for folder in folders:
+        stored = RunDirectory(folder).record() if (folder / "config.yaml").exists() else None
+        then = ((stored or {}).get("inputs") or {}).get("images")
+        if n_turned := turned_otherwise(then, images):
+            raise UserError(
+                f"{folder} was made by a version that read images as they lie, and {n_turned} of them are turned now, "
+                "as EXIF says; make it again with --overwrite"
+            )
+        _, said = changed_images(then, images)
+        if said:
+            log.warning("%s: %s", folder, said)

@@ -9,8 +9,10 @@ from typing import Any
 import torch
 
 from datasets import dataset_class
+from datasets.base import GroupDataset
 from method.configs.loading import Config
 from method.configs.schema import all_keys
+from method.image_inputs import changed_images, image_entry
 from utils.digests import Digests
 from utils.distributed import world_size
 
@@ -25,9 +27,14 @@ def short(digest: str) -> str:
     return f"{MARK}{digest[:16]}"
 
 
+def remembered(config: Config, name: str) -> Path:
+    """A file of the store folder that keeps what was found out about a data set; it may be deleted."""
+    return Path(config.store_dir) / config.data_name / name
+
+
 def digests_of(config: Config) -> Digests:
     """The digests that the store folder remembers."""
-    return Digests(Path(config.store_dir) / config.data_name / "digests.json")
+    return Digests(remembered(config, "digests.json"))
 
 
 def named_file(config: Config, key: str) -> Path | None:
@@ -86,7 +93,10 @@ def compare(config: Config, stored: Mapping[str, Any], original: Path | None) ->
     """
     digests, found = digests_of(config), Comparison()
     _compare_identities(config, stored, original, digests, found)
-    _compare_labels(config, stored, digests, found)
+    labels = _labels_now(config, digests, found)
+    if labels is not None:
+        _compare_labels(config, stored, labels, found)
+        _compare_images(config, stored, labels, found)
     _note_hardware(config, stored, found)
     digests.keep()
     return found
@@ -134,15 +144,20 @@ def _origins(
     return here, (short(then) if then else there)
 
 
-def _compare_labels(config: Config, stored: Mapping[str, Any], digests: Digests, found: Comparison) -> None:
+def _labels_now(config: Config, digests: Digests, found: Comparison) -> dict[str, str] | None:
+    """The digest of each label file; None where one is absent, which is noted."""
+    try:
+        return label_record(config, digests)["labels"]
+    except OSError:
+        folder = dataset_class(config.dataset).data_root(Path(config.data_dir))
+        found.notes.append(f"the labels are not in {folder}, and are not compared")
+        return None
+
+
+def _compare_labels(config: Config, stored: Mapping[str, Any], labels: dict[str, str], found: Comparison) -> None:
     """By file; where a file is another one, by what the run takes from it."""
     folder = dataset_class(config.dataset).data_root(Path(config.data_dir))
     recorded = stored.get("inputs") or {}
-    try:
-        labels = label_record(config, digests)["labels"]
-    except OSError:
-        found.notes.append(f"the labels are not in {folder}, and are not compared")
-        return
     then, same_files = (stored.get("fingerprints") or {}).get("data"), labels == recorded.get("labels")
     if same_files or then is None:
         return
@@ -150,9 +165,7 @@ def _compare_labels(config: Config, stored: Mapping[str, Any], digests: Digests,
         if recorded:  # the fingerprint is that of the images that could be read
             found.differing.append(f"the label files in {folder} are others than those it was made with")
         return
-    now = _fingerprint(
-        config.dataset, config.data_dir, config.split_number or 0, config.seed, _options(config), str(labels)
-    )
+    now = _table(config, labels).fingerprint
     if now != then:
         found.differing.append(
             f"the labels are others: their data fingerprint is {then[:16]} there and {now[:16]} here, in {folder}"
@@ -170,11 +183,38 @@ def _note_hardware(config: Config, stored: Mapping[str, Any], found: Comparison)
         found.notes.append(f"made on {then['device']}, here --device {config.device}: last bits may differ")
 
 
-def _options(config: Config) -> tuple[tuple[str, Any], ...]:
-    return tuple((name, config.values[name]) for name in dataset_class(config.dataset).options)
+def _compare_images(config: Config, stored: Mapping[str, Any], labels: dict[str, str], found: Comparison) -> None:
+    """Those in another folder, and where their content is asked for; a run that starts looks at those in its own."""
+    recorded, kind = stored.get("inputs") or {}, dataset_class(config.dataset)
+    folder, then = kind.data_root(Path(config.data_dir)), recorded.get("images")
+    if kind.upright and not then:
+        found.notes.append("made by a version that did not turn images as EXIF says")
+    if folder is None or not then or not recorded.get("folder"):
+        return
+    known = Path(recorded["folder"])
+    here = folder.resolve() if known.is_absolute() else Path(folder.resolve().name)
+    if (here == known and not config.image_digest) or found.differing:
+        return
+    if config.skip_bad_images or "sizes" not in then:
+        found.notes.append(f"the images in {folder} are not compared")
+        return
+    memory = remembered(config, "verified.json")
+    now = image_entry(_table(config, labels), memory, look=True, digest=config.image_digest)
+    surely, said = changed_images(then, now)
+    if said:
+        (found.differing if surely else found.notes).append(f"{said} in {folder}")
 
 
-@lru_cache(maxsize=8)
-def _fingerprint(dataset: str, data_dir: str, split: int, seed: int, options: tuple, labels: str) -> str:
-    """Of the labels as they are now; a sweep asks for hundreds of runs on the same ones."""
-    return dataset_class(dataset).load(Path(data_dir), split, seed, **dict(options)).fingerprint
+def _table(config: Config, labels: dict[str, str]) -> GroupDataset:
+    """The data set as its labels are now; `labels`, their digests, say when they are others."""
+    kind = dataset_class(config.dataset)
+    options = tuple((name, config.values[name]) for name in kind.options)
+    return _loaded(kind, config.data_dir, config.split_number or 0, config.seed, options, str(labels))
+
+
+@lru_cache(maxsize=4)
+def _loaded(
+    kind: type[GroupDataset], data_dir: str, split: int, seed: int, options: tuple, labels: str
+) -> GroupDataset:
+    """A sweep asks for hundreds of runs on the same labels."""
+    return kind.load(Path(data_dir), split, seed, **dict(options))

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from method.configs.loading import Config
+from method.image_inputs import changed_images, turned_otherwise
 from method.inputs import compare, defaults, digests_of
 from method.registry import METHODS
 from utils import sealed
@@ -243,6 +244,13 @@ class RunDirectory:
             for name, value in now.items()
             if then.get(name) != value
         ]
+        images = [((one or {}).get("inputs") or {}).get("images") for one in (self.record(), record)]
+        surely, said = changed_images(*images)
+        if said and not surely:
+            log.warning("%s: %s", self.path, said)
+        differing += [said] if surely else []
+        if n_turned := turned_otherwise(*images):
+            differing.append(f"{n_turned} images are turned now, as EXIF says, and were not")
         if differing:
             raise UserError(
                 f"{self.path} is half finished and would go on differently: {'; '.join(differing)}. "

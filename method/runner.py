@@ -14,14 +14,15 @@ from torch import nn
 from datasets.loaders import Loader, default_workers
 from datasets.workers import worker_lost
 from method.checkpoints import load_model, load_weights, save_model
-from method.comparison import compare, find_reference, is_own_reference
+from method.comparison import compare, compare_images, find_reference, is_own_reference
 from method.configs.cli import Command, command_line
 from method.configs.loading import Config
 from method.engine import Engine, measure
 from method.evaluation.evaluator import evaluate
 from method.evaluation.records import Records
+from method.image_inputs import image_entry
 from method.inference import Inference
-from method.inputs import digests_of, identity_of, label_record, named_file
+from method.inputs import digests_of, identity_of, label_record, named_file, remembered
 from method.original import Original
 from method.registry import METHODS
 from method.rundir import ORIGINAL, RunDirectory, check_beside, find, signature
@@ -59,6 +60,11 @@ def run(command: Command, directory: RunDirectory) -> list[str] | None:
     reference = find_reference(config, data) if compares else None
     cache = open_cache(config, data)
     from_rank_0(lambda: check_images(config, data))
+    images = from_rank_0(
+        lambda: image_entry(data.dataset, remembered(config, "verified.json"), config.verify_data, config.image_digest)
+    )
+    sources = [original[1].parent] if original else []
+    from_rank_0(lambda: compare_images([*sources, *([reference.path] if reference else [])], images))
     workers = default_workers(data.dataset.in_memory, device, devices.available_cpus() // local_world_size())
     workers = workers if config.num_workers is None else config.num_workers
     loader = Loader(data.dataset, config.image_size, workers, devices.pin_memory(device), cache)
@@ -82,7 +88,7 @@ def run(command: Command, directory: RunDirectory) -> list[str] | None:
             ORIGINAL: digests.of(original[1]) if original else None,
             **versions(),
         }
-        inputs = label_record(config, digests)
+        inputs = {**label_record(config, digests), "images": images}
         if reference is not None:
             inputs["reference"] = {"run": reference.path.name, "metrics": digests.of(reference.file("metrics.json"))}
         written = {"identity": identity, **record(data, provenance), "inputs": inputs}

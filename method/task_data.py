@@ -14,6 +14,7 @@ from datasets.splits import Splits, listed_splits, make_splits, random_splits
 from datasets.verification import bad_images, refuse_bad_images, remember
 from method.configs.loading import Config
 from method.configs.task import RANDOM
+from method.inputs import remembered
 from method.registry import METHODS
 from utils.distributed import from_rank_0
 from utils.text import for_people
@@ -121,4 +122,4 @@ def _rows_to_skip(config: Config, dataset: GroupDataset) -> list[int]:
 
 
 def _memory(config: Config) -> Path:
-    return Path(config.store_dir) / config.data_name / "verified.json"
+    return remembered(config, "verified.json")
