@@ -7,6 +7,8 @@ Read here because a decoder asks for the memory first, and because it takes 5 mi
 from collections.abc import Iterator
 from typing import NamedTuple
 
+MOST_PIXELS = 178_956_970  # where PIL, too, takes a file for an attack: half a gigabyte of pixels
+LARGEST_FILE = 3 * MOST_PIXELS  # bytes, as many as its pixels take
 UPRIGHT = 1
 ORIENTATION = 0x0112  # the EXIF tag
 PNG = b"\x89PNG"

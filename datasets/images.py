@@ -21,7 +21,7 @@ from torchvision.io import ImageReadMode, decode_image
 from torchvision.transforms.v2.functional import center_crop
 
 from datasets.base import GroupDataset
-from datasets.headers import PNG, UPRIGHT, Header, read_header
+from datasets.headers import LARGEST_FILE, MOST_PIXELS, PNG, UPRIGHT, Header, read_header
 from datasets.loaders import KeptImages, UnreadableImage
 from utils.files import read_bytes
 
@@ -29,8 +29,6 @@ CROP_SCALE = (0.08, 1.0)  # share of the area, the published training transform
 CROP_RATIO = (3 / 4, 4 / 3)
 LOG_RATIO = tuple(map(math.log, CROP_RATIO))
 CROP_TRIES = 10  # then the central part
-MOST_PIXELS = 178_956_970  # where PIL, too, takes a file for an attack: half a gigabyte of pixels
-LARGEST_FILE = 3 * MOST_PIXELS  # bytes, as many as its pixels take
 DECODER_ERRORS = (RuntimeError, ValueError, OSError, SyntaxError, EOFError, struct.error, zlib.error)
 SOURCE_PLACE = re.compile(r"^\w+, \S+:\d+, ")
 
@@ -92,6 +90,7 @@ def _pixels(content: bytes) -> torch.Tensor:
     """
     if content.startswith(PNG):
         with PngImageFile(BytesIO(content)) as picture:
+            picture.info.pop("transparency", None)  # Pillow warns that it gets lost, as it is meant to
             return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)
     return decode_image(torch.frombuffer(bytearray(content), dtype=torch.uint8), ImageReadMode.RGB)
 

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from datasets.base import GroupDataset
+from datasets.headers import LARGEST_FILE, UPRIGHT, read_header
 from datasets.image_files import Decoding, Image, image_record, image_rows, images_state, threads, watched
 from datasets.loaders import UnreadableImage
 from datasets.nearby import nearby
 from utils.errors import RunError, UserError
-from utils.files import read_json, write_json
+from utils.files import read_bytes, read_json, write_json
 
 SHOWN = 20  # images that a message names
 LOOKED_FOR = 3  # absent ones among them
@@ -88,6 +89,43 @@ def _why_not(image: Image) -> str | None:
     return image.reason if isinstance(image, UnreadableImage) else None
 
 
+def turned_images(dataset: GroupDataset, memory: Path) -> int:
+    """How many images a run reads turned, as EXIF says; 0 where they are read as published.
+
+    Earlier versions turned none, so where it is not 0 their runs are of other images. Only headers are read, and what
+    was found is kept in `memory` as by `bad_images`.
+    """
+    if dataset.in_memory or not dataset.upright:
+        return 0
+    state = images_state(dataset, image_record(dataset))
+    known = _entry(memory, dataset, state).get("turned")
+    if isinstance(known, int):
+        return known
+
+    def count(some: Iterable[int]) -> int:
+        return sum(_is_turned(dataset.file(row)) for row in some)
+
+    rows = image_rows(dataset)
+    with threads() as in_chunks:
+        found = sum(watched(in_chunks(count, rows), len(rows), f"reading the headers of {dataset.name}"))
+    _remember(memory, dataset, state, turned=found)
+    return found
+
+
+def _is_turned(file: Path) -> bool:
+    try:
+        header = read_header(read_bytes(file, LARGEST_FILE))
+    except (OSError, ValueError):
+        return False
+    return header is not None and header.orientation != UPRIGHT
+
+
+def _entry(memory: Path, dataset: GroupDataset, state: str) -> dict[str, Any]:
+    """What is remembered of the folder in this state."""
+    entry = _stored(memory).get(str(dataset.root.resolve()))
+    return entry if isinstance(entry, dict) and entry.get("state") == state else {}
+
+
 def _stored(memory: Path) -> dict[str, Any]:
     try:
         stored = read_json(memory)
@@ -98,15 +136,18 @@ def _stored(memory: Path) -> dict[str, Any]:
 
 def _recall(memory: Path, dataset: GroupDataset, state: str) -> list[str] | None:
     """Paths of the images that were bad when the folder was in this state; None where nothing is known of it."""
-    entry = _stored(memory).get(str(dataset.root.resolve()))
-    if not isinstance(entry, dict) or entry.get("state") != state or not isinstance(entry.get("bad"), list):
-        return None
-    return [str(path) for path in entry["bad"]]
+    bad = _entry(memory, dataset, state).get("bad")
+    return [str(path) for path in bad] if isinstance(bad, list) else None
 
 
 def remember(memory: Path, dataset: GroupDataset, state: str, bad: list[str]) -> None:
-    """Keep what was found. Best effort: of two who write at once one is forgotten, and checks anew."""
-    stored = _stored(memory) | {str(dataset.root.resolve()): {"state": state, "bad": bad}}
+    """Keep which images were bad. Best effort: of two who write at once one is forgotten, and checks anew."""
+    _remember(memory, dataset, state, bad=bad)
+
+
+def _remember(memory: Path, dataset: GroupDataset, state: str, **found: Any) -> None:
+    entry = _entry(memory, dataset, state) | {"state": state} | found
+    stored = _stored(memory) | {str(dataset.root.resolve()): entry}
     with contextlib.suppress(OSError, RunError):
         memory.parent.mkdir(parents=True, exist_ok=True)
         write_json(memory, stored)
