@@ -185,7 +185,7 @@ def test_ratio_that_forgets_no_sample_says_how_many_there_are(refuse):
         ("--unlearning_type random --split_number 0", ["--split_number 0 and --unlearning_type random", "give one"]),
         ("--unlearning_type all", ["unlearning_type is 'all'", "group, random"]),
         ("--forget_list absent.txt", ["--forget_list absent.txt cannot be read", "No such file"]),
-        ("--forget_list .", ["--forget_list . cannot be read", "directory"]),
+        ("--forget_list .", ["--forget_list . cannot be read", "folder"]),
         ("--forget_list ''", ["cannot be read"]),
         ("--forget_list_column file", ["--forget_list_column goes with --forget_list FILE"]),
         ("--dataset waterbird --split_number -1", ["split_number is -1"]),

@@ -207,7 +207,7 @@ def test_dry_run_marks_every_group_of_a_multi_group_task(groups: str, n: int, la
 
 
 def test_dry_run_of_a_list_counts_what_it_names(labels_only: Path, tmp_path: Path):
-    (tmp_path / "list.txt").write_text("001.Species/Bird_0001.jpg\nBird_0040.jpg\n40\ngone.jpg\n")
+    (tmp_path / "list.txt").write_text("001.Species/Bird_0001.jpg\nBird_0040.jpg\nrow:40\ngone.jpg\n")
     command = "--method scrub --dataset waterbird --skip_unknown --dry_run"
     out = ok(command, data_dir=labels_only, store_dir=tmp_path / "store", forget_list=tmp_path / "list.txt").out
     table = table_of(out)
