@@ -1,5 +1,7 @@
 """Bad input: arguments and configuration files."""
 
+import os
+
 from bad_input import Place, case, typed
 from damage import poisonous_yaml
 
@@ -39,6 +41,17 @@ typed("an image size that the data set does not have", "--method pretrain --data
 typed("two flags that exclude each other", "--method pretrain --skip_bad_images --no-verify_data")
 
 
+typed("weights given and forbidden", "--method pretrain --weights mine.pt --no-pretrained")
+typed("a flag twice, with two values", "--method pretrain --seed 1 --seed 2")
+typed("two spellings of a flag, with two values", "--method miu --lambda_mi 1 --miu_lambda_mi 2")
+typed("two things to do instead of running", "--method miu --print_config --dry_run")
+typed("a variable in a path that no shell has replaced", "--method pretrain --data_dir '$DATA/faces'")
+typed("the home folder of nobody", "--method pretrain --data_dir ~nobody-is-called-so/data")
+typed("a tag that makes a folder's name too long", f"--method pretrain --tag {'t' * 300}")
+typed("a number of four hundred digits", f"--method pretrain --seed {'9' * 400}")
+typed("a hundred thousand threads", "--method pretrain --threads 100000")
+
+
 # Configuration.
 
 
@@ -52,3 +65,30 @@ case("a --config file with a key twice")(lambda place: place.config("lr: 0.1\nse
 case("a --config file with a value of another type")(lambda place: place.config("epochs: many\n"))
 case("a --config file that is no YAML")(lambda place: place.config("lr: [0.1\n"))
 case("a --config file with a payload")(lambda place: place.config(poisonous_yaml(place.trace)))
+case("an octal number in a --config file")(lambda place: place.config("seed: 010\n"))
+case("a group that YAML reads as a time")(lambda place: place.config("forget_groups: 1:0\n"))
+case("a word that YAML reads as true")(lambda place: place.config("tag: on\n"))
+case("a word that YAML reads as a date")(lambda place: place.config("tag: 2024-06-01\n"))
+case("a home folder that YAML reads as null")(lambda place: place.config("data_dir: ~\n"))
+case("a variable in a --config file")(lambda place: place.config("data_dir: $DATA/faces\n"))
+case("a number of four hundred digits in a --config file")(lambda place: place.config(f"lr: {'9' * 400}\n"))
+case("a path with a null character")(lambda place: place.config('data_dir: "a\\0b"\n'))
+case("a path with half a character")(lambda place: place.config('data_dir: "a\\ud800b"\n'))
+case("a --config file of brackets within brackets")(lambda place: place.config("lr: " + "[" * 100_000))
+case("a --config file larger than any")(lambda place: place.config("# nothing\n" * 200_000))
+
+
+@case("a --config file whose aliases make millions of values")
+def _(place: Place) -> str:
+    lines = ["a: &a [1, 2, 3, 4, 5, 6, 7, 8, 9]"]
+    lines += [f"{new}: &{new} [{', '.join(['*' + old] * 9)}]" for old, new in zip("abcdefg", "bcdefgh", strict=True)]
+    return place.config("\n".join(lines))
+
+
+@case("a --config file that is a pipe")
+def _(place: Place) -> str:
+    os.mkfifo(place.tmp / "mine.yaml")
+    return f"--method miu --config {place.tmp / 'mine.yaml'}"
+
+
+typed("a --config file that is a device", "--method miu --config /dev/zero")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import os
 import pickle
 from pathlib import Path
 
@@ -222,6 +223,86 @@ def test_numbers_that_yaml_reads_as_something_else(text: str, value: float, conf
 @pytest.mark.parametrize("text, value", [("off", False), ("on", True), ("false", False), ("'true'", True)])
 def test_true_and_false(text: str, value: bool, config_file):
     assert configuration("--method miu", config=config_file(f"use_train_aug: {text}\n")).use_train_aug is value
+
+
+LOOK_ALIKES = [
+    ("seed: 010", "seed", "010", "the number 8"),
+    ("seed: -010", "seed", "-010", "the number -8"),
+    ("seed: 0x1F", "seed", "0x1F", "the number 31"),
+    ("seed: 0b11", "seed", "0b11", "the number 3"),
+    ("seed: 1_000", "seed", "1_000", "the number 1000"),
+    ("seed: 12:30:45", "seed", "12:30:45", "the number 45045"),
+    ("lr: 1_0.5", "lr", "1_0.5", "the number 10.5"),
+    ("lr: 1:30.5", "lr", "1:30.5", "the number 90.5"),
+    ("forget_groups: 1:0", "forget_groups", "1:0", "the number 60"),
+    ("tag: on", "tag", "on", "true"),
+    ("tag: No", "tag", "No", "false"),
+    ("tag: 2024-06-01", "tag", "2024-06-01", "a date"),
+    ("tag: 2024-06-01 12:00:00", "tag", "2024-06-01 12:00:00", "a date"),
+    ("tag: ~", "tag", "~", "null"),
+    ("data_dir: ~", "data_dir", "~", "null"),
+    ("forget_list: ~", "forget_list", "~", "null"),
+    ("tag: 0x" + "f" * 5000, "tag", "0xffff", "a number of many digits"),
+    ("tag: !!binary aGk=", "tag", "aGk=", "something else than a text"),
+    ("epochs: yes", "epochs", "yes", "true"),
+]
+
+
+@pytest.mark.parametrize("text, name, value, reading", LOOK_ALIKES)
+def test_what_yaml_reads_as_something_else_is_refused(text: str, name: str, value: str, reading: str, config_file):
+    sentence = refused("--method miu", config=config_file(f"lr: 0.1\n{text}\n" if name != "lr" else f"\n{text}\n"))
+    assert f"mine.yaml: {name} is {value}" in sentence
+    for word in ("in line 2", f"YAML reads as {reading}", f"quote it ('{value}"):
+        assert word in sentence
+
+
+@pytest.mark.parametrize(
+    "text, name, value",
+    [
+        ("seed: '010'", "seed", 10),
+        ("seed: 08", "seed", 8),
+        ("seed: +3", "seed", 3),
+        ("forget_groups: '1:0'", "forget_groups", "high digit:warm tint"),
+        ('tag: "on"', "tag", "on"),
+        ("tag: y", "tag", "y"),
+        ("tag: '2024-06-01'", "tag", "2024-06-01"),
+        ("split_number: ~", "split_number", 0),
+        ("split_number: null", "split_number", 0),
+        ("forget_list:", "forget_list", None),
+        ("compile: yes", "compile", True),
+        ("lr: .5", "lr", 0.5),
+        ("lr: 1.", "lr", 1.0),
+        ("lr: 1e3", "lr", 1000.0),
+        ("lr: 007.5", "lr", 7.5),
+    ],
+)
+def test_what_has_one_reading_is_read(text: str, name: str, value: object, config_file):
+    assert configuration("--method miu", config=config_file(f"{text}\n")).values[name] == value
+
+
+def test_look_alikes_in_sections_entries_and_names(config_file):
+    for text in (
+        "miu: {lambda_mi: 010}",
+        "tasks: [{method: miu, ratio: 1:0, set: {lr: 1}}]",
+        "&a lr: &b 010\nseed: *b",
+    ):
+        assert "which YAML reads as" in refused("--method miu", config=config_file(f"{text}\n"))
+    assert "unknown key '010'" in refused("--method miu", config=config_file("010: 3\n"))
+    assert "010 stands twice" in refused("--method miu", config=config_file("010: 3\n010: 4\n"))
+
+
+def test_print_config_quotes_what_would_be_read_as_something_else(config_file):
+    for tag in ("on", "010", "1_000", "2024-06-01", "y", "08", "1e5", "0o7"):
+        printed = config_file(ok(f"--method miu --tag {tag} --print_config").out)
+        assert configuration("", config=printed).tag == tag
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_configuration_is_a_regular_file(tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe")
+    for path, what in ((tmp_path / "pipe", "a named pipe"), ("/dev/null", "a device"), (tmp_path, "a folder")):
+        sentence = refused("--method miu", config=path)
+        assert sentence.startswith(f"{path} cannot be read (it is {what}, expected a regular file)")
 
 
 def test_an_empty_file_changes_nothing(config_file):

@@ -288,3 +288,35 @@ def test_many_processes_are_never_inside_together(tmp_path: Path, monkeypatch: p
     assert [(process.communicate(timeout=100)[1], process.returncode) for process in crowd] == [("", 0)] * 8
     assert (tmp_path / "count").read_text() == "160"
     assert os.listdir(tmp_path) == ["count"]
+
+
+@pytest.mark.parametrize("pid", [0, -1, -12, 10**30, 2**31, "12", "all", [1], None, 1.5, True, {"a": 1}])
+def test_a_lock_of_no_process_is_unreadable_and_nobody_is_asked_for(pid: object, tmp_path: Path, monkeypatch):
+    """A signal to 0 or -1 would go to every process of the group or of the user."""
+    monkeypatch.setattr(os, "kill", lambda *arguments: pytest.fail(f"os.kill{arguments}"))
+    stored = {**asdict(Holder.here()), "pid": pid}
+    (tmp_path / LOCK).write_text(json.dumps(stored))
+    assert holder(tmp_path) is None
+    with pytest.raises(Interrupted, match="held by another process"), locked(tmp_path, wait=False):
+        pass
+    assert json.loads((tmp_path / LOCK).read_text()) == stored
+
+
+@pytest.mark.parametrize(
+    "change", [{"host": ["a"]}, {"boot": 3}, {"started": 4}, {"token": "../../x"}, {"token": ""}, {"more": 1}]
+)
+def test_a_lock_that_this_program_did_not_write_is_unreadable(change: dict, tmp_path: Path):
+    (tmp_path / LOCK).write_text(json.dumps({**asdict(Holder.here()), **change}))
+    assert holder(tmp_path) is None
+
+
+@pytest.mark.parametrize("text", ["", "[" * 4000, "9" * 4000, '{"pid": 1', "\0", "x" * 10**6, '["pid"]', "null"])
+def test_a_lock_that_is_no_json_is_unreadable(text: str, tmp_path: Path):
+    (tmp_path / LOCK).write_text(text)
+    assert holder(tmp_path) is None
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_for_a_lock_is_not_waited_for(tmp_path: Path):
+    os.mkfifo(tmp_path / LOCK)
+    assert holder(tmp_path) is None

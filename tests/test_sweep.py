@@ -19,6 +19,7 @@ from workshop import metrics_of
 
 from method.configs.cli import parse
 from utils import device
+from utils.errors import UserError
 from utils.locks import locked
 from utils.sweep import command
 from utils.sweep.chains import chains
@@ -286,6 +287,23 @@ def test_group_dro_and_subsampling_are_rows_of_their_own_that_nobody_starts_from
 def test_flags_that_would_make_other_runs_are_refused(flags: str, tmp_path: Path, capsys: Capture):
     told = refused(capsys, grid_file(tmp_path, **SMALL), "--", *flags.split())
     assert "cannot be given to every run of a sweep" in told
+
+
+def test_flags_after_the_grid_take_the_place_of_its_own(tmp_path: Path):
+    grid = {**SMALL, "method": "salun", "set": {"lr": 0.25, "threads": 1, "wait": True}}
+    runs = planned(tmp_path, "--threads", "2", "--lr", "0.5", **grid)
+    assert {(run.config.lr, run.config.threads) for run in runs} == {(0.5, 2)}
+    assert all(run.arguments.count("--threads") == run.arguments.count("--lr") == 1 for run in runs)
+    with pytest.raises(UserError, match="--threads 2 and --threads 3 contradict each other"):
+        planned(tmp_path, "--threads", "2", "--threads", "3", **grid)
+
+
+@pytest.mark.parametrize(
+    "text", ["seed: 010", "forget_groups: [1:0]", "tags: {on: {salun: {lr: 1}}}", "set: {tag: no}"]
+)
+def test_look_alikes_in_a_grid_are_refused(text: str, tmp_path: Path, capsys: Capture):
+    (tmp_path / "grid.yaml").write_text(f"method: salun\n{text}\n")
+    assert "which YAML reads as" in refused(capsys, tmp_path / "grid.yaml")
 
 
 def test_two_runs_with_one_folder_are_refused(tmp_path: Path, capsys: Capture):

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from utils.errors import UserError
+from utils.text import shortened
 
 LONGEST_NAME = 255  # bytes of one name in a path, on every file system in use
 VARIABLE = re.compile(r"\$(?:[A-Za-z_]\w*|\{[^}]*\}|\()")
@@ -13,7 +14,7 @@ VARIABLE = re.compile(r"\$(?:[A-Za-z_]\w*|\{[^}]*\}|\()")
 
 def typed_path(text: str) -> Path:
     """The path that a command's argument names; UserError where it names none."""
-    return Path(expanded(text, "path"))
+    return Path(expanded(text, "the path"))
 
 
 def expanded(text: str, where: str) -> str:
@@ -21,24 +22,32 @@ def expanded(text: str, where: str) -> str:
     check_characters(text, where)
     if found := VARIABLE.search(text):
         raise UserError(
-            f"{where} {text!r} holds {found[0]}: a shell replaces such variables where they stand neither in single "
-            "quotes nor in a file, and nobody else does; write the folder's name in its place"
+            f"{where} is {_quoted(text)}, with {found[0]}: a shell fills that in, unless it stands in single quotes or "
+            "in a file, and nobody else does; write the name itself in its place"
         )
     path = os.path.expanduser(text)
     if path.startswith("~"):
         user = re.split(r"[/\\]", path)[0]
-        raise UserError(f"{where} {text!r}: no home folder {user} is known; a folder of that very name is ./{user}")
+        raise UserError(
+            f"{where} is {_quoted(text)}: no home folder {user} is known; what has that very name is ./{user}"
+        )
     return path
 
 
 def check_characters(text: str, where: str) -> None:
     """UserError for a text that can stand in no file and no path: with a null character, or bytes that are no text."""
     if "\0" in text:
-        raise UserError(f"{where} {text!r} holds a null character, which no path and no name can have")
+        raise UserError(f"{where} is {_quoted(text)}, with a null character, which no path and no name can have")
     if any("\ud800" <= one <= "\udfff" for one in text):
         system = sys.getfilesystemencoding()
-        other = "" if system == "utf-8" else f", or set LC_ALL=C.UTF-8, as this system's encoding is {system}"
-        raise UserError(f"{where} {text!r} holds bytes that are no text in {system}; rename what it names{other}")
+        todo = "rename what it names" if system == "utf-8" else "set LC_ALL=C.UTF-8 where the name is UTF-8"
+        raise UserError(
+            f"{where} is {_quoted(text)}, with bytes that are no text in this system's encoding ({system}); {todo}"
+        )
+
+
+def _quoted(text: str) -> str:
+    return shortened(repr(text), LONGEST_NAME, LONGEST_NAME // 3)
 
 
 def run_directory(
@@ -65,8 +74,8 @@ def run_directory(
     for part, flag in ((dataset, "dataset_name"), (name, "tag")):
         if len(part.encode()) > LONGEST_NAME:
             raise UserError(
-                f"the run's folder would have a name of {len(part.encode())} bytes ({part}), and file systems take at "
-                f"most {LONGEST_NAME}; give a shorter --{flag}"
+                f"the run's folder would have a name of {len(part.encode())} bytes ({_quoted(part)}), and "
+                f"file systems take at most {LONGEST_NAME}; give a shorter --{flag}"
             )
     folder = root / dataset / model
     return (folder / task if task else folder) / name

@@ -20,6 +20,7 @@ from utils.paths import check_characters, expanded
 from utils.text import shortened
 
 LONGEST_INT = 63  # bits beside the sign, as arrays and files have them
+MOST_AT_ONCE = 1024  # processes or threads; many more, and none can be started
 LONGEST_VALUE = 300  # characters of one that is refused
 REWEIGHT_HELP = "REWEIGHT: sample the retain set with the group shares of the whole train set; on by default in miu"
 METHOD_HELP = "what to run; published spellings: " + ", ".join(f"{alias} is {name}" for alias, name in ALIASES.items())
@@ -233,8 +234,9 @@ def _common_keys() -> list[Key]:
             choices=("none", "ram", "disk")),
         run("device", str, "auto", DEVICES),
         run("num_workers", int, None, "processes that read images (default: by CPUs, 0 on a CPU)", nullable=True,
-            at_least=0),
-        run("threads", int, None, "threads inside operations (sums depend on it)", nullable=True, at_least=1),
+            at_least=0, at_most=MOST_AT_ONCE),
+        run("threads", int, None, "threads inside operations (sums depend on it)", nullable=True, at_least=1,
+            at_most=MOST_AT_ONCE),
         run("evaluate_every", int, 0, "epochs between looks at the validation set, for history.csv alone; 0: none",
             at_least=0),
         run("save_every", int, 500, "save the state every so many steps too, beside every epoch; 0: only then",

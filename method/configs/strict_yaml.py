@@ -83,6 +83,15 @@ def _error(text: str, node: yaml.Node) -> yaml.YAMLError:
     return yaml.constructor.ConstructorError(None, None, text, node.start_mark)
 
 
+def _problem(error: Exception) -> str:
+    """What is wrong, and where; without the lines themselves, which can be long."""
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return " ".join(str(error).split()).replace(' in "<unicode string>"', "")
+    told = ", ".join(part for part in (error.context, error.problem) if part)
+    mark = error.problem_mark or error.context_mark
+    return f"{told} (line {mark.line + 1}, column {mark.column + 1})" if mark else told
+
+
 def read_mapping(path: Path) -> dict[Any, Any]:
     """The mapping in a YAML file, empty for an empty file; UserError for anything else."""
     try:
@@ -92,8 +101,7 @@ def read_mapping(path: Path) -> dict[Any, Any]:
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); give the path of a YAML file") from None
     except (ValueError, yaml.YAMLError) as error:
-        what = " ".join(str(error).split()).replace(' in "<unicode string>"', "")
-        raise UserError(f"{path} cannot be read as YAML: {what}") from None
+        raise UserError(f"{path} cannot be read as YAML: {_problem(error)}") from None
     content = {} if content is None else content
     if not isinstance(content, dict):
         raise UserError(f"{path}: expected lines `key: value`, found a {type(content).__name__}")
