@@ -44,8 +44,8 @@ set: {{model: small_cnn, image_size: 32, weights: none, store_dir: {store}, chec
 """
 
 
-class Endless(Exception):
-    """A command that has not ended."""
+class Endless(BaseException):
+    """A command that has not ended; nobody may take it for a file's damage."""
 
 
 def main() -> int:
@@ -119,7 +119,7 @@ def printed(main: Callable[[list[str]], int], words: list[str]) -> str:
 
 def outcome(command: Callable[[], str], seconds: int) -> tuple[str, str]:
     """How a command ended, and its traceback."""
-    signal.alarm(seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds, 1)
     try:
         command()
     except (UserError, RunError):
@@ -129,7 +129,7 @@ def outcome(command: Callable[[], str], seconds: int) -> tuple[str, str]:
     except BaseException:
         return "traceback", traceback.format_exc(limit=-3)
     finally:
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
     return "ended", ""
 
 
