@@ -12,7 +12,11 @@ COLUMNS = {
 
 def summary(directory: RunDirectory) -> str:
     """The published columns of one run, and where the rest is."""
-    metrics = read_metrics(directory.file("metrics.json"))
+    try:
+        metrics = read_metrics(directory.file("metrics.json"))
+    except ValueError as error:
+        return f"done: {directory.path}, but its metrics.json cannot be read ({error}); --overwrite makes it anew"
     shown = {title: metrics[key] for key, title in COLUMNS.items() if key in metrics}
     cells = ["-" if value is None else f"{value:.1f}" for value in shown.values()]
-    return f"{align(list(shown), [cells], left=0)}\ndone: {directory.path}"
+    table = [align(list(shown), [cells], left=0)] if shown else []
+    return "\n".join([*table, f"done: {directory.path}"])

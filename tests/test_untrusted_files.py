@@ -12,7 +12,7 @@ from damage import poison_npz, poison_torch, poisonous_yaml, works
 
 from datasets.splits import load_splits
 from method.evaluation.recompute import recompute
-from method.evaluation.records import Records, load_columns
+from method.evaluation.records import Records, load_losses
 from utils.errors import UserError
 from utils.report import command as report
 
@@ -192,4 +192,4 @@ def test_archives_of_another_kind(damage: str, store: Path):
 def test_some_columns_of_poisoned_records(store: Path, trace: Path):
     poison_npz(store / RETRAINED / "records.npz", trace)
     with pytest.raises(UserError, match=r"records\.npz \(it holds pickled objects, which could run code\)"):
-        load_columns(store / RETRAINED / "records.npz", "loss")
+        load_losses(store / RETRAINED / "records.npz")

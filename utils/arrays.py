@@ -1,6 +1,7 @@
 """Arrays from .npz files that nobody vouches for: numbers and texts as expected, never objects, in bounded memory."""
 
 import math
+import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,8 @@ from utils.files import open_regular
 EXPANSION, ALWAYS, LARGEST = 20, 2**20, 8 * 2**30
 MOST_MEMBERS = 1_000
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+OBJECTS = "it holds pickled objects, which could run code"
+PICKLED = b"\x80"  # how a pickle begins
 KINDS = {"i": "whole numbers", "f": "numbers with a fraction", "U": "a text"}
 
 
@@ -31,8 +34,12 @@ def read_npz(path: Path, expected: Mapping[str, Array]) -> list[np.ndarray]:
     memory taken, before the archive's directory and the array's header agree on how much it is.
     """
     try:
-        with open_regular(path) as file, zipfile.ZipFile(file) as archive:
-            _refuse_bombs(archive, file.seek(0, 2))
+        with open_regular(path) as file:
+            if file.read(1) == PICKLED:
+                raise ValueError(OBJECTS)
+            size = file.seek(0, os.SEEK_END)
+            archive = zipfile.ZipFile(file)
+            _refuse_bombs(archive, size)
             return [_read_array(archive, name, description) for name, description in expected.items()]
     except OSError as error:
         raise ValueError(error.strerror or str(error)) from None
@@ -58,7 +65,7 @@ def _read_array(archive: zipfile.ZipFile, name: str, expected: Array) -> np.ndar
     with archive.open(member) as file:
         shape, dtype = _header(file)
         if dtype.hasobject:
-            raise ValueError("it holds pickled objects, which could run code")
+            raise ValueError(OBJECTS)
         if dtype.kind != expected.kind or len(shape) != expected.dimensions:
             raise ValueError(
                 f"{name} is {len(shape)}-dimensional and of type {str(dtype)[:40]}, expected "

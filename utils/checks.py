@@ -42,7 +42,8 @@ def number(low: float = -LARGEST, high: float = LARGEST, slack: float = 0.0, nul
 
     def described(value: Any) -> None:
         kind = type(value)
-        if not ((kind is float or kind is int) and least <= value <= most) and not (null and value is None):
+        known = kind is float or (kind is int and -LARGEST_WHOLE <= value <= LARGEST_WHOLE)
+        if not (known and least <= value <= most) and not (null and value is None):
             raise Wrong(f"is {_shown(value)}, expected a number from {low:g} to {high:g}")
 
     return described

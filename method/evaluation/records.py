@@ -12,8 +12,12 @@ from utils.arrays import Array, read_npz
 from utils.errors import RunError, UserError
 from utils.files import write_atomic
 
-LABELS = ("index", "split", "target", "sensitive", "group", "prediction")
-COLUMNS = {**dict.fromkeys(LABELS, Array("i")), "logits": Array("f", 2), "loss": Array("f"), "confidence": Array("f")}
+COLUMNS = {
+    **dict.fromkeys(("index", "split", "target", "sensitive", "group"), Array("i")),
+    "logits": Array("f", 2),
+    "prediction": Array("i"),
+    **dict.fromkeys(("loss", "confidence"), Array("f")),
+}
 N_SPLITS = 3
 REMEDY = "run that command again with --overwrite"
 
@@ -91,9 +95,8 @@ class Records:
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read what `save` wrote; UserError naming the file where it cannot be read, or was changed since."""
-        names = [field.name for field in fields(cls)]
         try:
-            found = cls(*read_npz(path, {name: COLUMNS[name] for name in names}))
+            found = cls(*read_npz(path, COLUMNS))
             _refuse_changed(found)
         except (ValueError, TypeError) as error:
             raise UserError(_unreadable(path, error)) from None

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from utils.errors import UserError
+from utils.files import read_text
 from utils.sweep.grid import read_grid
 from utils.sweep.plan import STAGES, Run, plan
 from utils.sweep.state import State
@@ -43,7 +44,12 @@ def _queued(queue: Path) -> Mapping[Path, str]:
     """The array task that is to make each folder. Numbers are those of the grid that the task was submitted with."""
     plans: dict[str, list[Run]] = {}
     tasks = {}
-    for line in queue.read_text("utf-8", errors="surrogateescape").splitlines():
+    try:
+        text = read_text(queue)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"--queue {queue} cannot be read ({reason}); give a file with lines JOB TASK GRID") from None
+    for line in text.splitlines():
         try:
             job, task, grid = line.split(" ", 2)
             if grid not in plans:

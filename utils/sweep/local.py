@@ -116,7 +116,7 @@ class Pool:
                 self._say(f"run {run.index} waits for {at_work.describe()}: {run.folder}")
             self.again[run.index] = time.monotonic() + LOOK_AGAIN_SECONDS
         elif failure and failure != self.failures[run.index]:
-            self._fail(run, str(read_status(run.folder).get("reason")), " elsewhere")
+            self._fail(run, read_status(run.folder)["reason"], " elsewhere")
         else:
             self._launch(run)
 
@@ -177,9 +177,12 @@ class Pool:
 
     def _failure(self, run: Run) -> int:
         """When its last failure was recorded; 0 where it has not failed."""
-        if read_status(run.folder).get("state") != "failed":
+        if read_status(run.folder)["state"] != "failed":
             return 0
-        return (run.folder / "status.json").stat().st_mtime_ns
+        try:
+            return (run.folder / "status.json").stat().st_mtime_ns
+        except OSError:  # it has begun anew since
+            return 0
 
     def _say(self, line: str) -> None:
         with may_be_lost(sys.stdout):  # the runs go on without a reader

@@ -1,14 +1,14 @@
 """How the runs of a sweep stand, read from their folders."""
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from method.rundir import RunDirectory, directory_of
+from utils import run_files
 from utils.errors import UserError
-from utils.files import read_json
 from utils.locks import holder
 from utils.sweep.plan import Run
 
@@ -52,7 +52,7 @@ def look(run: Run) -> State:
     directory, elsewhere = RunDirectory(run.folder), in_checkpoints(run)
     if elsewhere is not None:
         return State("done", f": {elsewhere}")
-    if not run.folder.exists():
+    if not os.path.lexists(run.folder):
         return WAITING
     at_work = None if directory.done else holder(run.folder)
     if at_work is not None:
@@ -61,6 +61,8 @@ def look(run: Run) -> State:
         begun = directory.holds(run.config)
     except UserError as error:
         return State("failed", f": {error}")
+    except OSError as error:
+        return State("failed", f": {run.folder} cannot be read ({error.strerror or error})")
     if not begun:
         return WAITING
     return DONE if directory.done else _ended(directory)
@@ -69,18 +71,17 @@ def look(run: Run) -> State:
 def _ended(directory: RunDirectory) -> State:
     """Of a run that is not done and that nobody works on."""
     status = read_status(directory.path)
-    if status.get("state") == "failed":
-        return State("failed", f": {status.get('reason')}")
+    if status["state"] == "failed":
+        return State("failed", f": {status['reason'] or 'no reason was written down'}")
     return State("interrupted")
 
 
-def read_status(folder: Path) -> dict[str, Any]:
-    """status.json; empty where there is none that can be read."""
+def read_status(folder: Path) -> dict[str, str]:
+    """State and reason of status.json; empty texts where there is none that can be read."""
     try:
-        status = read_json(folder / "status.json")
-    except (OSError, ValueError):
-        return {}
-    return status if isinstance(status, dict) else {}
+        return run_files.read_status(folder / "status.json")
+    except ValueError:
+        return {"state": "", "reason": ""}
 
 
 def is_done(run: Run) -> bool:
@@ -93,7 +94,7 @@ def in_checkpoints(run: Run) -> Path | None:
     if not run.added:
         return None
     folder = directory_of(run.config, run.config.checkpoint_dir)
-    return folder if (folder / ("done" if run.stage else "model.pt")).exists() else None
+    return folder if os.path.exists(folder / ("done" if run.stage else "model.pt")) else None
 
 
 def counts(found: Sequence[State]) -> str:
