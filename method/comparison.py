@@ -101,18 +101,19 @@ def _check(found: RunDirectory, config: Config, data: Data) -> None:
     if identity.get("weights") != config.weights:  # an earlier version recorded the path
         compared["weights"] = (weights, identity.get("weights"))
     kind = {"reweight": reference_reweights(config), "rob_approach": "none"}
-    theirs = {"reweight": bool(identity.get("reweight")), "rob_approach": identity.get("rob_approach", "none")}
-    if config.reference in KINDS:
-        compared |= {name: (kind[name], theirs[name]) for name in kind}
-    elif theirs != kind:
-        told = ", ".join(f"{name} {theirs[name]}" for name in kind if theirs[name] != kind[name])
-        log.info("--reference %s was trained with %s, and is compared with all the same", found.path, told)
+    its_kind = {"reweight": bool(identity.get("reweight")), "rob_approach": identity.get("rob_approach", "none")}
+    searched = config.reference in KINDS
+    if searched:
+        compared |= {name: (kind[name], its_kind[name]) for name in kind}
     for name, (expected, theirs) in compared.items():
         if theirs != expected:
             raise UserError(
                 f"{found.path} cannot be the reference: its {name} is {theirs}, expected {expected}; "
                 "retrain with this run's data, model and seed"
             )
+    if not searched and its_kind != kind:
+        told = ", ".join(f"{name} {its_kind[name]}" for name in kind if its_kind[name] != kind[name])
+        log.info("the reference %s was trained with %s; a search would not find it", found.path, told)
 
 
 def compare_images(folders: list[Path], images: dict[str, Any] | None) -> None:

@@ -98,7 +98,8 @@ def compare(config: Config, stored: Mapping[str, Any], original: Path | None) ->
         _compare_labels(config, stored, labels, found)
         _compare_images(config, stored, labels, found)
     _note_hardware(config, stored, found)
-    digests.keep()
+    if not found.differing:  # a command that is refused leaves everything as it was
+        digests.keep()
     return found
 
 

@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from cli import ok, run
-from folders import make_waterbird
+from folders import make_custom, make_waterbird
+from PIL import Image
 from workshop import weights_of
 
 from datasets.waterbird import Waterbirds
+from method.resume import Resumable
 from utils.digests import Digests
 from utils.files import sha256_file
 
@@ -232,6 +235,118 @@ def test_a_run_of_an_earlier_version_is_compared_by_its_fingerprint(bench: Bench
     assert result.out.endswith("(the content of weights was not recorded then, and is not compared)\n")
     corrected_label(bench)
     assert run(bench.command("retrain"), **bench.flags()).code == 2
+
+
+# Images.
+
+
+def birds(bench: Bench) -> list[Path]:
+    return sorted((bench.root / "data" / Waterbirds.folder).rglob("*.jpg"))
+
+
+def another_image(bench: Bench) -> None:
+    """Another picture under the same name."""
+    first, second = birds(bench)[:2]
+    shutil.copy(second, first)
+
+
+def touched_images(bench: Bench) -> None:
+    for file in birds(bench):
+        os.utime(file, (1, 1))
+
+
+SIZES, TIMES = "images, or their sizes, are others", "images have changed since, or were copied"
+
+
+@pytest.mark.parametrize("change, said", [(another_image, SIZES), (touched_images, TIMES), (lambda bench: None, None)])
+def test_images_are_compared_with_those_of_the_pretrained_run_when_a_run_starts(change, said: str | None, bench: Bench):
+    sizes = {file.stat().st_size for file in birds(bench)[:2]}
+    assert len(sizes) == 2
+    change(bench)
+    result = ok(f"--method salun {SMALL}", **bench.flags())
+    told = [line for line in result.err.splitlines() if line.startswith(f"{bench.folder('pretrain')}: ")]
+    assert len(told) == (said is not None)
+    assert said is None or said in told[0]
+
+
+def test_a_finished_run_on_the_images_of_another_folder(bench: Bench):
+    other = Path(shutil.copytree(bench.root / "data", bench.root / "more"))
+    result = ok(bench.command("retrain"), **bench.flags(data_dir=other))
+    assert result.out == f"{DONE}: {bench.folder('retrain')}\n"
+    for file in other.rglob("*.jpg"):
+        os.utime(file, (1, 1))
+    assert TIMES in ok(bench.command("retrain"), **bench.flags(data_dir=other)).out
+    shutil.copy(birds(bench)[1], next(other.rglob(birds(bench)[0].name)))
+    result = run(bench.command("retrain"), **bench.flags(data_dir=other))
+    assert result.code == 2
+    assert f"{SIZES} in {other / Waterbirds.folder}" in result.err
+
+
+def test_content_is_compared_where_it_is_asked_for(bench: Bench):
+    command = f"{bench.command('pretrain')} --image_digest"
+    assert TIMES not in ok(f"{command} --overwrite", **bench.flags()).err
+    touched_images(bench)
+    assert ok(command, **bench.flags()).out == f"{DONE}: {bench.folder('pretrain')}\n"
+    result = ok(f"--method salun {SMALL} --image_digest", **bench.flags())
+    assert f"{bench.folder('retrain')}: {TIMES}" in result.err  # which recorded no content
+    assert f"{bench.folder('pretrain')}: " not in result.err
+    content = bytearray(birds(bench)[0].read_bytes())
+    content[-3] ^= 1  # the same size
+    birds(bench)[0].write_bytes(content)
+    os.utime(birds(bench)[0], (1, 1))
+    assert ok(bench.command("pretrain"), **bench.flags()).out.startswith(DONE)  # nobody looks
+    result = run(command, **bench.flags())
+    assert result.code == 2
+    assert "the content of images is another" in result.err
+
+
+def test_a_half_finished_run_does_not_go_on_with_other_images(bench: Bench, monkeypatch: pytest.MonkeyPatch):
+    save = Resumable.save
+
+    def saving(self: Resumable, *arguments) -> None:
+        save(self, *arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Resumable, "save", saving)
+        assert run(f"{bench.command('retrain')} --overwrite", **bench.flags()).code == 75
+    another_image(bench)
+    result = run(bench.command("retrain"), **bench.flags())
+    assert result.code == 2
+    assert f"half finished and would go on differently: {SIZES}" in result.err
+
+
+def rotated_photos(root: Path) -> Path:
+    """A custom folder, one photo of which says that it lies on its side."""
+    folder = make_custom(root)
+    with (folder / "metadata.csv").open(newline="") as file:
+        photo = folder / next(csv.DictReader(file))["filename"]
+    with Image.open(photo) as image:
+        exif = image.getexif()
+        exif[0x0112] = 6
+        image.save(photo, exif=exif)
+    return folder
+
+
+def test_a_model_of_a_version_that_did_not_turn_photos_is_refused_where_some_are_turned(tmp_path: Path):
+    data = rotated_photos(tmp_path)
+    settings = f"{SMALL.replace('waterbird', 'custom')} --no-pretrained"
+    flags = {"data_dir": data, "store_dir": tmp_path / "store", "checkpoint_dir": tmp_path / "none"}
+    ok(f"--method pretrain {settings}", **flags)
+    file = next((tmp_path / "store").rglob("config.yaml"))
+    stored = yaml.safe_load(file.read_text())
+    assert stored["inputs"]["images"]["turned"] == 1
+    ok(f"--method ft {settings} --forget_groups Female:Black --tag first", **flags)
+    del stored["inputs"]
+    file.write_text(yaml.safe_dump(stored))
+    result = run(f"--method ft {settings} --forget_groups Female:Black", **flags)
+    assert result.code == 2
+    assert "was made by a version that read images as they lie, and 1 of them are turned now" in result.err
+    result = ok(f"--method pretrain {settings}", **flags)
+    assert result.out.endswith("(made by a version that did not turn images as EXIF says)\n")
+
+
+# Remembered digests.
 
 
 def test_a_digest_is_remembered_until_the_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

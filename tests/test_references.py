@@ -59,7 +59,7 @@ def test_a_named_reference_may_be_another_kind_and_the_log_says_how(workshop: Wo
     named = workshop.place("retrain").with_name("retrain_dro_0.5_0")
     folder = workshop.ok("salun", reference=named)
     assert metrics_of(folder)["reference"] == named.name
-    assert f"{named} was trained with rob_approach dro" in (folder / "run.log").read_text()
+    assert f"the reference {named} was trained with rob_approach dro" in (folder / "run.log").read_text()
 
 
 def test_its_training_is_its_own(workshop: Workshop):
