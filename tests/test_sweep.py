@@ -58,7 +58,8 @@ def make(run: Run, state: str = "done", reason: str | None = None) -> None:
     (run.folder / "config.yaml").write_text(yaml.safe_dump({"identity": run.config.identity()}))
     (run.folder / "status.json").write_text(json.dumps({"state": state, "reason": reason}))
     if state == "done":
-        (run.folder / "done").touch()
+        for name in ("model.pt", "metrics.json", "records.npz", "done"):
+            (run.folder / name).touch()
 
 
 def refused(capsys: Capture, *words: Any) -> str:
