@@ -62,12 +62,10 @@ RESIZES = {"stretch": stretch, "centre": centre}
 class Encoded:
     """An image file that may be decoded: `size` bytes of memory at most, and what its header says."""
 
-    def __init__(self, file: str, content: bytes, header: Header | None, upright: bool) -> None:
-        self.file, self.content, self.upright = file, content, upright
-        self.orientation = header.orientation if header else UPRIGHT
-        self.size = len(content)
-        if header:
-            self.size += 3 * header.width * header.height * (3 if header.coefficients else 1)
+    def __init__(self, file: str, content: bytes, header: Header, upright: bool) -> None:
+        self.file, self.content = file, content
+        self.turn = header.orientation if upright else UPRIGHT
+        self.size = len(content) + header.held * header.width * header.height
 
     def decode(self) -> torch.Tensor | UnreadableImage:
         """uint8 (3, H, W), or why there is none."""
@@ -75,11 +73,11 @@ class Encoded:
             image = _pixels(self.content)
         except DECODER_ERRORS as error:
             return UnreadableImage(self.file, SOURCE_PLACE.sub("", str(error).partition("\n")[0]))
-        if image.dtype != torch.uint8 or image.ndim != 3 or len(image) != 3 or not image.numel():
-            found = f"{str(image.dtype).removeprefix('torch.')} {tuple(image.shape)}"
+        shape = tuple(image.shape)
+        if image.dtype is not torch.uint8 or len(shape) != 3 or shape[0] != 3 or 0 in shape:
+            found = f"{str(image.dtype).removeprefix('torch.')} {shape}"
             return UnreadableImage(self.file, f"its pixels are {found}, expected uint8 (3, height, width)")
-        turn = self.orientation if self.upright else UPRIGHT
-        return turned(image, turn) if turn != UPRIGHT else image
+        return image if self.turn == UPRIGHT else turned(image, self.turn)
 
 
 def _pixels(content: bytes) -> torch.Tensor:
@@ -105,11 +103,13 @@ def open_image(file: str, upright: bool = False) -> Encoded | UnreadableImage:
         header = read_header(content)
     except (OSError, ValueError) as error:
         return UnreadableImage(file, getattr(error, "strerror", None) or str(error))
-    refusal = "it is empty" if not content else header and _refusal(header)
+    refusal = "it is empty" if not content else _refusal(header)
     return UnreadableImage(file, refusal) if refusal else Encoded(file, content, header, upright)
 
 
-def _refusal(header: Header) -> str | None:
+def _refusal(header: Header | None) -> str | None:
+    if header is None:
+        return "it is no JPEG, PNG, GIF or WebP file"
     if header.width * header.height > MOST_PIXELS:
         return f"it has {header.width} x {header.height} pixels, expected at most {MOST_PIXELS:,}"
     if header.frames > 1:

@@ -91,7 +91,7 @@ UNREADABLE = {
     "moving png": (encoded(PICTURE, "PNG", save_all=True, append_images=[SIX]), "it is an animation of 2 frames"),
     "no height": (png(5, 0, 8, 2, b""), ""),
     "gif of nothing": (b"GIF89a" + bytes(7) + b";", ""),
-    "bmp": (encoded(PICTURE, "BMP"), "Unsupported image file"),
+    "bmp": (encoded(PICTURE, "BMP"), "it is no JPEG, PNG, GIF or WebP file"),
     "half a png": (encoded(PICTURE, "PNG")[:60], ""),
     "half a gif": (encoded(PICTURE, "GIF")[:60], ""),
     "half a webp": (encoded(PICTURE, "WEBP", lossless=True)[:60], ""),
@@ -368,13 +368,12 @@ def test_images_are_in_memory_within_the_room_alone(photos: Custom, monkeypatch:
     assert max(most) <= 1.1 * size
 
 
-def test_a_progressive_jpeg_takes_more_room(tmp_path: Path):
-    for name in ("jpeg", "progressive jpeg"):
+def test_how_much_room_decoding_takes(tmp_path: Path):
+    names = ("jpeg", "progressive jpeg", "png")
+    for name in names:
         (tmp_path / name).write_bytes(READABLE[name])
-    sizes = [
-        images.open_image(str(tmp_path / name)).size - len(READABLE[name]) for name in ("jpeg", "progressive jpeg")
-    ]
-    assert sizes == [3 * 30, 9 * 30]
+    sizes = [images.open_image(str(tmp_path / name)).size - len(READABLE[name]) for name in names]
+    assert sizes == [3 * 30, 9 * 30, 14 * 30]
 
 
 def test_a_run_names_the_image_and_what_it_is(tmp_path: Path):
