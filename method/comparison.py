@@ -8,11 +8,13 @@ from method.configs.cli import command_line
 from method.configs.loading import Config
 from method.evaluation.evaluator import ITSELF, add_reference, compare_outputs, compare_saved_outputs
 from method.evaluation.records import Records
-from method.image_inputs import changed_images, turned_otherwise
+from method.image_inputs import changed_images, recorded_images, turned_otherwise
 from method.inputs import KINDS, digests_of, identity_of
 from method.registry import METHODS
 from method.rundir import RunDirectory, find
+from method.signature import TURNED
 from method.task_data import Data
+from utils import sealed
 from utils.errors import UserError
 from utils.run_files import read_metrics
 
@@ -116,11 +118,15 @@ def _check(found: RunDirectory, config: Config, data: Data) -> None:
         log.info("the reference %s was trained with %s; a search would not find it", found.path, told)
 
 
-def compare_images(folders: list[Path], images: dict[str, Any] | None) -> None:
-    """Say which of these runs were made from other images; UserError where theirs were surely read another way."""
-    for folder in folders:
+def compare_images(original: Path | None, reference: Path | None, images: dict[str, Any] | None) -> None:
+    """Say which of the two were made from other images than `images`; UserError where theirs were read another way.
+
+    original: the model.pt that the run starts from; reference: the folder of the run that it is compared with.
+    """
+    for folder in filter(None, (original and original.parent, reference)):
         stored = RunDirectory(folder).record() if (folder / "config.yaml").exists() else None
-        then = ((stored or {}).get("inputs") or {}).get("images")
+        facts = sealed.read_facts(original) if stored is None and original is not None else None
+        then = recorded_images(stored) if facts is None else {"turned": facts.get(TURNED) or 0}
         if n_turned := turned_otherwise(then, images):
             raise UserError(
                 f"{folder} was made by a version that read images as they lie, and {n_turned} of them are turned now, "

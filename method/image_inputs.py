@@ -28,6 +28,11 @@ def image_entry(dataset: GroupDataset, memory: Path, look: bool, digest: bool) -
     return entry | ({"content": image_digest(dataset)} if digest else {})
 
 
+def recorded_images(stored: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The entry in a config.yaml; None where it has none."""
+    return ((stored or {}).get("inputs") or {}).get("images")
+
+
 def changed_images(then: Mapping[str, Any] | None, now: Mapping[str, Any] | None) -> tuple[bool, str]:
     """Whether images are surely others than `then`, and what there is to say; neither where nothing was recorded."""
     if not then or not now:

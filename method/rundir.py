@@ -2,8 +2,6 @@
 
 import logging
 import os
-import re
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -13,9 +11,11 @@ from typing import Any
 import yaml
 
 from method.configs.loading import Config
-from method.image_inputs import changed_images, turned_otherwise
-from method.inputs import compare, defaults, digests_of
+from method.image_inputs import changed_images, recorded_images
+from method.inputs import compare, digests_of
 from method.registry import METHODS
+from method.removal import DONE, clear, empty, refuse_links
+from method.signature import ORIGINAL, differences, signature, without_hardware
 from utils import sealed
 from utils.errors import RunError, UserError, disk_full
 from utils.files import read_text, read_yaml, write_json, write_text
@@ -23,18 +23,7 @@ from utils.locks import LOCK, locked
 from utils.paths import run_directory
 
 log = logging.getLogger("unlearning")
-# What decides the last bits of a sum: a half-finished run is continued only where they are the same.
-HARDWARE = ("device", "threads", "world_size", "precision")
-ORIGINAL = "original_sha256"  # of the weights it starts from
-DONE = "done"  # the marker of a finished run: a line for each file that it has
 NEEDED = ("metrics.json", "model.pt", "records.npz")  # of every finished run
-APPENDED = ("run.log", "tensorboard", "wandb")  # not renamed into place, so written through a link
-# All that a run writes, and what a write that was killed leaves behind.
-OWN = re.compile(
-    r"(config\.yaml|done|forget_list\.txt|history\.csv|last\.pt|metrics\.json|model\.pt|records(_\w+)?\.npz|run\.log"
-    r"|splits\.npz|status\.json|tensorboard|wandb|\.?lock(\..*)?)"
-)
-TEMPORARY = re.compile(r"\.(?!lock\.)\w+(\.[a-z]+)?\.[a-z0-9_]{8}")
 
 
 def directory_of(config: Config, root: str, method: str | None = None, reweight: bool | None = None) -> Path:
@@ -170,9 +159,8 @@ class RunDirectory:
     def begin(self, config: Config, facts: dict[str, Any], overwrite: bool) -> bool:
         """Record the run; True where a half-finished run is continued."""
         if overwrite:
-            self._empty()
-        if linked := [name for name in APPENDED if self.file(name).is_symlink()]:
-            raise UserError(f"{self.file(linked[0])} is a link, through which nothing is written; remove it")
+            empty(self.path)
+        refuse_links(self.path)
         half = self.file("last.pt").exists()
         record = {
             "config": dict(config.values),
@@ -183,48 +171,10 @@ class RunDirectory:
         }
         if half:
             self._check_continuation(record)
-        self._clear()
+        clear(self.path)
         write_text(self.file("config.yaml"), yaml.safe_dump(record, sort_keys=False))
         self.status("running")
         return half
-
-    def _empty(self) -> None:
-        """Remove everything but the lock that this process holds; UserError where that is no run of this program."""
-        if self.path.is_symlink():
-            raise UserError(f"{self.path} is a link, and --overwrite removes runs alone; remove it by hand")
-        names = sorted(entry.name for entry in self.path.iterdir())
-        strangers = [name for name in names if not OWN.fullmatch(name) and not TEMPORARY.fullmatch(name)]
-        if strangers or self._is_foreign():
-            what = f"{strangers[0]}, which no run writes" if strangers else "no config.yaml of this program"
-            raise UserError(
-                f"{self.path} has {what}, and --overwrite removes runs alone; move it, or choose another --store_dir"
-            )
-        try:
-            for entry in self.path.iterdir():
-                if entry.is_dir() and not entry.is_symlink():
-                    shutil.rmtree(entry)
-                elif entry.name != LOCK:
-                    entry.unlink()
-        except OSError as error:
-            raise UserError(f"{self.path} cannot be emptied ({error.strerror}); remove it by hand") from None
-
-    def _is_foreign(self) -> bool:
-        """Whether there are files and a config.yaml of another program, or none; a damaged one is taken for ours."""
-        if all(entry.name.startswith((LOCK, ".")) for entry in self.path.iterdir()):
-            return False
-        try:
-            stored = read_yaml(self.file("config.yaml"))
-        except OSError:
-            return True
-        except ValueError:
-            return False
-        return not isinstance(stored, dict) or not isinstance(stored.get("identity"), dict)
-
-    def _clear(self) -> None:
-        """Remove the marker of a run that is made again, and what killed writes left."""
-        for entry in self.path.iterdir():
-            if entry.name == DONE or TEMPORARY.fullmatch(entry.name):
-                entry.unlink()
 
     def _check_continuation(self, record: dict[str, Any]) -> None:
         """A half-finished run goes on as what it was: the same run, samples and hardware, or not at all."""
@@ -238,19 +188,11 @@ class RunDirectory:
         if then is None:
             log.info("%s was written by an earlier version, and has no checksum", file)
             then = {**now, **signature({**(self.record() or {}), "identity": {}})}  # that was compared before
-        then = {**defaults(), **then}
-        differing = [
-            f"{name.replace('_', ' ')} was {then.get(name)} and is {value}"
-            for name, value in now.items()
-            if then.get(name) != value
-        ]
-        images = [((one or {}).get("inputs") or {}).get("images") for one in (self.record(), record)]
-        surely, said = changed_images(*images)
+        differing = differences(then, now, "{name} was {then} and is {now}")
+        surely, said = changed_images(recorded_images(self.record()), recorded_images(record))
         if said and not surely:
             log.warning("%s: %s", self.path, said)
         differing += [said] if surely else []
-        if n_turned := turned_otherwise(*images):
-            differing.append(f"{n_turned} images are turned now, as EXIF says, and were not")
         if differing:
             raise UserError(
                 f"{self.path} is half finished and would go on differently: {'; '.join(differing)}. "
@@ -279,18 +221,6 @@ def files_of(folder: Path) -> list[str]:
     return sorted({*NEEDED, "splits.npz", *(file.name for file in folder.glob("records_*.npz"))})
 
 
-def signature(record: dict[str, Any]) -> dict[str, Any]:
-    """Whose a saved state is, flat: identity, fingerprints, original and hardware, from what config.yaml says."""
-    provenance, prints = record.get("provenance") or {}, record.get("fingerprints") or {}
-    return {
-        **(record.get("identity") or {}),
-        **{name: provenance.get(name) for name in HARDWARE},
-        "SHA-256 of the pretrained weights": provenance.get(ORIGINAL),
-        "data fingerprint": prints.get("data"),
-        "forget fingerprint": prints.get("forget"),
-    }
-
-
 def check_beside(model: Path) -> None:
     """UserError where a model.pt is of another run than the config.yaml beside it, if there is one."""
     stored, facts = None, sealed.read_facts(model)
@@ -300,12 +230,7 @@ def check_beside(model: Path) -> None:
         stored = RunDirectory(model.parent).record()
     if stored is None:
         return
-    compared = {name: value for name, value in signature(stored).items() if name not in HARDWARE}
-    differing = [
-        f"{name} is {facts.get(name)} there and {value} here"
-        for name, value in compared.items()
-        if {**defaults(), **facts}.get(name) != value
-    ]
+    differing = differences(facts, without_hardware(signature(stored)), "{name} is {then} there and {now} here")
     if differing:
         raise UserError(
             f"{model} is of another run than the config.yaml beside it: {'; '.join(differing)}; put back the files of "

@@ -25,7 +25,8 @@ from method.inference import Inference
 from method.inputs import digests_of, identity_of, label_record, named_file, remembered
 from method.original import Original
 from method.registry import METHODS
-from method.rundir import ORIGINAL, RunDirectory, check_beside, find, signature
+from method.rundir import RunDirectory, check_beside, find
+from method.signature import ORIGINAL, signature
 from method.story import announce, left_out, logged, record, save_sets, versions
 from method.task_data import Data, check_images, open_cache, read_data
 from method.trackers import check_installed, tracking
@@ -63,8 +64,7 @@ def run(command: Command, directory: RunDirectory) -> list[str] | None:
     images = from_rank_0(
         lambda: image_entry(data.dataset, remembered(config, "verified.json"), config.verify_data, config.image_digest)
     )
-    sources = [original[1].parent] if original else []
-    from_rank_0(lambda: compare_images([*sources, *([reference.path] if reference else [])], images))
+    from_rank_0(lambda: compare_images(original and original[1], reference and reference.path, images))
     workers = default_workers(data.dataset.in_memory, device, devices.available_cpus() // local_world_size())
     workers = workers if config.num_workers is None else config.num_workers
     loader = Loader(data.dataset, config.image_size, workers, devices.pin_memory(device), cache)

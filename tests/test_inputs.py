@@ -339,6 +339,8 @@ def test_a_model_of_a_version_that_did_not_turn_photos_is_refused_where_some_are
     ok(f"--method ft {settings} --forget_groups Female:Black --tag first", **flags)
     del stored["inputs"]
     file.write_text(yaml.safe_dump(stored))
+    model = file.with_name("model.pt")
+    torch.save(torch.load(model, weights_only=True), model)
     result = run(f"--method ft {settings} --forget_groups Female:Black", **flags)
     assert result.code == 2
     assert "was made by a version that read images as they lie, and 1 of them are turned now" in result.err

@@ -216,7 +216,7 @@ def test_a_model_of_another_run_than_the_config_beside_it_is_refused(runs: Works
     shutil.copy(robust / "model.pt", workshop.place("pretrain"))
     sentence = refused(f"{workshop.command('salun')} --tag again", **workshop.folders())
     assert "is of another run than the config.yaml beside it: " in sentence
-    assert "rob_approach is dro there and none here" in sentence
+    assert "rob approach is dro there and none here" in sentence
     (workshop.place("pretrain") / "config.yaml").unlink()
     assert run(f"{workshop.command('salun')} --tag again", **workshop.folders()).code == 0
 

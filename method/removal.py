@@ -1,0 +1,65 @@
+"""What a run writes into its folder, and so all that is ever removed from one."""
+
+import re
+import shutil
+from pathlib import Path
+
+from utils.errors import UserError
+from utils.files import read_yaml
+from utils.locks import LOCK
+
+DONE = "done"  # the marker of a finished run: a line for each file that it has
+APPENDED = ("run.log", "tensorboard", "wandb")  # not renamed into place, so written through a link
+OWN = re.compile(
+    r"(config\.yaml|done|forget_list\.txt|history\.csv|last\.pt|metrics\.json|model\.pt|records(_\w+)?\.npz|run\.log"
+    r"|splits\.npz|status\.json|tensorboard|wandb|\.?lock(\..*)?)"
+)
+# What a write that was killed leaves behind; other processes make and remove the files of a lock.
+TEMPORARY = re.compile(r"\.(?!lock\.)\w+(\.[a-z]+)?\.[a-z0-9_]{8}")
+
+
+def refuse_links(folder: Path) -> None:
+    """UserError for a link where something would be written through it."""
+    if linked := [name for name in APPENDED if (folder / name).is_symlink()]:
+        raise UserError(f"{folder / linked[0]} is a link, through which nothing is written; remove it")
+
+
+def empty(folder: Path) -> None:
+    """Remove a run but for the lock on it; UserError, with nothing removed, for anything but a run of this program."""
+    if folder.is_symlink():
+        raise UserError(f"{folder} is a link, and --overwrite removes runs alone; remove it by hand")
+    names = sorted(entry.name for entry in folder.iterdir())
+    strangers = [name for name in names if not OWN.fullmatch(name) and not TEMPORARY.fullmatch(name)]
+    if strangers or _is_foreign(folder, names):
+        what = f"{strangers[0]}, which no run writes" if strangers else "no config.yaml of this program"
+        raise UserError(
+            f"{folder} has {what}, and --overwrite removes runs alone; move it, or choose another --store_dir"
+        )
+    try:
+        for entry in folder.iterdir():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            elif entry.name != LOCK:
+                entry.unlink()
+    except OSError as error:
+        raise UserError(f"{folder} cannot be emptied ({error.strerror}); remove it by hand") from None
+
+
+def _is_foreign(folder: Path, names: list[str]) -> bool:
+    """Whether there are files and a config.yaml of another program, or none; a damaged one is taken for ours."""
+    if all(name.startswith((LOCK, ".")) for name in names):
+        return False
+    try:
+        stored = read_yaml(folder / "config.yaml")
+    except OSError:
+        return True
+    except ValueError:
+        return False
+    return not isinstance(stored, dict) or not isinstance(stored.get("identity"), dict)
+
+
+def clear(folder: Path) -> None:
+    """Remove the marker of a run that is made again, and what killed writes left."""
+    for entry in folder.iterdir():
+        if entry.name == DONE or TEMPORARY.fullmatch(entry.name):
+            entry.unlink()
