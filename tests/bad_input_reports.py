@@ -62,4 +62,3 @@ def _(place: Place) -> str:
     runs = place.own_runs()
     (runs / RETRAINED / "splits.npz").write_bytes((runs / PRETRAINED / "splits.npz").read_bytes())
     return f"report {place.store} --recompute"
-
