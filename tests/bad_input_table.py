@@ -17,7 +17,7 @@ from cli import ROOT
 
 PAGE = ROOT / "docs" / "reliability.md"
 BEGIN, END = "<!-- bad input: begin -->", "<!-- bad input: end -->"
-TOPICS = ("arguments", "environment", "labels", "images", "runs")
+TOPICS = ("arguments", "environment", "labels", "images", "runs", "reports")
 for topic in TOPICS:
     importlib.import_module(f"bad_input_{topic}")  # registers its cases
 

@@ -1,5 +1,7 @@
 """scripts/keep_runs.py on the golden tree of short real runs."""
 
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -58,3 +60,101 @@ def test_paths_of_the_machine_are_left_out(tmp_path: Path) -> None:
 def test_a_folder_without_runs(tmp_path: Path, capsys: Capture) -> None:
     assert keep_runs.main([str(tmp_path), str(tmp_path / "kept")]) == 2
     assert f"error: no run under {tmp_path}" in capsys.readouterr().err
+
+
+def test_the_marker_lists_what_was_kept(kept: Path) -> None:
+    for marker in kept.rglob("done"):
+        assert marker.read_text().splitlines() == sorted({file.name for file in marker.parent.iterdir()} - {"done"})
+    assert len(list(kept.rglob("done"))) == 11
+
+
+def test_what_was_kept_is_kept_again(kept: Path, tmp_path: Path) -> None:
+    """Markers with a list in them are markers, and a run that is there is replaced."""
+    for _ in range(2):
+        assert keep_runs.main([str(kept), str(tmp_path / "again")]) == 0
+        assert {file.relative_to(kept): file.read_bytes() for file in kept.rglob("*") if file.is_file()} == {
+            file.relative_to(tmp_path / "again"): file.read_bytes()
+            for file in (tmp_path / "again").rglob("*")
+            if file.is_file()
+        }
+
+
+def copied(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(TREE, tmp_path / "source"))
+
+
+def test_absolute_paths_are_shortened_wherever_they_stand(tmp_path: Path) -> None:
+    source = copied(tmp_path)
+    file = next(source.rglob("pretrain_0")) / "config.yaml"
+    stored = yaml.safe_load(file.read_text())
+    stored["inputs"] = {"labels": {"file": "/home/someone/data/labels.csv", "sizes": [1, "C:\\Users\\someone\\a.csv"]}}
+    stored["sources"]["lr"] = "/home/someone/mine.yaml [pretrain]"
+    stored["groups"]["names"][0] = "/m/01 on land"  # a name, not a path
+    file.write_text(yaml.safe_dump(stored))
+    assert keep_runs.main([str(source), str(tmp_path / "kept")]) == 0
+    kept = yaml.safe_load((tmp_path / "kept" / file.relative_to(source)).read_text())
+    assert kept["inputs"] == {"labels": {"file": "labels.csv", "sizes": [1, "a.csv"]}}
+    assert kept["sources"]["lr"] == "mine.yaml [pretrain]"
+    assert kept["groups"]["names"][0] == "/m/01 on land"
+    assert not [text for text in ("someone", str(tmp_path)) if text in yaml.safe_dump(kept)]
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "metrics.json", "history.csv", "records.npz", "done"])
+def test_files_that_are_links_are_replaced_not_followed(tmp_path: Path, name: str) -> None:
+    treasure, target = tmp_path / "treasure", tmp_path / "kept"
+    treasure.write_text("mine")
+    run = target / next(TREE.rglob("pretrain_0")).relative_to(TREE)
+    run.mkdir(parents=True)
+    (run / name).symlink_to(treasure)
+    assert keep_runs.main([str(TREE), str(target)]) == 0
+    assert treasure.read_text() == "mine"
+    assert not (run / name).is_symlink()
+
+
+@pytest.mark.parametrize("where", ["waterbird", "waterbird/small_cnn/pretrain_0"])
+def test_a_folder_that_is_a_link_is_refused_before_anything_is_written(
+    tmp_path: Path, capsys: Capture, where: str
+) -> None:
+    elsewhere, target = tmp_path / "elsewhere", tmp_path / "kept"
+    elsewhere.mkdir()
+    (target / where).parent.mkdir(parents=True)
+    (target / where).symlink_to(elsewhere)
+    assert keep_runs.main([str(TREE), str(target)]) == 2
+    assert f"error: {target / where} is a link, through which nothing is written" in capsys.readouterr().err
+    assert not list(elsewhere.iterdir())
+    assert not [file for file in target.rglob("*") if file.is_file()]
+
+
+def test_the_runs_are_not_kept_over_themselves(tmp_path: Path, capsys: Capture) -> None:
+    source = copied(tmp_path)
+    (tmp_path / "other").symlink_to(source)
+    before = {file: file.read_bytes() for file in source.rglob("*") if file.is_file()}
+    assert keep_runs.main([str(source), str(tmp_path / "other")]) == 2
+    assert "holds the runs themselves" in capsys.readouterr().err
+    assert {file: file.read_bytes() for file in source.rglob("*") if file.is_file()} == before
+
+
+def test_a_run_that_cannot_be_read_is_named_and_the_others_are_kept(tmp_path: Path, capsys: Capture) -> None:
+    source, target = copied(tmp_path), tmp_path / "kept"
+    places = {name: next(source.rglob(name)) for name in ("miu_0.9_0", "salun_0.9_0", "pretrain_0", "retrain_0.9_0")}
+    (places["miu_0.9_0"] / "metrics.json").write_text('{"test_acc": "high"}')
+    (places["salun_0.9_0"] / "history.csv").write_text("epoch,loss\n0,low\n")
+    (places["pretrain_0"] / "records.npz").write_bytes(b"damaged")
+    (places["retrain_0.9_0"] / "history.csv").unlink()
+    os.mkfifo(places["retrain_0.9_0"] / "history.csv")
+    assert keep_runs.main([str(source), str(target)]) == 1
+    told = capsys.readouterr().out
+    assert "10 runs kept in" in told
+    assert f"left out: {places['miu_0.9_0']}: metrics.json cannot be read (test_acc is 'high'" in told
+    assert f"kept without history.csv: {places['salun_0.9_0']}: column loss holds 'low'" in told
+    assert f"kept without history.csv: {places['retrain_0.9_0']}: it is a named pipe" in told
+    assert f"kept without records.npz: {places['pretrain_0']}: cannot read the records" in told
+    assert not list(target.rglob("miu_0.9_0"))
+    kept = next(target.rglob("salun_0.9_0"))
+    assert (kept / "done").read_text().split() == ["config.yaml", "metrics.json"]
+
+
+def test_a_place_that_cannot_be_written(tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "kept").write_text("a file")
+    assert keep_runs.main([str(TREE), str(tmp_path / "kept")]) == 2
+    assert "cannot be written (" in capsys.readouterr().err

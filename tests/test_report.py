@@ -1,7 +1,10 @@
 """The report on hand-made output trees: rows, references, seeds, holes, and runs that are in no table."""
 
 import hashlib
+import os
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -180,6 +183,78 @@ def test_unfinished_and_unreadable_runs_are_named_and_the_rest_reported(tmp_path
     assert f"- {tmp_path}/broken: metrics.json cannot be read (Expecting ',' delimiter: line 1 column 17" in text
     assert f"- {tmp_path}/listed: metrics.json cannot be read (the file is [1, 2], expected a table)\n" in text
     assert f"- {tmp_path}/no-config: config.yaml cannot be read (while parsing a flow node" in text
+
+
+def test_the_walk_over_folders_has_an_end_and_names_what_it_cannot_look_into(tmp_path: Path, capsys: Capture) -> None:
+    make_run(tmp_path, "good", "salun", metrics(61.0))
+    (tmp_path / "good" / "wandb" / "files").mkdir(parents=True)
+    (tmp_path / "good" / "wandb" / "files" / "config.yaml").write_text("another program's")
+    (tmp_path / "above").symlink_to(tmp_path)
+    (tmp_path / "round").symlink_to("round")
+    os.mkfifo(tmp_path / "config.yaml")  # where no run is
+    (tmp_path / "kind" / "config.yaml").mkdir(parents=True)
+    make_run(tmp_path / "kind", "below", "miu", metrics(62.0))
+    os.mkfifo(make_run(tmp_path, "pipe", "scrub", metrics()) / "pipe")
+    (tmp_path / "pipe" / "pipe").replace(tmp_path / "pipe" / "metrics.json")
+    text = shown(tmp_path, capsys)
+    assert [line[:3] for line in table_lines(text)] == [["miu", "1", "62.0"], ["salun", "1", "61.0"]]
+    assert f"- {tmp_path}: config.yaml cannot be read (it is a named pipe, expected a regular file)\n" in text
+    assert f"- {tmp_path}/kind: config.yaml cannot be read (" in text
+    assert f"- {tmp_path}/pipe: metrics.json cannot be read (it is a named pipe, expected a regular file)\n" in text
+    assert text.count("cannot be read") == 3
+
+
+def test_a_folder_that_cannot_be_read_is_named(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An administrator may read everything, so the system's answer is made up; another folder vanishes meanwhile."""
+    make_run(tmp_path, "good", "salun", metrics(61.0))
+    make_run(tmp_path, "closed/a", "miu", metrics(62.0))
+    make_run(tmp_path, "gone/a", "miu", metrics(62.0))
+    real, answers = os.scandir, {"closed": PermissionError(13, "Permission denied"), "gone": FileNotFoundError(2, "No")}
+
+    def scandir(folder: Any) -> Any:
+        if answer := answers.get(Path(folder).name):
+            raise answer
+        return real(folder)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    text = shown(tmp_path, capsys)
+    assert f"- {tmp_path}/closed: the folder cannot be read (Permission denied)\n" in text
+    assert "gone" not in text
+    assert table_lines(text)[0][:3] == ["salun", "1", "61.0"]
+
+
+def test_folders_in_each_other_without_end_are_walked(tmp_path: Path, capsys: Capture) -> None:
+    """Deeper than Python calls itself."""
+    deep = tmp_path / "deep"
+    for _ in range(12):
+        (tmp_path / "above").mkdir()
+        os.makedirs(tmp_path / "above" / "/".join("a" * 99))
+        if deep.exists():
+            deep.replace(tmp_path / "above" / "/".join("a" * 99) / "a")
+        (tmp_path / "above").replace(deep)
+    make_run(tmp_path, "good", "salun", metrics(61.0))
+    assert table_lines(shown(tmp_path, capsys))[0][:3] == ["salun", "1", "61.0"]
+    subprocess.run(["rm", "-r", str(deep)], check=True)  # deeper than pytest removes
+
+
+def test_splits_of_another_run_make_no_row(tmp_path: Path, capsys: Capture) -> None:
+    _, splits = trained(make_run(tmp_path, "p", "pretrain", {"schema": 2, "test_acc": 100.0}))
+    save_splits(make_run(tmp_path, "a", "salun", metrics()) / "splits.npz", splits)
+    text = shown(tmp_path, capsys)
+    assert [line[0] for line in table_lines(text)] == ["salun"]
+    assert "a/config.yaml has another forget fingerprint than the splits have" in text
+
+
+def test_records_of_other_groups_make_no_row(tmp_path: Path, capsys: Capture) -> None:
+    records, splits = trained(make_run(tmp_path, "p", "pretrain", {"schema": 2, "test_acc": 100.0}))
+    keep_splits(make_run(tmp_path, "a", "salun", metrics()), splits)
+    changed = {name: getattr(records, name) for name in Records.__dataclass_fields__}
+    np.savez(tmp_path / "p" / "records.npz", **changed | {"group": records.group + 1})
+    text = shown(tmp_path, capsys)
+    assert [line[0] for line in table_lines(text)] == ["salun"]
+    assert "has 2 targets and 2 sensitive values, and the records or splits have others" in text
 
 
 def test_only_unfinished_runs(tmp_path: Path, capsys: Capture) -> None:

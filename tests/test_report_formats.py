@@ -117,6 +117,79 @@ def test_latex_keeps_special_letters(tmp_path: Path, capsys: Capture) -> None:
     assert r"salun, 50\%\_\&x & " in shown(tmp_path, capsys, "--format", "latex")
 
 
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+@pytest.mark.parametrize("flags", [(), ("--each",)])
+def test_no_text_of_a_csv_file_is_run_by_a_spreadsheet(
+    tmp_path: Path, capsys: Capture, start: str, flags: tuple[str, ...]
+) -> None:
+    """Every text that a run can bring; numbers stay numbers."""
+    evil = f"{start}1+cmd|'/C calc'!A0"
+    make_run(tmp_path, "a", evil, metrics(kl_to_retrain_test=None), dataset=evil, model=evil, weights=evil, task=evil)
+    make_run(tmp_path, "b", "retrain", metrics(70.0), dataset=evil, model=evil, weights=evil, task=evil)
+    text = shown(tmp_path, capsys, "--format", "csv", *flags)
+    assert text.count("\n") == 3
+    assert "\r" not in text
+    for row in csv.reader(io.StringIO(text)):
+        assert not [cell for cell in row if cell.startswith(("=", "+", "-", "@", "\t")) and not number(cell)]
+    told = {"\t": rf"\t{evil[1:]}", "\r": rf"\r{evil[1:]}"}.get(start, f"'{evil}")
+    found = {row["label"]: row for row in csv.DictReader(io.StringIO(text))}[told]
+    assert [found[name] for name in ("dataset", "model", "weights", "task", "method")] == [told] * 5
+    if not flags:
+        assert float(found["test_acc_difference"]) == -20.0
+
+
+def number(cell: str) -> bool:
+    try:
+        return bool(float(cell)) or True
+    except ValueError:
+        return False
+
+
+def test_ordinary_values_come_back_from_csv(tree: Path, capsys: Capture) -> None:
+    pandas = pytest.importorskip("pandas")
+    found = pandas.read_csv(io.StringIO(shown(tree, capsys, "--format", "csv")), keep_default_na=False)
+    assert found["label"].tolist() == ["retrain", "retrain + reweight", "miu", "salun", "scrub"]
+    assert set(found["dataset"]) == {"digits"}
+    assert found["image_size"].tolist() == [32] * 5
+
+
+def test_names_are_no_markup_in_markdown(tmp_path: Path, capsys: Capture) -> None:
+    name = "<img src=x onerror=alert(1)> a|b\nc `d` *e* ![f](http://g) \\<i>"
+    told = r"\<img src=x onerror=alert(1)> a\|b\\nc \`d\` \*e\* ![f\](http://g) \\\<i>"
+    values = metrics(forget_group_names=[name], worst_group=name, mia=None)
+    make_run(tmp_path, "a", "salun", values | {"reasons": {"mia": name}}, model=name, task=name, tag=name)
+    failed = {"state": "failed", "reason": name}
+    make_run(tmp_path, "b", "scrub", status=failed, model=name)
+    for flags in ((), ("--each",)):
+        text = shown(tmp_path, capsys, "--format", "markdown", *flags)
+        lines = text.splitlines()
+        assert lines[0] == f"### digits, {told}, 32 px, weights none, {told}, ratio 0.9"
+        assert f"Forget groups: {told}." in text
+        assert f"salun, {told}" in text
+        assert f": {told}\n" in text
+        assert "failed: {}\n".format(told.replace(r"b\\n", "b ")) in text
+        assert "<img" not in text.replace(r"\<img", "")
+        rows = [line for line in lines if line.startswith("|")]
+        assert len({len(line.replace(r"\|", "").split("|")) for line in rows}) == 1
+
+
+def test_names_stay_in_their_line_of_a_text_table(tmp_path: Path, capsys: Capture) -> None:
+    make_run(tmp_path, "a", "salun", metrics(worst_group="x\n\x1b[31my\tz"), tag="two\nlines")
+    for flags in ((), ("--each",)):
+        text = shown(tmp_path, capsys, *flags)
+        assert r"salun, two\nlines" in text
+        assert "\x1b" not in text
+    assert r"x\n\x1b[31my\tz (n 7)" in text
+
+
+def test_a_caption_of_latex_has_no_empty_line(tmp_path: Path, capsys: Capture) -> None:
+    make_run(tmp_path, "a", "salun", metrics(), model="two\n\nparts", tag="50%\n\n}")
+    text = shown(tmp_path, capsys, "--format", "latex")
+    assert "\n\n" not in text
+    assert r"digits, two\textbackslash{}n\textbackslash{}nparts, 32 pixels" in text
+    assert r"salun, 50\%\textbackslash{}n\textbackslash{}n\} & " in text
+
+
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex here")
 def test_latex_compiles(tree: Path, capsys: Capture, tmp_path: Path) -> None:
     table = shown(tree, capsys, "--format", "latex")
@@ -183,6 +256,36 @@ def test_runs_of_another_schema_are_named_and_the_rest_reported(tree: Path, caps
     rows = {line.split("  ")[0]: line.split() for line in text.splitlines()}
     assert rows["salun"][1] == rows["scrub"][1] == "1"
     assert rows["salun"][4] == "57.0"
+
+
+@pytest.mark.parametrize("name", ["x" * 300 + ".txt", "a\0b.txt", "half\ud800.txt", "x" * 300 + ".png", "full.pdf"])
+def test_a_file_that_cannot_be_written(tree: Path, capsys: Capture, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if name == "full.pdf":
+        (tree / name).mkdir()
+    assert report.main([str(tree), "--out", str(tree / name)]) == 2
+    assert capsys.readouterr().err.startswith("error: --out ")
+    assert not [file for file in tree.iterdir() if file.name.startswith((".x", "x"))]
+
+
+@pytest.mark.parametrize("path", ["a\0b", "half\ud800", "x" * 5000])
+def test_a_folder_that_no_system_can_have(capsys: Capture, path: str) -> None:
+    assert report.main([path]) == 2
+    assert "is not a folder" in capsys.readouterr().err
+
+
+def test_files_beside_that_cannot_be_read_are_named_where_they_are_shown(tree: Path, capsys: Capture) -> None:
+    (tree / "s0" / "history.csv").write_text("epoch,loss\n0,text\n")
+    (tree / "s1" / "records.npz").write_bytes(b"damaged")
+    (tree / "s1" / "splits.npz").write_bytes(b"damaged")
+    made = json.loads(shown(tree, capsys, "--format", "json"))
+    found = {Path(entry["folder"]).name: entry["problem"] for entry in made["missing"]}
+    assert found["s0"] == "history.csv is not shown: column loss holds 'text', expected a number"
+    assert found["s1"].startswith(
+        f"records.npz is not shown: cannot read the records in {tree}/s1/records.npz (no archive"
+    )
+    runs = {run["folder"]: run for run in made["runs"]}
+    assert (runs["s0"]["history"], runs["s1"]["losses"]) == (None, None)
+    assert "Not in the tables" not in shown(tree, capsys)
 
 
 def test_all_columns(tree: Path, capsys: Capture) -> None:

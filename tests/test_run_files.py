@@ -185,6 +185,13 @@ def test_a_file_that_is_far_too_large(tmp_path: Path, name: str) -> None:
         READERS[name](tmp_path / name)
 
 
+@pytest.mark.parametrize("text", ["[" + "[]," * 1_000_000 + "]", "- a\n" * 1_000_000, "{" + "a," * 1_000_000 + "}"])
+def test_a_configuration_of_a_million_values_is_refused_at_once(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(ValueError, match="more than 100,000 lines and entries"):
+        read_config(tmp_path / "config.yaml")
+
+
 def test_plain_values_have_a_depth(tmp_path: Path) -> None:
     value: Any = 1
     for _ in range(DEEPEST + 1):

@@ -379,6 +379,49 @@ def test_states(tmp_path: Path, capsys: Capture):
     assert f"by run {number}\n" in out
 
 
+@pytest.mark.parametrize("damage", ["text", "list", "pipe", "endless", "no state", "numbers", "absent", "red"])
+def test_a_status_that_cannot_be_read_is_an_interrupted_run(damage: str, tmp_path: Path, capsys: Capture):
+    runs = planned(tmp_path, **SMALL)
+    make(runs[0], "failed", "reason")
+    file = runs[0].folder / "status.json"
+    file.unlink()
+    if damage == "pipe":
+        os.mkfifo(file)
+    elif damage == "endless":
+        file.symlink_to("/dev/zero")
+    elif damage != "absent":
+        content = {"text": '{"state": ', "list": "[]", "no state": "{}", "numbers": '{"state": 5, "reason": 6}'}
+        file.write_text(content.get(damage, json.dumps({"state": "failed", "reason": "\x1b[31mred\nand two lines"})))
+    assert command.main([str(tmp_path / "grid.yaml"), "--status"]) == 1
+    told = capsys.readouterr().out
+    expected = r"failed: \x1b[31mred and two lines" if damage == "red" else "interrupted"
+    assert expected in next(line for line in told.splitlines() if str(runs[0].folder) in line)
+    assert "\x1b" not in told
+
+
+@pytest.mark.parametrize("damage", ["text", "pipe", "folder", "bomb", "identity"])
+def test_a_configuration_that_cannot_be_read_is_a_failed_run(damage: str, tmp_path: Path, capsys: Capture):
+    runs = planned(tmp_path, **SMALL)
+    make(runs[0])
+    file = runs[0].folder / "config.yaml"
+    file.unlink()
+    if damage == "pipe":
+        os.mkfifo(file)
+    elif damage == "folder":
+        file.mkdir()
+    else:
+        levels = "".join(f"x{n}: &x{n} [{', '.join([f'*x{n - 1}'] * 9)}]\n" for n in range(1, 12))
+        file.write_text({"text": "config: [", "bomb": f"x0: &x0 [a]\n{levels}", "identity": "identity: [1]"}[damage])
+    assert command.main([str(tmp_path / "grid.yaml"), "--status"]) == 1
+    line = next(line for line in capsys.readouterr().out.splitlines() if str(file) in line)
+    assert f"failed: {file} cannot be read (" in line
+
+
+def test_a_queue_that_is_not_there(tmp_path: Path, capsys: Capture):
+    planned(tmp_path, **SMALL)
+    assert "--queue" in refused(capsys, tmp_path / "grid.yaml", "--chains", "--queue", tmp_path / "absent")
+
+
 def test_status_is_0_only_when_all_are_done(tmp_path: Path, capsys: Capture):
     runs = planned(tmp_path, **SMALL)
     for run in runs[:-1]:

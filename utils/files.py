@@ -21,6 +21,7 @@ LARGEST_TEXT = 64 * 2**20  # bytes of a file that is read whole, unless its read
 LARGEST_YAML = 4 * 2**20
 PIECE = 16 * 2**20  # bytes
 MOST_VALUES = 100_000  # in a YAML file, with every alias in full: what is 40 lines can be 10 ** 9 values
+SEPARATORS = "\n,[{"  # one of them stands between any two entries
 MOST_DIGITS = 40
 # Of a file that is made the usual way; it can only be read by setting it, which other threads would notice later.
 UMASK = os.umask(0o022)
@@ -149,6 +150,8 @@ def read_yaml(path: Path) -> Any:
 
 def load_yaml(text: str, loader: type) -> Any:
     """What `yaml.load` gives; ValueError where aliases or brackets make more of it than anybody wrote."""
+    if sum(map(text.count, SEPARATORS)) > MOST_VALUES:  # before the parser takes minutes to find that out
+        raise ValueError(f"more than {MOST_VALUES:,} lines and entries")
     parser = loader(text)
     try:
         node = parser.get_single_node()

@@ -148,10 +148,13 @@ def recompute_all(runs: Sequence[Run]) -> bool:
 
     Returns whether all could be; what could not is named on standard error.
     """
+    unreadable = [run for run in runs if run.marked and not run.config]
     finished = [run for run in runs if run.marked and run.config]
     own = {id(run): None if run.method == PRETRAIN else reference_of(run, finished) for run in finished}
     finished.sort(key=lambda run: own[id(run)] is not run)
-    whole = True
+    whole = not unreadable
+    for run in unreadable:
+        _not_recomputed(run, run.problem)
     for run in finished:
         reference = own[id(run)]
         try:

@@ -21,14 +21,14 @@ SPECIAL = {
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "|": r"\textbar{}",
 }  # fmt: skip
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a text begins that a spreadsheet would run
+FORMULA = ("=", "+", "-", "@")  # how a text begins that a spreadsheet would run
 
 
 def as_csv(report: Report, columns: Sequence[Column], each: bool) -> str:
     """One line a run, or one a cell with n, mean, sd over seeds and mean and sd of the difference to the reference.
 
     Stored units, full precision; an empty field is a hole. A text that a spreadsheet would run has an apostrophe before
-    it.
+    it; line ends, tabs and control characters in one are escapes.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -55,8 +55,10 @@ def as_csv(report: Report, columns: Sequence[Column], each: bool) -> str:
 
 
 def _inert(value: Any) -> Any:
-    """A text that no spreadsheet takes for a formula; a number as it is."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+    """A text in one line that no spreadsheet takes for a formula; a number as it is."""
+    if not isinstance(value, str):
+        return value
+    return f"'{line}" if (line := one_line(value)).startswith(FORMULA) else line
 
 
 def _values(row: Row, columns: Sequence[Column]) -> list[float | None]:
