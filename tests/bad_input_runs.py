@@ -3,6 +3,7 @@
 import torch
 from bad_input import PRETRAINED, RETRAINED, SMALL, Place, case, forbid, typed, unprivileged
 from bad_input_images import damaged
+from cli import with_flags
 from damage import full_disk, poison_npz, poison_torch, poisonous_yaml
 
 # Checkpoints and references.
@@ -38,7 +39,7 @@ def _(place: Place) -> str:
     return f"--method salun {SMALL}"
 
 
-typed("initial weights that are not there", f"--method pretrain {SMALL} --weights absent.pt")
+typed("initial weights that are not there", f"--method pretrain {with_flags(SMALL, '--weights absent.pt')}")
 
 
 @case("initial weights with a payload")

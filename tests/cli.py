@@ -30,6 +30,19 @@ def words(command: str, **flags: Any) -> list[str]:
     return shlex.split(command) + [word for name, value in flags.items() for word in (f"--{name}", str(value))]
 
 
+def with_flags(command: str, flags: str) -> str:
+    """`command` with `flags`, which take the place of its own: a flag with two values is an error."""
+    new = shlex.split(flags)
+    names = {word.removeprefix("--no-").removeprefix("--") for word in new if word.startswith("--")}
+    names |= {"pretrained"} if "weights" in names else set()
+    kept, wanted = [], True
+    for word in shlex.split(command):
+        if word.startswith("--"):
+            wanted = word.removeprefix("--no-").removeprefix("--") not in names
+        kept += [word] if wanted else []
+    return shlex.join([*kept, *new])
+
+
 def run(command: str, **flags: Any) -> Result:
     """Run main.py in this process."""
     out, err = io.StringIO(), io.StringIO()

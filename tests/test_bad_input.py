@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from cli import configuration, error_of, ok, refused, run, written
+from cli import configuration, error_of, ok, refused, run, with_flags, written
 from damage import Payload
 
 from datasets import DATASETS, dataset_class
@@ -322,7 +322,7 @@ def test_a_checkpoint_that_does_not_fit(fact: str, wrong: object, told: list[str
 )
 def test_an_original_that_is_named_must_fit_too(flags: str, told: str, checkpoints: Path, refuse):
     original = checkpoints / "waterbird/small_cnn/pretrain_0"
-    sentence = refuse(f"--method scrub {SMALL} {flags}", original=original)
+    sentence = refuse(f"--method scrub {with_flags(SMALL, flags)}", original=original)
     assert told in sentence
     assert "does not fit" in sentence
 
@@ -417,7 +417,7 @@ def test_a_reference_that_forgot_other_samples(copy: Path, refuse):
 )
 def test_a_reference_of_another_kind(flags: str, told: list[str], checkpoints: Path, refuse):
     reference = checkpoints / "waterbird/small_cnn/split0/retrain_0.5_0"
-    sentence = refuse(f"--method retrain --reweight {SMALL} {flags}", reference=reference)
+    sentence = refuse(f"--method retrain --reweight {with_flags(SMALL, flags)}", reference=reference)
     assert str(reference) in sentence
     for word in told:
         assert word in sentence
@@ -515,7 +515,7 @@ def test_a_store_folder_that_cannot_be_made(data_dir: Path, tmp_path: Path):
 
 def test_a_loss_that_is_not_finite_fails_the_run(data_dir: Path, tmp_path: Path):
     folders = {"data_dir": data_dir, "store_dir": tmp_path, "checkpoint_dir": tmp_path / "none"}
-    result = run(f"--method pretrain {SMALL} --epochs 3 --lr 1e30 --warmup_epochs 0", **folders)
+    result = run(f"--method pretrain {with_flags(SMALL, '--epochs 3')} --lr 1e30 --warmup_epochs 0", **folders)
     sentence = error_of(result, 1)
     folder = tmp_path / "waterbird/small_cnn/pretrain_0"
     status = json.loads((folder / "status.json").read_text())

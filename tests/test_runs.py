@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from cli import ROOT, configuration, error_of, ok, python_apart, refused, run_apart, words, written
+from cli import ROOT, configuration, error_of, ok, python_apart, refused, run_apart, with_flags, words, written
 from folders import make_celeba
 from workshop import FILES, PARTS, SHORT, SMALL, VARIANTS, Workshop, assert_same_run, history_of, metrics_of, weights_of
 
@@ -466,7 +466,7 @@ def half(finished: Workshop, tmp_path: Path, interrupted_after_an_epoch: Callabl
 
 def test_a_half_finished_run_is_not_continued_with_other_threads(half: Workshop, threads_put_back: None):
     before = {name: (half.store / name).read_bytes() for name in written(half.store)}
-    sentence = refused(f"--method pretrain {SMALL} --threads 2", **half.folders())
+    sentence = refused(f"--method pretrain {with_flags(SMALL, '--threads 2')}", **half.folders())
     assert "half finished" in sentence
     assert "threads was 1 and is 2" in sentence
     assert {name: (half.store / name).read_bytes() for name in written(half.store)} == before
@@ -564,7 +564,7 @@ def test_a_defect_of_the_program_leaves_no_run_running(workshop: Workshop, monke
 @pytest.mark.slow
 def test_ctrl_c_with_workers(data_dir: Path, tmp_path: Path):
     """The signal reaches the workers too; the same command then ends as if there had been none."""
-    settings = f"{FACES} --epochs 8 --num_workers 2"
+    settings = with_flags(FACES, "--epochs 8 --num_workers 2")
     started, straight = (Workshop(data_dir, tmp_path / name, settings) for name in ("started", "straight"))
     folder = started.store / "fairface/small_cnn/pretrain_0"
     process = subprocess.Popen(

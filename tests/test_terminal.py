@@ -1,9 +1,11 @@
 """What a terminal cannot show or nobody can read any more costs no run and no traceback."""
 
 import contextlib
+import errno
 import io
 import logging
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +20,7 @@ from main import main
 from scripts import keep_runs
 from utils.errors import RunError
 from utils.report import command as report
+from utils.signals import stop_asked, stop_signals_noted
 from utils.sweep import command as sweep
 from utils.terminal import LogLines, may_be_lost, say, set_up, tell
 
@@ -210,6 +213,22 @@ def test_a_run_goes_on_without_a_terminal_and_is_done(tmp_path: Path):
         assert main(command) == 0
     said = err.buffer.getvalue().decode()
     assert said == f"standard output cannot be written to, but the run is done: {folder}\n"
+    sheet = tmp_path / "grid.yaml"
+    sheet.write_text(f"{{method: pretrain, set: {{epochs: 1, threads: 1, wait: true, store_dir: '{tmp_path}'}}}}")
+    with without_reader() as gone, terminals(gone, stream()):
+        assert sweep.main([str(sheet), "--run"]) == 0
+
+
+def test_a_stop_signal_needs_no_terminal(monkeypatch: pytest.MonkeyPatch):
+    """Ctrl-C is answered on the terminal; where that has gone, the run still ends in its own way."""
+
+    def gone(*arguments: object) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "write", gone)
+    with stop_signals_noted():
+        signal.raise_signal(signal.SIGINT)
+        assert stop_asked()
 
 
 def closed(code: str, redirections: str) -> subprocess.CompletedProcess:

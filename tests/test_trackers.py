@@ -359,12 +359,12 @@ def test_an_absent_package_is_refused_before_anything_is_written(
 
 
 def test_what_does_not_track_imports_no_tracker(data_dir: Path, tmp_path: Path):
-    flags = f"--method pretrain {SETTINGS} --data_dir {data_dir} --store_dir {tmp_path} --tensorboard --wandb"
+    flags = f"--method pretrain {SETTINGS} --data_dir {data_dir} --store_dir {tmp_path}"
     done = python_apart(
         "import sys\n"
         "import main\n"
-        f"for more in ['--print_config'], ['--dry_run'], ['--no-tensorboard', '--no-wandb']:\n"
-        f"    assert main.main({flags.split()} + more) == 0\n"
+        f"for more in '--wandb --print_config', '--tensorboard --dry_run', '--no-tensorboard --no-wandb':\n"
+        f"    assert main.main({flags.split()} + more.split()) == 0\n"
         "try:\n"
         "    main.main(['--help'])\n"
         "except SystemExit:\n"

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from cli import Result, configuration, ok, run
+from cli import Result, configuration, ok, run, with_flags
 
 from method.registry import ALIASES, METHODS
 from method.rundir import directory_of
@@ -83,18 +83,21 @@ class Workshop:
     def folders(self, **other: Path) -> dict[str, Path]:
         return {"data_dir": self.data_dir, "store_dir": self.store, "checkpoint_dir": self.store / "none", **other}
 
-    def command(self, method: str) -> str:
+    def command(self, method: str, *given: str) -> str:
         """The settings are for methods with epochs; the others refuse how many."""
-        name = method.split()[0]
+        name, _, flags = method.partition(" ")
         has_epochs = METHODS[ALIASES.get(name, name)].has_epochs
-        return f"--method {method} {self.settings if has_epochs else EPOCHS.sub('', self.settings)}"
+        settings = self.settings if has_epochs else EPOCHS.sub("", self.settings)
+        settings = with_flags(settings, flags)
+        # What is given beside the command takes the place of the settings too.
+        return f"--method {name} {settings.replace('--no-pretrained', '') if 'weights' in given else settings}"
 
     def run(self, method: str, **other: Any) -> Result:
-        return run(self.command(method), **self.folders(**other))
+        return run(self.command(method, *other), **self.folders(**other))
 
     def ok(self, method: str, **other: Any) -> Path:
         """Run to the end; returns the run's folder."""
-        command = self.command(method)
+        command = self.command(method, *other)
         out = ok(command, **self.folders(**other)).out
         config = configuration(command, **self.folders(**other))
         folder = directory_of(config, config.store_dir)
