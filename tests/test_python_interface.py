@@ -247,7 +247,7 @@ def store(tmp_path: Path) -> Path:
     write_run(root, "a", {**numbers, "test_acc": None, "mia": 40.0}, method="miu", reweight=True, seed=1)
     write_run(root, "b", {**numbers, "mia": 35.5, "worst_group": "a on b"}, method="miu", reweight=True)
     write_run(root, "c", {**numbers, "mia": None}, method="miu", reweight=False, unlearning_ratio=0.1)
-    write_run(root, "d", {**numbers, "mia": 3.0, "groups": [{"id": 0}]}, method="retrain", reweight=True)
+    write_run(root, "d", {**numbers, "mia": 3.0, "groups": [{"id": 0, "name": "a"}]}, method="retrain", reweight=True)
     write_run(root, "e", {"test_acc": 90.0, "train_acc": 100.0}, method="pretrain")
     write_run(root, "f", numbers, method="scrub", reweight=False, state="failed")
     broken = write_run(root, "g", numbers, method="scrub", reweight=False, seed=1)
