@@ -153,9 +153,9 @@ def starting_models(
         return build_model(config.model, data.dataset.n_targets, config.seed, config.weights), None
     path = original_file(config)
     weights = load_model(path, {"method": "pretrain", **facts})
-    check_beside(path)
     model = build_model(config.model, data.dataset.n_targets, config.seed, "none")
     load_weights(model, weights, path)
+    check_beside(path)
     return model, (copy.deepcopy(model), path)
 
 

@@ -20,7 +20,7 @@ from utils.errors import UserError
 EXECUTION = {
     "device", "num_workers", "cache", "threads", "data_dir", "store_dir", "checkpoint_dir",
     "tensorboard", "wandb", "wandb_project", "save_every", "wait", "verify_data", "evaluate_every",
-    "forget_list_column",
+    "forget_list_column", "image_digest",
 }  # fmt: skip
 
 
