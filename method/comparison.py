@@ -9,7 +9,7 @@ from method.configs.loading import Config
 from method.evaluation.evaluator import ITSELF, add_reference, compare_outputs, compare_saved_outputs
 from method.evaluation.records import Records
 from method.image_inputs import changed_images, recorded_images, turned_otherwise
-from method.inputs import KINDS, digests_of, identity_of
+from method.inputs import KINDS, digests_of, identity_of, is_path
 from method.registry import METHODS
 from method.rundir import RunDirectory, find
 from method.signature import TURNED
@@ -99,9 +99,10 @@ def _check(found: RunDirectory, config: Config, data: Data) -> None:
     compared["list of forget groups"] = (list(data.splits.forget_groups), groups)
     for name in ("model", "image_size", "seed"):
         compared[name] = (config.values[name], identity.get(name))
-    weights = identity_of(config, digests_of(config))["weights"]
-    if identity.get("weights") != config.weights:  # an earlier version recorded the path
-        compared["weights"] = (weights, identity.get("weights"))
+    weights, its_weights = identity_of(config, digests_of(config))["weights"], identity.get("weights")
+    by_path = is_path("weights", its_weights) and Path(its_weights).resolve() == Path(config.weights).resolve()
+    if not by_path:
+        compared["weights"] = (weights, its_weights)
     kind = {"reweight": reference_reweights(config), "rob_approach": "none"}
     its_kind = {"reweight": bool(identity.get("reweight")), "rob_approach": identity.get("rob_approach", "none")}
     searched = config.reference in KINDS
@@ -113,6 +114,8 @@ def _check(found: RunDirectory, config: Config, data: Data) -> None:
                 f"{found.path} cannot be the reference: its {name} is {theirs}, expected {expected}; "
                 "retrain with this run's data, model and seed"
             )
+    if by_path:
+        log.warning("the content of the weights of %s was not recorded then, and is not compared", found.path)
     if not searched and its_kind != kind:
         told = ", ".join(f"{name} {its_kind[name]}" for name in kind if its_kind[name] != kind[name])
         log.info("the reference %s was trained with %s; a search would not find it", found.path, told)

@@ -1,6 +1,7 @@
 """The images that a run reads, as config.yaml records them, and what changed since another run read them."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,14 @@ COPIED = (
 )
 
 
-def image_entry(dataset: GroupDataset, memory: Path, look: bool, digest: bool) -> dict[str, Any] | None:
+def image_entry(dataset: GroupDataset, memory: Path, digest: bool) -> dict[str, Any] | None:
     """Number, and digests of sizes, of times and, where `digest`, of the content; None where images are in memory.
 
-    look: ask the file system for every image. turned: how many are turned as EXIF says. memory: as in `bad_images`.
+    turned: how many are turned as EXIF says. memory: as in `bad_images`.
     """
     if dataset.in_memory:
         return None
-    entry: dict[str, Any] = {"turned": turned_images(dataset, memory)}
-    if look or digest:
-        found = image_record(dataset)
-        entry |= {"n": found.n, "sizes": found.sizes, "times": found.times}
+    entry = {**asdict(image_record(dataset)), "turned": turned_images(dataset, memory)}
     return entry | ({"content": image_digest(dataset)} if digest else {})
 
 
@@ -40,9 +38,7 @@ def changed_images(then: Mapping[str, Any] | None, now: Mapping[str, Any] | None
     content = [entry.get("content") for entry in (then, now)]
     if all(content):
         return (True, "the content of images is another") if content[0] != content[1] else (False, "")
-    if any(entry.get("sizes") is None for entry in (then, now)):
-        return False, ""
-    if (then.get("n"), then["sizes"]) != (now["n"], now["sizes"]):
+    if (then.get("n"), then.get("sizes")) != (now["n"], now["sizes"]):
         return True, "images, or their sizes, are others"
     if then.get("times") != now["times"]:
         return False, COPIED

@@ -10,9 +10,10 @@ import torch
 
 from datasets import dataset_class
 from datasets.base import GroupDataset
+from datasets.verification import turned_images
 from method.configs.loading import Config
 from method.configs.schema import all_keys
-from method.image_inputs import changed_images, image_entry
+from method.image_inputs import changed_images, image_entry, recorded_images
 from utils.digests import Digests
 from utils.distributed import world_size
 
@@ -57,8 +58,13 @@ def identity_of(config: Config, digests: Digests) -> dict[str, Any]:
     return identity
 
 
+def is_path(key: str, value: Any) -> bool:
+    """Whether an identity names a file by its path, as earlier versions did, and this one where there is none."""
+    return value not in NAMING[key][0] and not str(value).startswith(MARK)
+
+
 def label_record(config: Config, digests: Digests) -> dict[str, Any]:
-    """What config.yaml says of the labels: the folder they lie in, and the digest of each file."""
+    """What config.yaml says of the labels: the folder they lie in, and the digest of each file; OSError without one."""
     kind = dataset_class(config.dataset)
     root = kind.data_root(Path(config.data_dir))
     files = kind.label_files(Path(config.data_dir))
@@ -80,26 +86,25 @@ def defaults() -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Comparison:
-    """How a run in a folder differs from the one asked for, and what could not be compared or has no say."""
+    """How a run in a folder differs from the one asked for, what could not be compared, and other hardware."""
 
     differing: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    hardware: list[str] = field(default_factory=list)
 
 
-def compare(config: Config, stored: Mapping[str, Any], original: Path | None) -> Comparison:
+def compare(config: Config, stored: Mapping[str, Any], original: Path | None, digests: Digests) -> Comparison:
     """The run that config.yaml (`stored`) tells of, with the one that `config` asks for.
 
-    original: the pretrained weights that this run would start from, if they are there.
+    original: the pretrained weights that a search finds for it.
     """
-    digests, found = digests_of(config), Comparison()
+    found = Comparison()
     _compare_identities(config, stored, original, digests, found)
     labels = _labels_now(config, digests, found)
     if labels is not None:
         _compare_labels(config, stored, labels, found)
         _compare_images(config, stored, labels, found)
     _note_hardware(config, stored, found)
-    if not found.differing:  # a command that is refused leaves everything as it was
-        digests.keep()
     return found
 
 
@@ -120,10 +125,10 @@ def _compare_identities(
 
 
 def _not_compared(key: str, here: Any, there: Any, config: Config, stored: Mapping[str, Any]) -> str | None:
-    """Why the content of two files of one name cannot be compared; None where it can, or the names are others."""
-    typed, then = config.values.get(key), (stored.get("config") or {}).get(key)
+    """Why the content of two files under one path cannot be compared; None where it can, or the paths are others."""
+    typed, then = config.values.get(key), stored["config"].get(key)
     words = NAMING[key][0]
-    if typed in (None, *words) or then in (None, *words) or Path(typed).name != Path(then).name:
+    if typed in (None, *words) or then in (None, *words) or Path(typed).resolve() != Path(then).resolve():
         return None
     if not str(here).startswith(MARK):
         return f"{key} {typed} is not there, and is not compared"
@@ -135,14 +140,13 @@ def _not_compared(key: str, here: Any, there: Any, config: Config, stored: Mappi
 def _origins(
     here: str, there: str, stored: Mapping[str, Any], original: Path | None, digests: Digests
 ) -> tuple[str, str]:
-    """Both originals by content where one run names its own and the other searched for it."""
-    if bool(here) == bool(there):
+    """Both originals by content: of one that a search found, and of every earlier one, the digest stands elsewhere."""
+    if not here and not there:
         return here, there
-    if not here:
-        digest = _digest(original, digests) if original else None
-        return (short(digest) if digest else here), there
+    if not here and original is not None and (digest := _digest(original, digests)):
+        here = short(digest)
     then = (stored.get("provenance") or {}).get("original_sha256")
-    return here, (short(then) if then else there)
+    return here, short(then) if then else there
 
 
 def _labels_now(config: Config, digests: Digests, found: Comparison) -> dict[str, str] | None:
@@ -150,27 +154,57 @@ def _labels_now(config: Config, digests: Digests, found: Comparison) -> dict[str
     try:
         return label_record(config, digests)["labels"]
     except OSError:
-        folder = dataset_class(config.dataset).data_root(Path(config.data_dir))
-        found.notes.append(f"the labels are not in {folder}, and are not compared")
+        found.notes.append(f"the labels are not in {_folder(config)}, and are not compared")
         return None
 
 
+def _folder(config: Config) -> Path | None:
+    return dataset_class(config.dataset).data_root(Path(config.data_dir))
+
+
 def _compare_labels(config: Config, stored: Mapping[str, Any], labels: dict[str, str], found: Comparison) -> None:
-    """By file; where a file is another one, by what the run takes from it."""
-    folder = dataset_class(config.dataset).data_root(Path(config.data_dir))
+    """By file; where a file is another one, by the table that the run makes of it."""
     recorded = stored.get("inputs") or {}
-    then, same_files = (stored.get("fingerprints") or {}).get("data"), labels == recorded.get("labels")
-    if same_files or then is None:
+    if labels == recorded.get("labels"):
         return
-    if config.skip_bad_images:
-        if recorded:  # the fingerprint is that of the images that could be read
-            found.differing.append(f"the label files in {folder} are others than those it was made with")
+    then = (stored.get("fingerprints") or {}).get("data")
+    if config.skip_bad_images:  # that one is without the images that could not be read
+        then = recorded.get("table")
+    if then is None:
+        found.notes.append("the labels were not recorded then, and are not compared")
         return
     now = _table(config, labels).fingerprint
     if now != then:
         found.differing.append(
-            f"the labels are others: their data fingerprint is {then[:16]} there and {now[:16]} here, in {folder}"
+            f"the labels are others: their data fingerprint is {then[:16]} there and {now[:16]} here, in "
+            f"{_folder(config)}; they may need to be put back"
         )
+
+
+def _compare_images(config: Config, stored: Mapping[str, Any], labels: dict[str, str], found: Comparison) -> None:
+    """Those in another folder, and where their content is asked for; a run that starts looks at those in its own."""
+    recorded, folder, then = stored.get("inputs") or {}, _folder(config), recorded_images(stored)
+    if folder is None or found.differing:
+        return
+    memory = remembered(config, "verified.json")
+    if not then:
+        if stored["config"].get("data_dir") != config.data_dir or config.image_digest:
+            found.notes.append("the images were not recorded then, and are not compared")
+        if turned := turned_images(_table(config, labels), memory):
+            found.notes.append(f"{turned} images are turned now, as EXIF says, and were not then")
+        return
+    known = Path(recorded.get("folder") or "")
+    here = folder.resolve() if known.is_absolute() else Path(folder.resolve().name)
+    if here == known and not config.image_digest:
+        return
+    if config.skip_bad_images:
+        found.notes.append(f"the images in {folder} are not compared")
+        return
+    surely, said = changed_images(then, image_entry(_table(config, labels), memory, config.image_digest))
+    if config.image_digest and not then.get("content"):
+        found.notes.append("the content of images was not recorded then, and is not compared")
+    if said:
+        (found.differing if surely else found.notes).append(f"{said} in {folder}")
 
 
 def _note_hardware(config: Config, stored: Mapping[str, Any], found: Comparison) -> None:
@@ -179,31 +213,10 @@ def _note_hardware(config: Config, stored: Mapping[str, Any], found: Comparison)
     here = {"threads": config.threads or torch.get_num_threads(), "world_size": world_size()}
     for name, value in here.items():
         if then.get(name) not in (None, value):
-            found.notes.append(f"made with {name.replace('_', ' ')} {then[name]}, here {value}: last bits may differ")
+            what = f"{name.replace('_', ' ')} {then[name]}"
+            found.hardware.append(f"made with {what}, here {value}: last bits may differ")
     if config.device != "auto" and then.get("device") and (config.device == "cpu") != (then["device"] == "cpu"):
-        found.notes.append(f"made on {then['device']}, here --device {config.device}: last bits may differ")
-
-
-def _compare_images(config: Config, stored: Mapping[str, Any], labels: dict[str, str], found: Comparison) -> None:
-    """Those in another folder, and where their content is asked for; a run that starts looks at those in its own."""
-    recorded, kind = stored.get("inputs") or {}, dataset_class(config.dataset)
-    folder, then = kind.data_root(Path(config.data_dir)), recorded.get("images")
-    if kind.upright and not then:
-        found.notes.append("made by a version that did not turn images as EXIF says")
-    if folder is None or not then or not recorded.get("folder"):
-        return
-    known = Path(recorded["folder"])
-    here = folder.resolve() if known.is_absolute() else Path(folder.resolve().name)
-    if (here == known and not config.image_digest) or found.differing:
-        return
-    if config.skip_bad_images or "sizes" not in then:
-        found.notes.append(f"the images in {folder} are not compared")
-        return
-    memory = remembered(config, "verified.json")
-    now = image_entry(_table(config, labels), memory, look=True, digest=config.image_digest)
-    surely, said = changed_images(then, now)
-    if said:
-        (found.differing if surely else found.notes).append(f"{said} in {folder}")
+        found.hardware.append(f"made on {then['device']}, here --device {config.device}: last bits may differ")
 
 
 def _table(config: Config, labels: dict[str, str]) -> GroupDataset:

@@ -5,17 +5,20 @@ import shutil
 from pathlib import Path
 
 from utils.errors import UserError
-from utils.files import read_yaml
+from utils.files import PART, read_yaml
 from utils.locks import LOCK
 
 DONE = "done"  # the marker of a finished run: a line for each file that it has
 APPENDED = ("run.log", "tensorboard", "wandb")  # not renamed into place, so written through a link
-OWN = re.compile(
-    r"(config\.yaml|done|forget_list\.txt|history\.csv|last\.pt|metrics\.json|model\.pt|records(_\w+)?\.npz|run\.log"
-    r"|splits\.npz|status\.json|tensorboard|wandb|\.?lock(\..*)?)"
+RENAMED = (
+    r"(config\.yaml|done|forget_list\.txt|history\.csv|last\.pt|metrics\.json|model\.pt|records(_\w+)?\.npz|splits\.npz"
+    r"|status\.json)"
 )
-# What a write that was killed leaves behind; other processes make and remove the files of a lock.
-TEMPORARY = re.compile(r"\.(?!lock\.)\w+(\.[a-z]+)?\.[a-z0-9_]{8}")
+LOCKS = r"(\.?lock(\.[0-9a-z_]{8,12})?)"  # one on its succession, and what is written before it is renamed
+OF_SYSTEMS = r"(\.DS_Store|Thumbs\.db|desktop\.ini)"  # which file managers write wherever somebody looks
+# What a write that was killed leaves behind.
+TEMPORARY = re.compile(rf"\.{RENAMED}\.[a-z0-9_]{{8}}{re.escape(PART)}")
+OWN = re.compile(rf"{RENAMED}|{TEMPORARY.pattern}|{LOCKS}|{OF_SYSTEMS}|run\.log|tensorboard|wandb")
 
 
 def refuse_links(folder: Path) -> None:
@@ -29,11 +32,12 @@ def empty(folder: Path) -> None:
     if folder.is_symlink():
         raise UserError(f"{folder} is a link, and --overwrite removes runs alone; remove it by hand")
     names = sorted(entry.name for entry in folder.iterdir())
-    strangers = [name for name in names if not OWN.fullmatch(name) and not TEMPORARY.fullmatch(name)]
+    strangers = [name for name in names if not OWN.fullmatch(name)]
     if strangers or _is_foreign(folder, names):
         what = f"{strangers[0]}, which no run writes" if strangers else "no config.yaml of this program"
         raise UserError(
-            f"{folder} has {what}, and --overwrite removes runs alone; move it, or choose another --store_dir"
+            f"{folder} has {what}, and --overwrite removes runs alone; move that elsewhere, or choose another "
+            "--store_dir"
         )
     try:
         for entry in folder.iterdir():
@@ -61,5 +65,5 @@ def _is_foreign(folder: Path, names: list[str]) -> bool:
 def clear(folder: Path) -> None:
     """Remove the marker of a run that is made again, and what killed writes left."""
     for entry in folder.iterdir():
-        if entry.name == DONE or TEMPORARY.fullmatch(entry.name):
+        if entry.name == DONE or (TEMPORARY.fullmatch(entry.name) and entry.is_file()):
             entry.unlink()

@@ -12,15 +12,17 @@ import yaml
 
 from method.configs.loading import Config
 from method.image_inputs import changed_images, recorded_images
-from method.inputs import compare, digests_of
+from method.inputs import KINDS, NAMING, Comparison, compare, digests_of, is_path
 from method.registry import METHODS
 from method.removal import DONE, clear, empty, refuse_links
 from method.signature import ORIGINAL, differences, signature, without_hardware
 from utils import sealed
+from utils.digests import Digests
 from utils.errors import RunError, UserError, disk_full
-from utils.files import read_text, read_yaml, write_json, write_text
+from utils.files import read_text, write_json, write_text
 from utils.locks import LOCK, locked
 from utils.paths import run_directory
+from utils.run_files import read_config
 
 log = logging.getLogger("unlearning")
 NEEDED = ("metrics.json", "model.pt", "records.npz")  # of every finished run
@@ -69,6 +71,12 @@ class RunDirectory:
         """Whether the run ended well, and still has what it had then."""
         return self.file(DONE).exists() and not self.lost()
 
+    @property
+    def knows_content(self) -> bool:
+        """Whether the content of images was recorded when this run was begun, so that it is compared."""
+        begun = self.file("config.yaml").exists() and not self.done
+        return bool(begun and (recorded_images(self.record()) or {}).get("content"))
+
     def lost(self) -> list[str]:
         """The files that a run marked as done has no more."""
         try:
@@ -81,14 +89,12 @@ class RunDirectory:
         """What there is to say of this very run where it is done; None where it is not, UserError for another run."""
         if overwrite or not self.path.exists():
             return None
-        notes = self.compared(config)
-        if notes is None or not self.file(DONE).exists():
+        digests = digests_of(config)
+        found = self.compared(config, digests)
+        if found is None or not self.done:
             return None
-        if lost := self.lost():
-            log.warning("%s was done, and %s is gone: it is made again", self.path, " and ".join(lost))
-            return None
-        self._warn_of_another_original(config, self.record() or {})
-        return notes
+        digests.keep()
+        return found.notes + found.hardware + self._searched(config, self.record() or {}, digests)
 
     def already_done(self, notes: list[str]) -> str:
         """The answer to a command whose run is done; notes: what `check` gave."""
@@ -96,29 +102,40 @@ class RunDirectory:
 
     def holds(self, config: Config) -> bool:
         """Whether this run was begun in the folder, which exists. UserError where it holds another run."""
-        return self.compared(config) is not None
+        return self.compared(config, digests_of(config)) is not None
 
-    def compared(self, config: Config) -> list[str] | None:
-        """What could not be compared of this run, which was begun here; None where none was, UserError for another."""
+    def compared(self, config: Config, digests: Digests) -> Comparison | None:
+        """With the run that was begun here; None where none was, UserError for another."""
         stored = self.record()
         if stored is None:
             return None
-        found = compare(config, stored, searched_original(config))
+        found = compare(config, stored, searched_original(config), digests)
         if found.differing:
             raise UserError(
                 f"{self.path} holds another run: {'; '.join(found.differing)}. Give this one a --tag, or --overwrite "
                 "that one"
             )
-        return found.notes
+        return found
 
-    def _warn_of_another_original(self, config: Config, stored: dict[str, Any]) -> None:
-        """A pretrained run can be made anew under the same name; what started from the earlier one stays as it is."""
-        then = (stored.get("provenance") or {}).get(ORIGINAL)
-        found = searched_original(config) if then else None
-        if found and digests_of(config).of(found) != then:
-            log.warning(
-                "%s started from other weights than %s holds now; --overwrite makes it anew", self.path, found.parent
-            )
+    def _searched(self, config: Config, stored: dict[str, Any], digests: Digests) -> list[str]:
+        """What is not there any more of the runs that a search found for this one; a warning where one is another now.
+
+        They can be made anew under the same name; what started from the earlier ones stays as it is.
+        """
+        found, reference = {}, (stored.get("inputs") or {}).get("reference") or {}
+        if not config.values.get("original"):
+            found["pretrained run"] = ((stored.get("provenance") or {}).get(ORIGINAL), searched_original(config))
+        if config.values.get("reference") in KINDS:
+            found["reference"] = (reference.get("metrics"), searched_reference(config, reference.get("run")))
+        gone = []
+        for what, (then, file) in found.items():
+            if then is None:
+                continue
+            if file is None:
+                gone.append(f"the {what} is not there, and is not compared")
+            elif digests.of(file) != then:
+                log.warning("%s was made with another %s than %s is now", self.path, what, file.parent)
+        return gone
 
     def record(self) -> dict[str, Any] | None:
         """config.yaml; None in an empty folder, UserError where it cannot be read."""
@@ -134,13 +151,13 @@ class RunDirectory:
                 )
             return None
         try:
-            stored = read_yaml(file)
-            if not isinstance(stored, dict) or not isinstance(stored.get("identity"), dict):
+            stored = read_config(file)
+            if "identity" not in stored:
                 raise ValueError("no identity in it")
-        except OSError as error:
-            raise UserError(f"{file} cannot be read ({error.strerror}); make it readable") from None
         except ValueError as error:
-            raise UserError(f"{file} cannot be read ({error}); --overwrite starts that run anew") from None
+            raise UserError(
+                f"{file} cannot be read ({error}); make it readable, or --overwrite starts that run anew"
+            ) from None
         return stored
 
     @contextmanager
@@ -161,13 +178,14 @@ class RunDirectory:
         if overwrite:
             empty(self.path)
         refuse_links(self.path)
-        half = self.file("last.pt").exists()
+        half, before = self.file("last.pt").exists(), self.record()
+        self._say_what_changed(config, before, facts)
         record = {
             "config": dict(config.values),
             "sources": dict(config.sources),
-            "identity": facts["identity"],
-            "task": config.task,
             **facts,
+            "identity": facts["identity"] | _unrecorded(before),
+            "task": config.task,
         }
         if half:
             self._check_continuation(record)
@@ -175,6 +193,17 @@ class RunDirectory:
         write_text(self.file("config.yaml"), yaml.safe_dump(record, sort_keys=False))
         self.status("running")
         return half
+
+    def _say_what_changed(self, config: Config, before: dict[str, Any] | None, facts: dict[str, Any]) -> None:
+        """Of a run that was begun or done here, and is gone on with or made again."""
+        if before is None:
+            return
+        if lost := self.lost() if self.file(DONE).exists() else []:
+            log.warning("%s was done, and has lost %s: it is made again", self.path, ", ".join(lost))
+        found = self.compared(config, digests_of(config))
+        _, said = changed_images(recorded_images(before), recorded_images(facts))
+        for note in [*(found.notes if found else ()), *([said] if said else ())]:
+            log.warning("%s: %s", self.path, note)
 
     def _check_continuation(self, record: dict[str, Any]) -> None:
         """A half-finished run goes on as what it was: the same run, samples and hardware, or not at all."""
@@ -190,8 +219,6 @@ class RunDirectory:
             then = {**now, **signature({**(self.record() or {}), "identity": {}})}  # that was compared before
         differing = differences(then, now, "{name} was {then} and is {now}")
         surely, said = changed_images(recorded_images(self.record()), recorded_images(record))
-        if said and not surely:
-            log.warning("%s: %s", self.path, said)
         differing += [said] if surely else []
         if differing:
             raise UserError(
@@ -221,16 +248,26 @@ def files_of(folder: Path) -> list[str]:
     return sorted({*NEEDED, "splits.npz", *(file.name for file in folder.glob("records_*.npz"))})
 
 
+def _unrecorded(before: dict[str, Any] | None) -> dict[str, Any]:
+    """Files that an earlier version knew by their path: what they held when the run was begun, nobody knows."""
+    identity = (before or {}).get("identity") or {}
+    return {key: value for key in NAMING if (value := identity.get(key)) and is_path(key, value)}
+
+
 def check_beside(model: Path) -> None:
-    """UserError where a model.pt is of another run than the config.yaml beside it, if there is one."""
-    stored, facts = None, sealed.read_facts(model)
+    """UserError where the model.pt of a run's folder is of another run than the config.yaml beside it."""
+    facts, config = sealed.read_facts(model), model.with_name("config.yaml")
     if facts is None:
         log.info("%s was written by an earlier version, and has no checksum", model)
-    elif model.with_name("config.yaml").exists():
-        stored = RunDirectory(model.parent).record()
-    if stored is None:
         return
-    differing = differences(facts, without_hardware(signature(stored)), "{name} is {then} there and {now} here")
+    if model.name != "model.pt" or not config.exists():
+        return
+    try:
+        stored = read_config(config)
+    except ValueError:  # another program's: the model has its own facts
+        return
+    beside = without_hardware(signature(stored)) if "identity" in stored else {}
+    differing = differences(facts, beside, "{name} is {then} there and {now} here")
     if differing:
         raise UserError(
             f"{model} is of another run than the config.yaml beside it: {'; '.join(differing)}; put back the files of "
@@ -256,3 +293,10 @@ def find(
     places = [directory_of(config, root, method, reweight) for root in (config.checkpoint_dir, config.store_dir)]
     found = next((RunDirectory(place) for place in places if (place / file).exists()), None)
     return found, places
+
+
+def searched_reference(config: Config, name: str | None) -> Path | None:
+    """metrics.json of the retrained run of this name beside `config`'s, in the checkpoint or the store folder."""
+    folders = (directory_of(config, root).parent for root in (config.checkpoint_dir, config.store_dir))
+    files = (folder / name / "metrics.json" for folder in folders) if name else ()
+    return next((file for file in files if file.exists()), None)

@@ -61,9 +61,8 @@ def run(command: Command, directory: RunDirectory) -> list[str] | None:
     reference = find_reference(config, data) if compares else None
     cache = open_cache(config, data)
     from_rank_0(lambda: check_images(config, data))
-    images = from_rank_0(
-        lambda: image_entry(data.dataset, remembered(config, "verified.json"), config.verify_data, config.image_digest)
-    )
+    memory, digest = remembered(config, "verified.json"), config.image_digest or directory.knows_content
+    images = from_rank_0(lambda: image_entry(data.dataset, memory, digest))
     from_rank_0(lambda: compare_images(original and original[1], reference and reference.path, images))
     workers = default_workers(data.dataset.in_memory, device, devices.available_cpus() // local_world_size())
     workers = workers if config.num_workers is None else config.num_workers
@@ -88,11 +87,12 @@ def run(command: Command, directory: RunDirectory) -> list[str] | None:
             ORIGINAL: digests.of(original[1]) if original else None,
             **versions(),
         }
-        inputs = {**label_record(config, digests), "images": images}
+        inputs = {**label_record(config, digests), **({"table": data.table} if data.table else {}), "images": images}
         if reference is not None:
             inputs["reference"] = {"run": reference.path.name, "metrics": digests.of(reference.file("metrics.json"))}
         written = {"identity": identity, **record(data, provenance), "inputs": inputs}
         resumed = from_rank_0(lambda: directory.begin(config, written, command.overwrite))
+        from_rank_0(digests.keep)
         inference = Inference(loader, device, precision)
         with logged(directory), outcome_recorded(directory):
             announce(config, data, directory, resumed)

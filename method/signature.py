@@ -15,8 +15,10 @@ TURNED = "number of images turned as EXIF says"
 def signature(record: dict[str, Any]) -> dict[str, Any]:
     """Whose a saved state is, flat: identity, fingerprints, original and hardware, from what config.yaml says."""
     provenance, prints = record.get("provenance") or {}, record.get("fingerprints") or {}
+    identity = dict(record.get("identity") or {})
+    identity.pop("original", None)  # one that is named and one that is found are the same where their content is
     return {
-        **(record.get("identity") or {}),
+        **identity,
         **{name: provenance.get(name) for name in HARDWARE},
         "SHA-256 of the pretrained weights": provenance.get(ORIGINAL),
         "data fingerprint": prints.get("data"),

@@ -25,13 +25,14 @@ class Data:
     """The table and its index sets.
 
     skipped: the images that were left out, None where none may be. requests: what a forget list asks for, if there is
-    one.
+    one. table: the fingerprint of the table before images were left out, where some may be.
     """
 
     dataset: GroupDataset
     splits: Splits
     skipped: tuple[str, ...] | None = None
     requests: Requests | None = None
+    table: str | None = None
 
 
 def read_data(config: Config, skip_bad_images: bool = False) -> Data:
@@ -42,14 +43,14 @@ def read_data(config: Config, skip_bad_images: bool = False) -> Data:
     kind = dataset_class(config.dataset)
     options = {name: config.values[name] for name in kind.options}
     dataset = kind.load(Path(config.data_dir), config.split_number or 0, config.seed, **options)
-    skipped = requests = None
+    skipped = requests = table = None
     if config.requests and METHODS[config.method].forgets:
         requests = find_requests(dataset, config.requests, config.skip_unknown)
     if skip_bad_images:
         rows = from_rank_0(lambda: _rows_to_skip(config, dataset))
         requests = requests and requests.without(dataset, rows)
-        dataset, skipped = dataset.without(rows), tuple(dataset.paths(rows))
-    return Data(dataset, _splits(config, dataset, requests), skipped, requests)
+        dataset, skipped, table = dataset.without(rows), tuple(dataset.paths(rows)), dataset.fingerprint
+    return Data(dataset, _splits(config, dataset, requests), skipped, requests, table)
 
 
 def _splits(config: Config, dataset: GroupDataset, requests: Requests | None) -> Splits:

@@ -150,9 +150,8 @@ def test_batch_norm_of_bf16_is_computed_in_fp32():
 
 def test_each_of_several_processes_has_a_device_of_its_own():
     assert choose_device("cpu", processes=2, number=1) == torch.device("cpu")
-    for name in ("mps", "meta"):
-        with pytest.raises(UserError, match=f"--device {name} is one device, and this run has 2 processes"):
-            choose_device(name, processes=2)
+    with pytest.raises(UserError, match="--device mps is one device, and this run has 2 processes"):
+        choose_device("mps", processes=2)
     with pytest.raises(UserError, match="process 64 of this machine has no GPU of its own"):
         choose_device("cuda", processes=65, number=64)
 

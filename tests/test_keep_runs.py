@@ -87,13 +87,15 @@ def test_absolute_paths_are_shortened_wherever_they_stand(tmp_path: Path) -> Non
     source = copied(tmp_path)
     file = next(source.rglob("pretrain_0")) / "config.yaml"
     stored = yaml.safe_load(file.read_text())
-    stored["inputs"] = {"labels": {"file": "/home/someone/data/labels.csv", "sizes": [1, "C:\\Users\\someone\\a.csv"]}}
+    stored["inputs"] = {"folder": "/home/someone/data", "labels": {"labels.csv": "digest"}}
+    stored["more"] = {"sizes": [1, "C:\\Users\\someone\\a.csv"]}
     stored["sources"]["lr"] = "/home/someone/mine.yaml [pretrain]"
     stored["groups"]["names"][0] = "/m/01 on land"  # a name, not a path
     file.write_text(yaml.safe_dump(stored))
     assert keep_runs.main([str(source), str(tmp_path / "kept")]) == 0
     kept = yaml.safe_load((tmp_path / "kept" / file.relative_to(source)).read_text())
-    assert kept["inputs"] == {"labels": {"file": "labels.csv", "sizes": [1, "a.csv"]}}
+    assert kept["inputs"] == {"folder": "data", "labels": {"labels.csv": "digest"}}
+    assert kept["more"] == {"sizes": [1, "a.csv"]}
     assert kept["sources"]["lr"] == "mine.yaml [pretrain]"
     assert kept["groups"]["names"][0] == "/m/01 on land"
     assert not [text for text in ("someone", str(tmp_path)) if text in yaml.safe_dump(kept)]

@@ -39,6 +39,7 @@ def test_a_run_is_removed_and_made_anew(workshop: Workshop, made: Workshop):
     (folder / "records_of_another_version.npz").touch()
     (folder / "tensorboard").mkdir()
     (folder / "tensorboard/events").touch()
+    (folder / ".DS_Store").touch()  # a file manager has looked at it
     workshop.ok("pretrain --overwrite")
     assert set(written(folder)) == set(written(made.place("pretrain")))
     assert_same_run(folder, made.place("pretrain"))
@@ -51,6 +52,7 @@ def test_a_run_is_removed_and_made_anew(workshop: Workshop, made: Workshop):
         ("plots/loss.png", "has plots, which no run writes"),
         ("model.pt.bak", "has model.pt.bak, which no run writes"),
         (".git/HEAD", "has .git, which no run writes"),
+        ("lock.notes.txt", "has lock.notes.txt, which no run writes"),
     ],
 )
 def test_what_no_run_writes_is_not_removed(stranger: str, said: str, workshop: Workshop):
@@ -145,12 +147,15 @@ def test_a_linked_model_is_read(workshop: Workshop, tmp_path: Path):
 def test_what_killed_writes_left_is_cleared(workshop: Workshop):
     folder = workshop.place("pretrain")
     (folder / "done").unlink()
-    for name in (".last.pt.a1b2c3d4", ".records.npz.00000000", ".config.yaml.abcdefgh", ".done.x_x_x_x_"):
+    for name in (".last.pt.a1b2c3d4.part", ".records.npz.00000000.part", ".done.x_x_x_x_.part"):
         (folder / name).touch()
-    for name in (".lock.a1b2c3d4", ".nfs000000000123", ".notes"):  # a waiting process's, a file server's, somebody's
+    # A waiting process's, a file server's, and somebody's.
+    others = [".config.yaml.original", ".lock.a1b2c3d4", ".my.settings", ".nfs000000000123", ".notes"]
+    for name in others:
         (folder / name).touch()
+    (folder / ".done.abcdefgh.part").mkdir()
     workshop.ok("pretrain")
-    assert sorted(path.name for path in folder.glob(".*")) == [".lock.a1b2c3d4", ".nfs000000000123", ".notes"]
+    assert sorted(path.name for path in folder.glob(".*")) == sorted([*others, ".done.abcdefgh.part"])
 
 
 @pytest.mark.parametrize("umask, mode", [("0o022", 0o644), ("0o077", 0o600), ("0o002", 0o664)])

@@ -479,8 +479,7 @@ def test_a_half_finished_run_is_not_continued_on_other_data(half: Workshop, tmp_
     file = tmp_path / "data" / name / "metadata.csv"
     file.write_text(file.read_text().replace(".jpg,0,0,0,", ".jpg,1,0,0,", 1))
     sentence = refused(f"--method pretrain {SMALL}", **half.folders(data_dir=tmp_path / "data"))
-    assert "half finished" in sentence
-    assert "data fingerprint was" in sentence
+    assert "holds another run: the labels are others: their data fingerprint is" in sentence
 
 
 def test_a_half_finished_run_is_not_continued_from_other_pretrained_weights(
@@ -512,7 +511,7 @@ def test_a_finished_run_says_that_its_pretrained_model_was_made_anew(finished: W
     workshop.ok("pretrain --overwrite --lr 0.02")
     result = workshop.run("salun")
     assert result.out.startswith("already done")
-    assert "started from other weights than" in result.err
+    assert "was made with another pretrained run than" in result.err
 
 
 def test_a_retrained_run_of_other_settings_can_be_made_in_place_of_the_old(finished: Workshop, tmp_path: Path):

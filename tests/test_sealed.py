@@ -7,12 +7,11 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from cli import refused, run, written
 from test_runs import interrupted_after_an_epoch  # noqa: F401 (a fixture)
-from workshop import VARIANTS, Workshop, assert_same_run, weights_of
+from workshop import Workshop, assert_same_run
 
 from method.resume import Resumable
 from utils import sealed
@@ -117,8 +116,8 @@ def half(runs: Workshop, tmp_path: Path, interrupted_after_an_epoch: Callable[[]
     return workshop
 
 
-def flipped_bits(file: Path, n: int) -> list[int]:
-    return random.Random(file.name).sample(range(8 * file.stat().st_size), n)
+def flipped_bits(variant: str, file: Path, n: int) -> list[int]:
+    return random.Random(variant + file.name).sample(range(8 * file.stat().st_size), n)
 
 
 @pytest.mark.parametrize("n", [pytest.param(4, id="4"), pytest.param(40, marks=pytest.mark.slow, id="40")])
@@ -128,7 +127,7 @@ def test_a_flipped_bit_in_a_saved_state_never_ends_in_another_result(
     for variant in THREE:
         state = half.place(variant) / "last.pt"
         whole = state.read_bytes()
-        for bit in flipped_bits(state, n):
+        for bit in flipped_bits(variant, state, n):
             flip(state, bit)
             result = half.run(variant, checkpoint_dir=runs.store)
             assert result.code == 1
@@ -145,7 +144,7 @@ def test_a_flipped_bit_in_a_model_never_ends_in_another_result(n: int, runs: Wor
     whole = model.read_bytes()
     workshop = Workshop(runs.data_dir, tmp_path / "store")
     for variant in FROM_ORIGINAL:
-        for bit in flipped_bits(model, n):
+        for bit in flipped_bits(variant, model, n):
             flip(model, bit)
             sentence = refused(workshop.command(variant), **workshop.folders(checkpoint_dir=checkpoints))
             assert f"{model} is damaged" in sentence
@@ -231,7 +230,7 @@ def test_a_finished_run_that_has_lost_a_file_is_made_again(name: str, runs: Work
     (folder / name).unlink()
     result = workshop.run("pretrain")
     assert result.code == 0
-    assert f"{folder} was done, and {name} is gone: it is made again" in result.err
+    assert result.err.count(f"{folder} was done, and has lost {name}: it is made again") == 1
     assert_same_run(folder, runs.place("pretrain"))
 
 
@@ -241,7 +240,7 @@ def test_an_empty_marker_is_of_an_earlier_version(runs: Workshop, tmp_path: Path
     (folder / "done").write_text("")
     assert workshop.run("pretrain").out == f"already done: {folder}\n"
     (folder / "records.npz").unlink()
-    assert "records.npz is gone" in workshop.run("pretrain").err
+    assert "has lost records.npz: " in workshop.run("pretrain").err
 
 
 def test_a_folder_kept_for_its_numbers_is_done(runs: Workshop, tmp_path: Path):
@@ -252,11 +251,3 @@ def test_a_folder_kept_for_its_numbers_is_done(runs: Workshop, tmp_path: Path):
         (folder / name).unlink()
     (folder / "done").write_text("config.yaml\nmetrics.json\n")
     assert workshop.run("salun").out == f"already done: {folder}\n"
-
-
-def test_weights_are_those_that_were_saved(runs: Workshop):
-    """The seal is outside what torch reads."""
-    for variant in VARIANTS:
-        if (runs.place(variant) / "model.pt").exists():
-            assert all(np.isfinite(value.numpy()).all() for value in weights_of(runs.place(variant)).values())
-            assert sealed.read_facts(runs.place(variant) / "model.pt")["seed"] == 0

@@ -55,7 +55,8 @@ def names(runs: list[Run]) -> list[str]:
 def make(run: Run, state: str = "done", reason: str | None = None) -> None:
     """The folder of a run that stands like this."""
     run.folder.mkdir(parents=True)
-    (run.folder / "config.yaml").write_text(yaml.safe_dump({"identity": run.config.identity()}))
+    known = {"config": dict(run.config.values), "identity": run.config.identity()}
+    (run.folder / "config.yaml").write_text(yaml.safe_dump(known))
     (run.folder / "status.json").write_text(json.dumps({"state": state, "reason": reason}))
     if state == "done":
         for name in ("model.pt", "metrics.json", "records.npz", "done"):

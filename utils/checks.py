@@ -133,6 +133,11 @@ def table(known: Mapping[str, Check], others: Check | None = None, needed: Colle
     return described
 
 
+def single(value: Any) -> None:
+    """Null, a truth value, a finite number or a text."""
+    plain(value, DEEPEST)
+
+
 def plain(value: Any, depth: int = 0) -> None:
     """Null, a truth value, a finite number, a text, or lists and tables of these."""
     kind = type(value)

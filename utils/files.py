@@ -23,6 +23,7 @@ PIECE = 16 * 2**20  # bytes
 MOST_VALUES = 100_000  # in a YAML file, with every alias in full: what is 40 lines can be 10 ** 9 values
 SEPARATORS = "\n,[{"  # one of them stands between any two entries
 MOST_DIGITS = 40
+PART = ".part"  # the end of a name while a file is written
 # Of a file that is made the usual way; it can only be read by setting it, which other threads would notice later.
 UMASK = os.umask(0o022)
 os.umask(UMASK)
@@ -51,7 +52,7 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], None]) -> None:
 
 
 def _write_and_rename(path: Path, write: Callable[[IO[bytes]], None]) -> None:
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=PART, dir=path.parent)
     try:
         with os.fdopen(handle, "w+b") as file:
             write(file)

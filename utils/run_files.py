@@ -23,6 +23,7 @@ from utils.checks import (
     null_or,
     number,
     plain,
+    single,
     table,
     text,
     whole,
@@ -100,11 +101,23 @@ GROUPS = table(
     },
     needed=("names", "n_targets", "n_sensitive"),
 )
+IMAGES = table({"n": COUNT, "turned": COUNT}, others=NAME)
+INPUTS = table(
+    {
+        "folder": null_or(text(LONGEST_TEXT)),
+        "labels": table({}, others=NAME),
+        "table": NAME,
+        "images": null_or(IMAGES),
+        "reference": table({}, others=NAME),
+    }
+)
 STORED = table(
     {
         "config": CONFIG,
         "sources": anything,
-        "identity": table({}),
+        "identity": table({}, others=single),
+        "inputs": null_or(INPUTS),
+        "provenance": null_or(table({}, others=single)),
         "task": null_or(NAME),
         "fingerprints": null_or(table({}, others=null_or(NAME))),
         "groups": GROUPS,
