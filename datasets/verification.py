@@ -15,7 +15,7 @@ from datasets.image_files import Decoding, Image, image_record, image_rows, imag
 from datasets.loaders import UnreadableImage
 from datasets.nearby import nearby
 from utils.errors import RunError, UserError
-from utils.files import read_bytes, read_json, write_json
+from utils.files import read_bytes, read_memory, write_json
 
 SHOWN = 20  # images that a message names
 LOOKED_FOR = 3  # absent ones among them
@@ -122,16 +122,8 @@ def _is_turned(file: Path) -> bool:
 
 def _entry(memory: Path, dataset: GroupDataset, state: str) -> dict[str, Any]:
     """What is remembered of the folder in this state."""
-    entry = _stored(memory).get(str(dataset.root.resolve()))
+    entry = read_memory(memory).get(str(dataset.root.resolve()))
     return entry if isinstance(entry, dict) and entry.get("state") == state else {}
-
-
-def _stored(memory: Path) -> dict[str, Any]:
-    try:
-        stored = read_json(memory)
-    except (OSError, ValueError):
-        return {}
-    return stored if isinstance(stored, dict) else {}
 
 
 def _recall(memory: Path, dataset: GroupDataset, state: str) -> list[str] | None:
@@ -147,7 +139,7 @@ def remember(memory: Path, dataset: GroupDataset, state: str, bad: list[str]) ->
 
 def _remember(memory: Path, dataset: GroupDataset, state: str, **found: Any) -> None:
     entry = _entry(memory, dataset, state) | {"state": state} | found
-    stored = _stored(memory) | {str(dataset.root.resolve()): entry}
+    stored = read_memory(memory) | {str(dataset.root.resolve()): entry}
     with contextlib.suppress(OSError, RunError):
         memory.parent.mkdir(parents=True, exist_ok=True)
         write_json(memory, stored)

@@ -34,6 +34,7 @@ from method.unlearners.base import Task, Unlearner
 from models import build_model
 from utils import device as devices
 from utils.collectives import check_stop
+from utils.digests import Digests
 from utils.distributed import first_failure, from_rank_0, local_rank, local_world_size, rank, world_size
 from utils.errors import RunError, UserError, disk_full
 from utils.locks import LockLost
@@ -87,9 +88,7 @@ def run(command: Command, directory: RunDirectory) -> list[str] | None:
             ORIGINAL: digests.of(original[1]) if original else None,
             **versions(),
         }
-        inputs = {**label_record(config, digests), **({"table": data.table} if data.table else {}), "images": images}
-        if reference is not None:
-            inputs["reference"] = {"run": reference.path.name, "metrics": digests.of(reference.file("metrics.json"))}
+        inputs = inputs_of(config, data, images, reference, digests)
         written = {"identity": identity, **record(data, provenance), "inputs": inputs}
         resumed = from_rank_0(lambda: directory.begin(config, written, command.overwrite))
         from_rank_0(digests.keep)
@@ -103,6 +102,18 @@ def run(command: Command, directory: RunDirectory) -> list[str] | None:
                 trackers.metrics(metrics)
             from_rank_0(lambda: directory.finish(metrics))
     return None
+
+
+def inputs_of(
+    config: Config, data: Data, images: dict[str, Any] | None, reference: RunDirectory | None, digests: Digests
+) -> dict[str, Any]:
+    """What config.yaml says of all that the run reads, by content."""
+    inputs = {**label_record(config, digests), "images": images}
+    if data.table is not None:
+        inputs["table"] = data.table
+    if reference is not None:
+        inputs["reference"] = {"run": reference.path.name, "metrics": digests.of(reference.file("metrics.json"))}
+    return inputs
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from utils.errors import RunError
-from utils.files import read_json, sha256_file, write_json
+from utils.files import read_memory, sha256_file, write_json
 
 # A file that changed this shortly before it was read may change again with the same time on it.
 SETTLED_NS = 2 * 10**9
@@ -17,7 +17,7 @@ class Digests:
 
     def __init__(self, memory: Path) -> None:
         self.memory = memory
-        self._known = _read(memory)
+        self._known = read_memory(memory)
         self._changed = False
 
     def of(self, path: Path) -> str:
@@ -39,18 +39,10 @@ class Digests:
             return
         with contextlib.suppress(OSError, RunError):
             self.memory.parent.mkdir(parents=True, exist_ok=True)
-            write_json(self.memory, {**_read(self.memory), **self._known})
+            write_json(self.memory, {**read_memory(self.memory), **self._known})
             self._changed = False
 
 
 def _state(path: Path) -> list[int]:
     found = os.stat(path)
     return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
-
-
-def _read(memory: Path) -> dict[str, object]:
-    try:
-        stored = read_json(memory)
-    except (OSError, ValueError):
-        return {}
-    return stored if isinstance(stored, dict) else {}

@@ -129,6 +129,15 @@ def read_json(path: Path, at_most: int = LARGEST_TEXT) -> Any:
         raise ValueError("brackets within brackets without end") from None
 
 
+def read_memory(path: Path) -> dict[str, Any]:
+    """The table in a JSON file that may be deleted at any time; empty where it cannot be read."""
+    try:
+        stored = read_json(path)
+    except (OSError, ValueError):
+        return {}
+    return stored if isinstance(stored, dict) else {}
+
+
 def _no_number(text: str) -> Any:
     raise ValueError(f"{text} is no number of JSON")
 
