@@ -5,6 +5,7 @@ import io
 from pathlib import Path
 
 from made_up import fairface_cut
+from side_by_side import with_extra
 
 import main as program
 
@@ -25,7 +26,7 @@ def with_models(data_dir: Path, folder: Path, n_rows: int, image_size: str, extr
     n_test = n_rows // SHARE_OF_TEST
     fairface_cut(data_dir, folder, n_rows - n_test, n_test)
     common = ["--dataset", "fairface", "--image_size", image_size, "--no-pretrained", "--data_dir", str(folder)]
-    common += ["--store_dir", str(folder / "output"), "--unlearning_ratio", "0.5", *extra]
+    common = with_extra([*common, "--store_dir", str(folder / "output"), "--unlearning_ratio", "0.5"], extra)
     for method in (["pretrain"], ["retrain"], ["retrain", "--reweight"]):
         run(["--method", *method, *common, "--epochs", "1", "--lr", "0.01"])
     return common

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 from made_up import celeba_labels
-from side_by_side import ROOT, machine
+from side_by_side import ROOT, machine, with_extra
 from torchvision.io import write_jpeg
 
 from datasets.celeba import IMAGES
@@ -110,7 +110,7 @@ def main() -> None:
         found: dict[str, list[int]] = {}
         with tempfile.TemporaryDirectory() as folder:
             make_data(Path(folder), n)
-            common = [*COMMON.split(), "--data_dir", folder, *extra]
+            common = with_extra([*COMMON.split(), "--data_dir", folder], extra)
             for repetition in range(wanted.repetitions):
                 for method in wanted.methods:
                     words = ["--method", method, *common, "--store_dir", f"{folder}/output{repetition}"]

@@ -20,6 +20,17 @@ REPETITIONS = 5
 Side = Callable[[], float | None]
 
 
+def with_extra(defaults: list[str], extra: list[str]) -> list[str]:
+    """A command line in which further flags take the place of defaults, since a flag with two values is an error."""
+    names = {word.removeprefix("--no-").partition("=")[0].removeprefix("--") for word in extra if word[:2] == "--"}
+    kept, wanted = [], True
+    for word in defaults:
+        if word.startswith("--"):
+            wanted = word.removeprefix("--no-").removeprefix("--") not in names
+        kept += [word] if wanted else []
+    return [*kept, *extra]
+
+
 def seconds_of(side: Side) -> float:
     """What the side says it took, or else what the clock says."""
     start = time.perf_counter()

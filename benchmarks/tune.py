@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from side_by_side import with_extra
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -120,7 +121,7 @@ def main() -> None:
     own, extra = (own[: own.index("--")], own[own.index("--") + 1 :]) if "--" in own else (own, [])
     options = parser.parse_args(own)
     common = ["--threads", "1", "--store_dir", options.store_dir, "--checkpoint_dir", options.store_dir]
-    common += extra or ["--dataset", "digits"]
+    common = with_extra(common, extra or ["--dataset", "digits"])
     lines: list[list[str]] = []
 
     def report(line: list[str]) -> None:

@@ -29,6 +29,7 @@ class GroupDataset:
     sensitive_names: tuple[str, ...] = ()
     folder: ClassVar[str]  # under --data_dir, "." for itself; "" where nothing is read from there
     label_names: ClassVar[tuple[tuple[str, ...], ...]] = ()  # of each label file there: of its names, the first counts
+    row_for_row: ClassVar[bool] = True  # False: the table's rows are not those of one label file
     built_in: ClassVar[str] = ""  # the version of labels that are in no file
     forget_pairs: ClassVar[tuple[tuple[int, int], ...]]  # (target, sensitive) to forget, per --split_number
     max_multi_group: ClassVar[int] = 0  # largest --multi_group; 0: not offered

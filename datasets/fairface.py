@@ -38,6 +38,7 @@ class FairFace(GroupDataset):
 
     name: ClassVar[str] = "fairface"
     folder: ClassVar[str] = "fairface"
+    row_for_row: ClassVar[bool] = False
     label_names: ClassVar[tuple[tuple[str, ...], ...]] = (("fairface_label_train.csv",), ("fairface_label_val.csv",))
     target_names = AGES
     sensitive_names = RACES

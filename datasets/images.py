@@ -21,7 +21,7 @@ from torchvision.io import ImageReadMode, decode_image
 from torchvision.transforms.v2.functional import center_crop
 
 from datasets.base import GroupDataset
-from datasets.headers import LARGEST_FILE, MOST_PIXELS, PNG, UPRIGHT, Header, read_header
+from datasets.headers import LARGEST_FILE, MOST_PIXELS, PNG, UPRIGHT, Header, png_pixels, read_header
 from datasets.loaders import KeptImages, UnreadableImage
 from utils.files import read_bytes
 
@@ -87,8 +87,7 @@ def _pixels(content: bytes) -> torch.Tensor:
     the same pixels in the same time without that (docs/performance.md), but turns images as EXIF says.
     """
     if content.startswith(PNG):
-        with PngImageFile(BytesIO(content)) as picture:
-            picture.info.pop("transparency", None)  # Pillow warns that it gets lost, as it is meant to
+        with PngImageFile(BytesIO(png_pixels(content))) as picture:
             return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)
     return decode_image(torch.frombuffer(bytearray(content), dtype=torch.uint8), ImageReadMode.RGB)
 

@@ -64,6 +64,7 @@ def find_requests(dataset: GroupDataset, names: Sequence[str], skip_unknown: boo
     """
     index = _Index(dataset, names if isinstance(names, Names) else Names(names))
     index.refuse_passed_over()
+    index.refuse_rows_of_another_table()
     found: dict[int, str] = {}
     left_out: dict[str, list[str]] = {kind: [] for kind in KINDS}
     for name in names:
@@ -115,7 +116,10 @@ class _Index:
 
     def rows(self, name: str) -> list[int]:
         """The rows that a name fits, sorted."""
-        found = set(self.by_file.get(name.removeprefix(OWN_FILE), ()))
+        text, column = name.removeprefix(OWN_FILE), self.names.column.casefold()
+        found = set(self.by_file.get(text, ()))
+        if column and column not in FILE_COLUMNS and column in self.own_columns:
+            found.update(self.by_value(column).get(_value(text), ()))  # a value may look like a file, as P.3 does
         for column, value in _columns(name):
             if column in self.own_columns:
                 found.update(self.by_value(column).get(_value(value), ()))
@@ -145,6 +149,16 @@ class _Index:
                     f"{self.names.file}, line {line}: {text!r} is taken for {taken_for}, and is a name of an image of"
                     f" {self.dataset.name} ({path}); {REMEDIES[taken_for]}"
                 )
+
+    def refuse_rows_of_another_table(self) -> None:
+        """UserError for a column of row numbers where they could be counted in two ways."""
+        column, dataset = self.names.column.casefold(), self.dataset
+        if column in ROW_COLUMNS and column not in self.own_columns and not dataset.row_for_row:
+            raise UserError(
+                f"{self.names.file}: {column!r} holds numbers of rows, which may be those of a label file or those of "
+                f"the table of {dataset.name}, which leaves rows out and joins files; name files, or ask for row:17 in "
+                "a text list, as `index` in records.npz counts"
+            )
 
     def refusal(self, wrong: dict[str, tuple[str, ...]], skip_unknown: bool) -> UserError:
         """All that is wrong with the list, by kind."""

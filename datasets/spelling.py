@@ -21,6 +21,8 @@ MISSING = frozenset(
         "none",
         "null",
         "nil",
+        "inf",
+        "-inf",
         "na",
         "n/a",
         "n.a.",

@@ -14,6 +14,7 @@ from datasets.verification import turned_images
 from method.configs.loading import Config
 from method.configs.schema import all_keys
 from method.image_inputs import changed_images, image_entry, recorded_images
+from method.task_data import splits_of
 from utils.digests import Digests
 from utils.distributed import world_size
 
@@ -28,14 +29,9 @@ def short(digest: str) -> str:
     return f"{MARK}{digest[:16]}"
 
 
-def remembered(config: Config, name: str) -> Path:
-    """A file of the store folder that keeps what was found out about a data set; it may be deleted."""
-    return Path(config.store_dir) / config.data_name / name
-
-
 def digests_of(config: Config) -> Digests:
     """The digests that the store folder remembers."""
-    return Digests(remembered(config, "digests.json"))
+    return Digests(config.remembered("digests.json"))
 
 
 def named_file(config: Config, key: str) -> Path | None:
@@ -68,7 +64,8 @@ def label_record(config: Config, digests: Digests) -> dict[str, Any]:
     kind = dataset_class(config.dataset)
     root = kind.data_root(Path(config.data_dir))
     files = kind.label_files(Path(config.data_dir))
-    labels = {file.name: digests.of(file) for file in files} or {kind.built_in: "comes with the program"}
+    labels = {file.name: digests.of(file) for file in files}
+    labels |= {kind.built_in: "comes with the program"} if kind.built_in else {}
     return {"folder": str(root.resolve()) if root else None, "labels": labels}
 
 
@@ -163,22 +160,33 @@ def _folder(config: Config) -> Path | None:
 
 
 def _compare_labels(config: Config, stored: Mapping[str, Any], labels: dict[str, str], found: Comparison) -> None:
-    """By file; where a file is another one, by the table that the run makes of it."""
+    """By file; where a file is another one, or none is known, by the table and the forget set that the run makes."""
     recorded = stored.get("inputs") or {}
-    if labels == recorded.get("labels"):
+    if labels and labels == recorded.get("labels"):
         return
-    then = (stored.get("fingerprints") or {}).get("data")
-    if config.skip_bad_images:  # that one is without the images that could not be read
-        then = recorded.get("table")
-    if then is None:
+    then = dict(stored.get("fingerprints") or {})
+    if config.skip_bad_images:  # those are without the images that could not be read
+        then = {"data": recorded.get("table")}
+    if then.get("data") is None:
         found.notes.append("the labels were not recorded then, and are not compared")
         return
-    now = _table(config, labels).fingerprint
-    if now != then:
-        found.differing.append(
-            f"the labels are others: their data fingerprint is {then[:16]} there and {now[:16]} here, in "
-            f"{_folder(config)}; they may need to be put back"
-        )
+    table = _table(config, labels)
+    now = {"data": table.fingerprint}
+    if now["data"] == then["data"] and then.get("forget"):
+        now["forget"] = splits_of(config, table).forget_fingerprint
+    found.differing.extend(
+        f"the labels are others: their {name} fingerprint is {then[name][:16]} there and {now[name][:16]} here, in "
+        f"{_folder(config)}; they may need to be put back"
+        for name in now
+        if now[name] != then[name]
+    )
+    groups, names = (stored.get("groups") or {}).get("names"), _group_names(table)
+    if not found.differing and groups not in (None, names):
+        found.differing.append(f"the groups are called {', '.join(groups)} there and {', '.join(names)} here")
+
+
+def _group_names(table: GroupDataset) -> list[str]:
+    return [table.group_name(group) for group in range(table.n_groups)]
 
 
 def _compare_images(config: Config, stored: Mapping[str, Any], labels: dict[str, str], found: Comparison) -> None:
@@ -186,7 +194,7 @@ def _compare_images(config: Config, stored: Mapping[str, Any], labels: dict[str,
     recorded, folder, then = stored.get("inputs") or {}, _folder(config), recorded_images(stored)
     if folder is None or found.differing:
         return
-    memory = remembered(config, "verified.json")
+    memory = config.remembered("verified.json")
     if not then:
         if stored["config"].get("data_dir") != config.data_dir or config.image_digest:
             found.notes.append("the images were not recorded then, and are not compared")

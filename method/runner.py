@@ -22,7 +22,7 @@ from method.evaluation.evaluator import evaluate
 from method.evaluation.records import Records
 from method.image_inputs import image_entry
 from method.inference import Inference
-from method.inputs import digests_of, identity_of, label_record, named_file, remembered
+from method.inputs import digests_of, identity_of, label_record, named_file
 from method.original import Original
 from method.registry import METHODS
 from method.rundir import RunDirectory, check_beside, find
@@ -62,7 +62,7 @@ def run(command: Command, directory: RunDirectory) -> list[str] | None:
     reference = find_reference(config, data) if compares else None
     cache = open_cache(config, data)
     from_rank_0(lambda: check_images(config, data))
-    memory, digest = remembered(config, "verified.json"), config.image_digest or directory.knows_content
+    memory, digest = config.remembered("verified.json"), config.image_digest or directory.knows_content
     images = from_rank_0(lambda: image_entry(data.dataset, memory, digest))
     from_rank_0(lambda: compare_images(original and original[1], reference and reference.path, images))
     workers = default_workers(data.dataset.in_memory, device, devices.available_cpus() // local_world_size())

@@ -14,7 +14,6 @@ from datasets.splits import Splits, listed_splits, make_splits, random_splits
 from datasets.verification import bad_images, refuse_bad_images, remember
 from method.configs.loading import Config
 from method.configs.task import RANDOM
-from method.inputs import remembered
 from method.registry import METHODS
 from utils.distributed import from_rank_0
 from utils.text import for_people
@@ -43,14 +42,25 @@ def read_data(config: Config, skip_bad_images: bool = False) -> Data:
     kind = dataset_class(config.dataset)
     options = {name: config.values[name] for name in kind.options}
     dataset = kind.load(Path(config.data_dir), config.split_number or 0, config.seed, **options)
-    skipped = requests = table = None
-    if config.requests and METHODS[config.method].forgets:
-        requests = find_requests(dataset, config.requests, config.skip_unknown)
+    skipped = table = None
+    requests = _requests(config, dataset)
     if skip_bad_images:
         rows = from_rank_0(lambda: _rows_to_skip(config, dataset))
         requests = requests and requests.without(dataset, rows)
         dataset, skipped, table = dataset.without(rows), tuple(dataset.paths(rows)), dataset.fingerprint
     return Data(dataset, _splits(config, dataset, requests), skipped, requests, table)
+
+
+def splits_of(config: Config, dataset: GroupDataset) -> Splits:
+    """The index sets of the run on this table, of which nothing is left out."""
+    return _splits(config, dataset, _requests(config, dataset))
+
+
+def _requests(config: Config, dataset: GroupDataset) -> Requests | None:
+    """What the forget list asks for, if there is one; pretrain asks for nothing."""
+    if not (config.requests and METHODS[config.method].forgets):
+        return None
+    return find_requests(dataset, config.requests, config.skip_unknown)
 
 
 def _splits(config: Config, dataset: GroupDataset, requests: Requests | None) -> Splits:
@@ -123,4 +133,4 @@ def _rows_to_skip(config: Config, dataset: GroupDataset) -> list[int]:
 
 
 def _memory(config: Config) -> Path:
-    return remembered(config, "verified.json")
+    return config.remembered("verified.json")

@@ -13,6 +13,7 @@ from method.configs.loading import Config
 from utils.distributed import rank
 from utils.errors import RunError, UserError
 from utils.files import write_text
+from utils.signals import saving
 from utils.tables import is_number
 
 METRICS = "metrics/"  # before the name of a metric: val_acc is a column of the history too
@@ -197,5 +198,6 @@ def tracking(config: Config, folder: Path, resumed: bool) -> Iterator[Trackers]:
         yield Trackers(trackers)
         failed = False
     finally:
-        for tracker in trackers:
-            tracker.close(failed)
+        with saving():  # a service may take long to answer
+            for tracker in trackers:
+                tracker.close(failed)

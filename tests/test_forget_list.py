@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from folders import make_custom, make_fairface
 
 from datasets.base import GroupDataset
 from datasets.custom import Custom
+from datasets.fairface import FairFace
 from datasets.forget_list import as_text, list_digest, read_forget_list
 from datasets.requests import SHOWN, Requests, find_requests
 from utils.errors import UserError
@@ -476,3 +478,22 @@ def test_no_label_file_is_read_for_names_of_files(own, tmp_path: Path):
 
 def test_requests_without_matches_are_possible():
     assert Requests(0, np.empty(0, dtype=np.int64), {}).matched == ()
+
+
+def test_a_value_of_the_labels_own_column_may_look_like_a_file(tmp_path: Path, written):
+    folder = make_custom(tmp_path)
+    lines = (folder / "metadata.csv").read_text().splitlines()
+    ids = ["patient", *(f"P.{number}/a" for number in range(len(lines) - 1))]
+    joined = [f"{line},{one}" for line, one in zip(lines, ids, strict=True)]
+    (folder / "metadata.csv").write_text("\n".join(joined) + "\n")
+    names = read_forget_list(written("patient\nP.3/a\nP.7/a\n", "a.csv"), None)
+    assert find_requests(Custom.load(folder, 0, 0), names, False).rows.tolist() == [3, 7]
+
+
+def test_rows_of_a_table_that_is_no_label_file_are_not_guessed(tmp_path: Path, written):
+    """FairFace leaves rows out and joins two files: which row 6 is meant?"""
+    make_fairface(tmp_path)
+    names = read_forget_list(written("index\n6\n", "a.csv"), None)
+    with pytest.raises(UserError, match="may be those of a label file or those of the table of fairface"):
+        find_requests(FairFace.load(tmp_path, 0, 0), names, False)
+    assert find_requests(FairFace.load(tmp_path, 0, 0), ["row:6"], False).rows.tolist() == [6]

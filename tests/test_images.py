@@ -15,6 +15,7 @@ import torch
 from cli import ok, refused
 from folders import make_custom, make_waterbird
 from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
 from torchvision.io import ImageReadMode, decode_image
 
 from datasets import image_files, images
@@ -383,3 +384,42 @@ def test_a_run_names_the_image_and_what_it_is(tmp_path: Path):
     told = refused(f"--method pretrain --dataset custom {SMALL}", **flags)
     assert "faces/3.jpg (it is an animation of 3 frames, expected one picture); put an intact copy there" in told
     ok(f"--method pretrain --dataset custom --skip_bad_images {SMALL}", **flags)
+
+
+# PNGs: what decides a pixel is compared with its checksum, and nothing else is.
+
+
+def png(path: Path, **options: object) -> bytes:
+    pixels = np.random.RandomState(0).randint(0, 256, (40, 30, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path, **options)
+    return path.read_bytes()
+
+
+def test_no_flipped_bit_of_a_png_gives_other_pixels(tmp_path: Path):
+    whole = png(tmp_path / "a.png")
+    good = read_image(str(tmp_path / "a.png"))
+    for place in range(8, len(whole), 3):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << place % 8
+        (tmp_path / "a.png").write_bytes(damaged)
+        found = read_image(str(tmp_path / "a.png"))
+        assert isinstance(found, UnreadableImage) or torch.equal(found, good)
+
+
+def test_a_text_in_a_png_decides_nothing(tmp_path: Path):
+    """However long, and whatever its checksum."""
+    plain = tmp_path / "plain.png"
+    png(plain)
+    info = PngInfo()
+    info.add_text("comment", "x" * 3_000_000, zip=True)
+    info.add_text("short", "y")
+    content = bytearray(png(tmp_path / "text.png", pnginfo=info))
+    content[content.index(b"tEXt") + 10] ^= 1
+    (tmp_path / "text.png").write_bytes(content)
+    assert torch.equal(read_image(str(tmp_path / "text.png")), read_image(str(plain)))
+
+
+@pytest.mark.parametrize("left", [-1, -12, -13, -30])
+def test_a_png_that_is_cut_off_is_no_image(left: int, tmp_path: Path):
+    (tmp_path / "a.png").write_bytes(png(tmp_path / "a.png")[:left])
+    assert isinstance(read_image(str(tmp_path / "a.png")), UnreadableImage)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from cli import ROOT, ok, run
+from cli import ROOT, Result, ok, run
 from folders import make_custom, make_waterbird
 from PIL import Image
 from workshop import weights_of
@@ -347,6 +347,64 @@ def test_a_run_of_an_earlier_version_is_compared_by_its_fingerprint(bench: Bench
     assert result.out.endswith("(the content of weights was not recorded then, and is not compared)\n")
     corrected_label(bench)
     assert run(bench.command("retrain"), **bench.flags()).code == 2
+
+
+# Who is forgotten.
+
+
+def custom_run(tmp_path: Path, change: Callable[[list[dict]], None], forgets: str, list_text: str = "") -> Result:
+    """A finished retrain run on a custom folder, and what is said of it after its labels were changed."""
+    folder = make_custom(tmp_path)
+    rows = list(csv.DictReader((folder / "metadata.csv").open(newline="")))
+    for number, row in enumerate(rows):
+        row["patient"] = f"P.{number}"
+        row["target"] = {"Female": "0", "Male": "1"}[row["target"]]
+        row["sensitive"] = {"Black": "0", "White": "1"}[row["sensitive"]]
+    write_table(folder, rows)
+    (tmp_path / "list.txt").write_text(list_text)
+    command = f"--method retrain {SMALL.replace('waterbird', 'custom')} --no-pretrained {forgets}"
+    command = command.replace("LIST", str(tmp_path / "list.txt"))
+    flags = {"data_dir": folder, "store_dir": tmp_path / "store", "checkpoint_dir": tmp_path / "none"}
+    ok(command, **flags)
+    assert ok(command, **flags).out.startswith(DONE)
+    change(rows)
+    write_table(folder, rows)
+    return run(command, **flags)
+
+
+def write_table(folder: Path, rows: list[dict]) -> None:
+    with (folder / "metadata.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def test_a_column_that_a_list_asks_for_is_part_of_what_is_forgotten(tmp_path: Path):
+    """The rows are the same, and not who is meant by them."""
+
+    def exchange(rows: list[dict]) -> None:
+        rows[3]["patient"], rows[4]["patient"] = rows[4]["patient"], rows[3]["patient"]
+
+    result = custom_run(tmp_path, exchange, "--forget_list LIST", "patient:P.3\npatient:P.7\n")
+    assert result.code == 2
+    assert "their forget fingerprint is" in result.err
+
+
+def test_numbers_of_groups_that_mean_other_groups_now(tmp_path: Path):
+    def from_one(rows: list[dict]) -> None:
+        for row in rows:
+            row["target"] = str(int(row["target"]) + 1)
+
+    result = custom_run(tmp_path, from_one, "--forget_groups 1:1")
+    assert result.code == 2
+    assert "holds another run" in result.err
+
+
+def test_a_note_in_a_column_that_nobody_asks_for_is_no_other_run(tmp_path: Path):
+    def note(rows: list[dict]) -> None:
+        rows[3]["patient"] = "a note"
+
+    assert custom_run(tmp_path, note, "--forget_groups 1:1").out.startswith(DONE)
 
 
 # Images.

@@ -123,7 +123,7 @@ def test_a_stopped_worker_is_named_and_a_signal_ends_the_wait(
     with stop_signals_noted(), caplog.at_level(logging.INFO), pytest.raises(Interrupted, match="SIGTERM"):
         list(batches)
     loader.close()
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 20
     assert not multiprocessing.active_children()
     said = [record.getMessage() for record in caplog.records]
     waited_for = f"waiting for a batch of images from worker process {processes[1].pid} ("

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from cli import ROOT, words, written
+from cli import ROOT, with_flags, words, written
 from test_meeting import NAMES, free_port
 from workshop import SMALL, Workshop, assert_same_run
 
@@ -23,13 +23,13 @@ WORKERS = "--num_workers 2"
 HANGING = """
 import os, sys
 import datasets.images as images
-read_image, (mark, *arguments) = images.read_image, sys.argv[1:]
+open_image, (mark, *arguments) = images.open_image, sys.argv[1:]
 pipe, _ = os.pipe()
-def hanging(file):
+def hanging(file, upright=False):
     if os.path.exists(mark):
         os.read(pipe, 1)
-    return read_image(file)
-images.read_image = hanging
+    return open_image(file, upright)
+images.open_image = hanging
 sys.argv = ["main.py", *arguments]
 import runpy
 runpy.run_path("main.py", run_name="__main__")
@@ -102,7 +102,7 @@ def running(
     workshop: Workshop, flags: str = WORKERS, program: tuple[str, ...] = ("main.py",), **variables: str
 ) -> Iterator[Scene]:
     """`pretrain` under way: an epoch or more is behind it, which `last.pt` shows."""
-    arguments = words(f"--method pretrain {LONG} {flags}", **workshop.folders())
+    arguments = words(f"--method pretrain {with_flags(LONG, flags)}", **workshop.folders())
     scene = Scene(workshop.store.parent, arguments, [sys.executable, *program], **variables)
     try:
         yield scene

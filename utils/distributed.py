@@ -121,6 +121,8 @@ def finished(work: Any, patience: float = STOP_PATIENCE) -> None:
 
     Interrupted where a stop signal has come and the others do not in `patience` seconds; RunError where one is gone.
     """
+    if _alone:  # it has left already, and the others with it
+        raise interrupted("")
     began = told = time.monotonic()
     while not _completed(work):
         now = time.monotonic()
@@ -132,7 +134,8 @@ def finished(work: Any, patience: float = STOP_PATIENCE) -> None:
     try:
         work.wait()
     except RuntimeError as error:
-        if stop_asked() or _stopped():
+        # torchrun stops the others as soon as one has failed: that signal is not why this run ends.
+        if not _told(FIRST_FAILURE) and (stop_asked() or _told(STOPPED)):
             raise leaving_alone("") from error
         raise RunError(f"another of the {world_size()} processes is gone ({_cause(error)})") from error
 
@@ -159,10 +162,10 @@ def leaving_alone(where: str) -> Interrupted:
     return interrupted(where)
 
 
-def _stopped() -> bool:
-    """Whether another process has left because of a signal."""
+def _told(word: str) -> bool:
+    """Whether another process has said so: that it STOPPED because of a signal, or a FIRST_FAILURE."""
     try:
-        return bool(_stores) and _stores[0].check([STOPPED])
+        return bool(_stores) and _stores[0].check([word])
     except RuntimeError:  # the store's host is gone
         return False
 

@@ -26,6 +26,7 @@ SAVING_SECONDS = 30.0  # a disk may take so long for a state; schedulers kill af
 _asked: list[str] = []  # a signal is the whole process's, and so is what is known of it
 _asked_at: list[float] = []
 _saving: list[float] = []  # since when
+_watching: list[bool] = []
 
 
 class Interrupted(KeyboardInterrupt):
@@ -116,15 +117,29 @@ def _watched(code: int) -> Iterator[None]:
     heard, told = socket.socketpair()
     told.setblocking(False)
     before = signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
+    _watching.append(True)
     watch = threading.Thread(target=_end_if_still, args=(heard, code), name="stop signals", daemon=True)
     watch.start()
     try:
         yield
     finally:
         signal.set_wakeup_fd(before)
-        told.close()  # which ends the thread
-        watch.join()
+        _watching.clear()
+        told.shutdown(socket.SHUT_WR)  # which ends the thread, also where a forked process still holds the socket
+        told.close()
+        watch.join(LOOK_SECONDS)
         heard.close()
+
+
+def _leave_to_parent() -> None:
+    """In a forked process: its signals are not its parent's."""
+    if _watching:
+        _watching.clear()
+        signal.set_wakeup_fd(-1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_to_parent)
 
 
 def _end_if_still(heard: socket.socket, code: int) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from datasets import dataset_class
 from datasets.forget_list import list_digest
 from method.configs.schema import SHARED, TASK_KEYS, Key, all_keys, keys_of, own_key_name
-from method.configs.strict_yaml import read_mapping
+from method.configs.strict_yaml import LookAlike, read_mapping
 from method.configs.task import Layer, check_groups, name_of_task, requests_of, settled
 from method.registry import METHODS, UNSET
 from utils.device import check_device_name
@@ -80,6 +80,10 @@ class Config:
         """Whether it is trained by group DRO or on a subsample; nobody starts from it or compares with it unasked."""
         return self.values.get("rob_approach", "none") != "none"
 
+    def remembered(self, name: str) -> Path:
+        """A file of the store folder that keeps what was found out about the data; it may be deleted."""
+        return Path(self.store_dir) / self.data_name / name
+
     @property
     def n_epochs(self) -> int:
         """Epochs; 1 for a method without any, whose history has one row."""
@@ -125,7 +129,7 @@ def _read_layer_file(path: Path, changed: int) -> LayerFile:
     """`changed` makes a file that was edited another one; a sweep configures hundreds of runs from the same files."""
     content = read_mapping(path)
     # A name with nothing below it is an empty section.
-    content = {name: value for name, value in content.items() if value is not None or name not in ("tasks", *METHODS)}
+    content = {name: value for name, value in content.items() if not _is_null(value) or name not in ("tasks", *METHODS)}
     tasks = content.pop("tasks", [])
     if not isinstance(tasks, list):
         raise UserError(f"{path.name}, tasks: expected a list of entries, found {tasks!r}")
@@ -136,6 +140,10 @@ def _read_layer_file(path: Path, changed: int) -> LayerFile:
         {name: checked(section, name, f"{path.name} [{name}]") for name, section in sections.items()},
         [_task_entry(entry, f"{path.name}, tasks[{number}]") for number, entry in enumerate(tasks)],
     )
+
+
+def _is_null(value: Any) -> bool:
+    return value is None or (isinstance(value, LookAlike) and value.reading is None)
 
 
 def checked(content: Any, method: str | None, where: str) -> dict[str, Any]:

@@ -145,6 +145,8 @@ def _convert(value: Any, kind: type) -> Any:
         raise TypeError
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise TypeError
+    if kind is not str and isinstance(value, str) and ("_" in value or not value.isascii()):
+        raise ValueError  # Python takes 1_0 for 10, and digits of every script
     if kind is int:
         if isinstance(value, float):
             raise TypeError

@@ -42,10 +42,10 @@ class LookAlike(str):
     def told(self) -> str:
         """What is to be said of it."""
         text = shortened(str(self), LONGEST, LONGEST // 3)
-        return (
-            f"{text} in line {self.line}, which YAML reads as {_told(self.reading)}; quote it ('{text}') to have it "
-            "read as it is written"
-        )
+        remedy = f"quote it ('{text}') to have it read as it is written"
+        if self.reading is None:
+            remedy = f"write null for no value, or {remedy}"
+        return f"{text} in line {self.line}, which YAML reads as {_told(self.reading)}; {remedy}"
 
 
 def _told(reading: Any) -> str:

@@ -170,7 +170,8 @@ def _words(flags: Mapping[str, Any]) -> list[str]:
         if isinstance(value, bool):
             words.append(f"--{name}" if value else f"--no-{name}")
         else:
-            words += [f"--{name}", "null" if value is None else str(value)]
+            text = "null" if value is None else str(value)
+            words += [f"--{name}={text}"] if text.startswith("-") else [f"--{name}", text]
     return words
 
 
