@@ -23,7 +23,8 @@ from datasets.waterbird import Waterbirds
 from models.batch_norm import GlobalBatchNorm2d, across_processes
 from utils import collectives, distributed
 from utils.device import choose_device
-from utils.errors import UserError
+from utils.errors import RunError, UserError
+from utils.signals import Interrupted
 
 SHARED_ROWS = ("out", "image", "kept", "features")  # every process has its own rows of these
 Found = dict[str, Any]
@@ -252,3 +253,38 @@ def test_damaged_images_are_found_and_left_out_by_all_processes(data_dir: Path, 
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics["n_skipped_images"] == 1
     assert sum(metrics[f"n_{name}"] for name in ("train", "val", "test")) == 91
+
+
+class Broken:
+    """A collective whose peer has gone."""
+
+    def wait(self, *patience: object) -> None:
+        raise RuntimeError("[somewhere] Connection closed by peer. Advice")
+
+    def is_completed(self) -> bool:
+        return True
+
+
+class Store:
+    """What the processes have told each other."""
+
+    def __init__(self, *words: str) -> None:
+        self.words = {*words}
+
+    def check(self, words: list[str]) -> bool:
+        return self.words.issuperset(words)
+
+    def set(self, word: str, value: str) -> None:
+        self.words.add(word)
+
+
+@pytest.mark.parametrize(
+    "told, raised", [((distributed.FIRST_FAILURE,), RunError), ((distributed.STOPPED,), Interrupted), ((), Interrupted)]
+)
+def test_a_peer_that_failed_is_no_stop_though_torchrun_sends_its_signal(told, raised, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(distributed, "_stores", [Store(*told)])
+    monkeypatch.setattr(distributed, "_alone", [])
+    monkeypatch.setattr(distributed, "_speaker", [])
+    monkeypatch.setattr("utils.signals._asked", ["SIGTERM"])
+    with pytest.raises(raised):
+        distributed.finished(Broken())
