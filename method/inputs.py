@@ -198,7 +198,8 @@ def _compare_images(config: Config, stored: Mapping[str, Any], labels: dict[str,
     if not then:
         if stored["config"].get("data_dir") != config.data_dir or config.image_digest:
             found.notes.append("the images were not recorded then, and are not compared")
-        if turned := turned_images(_table(config, labels), memory):
+        turned = turned_images(_table(config, labels), memory) if dataset_class(config.dataset).upright else 0
+        if turned:
             found.notes.append(f"{turned} images are turned now, as EXIF says, and were not then")
         return
     known = Path(recorded.get("folder") or "")
