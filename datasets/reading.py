@@ -23,8 +23,9 @@ def read_in_a_thread(source: Callable[[], Iterator[Any]], waiting: Callable[[flo
 
     What `waiting` raises ends it, and leaves behind a thread that nothing waits for.
     """
-    wanted: queue.SimpleQueue[bool] = queue.SimpleQueue()
-    found: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+    # No SimpleQueue: in CPython its `get` forgets the time limit where a signal comes just before it is over.
+    wanted: queue.Queue[bool] = queue.Queue()
+    found: queue.Queue[tuple[str, Any]] = queue.Queue()
     threading.Thread(target=_read, args=(source, wanted, found), name="reads images", daemon=True).start()
     try:
         while True:
@@ -40,7 +41,7 @@ def read_in_a_thread(source: Callable[[], Iterator[Any]], waiting: Callable[[flo
         wanted.put(False)
 
 
-def _arrived(found: "queue.SimpleQueue[tuple[str, Any]]", waiting: Callable[[float], None]) -> tuple[str, Any]:
+def _arrived(found: "queue.Queue[tuple[str, Any]]", waiting: Callable[[float], None]) -> tuple[str, Any]:
     seconds = 0.0
     while True:
         try:
@@ -50,7 +51,7 @@ def _arrived(found: "queue.SimpleQueue[tuple[str, Any]]", waiting: Callable[[flo
             waiting(seconds)
 
 
-def _read(source: Callable[[], Iterator[Any]], wanted: queue.SimpleQueue, found: queue.SimpleQueue) -> None:
+def _read(source: Callable[[], Iterator[Any]], wanted: queue.Queue, found: queue.Queue) -> None:
     try:
         batches = None
         while wanted.get():

@@ -2,10 +2,10 @@
 
 import logging
 import multiprocessing
-import re
 import signal
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,6 @@ from utils.errors import RunError
 from utils.signals import LOOK_SECONDS, TELL_SECONDS, check_stop, ignore_stop_signals, stop_asked
 
 AHEAD = 2  # batches that each worker reads ahead
-LOST = re.compile(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (?:is killed by signal: (\w[^.]*)\.)?")
 log = logging.getLogger("unlearning")
 
 
@@ -71,25 +70,32 @@ class Pool:
             for images in read_in_a_thread(lambda: iter(self._loader), self._waiting):
                 yield images
                 self._number += 1
-        except RuntimeError as error:
+        except (RuntimeError, OSError, EOFError) as error:  # the last two: it died while it handed a batch over
             self._given_up = True
-            raise worker_lost(error) or error from None
+            raise self._worker_lost(LOOK_SECONDS) or error from None
 
     def _start(self) -> None:
         """Start the workers, which is the main thread's to do."""
         if self.n_workers and self._loader._iterator is None:
             before = multiprocessing.active_children()
-            iter(self._loader)
+            with _signal_handlers_kept():
+                iter(self._loader)
             started = [process for process in multiprocessing.active_children() if process not in before]
             self._workers = sorted(started, key=lambda process: process.pid)
 
     def _waiting(self, seconds: float) -> None:
-        """What to do while a batch takes its time: stop where that is asked for, and say so every minute."""
+        """What to do while a batch takes its time: stop where that is asked for, and say so every minute.
+
+        RunError where a worker has died.
+        """
         if stop_asked() and (world_size() == 1 or seconds > STOP_PATIENCE):
             self._given_up = True
             if world_size() > 1:
                 raise leaving_alone("while waiting for images")
             check_stop()
+        lost = self._worker_lost()
+        if lost is not None:
+            raise lost
         if seconds % TELL_SECONDS:
             return
         who = ""
@@ -98,6 +104,22 @@ class Pool:
             who = f" from worker process {process.pid}{standing_of(process.pid)}"
         level = logging.WARNING if rank() == 0 else logging.CRITICAL  # only this process knows
         log.log(level, "waiting for a batch of images%s, for %d s by now", who, seconds)
+
+    def _worker_lost(self, seconds: float = 0.0) -> RunError | None:
+        """What to say of a worker that ended by itself; None where all live. seconds: how long one may take to end."""
+        for worker in self._workers:
+            worker.join(seconds)
+            seconds = 0.0  # for all of them together
+        ended = next((worker for worker in self._workers if worker.exitcode is not None), None)
+        if ended is None:
+            return None
+        self._given_up = True
+        by_signal = ended.exitcode < 0
+        how = f"was ended by the signal {signal.Signals(-ended.exitcode).name}" if by_signal else "ended"
+        return RunError(
+            f"worker process {ended.pid}, which reads images, {how}, as happens where memory runs out: give a lower "
+            "--num_workers (0: none), and the same command goes on from the last saved state"
+        )
 
     def close(self) -> None:
         """End the workers, in mid-pass too; calling it again does nothing."""
@@ -110,28 +132,24 @@ class Pool:
         self._workers = []
 
 
-def worker_lost(error: Exception) -> RunError | None:
-    """What to say of a worker process that ended by itself, if that is what `error` tells; None otherwise."""
-    found = LOST.search(str(error))
-    if found is None:
-        return None
-    how = f"was ended by the signal {found[2]!r}" if found[2] else "ended"
-    return RunError(
-        f"worker process {found[1]}, which reads images, {how}, as happens where memory runs out: give a lower "
-        "--num_workers (0: none), and the same command goes on from the last saved state"
-    )
+@contextmanager
+def _signal_handlers_kept() -> Iterator[None]:
+    """Within it torch starts workers, with a handler by which a dead one would be an error anywhere in this program."""
+    main = threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGCHLD")
+    handler = signal.getsignal(signal.SIGCHLD) if main else None
+    try:
+        yield
+    finally:
+        if handler is not None:
+            signal.signal(signal.SIGCHLD, handler)
 
 
 def _kill(workers: list[multiprocessing.Process]) -> None:
-    """End processes that hold nothing of worth; without torch's handler, to which a dead worker is an error."""
-    main = threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGCHLD")
-    handler = signal.signal(signal.SIGCHLD, signal.SIG_DFL) if main and workers else None
+    """End processes that hold nothing of worth."""
     for worker in workers:
         worker.kill()
     for worker in workers:
         worker.join(LOOK_SECONDS)  # at once, unless the system itself waits for a broken disk
-    if handler is not None:
-        signal.signal(signal.SIGCHLD, handler)
 
 
 def _handed_over(batch: Any) -> Any:

@@ -12,7 +12,6 @@ import torch
 from torch import nn
 
 from datasets.loaders import Loader, default_workers
-from datasets.workers import worker_lost
 from method.checkpoints import load_model, load_weights, save_model
 from method.comparison import compare, compare_images, find_reference, is_own_reference
 from method.configs.cli import Command, command_line
@@ -132,7 +131,7 @@ def outcome_recorded(directory: RunDirectory) -> Iterator[None]:
         end_badly("interrupted", str(stop) or "stopped by the user")
         raise
     except (RunError, UserError, RuntimeError, OSError) as error:
-        reason = first_failure(" ".join(str(disk_full(error) or worker_lost(error) or error).split()))
+        reason = first_failure(" ".join(str(disk_full(error) or error).split()))
         end_badly("failed", reason)
         raise RunError(f"{directory.path} failed: {reason}") from error
     except Exception as error:  # a defect of the program: its traceback is wanted

@@ -20,8 +20,8 @@ from datasets import reading, workers
 from datasets.loaders import Loader
 from datasets.reading import read_in_a_thread, why_no_handover
 from datasets.waterbird import Waterbirds
-from datasets.workers import worker_lost
 from utils import signals
+from utils.errors import RunError
 from utils.signals import Interrupted, stop_signals_noted
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="Linux")
@@ -92,6 +92,30 @@ def test_a_wait_is_told_and_can_be_left(quick: None):
     never.set()
 
 
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="POSIX timers")
+def test_signals_do_not_make_a_wait_endless(monkeypatch: pytest.MonkeyPatch):
+    """A signal just before a look is over made `SimpleQueue.get` wait for ever."""
+    monkeypatch.setattr(reading, "LOOK_SECONDS", 0.001)
+    looks = 0
+
+    def source() -> Iterator[int]:
+        time.sleep(2.0)
+        yield 1
+
+    def waiting(seconds: float) -> None:
+        nonlocal looks
+        looks += 1
+        signal.setitimer(signal.ITIMER_REAL, 0.0009 + looks % 100 * 2e-6)
+
+    before = signal.signal(signal.SIGALRM, lambda number, frame: None)
+    try:
+        assert list(read_in_a_thread(source, waiting)) == [1]
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
+    assert looks > 300
+
+
 @pytest.mark.parametrize("n", [0, 2])
 def test_threads_do_not_add_up(birds: Waterbirds, n: int):
     loader = Loader(birds, 32, n, False)
@@ -131,12 +155,47 @@ def test_a_stopped_worker_is_named_and_a_signal_ends_the_wait(
     assert f"{waited_for}it is stopped), for " in said[-1]  # the signal takes a moment to reach it
 
 
-def test_a_worker_that_died_is_an_error_that_says_what_to_do(birds: Waterbirds):
-    for text in ("DataLoader worker (pid 12) is killed by signal: Killed. ", "DataLoader worker (pid(s) 12) exited"):
-        sentence = str(worker_lost(RuntimeError(text)))
-        assert sentence.startswith("worker process 12, which reads images, ")
-        assert "--num_workers (0: none)" in sentence
-    assert worker_lost(RuntimeError("mat1 and mat2 shapes cannot be multiplied")) is None
+@needs_proc
+@pytest.mark.parametrize("error", [None, ConnectionResetError, EOFError, RuntimeError])
+def test_a_worker_that_died_is_an_error_that_says_what_to_do(
+    birds: Waterbirds, quick: None, monkeypatch: pytest.MonkeyPatch, error: type[Exception] | None
+):
+    """Also where it died while it handed a batch over, when this process hears of that first."""
+    loader = Loader(birds, 32, 2, False)
+    handler = signal.getsignal(signal.SIGCHLD)
+    batches = loader.batches(ROWS, 4, None)
+    next(batches)
+    assert signal.getsignal(signal.SIGCHLD) is handler, "a death is found where a batch is read, and nowhere else"
+    (first, second) = sorted(multiprocessing.active_children(), key=lambda process: process.pid)
+    if error is not None:
+
+        def broken(self: object) -> None:
+            raise error("while it died")
+
+        monkeypatch.setattr(type(loader._pool._loader._iterator), "_next_data", broken)
+    os.kill(second.pid, signal.SIGKILL)
+    with pytest.raises(RunError) as raised:
+        list(batches)
+    assert str(raised.value).startswith(
+        f"worker process {second.pid}, which reads images, was ended by the signal SIGKILL,"
+    )
+    assert "--num_workers (0: none)" in str(raised.value)
+    loader.close()
+    assert not first.is_alive()
+
+
+def test_an_error_while_all_workers_live_is_told_as_it_is(birds: Waterbirds, monkeypatch: pytest.MonkeyPatch):
+    loader = Loader(birds, 32, 2, False)
+    batches = loader.batches(ROWS, 4, None)
+    next(batches)
+
+    def broken(self: object) -> None:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr(type(loader._pool._loader._iterator), "_next_data", broken)
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        list(batches)
+    loader.close()
 
 
 # Handing over.
