@@ -38,6 +38,7 @@ from method.engine import build_optimizer
 from method.evaluation.evaluator import evaluate
 from method.evaluation.records import Records
 from method.inference import BATCH_SIZE, Inference
+from method.inputs import digests_of, identity_of
 from method.runner import build_unlearner, model_facts, starting_models
 from method.task_data import Data, read_data
 from method.unlearners.base import Batch, Phase, Unlearner
@@ -59,7 +60,8 @@ class Job:
 
     def models(self) -> tuple[nn.Module, nn.Module]:
         """The network to train and the frozen original, on the device."""
-        model, original = starting_models(self.config, self.data, model_facts(self.config, self.data))
+        facts = model_facts(self.config, self.data, identity_of(self.config, digests_of(self.config)))
+        model, original = starting_models(self.config, self.data, facts)
         form = devices.memory_format(self.inference.device)
         placed = [one.to(self.inference.device, memory_format=form) for one in (model, original[0])]
         return placed[0], placed[1].eval().requires_grad_(False)
@@ -169,10 +171,15 @@ def bare_passes(job: Job, images: Tensor) -> None:
         for start, stop in batch_bounds(len(order), size):
             some = order[start:stop].to(images.device)
             labels = [column[some] for column in columns]
-            yield Batch(images[some], *labels, some, torch.Generator(), epoch, job.augmented(phase))
+            yield Batch(images[some], *labels, some, drawn(phase, some), epoch, job.augmented(phase))
 
     train(job, unlearner, source, lambda: None)
     forward(job, model, model, images)
+
+
+def drawn(phase: Phase, samples: Tensor) -> Tensor | None:
+    """What the phase draws for as many samples, if it does, on the device."""
+    return phase.draw(torch.Generator(), len(samples)).to(samples.device) if phase.draw else None
 
 
 class PILSource:
@@ -189,7 +196,8 @@ class PILSource:
         passes = chain.from_iterable(repeat(loader))
         for image, *labels in islice(passes, phase.steps or len(loader)):
             augmented = self.job.augmented(phase)
-            yield Batch(self._placed(image), *self._moved(labels), torch.Generator(), epoch, augmented)
+            labels = self._moved(labels)
+            yield Batch(self._placed(image), *labels, drawn(phase, labels[0]), epoch, augmented)
 
     @torch.no_grad()
     def evaluated(self, model: nn.Module) -> dict[str, tuple[np.ndarray, np.ndarray]]:

@@ -110,7 +110,6 @@ class Loader:
         self._in_memory, self._image_bytes = dataset.in_memory, 3 * image_size**2
         self.augments: bool = self._source.augments
         self._pin_memory = pin_memory
-        self._labels = {name: torch.tensor(getattr(dataset, name)) for name in ("target", "sensitive", "group")}
         self._sampler = PassSampler()
         self._pool = self._pool_of(0 if dataset.in_memory else num_workers)
         # Workers ignore the signal that multiprocessing sends at exit, and it would wait for them forever.
@@ -127,7 +126,7 @@ class Loader:
         first: int = 0,
         part: Callable[[Bounds], Bounds] = list,
     ) -> Iterator[dict[str, torch.Tensor]]:
-        """One pass over the rows in `order`: image (uint8 NCHW), target, sensitive, group and index (int64).
+        """One pass over the rows in `order`: image (uint8 NCHW) and index (int64, on the CPU).
 
         With an `augment_seed` the training view, of a seed per position; with None the evaluation view. Nothing is
         dropped; `first` batches are passed over, so that the others are as they would be. `part`: what of the batches
@@ -149,11 +148,7 @@ class Loader:
         for (start, stop), images in zip(bounds, self._images(order, bounds, augment_seed), strict=True):
             if isinstance(images, UnreadableImage):
                 raise RunError(f"cannot read image {images.file} ({images.reason}): put an intact copy there")
-            index = torch.from_numpy(order[start:stop].copy())
-            labels = {name: values[index] for name, values in self._labels.items()} | {"index": index}
-            if self._pin_memory:
-                labels = {name: values.pin_memory() for name, values in labels.items()}
-            yield {"image": images} | labels
+            yield {"image": images, "index": torch.from_numpy(order[start:stop].copy())}
 
     def _images(
         self, order: np.ndarray, bounds: Bounds, augment_seed: int | None

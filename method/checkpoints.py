@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from utils import sealed
+from utils.device import fetch
 from utils.errors import UserError
 from utils.files import open_regular
 from utils.tensors import load_tensors, save_sealed
@@ -30,8 +31,7 @@ OBJECT_OPCODES = ("GLOBAL", "STACK_GLOBAL", "INST")
 
 def save_model(path: Path, model: nn.Module, facts: dict[str, Any], run: dict[str, Any]) -> None:
     """Write weights and facts atomically, sealed with what says which `run` made them."""
-    weights = {name: value.cpu() for name, value in model.state_dict().items()}
-    save_sealed(path, {"model": weights, "facts": facts}, run)
+    save_sealed(path, {"model": fetch(dict(model.state_dict())), "facts": facts}, run)
 
 
 def load_model(path: Path, expected: dict[str, Any]) -> dict[str, torch.Tensor]:

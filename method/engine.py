@@ -4,7 +4,7 @@ import csv
 import io
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from datasets.base import GroupDataset
-from datasets.loaders import batch_bounds, n_batches, own_slices
+from datasets.loaders import Bounds, batch_bounds, n_batches, own_slices
 from datasets.sampling import draw, group_balanced_weights, reweight_weights, subsample
 from datasets.splits import Splits
 from method.configs.loading import Config
@@ -22,8 +22,8 @@ from method.inference import Inference
 from method.resume import Position, Progress, Resumable
 from method.unlearners.base import Batch, GroupAccuracy, Phase, Unlearner
 from utils.collectives import any_of, sum_gradients
-from utils.device import autocast, synchronize
-from utils.distributed import from_rank_0, rank, share_of, world_size
+from utils.device import autocast, fused, send, synchronize
+from utils.distributed import from_rank_0, rank, world_size
 from utils.errors import RunError
 from utils.files import write_text
 from utils.seeding import derive_seed, numpy_generator, torch_generator
@@ -42,11 +42,13 @@ def learning_rate(config: Config, epoch: int, step: int, n_steps: int) -> float:
     return config.lr
 
 
-def build_optimizer(config: Config, parameters: Iterator[nn.Parameter]) -> torch.optim.Optimizer:
+def build_optimizer(config: Config, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
     """The optimiser of the network."""
+    parameters = list(parameters)
+    common = {"lr": config.lr, "weight_decay": config.weight_decay, "fused": fused(parameters)}
     if config.optimizer == "adam":
-        return torch.optim.Adam(parameters, lr=config.lr, weight_decay=config.weight_decay)
-    return torch.optim.SGD(parameters, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
+        return torch.optim.Adam(parameters, **common)
+    return torch.optim.SGD(parameters, momentum=config.momentum, **common)
 
 
 def measure(
@@ -99,10 +101,12 @@ class Engine:
         if unlearner.has_epochs:
             self.optimizers["model"] = build_optimizer(config, self.modules["model"].parameters())
         self.rows = {"train": splits.train, "forget": splits.forget, "retain": splits.retain}
+        labels = {"target": dataset.target, "group": dataset.group}
+        # Of the whole table, on the device for good: a batch's come from there.
+        self.labels = {name: send(torch.tensor(values), self.device) for name, values in labels.items()}
         self.resumable = Resumable(unlearner, self.modules, self.optimizers, run or {})
         self.progress = Progress()
         self._told = 0
-        self.finite = torch.ones((), dtype=torch.bool, device=self.device)
 
     def train(self) -> None:
         """All epochs from where the saved state, if any, left off; then the unlearner's own last word.
@@ -203,6 +207,16 @@ class Engine:
             module.requires_grad_(name == phase.trains)
             module.train(phase.train_mode)
         self.modules[phase.trains].zero_grad(set_to_none=True)
+        self._steps(phase, epoch, optimizer, done, n_steps)
+        if not phase.step and not phase.collect:
+            self.at.loss = sum_gradients(self.modules[phase.trains].parameters(), self.at.loss)
+        self._check_finite(phase, epoch)
+        return float(self.at.loss) / self.at.step
+
+    def _steps(
+        self, phase: Phase, epoch: int, optimizer: torch.optim.Optimizer | None, done: int, n_steps: int
+    ) -> None:
+        """The batches that are left of a phase. Nothing here waits for the device but the bar and a saved state."""
         shown = time.monotonic()
         for step, batch in enumerate(self._batches(phase, epoch, self.at.step), start=self.at.step):
             if phase.trains == "model" and phase.step:
@@ -210,17 +224,11 @@ class Engine:
                     group["lr"] = learning_rate(self.config, epoch, done + step, n_steps)
             loss = self._step(phase, batch, optimizer)
             self.at.loss, self.at.step = self.at.loss + loss, step + 1
-            self.finite &= torch.isfinite(loss)
             self.bar.update(int(phase.step and epoch >= 0))  # phases before the first epoch are not in the total
             if not self.bar.disable and time.monotonic() - shown > REFRESH_SECONDS:
                 self._show(phase, epoch, loss)
                 shown = time.monotonic()
             self._between_steps(phase, epoch)
-        if not phase.step and not phase.collect:
-            self.at.loss = sum_gradients(self.modules[phase.trains].parameters(), self.at.loss)
-            self.finite &= torch.isfinite(self.at.loss)
-        self._check_finite(phase, epoch)
-        return float(self.at.loss) / self.at.step
 
     def _between_steps(self, phase: Phase, epoch: int) -> None:
         """Save where it is time to, and stop where a signal asks for it."""
@@ -290,7 +298,8 @@ class Engine:
         self._check_finite(phase, epoch)
 
     def _check_finite(self, phase: Phase, epoch: int) -> None:
-        if bool(self.finite):
+        """RunError where a loss of the phase was not finite, and so their sum; reading it waits for the device."""
+        if math.isfinite(self.at.loss):
             return
         if not phase.step:
             raise RunError(
@@ -352,23 +361,32 @@ class Engine:
         return np.concatenate([draw(rows, weights, generator) for _ in range(repeats)])[:needed]
 
     def _batches(self, phase: Phase, epoch: int, first: int = 0) -> Iterator[Batch]:
-        """The phase's batches from number `first` on."""
-        seeds = (self.config.seed, self.config.method, epoch, phase.name)
+        """The phase's batches from number `first` on; all but the images is on the device before the first step."""
         augmented = self._augmented(phase)
         augment_seed = derive_seed(self.config.seed, epoch, phase.name, "augment") if augmented else None
         order, batch_size = self._order(phase, epoch), self._batch_size(phase)
-        sizes = [stop - start for start, stop in batch_bounds(len(order), batch_size)]
-        batches = self.loader.batches(order, batch_size, augment_seed, first, own_slices)
-        for step, batch in enumerate(self._saved_where_stopped(batches, phase, epoch), start=first):
+        bounds, index = batch_bounds(len(order), batch_size), send(torch.tensor(order), self.device)
+        columns = {name: values[index] for name, values in self.labels.items()} | {"index": index}
+        if phase.draw:
+            columns["drawn"] = self._drawn(phase, epoch, bounds)
+        images = self.loader.batches(order, batch_size, augment_seed, first, own_slices)
+        images = self._saved_where_stopped(images, phase, epoch)
+        bounds = bounds[first:]
+        for (start, stop), own, batch in zip(bounds, own_slices(bounds), images, strict=True):
             yield Batch(
                 self.inference.image(batch["image"]),
-                *(batch[name].to(self.device, non_blocking=True) for name in ("target", "group", "index")),
-                generator=torch_generator(*seeds, step),
+                **{name: values[slice(*own)] for name, values in columns.items()},
                 epoch=epoch,
                 augmented=augmented,
-                start=share_of(sizes[step])[0],
-                size=sizes[step],
+                size=stop - start,
             )
+
+    def _drawn(self, phase: Phase, epoch: int, bounds: Bounds) -> Tensor:
+        """What the steps of a phase draw at random, one after the other, on the device."""
+        seeds = (self.config.seed, self.config.method, epoch, phase.name)
+        steps = enumerate(bounds)
+        values = [phase.draw(torch_generator(*seeds, step), stop - start) for step, (start, stop) in steps]
+        return send(torch.cat(values), self.device)
 
 
 def history_csv(history: list[dict[str, float]]) -> str:

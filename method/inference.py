@@ -11,7 +11,7 @@ from tqdm import tqdm
 from datasets.loaders import Loader, batch_bounds, own_batches
 from datasets.transforms import normalise
 from utils.collectives import assemble, check_stop
-from utils.device import autocast, memory_format
+from utils.device import autocast, memory_format, send
 from utils.distributed import rank, world_size
 
 # A logit depends in its last bits on the batch it is computed in, so the size is part of what is computed.
@@ -68,5 +68,4 @@ class Inference:
 
     def image(self, pixels: Tensor) -> Tensor:
         """uint8 pixels to a normalised batch on the device."""
-        pixels = pixels.to(self.device, non_blocking=True)
-        return normalise(pixels, memory_format(self.device))
+        return normalise(send(pixels, self.device), memory_format(self.device))

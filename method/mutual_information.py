@@ -17,7 +17,7 @@ class Critic(nn.Module):
 
     def __init__(self, feature_dim: int, n_groups: int):
         super().__init__()
-        self.n_groups = n_groups
+        self.register_buffer("groups", torch.arange(n_groups), persistent=False)
         self.layers = nn.Sequential(nn.Linear(feature_dim + n_groups, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 1))
         # log m of the bias correction; NaN until the first critic step gives it its first value.
         self.register_buffer("log_mean_exp", torch.tensor(math.nan))
@@ -25,8 +25,8 @@ class Critic(nn.Module):
     def forward(self, features: Tensor, group: Tensor) -> Tensor:
         """(n, feature_dim) features and (n,) group ids to (n,) scores."""
         with torch.autocast(features.device.type, enabled=False):
-            onehot = nn.functional.one_hot(group, self.n_groups)
-            return self.layers(torch.cat([features.float(), onehot.float()], dim=1)).squeeze(1)
+            onehot = one_hot(group, self.groups)
+            return self.layers(torch.cat([features.float(), onehot], dim=1)).squeeze(1)
 
     def bound(self, features: Tensor, group: Tensor, other_group: Tensor, update: bool) -> Tensor:
         """Lower bound of I(z; g), in nats, for groups paired with their features and groups drawn apart from them.
@@ -44,6 +44,11 @@ class Critic(nn.Module):
         new = log_mean_exp_of(scores)
         moved = torch.logaddexp(new + math.log(EMA_RATE), self.log_mean_exp + math.log(1 - EMA_RATE))
         self.log_mean_exp.copy_(torch.where(self.log_mean_exp.isnan(), new, moved))
+
+
+def one_hot(group: Tensor, groups: Tensor) -> Tensor:
+    """(n, n_groups) float32 of (n,) ids; groups: 0 to n_groups - 1 on their device. torch's checks and waits for it."""
+    return (group[:, None] == groups).float()
 
 
 def donsker_varadhan(joint: Tensor, apart: Tensor, log_mean_exp: Tensor | None = None) -> Tensor:

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from method.inference import Inference
 from method.unlearners.base import Batch
+from utils.device import send
 
 
 class Original:
@@ -49,5 +50,5 @@ class Original:
         if self._position is None:
             position = torch.full((int(self.rows.max()) + 1,), -1, dtype=torch.int64)
             position[torch.tensor(self.rows)] = torch.arange(len(self.rows))
-            self._position = position.to(batch.index.device)
+            self._position = send(position, batch.index.device)
         return self._position[batch.index]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from method.unlearners.base import Unlearner
 from utils import sealed
+from utils.device import fetch
 from utils.distributed import from_rank_0
 from utils.errors import RunError
 from utils.tensors import load_tensors, save_sealed
@@ -78,7 +79,7 @@ class Resumable:
             "unlearner": self.unlearner.state(),
             "logged": self.unlearner.logged,
         }
-        save_sealed(file, state, self.run)
+        save_sealed(file, fetch(state), self.run)
 
     def load(self, file: Path, device: torch.device) -> Progress | None:
         """Take the state back; None where none was saved, RunError where the file is damaged or another run's."""

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, one_hot
+from torch.nn.functional import cross_entropy
 
 from utils.collectives import total
 
@@ -60,13 +60,15 @@ class GroupDRO(ERM):
     def __init__(self, group_counts: Tensor, step_size: float, adjustment: float, device: torch.device):
         counts = group_counts.to(device).float()
         self.step_size, self.present = step_size, counts > 0
+        self.groups = torch.arange(len(counts), device=device)
         self.adjustment = torch.where(self.present, adjustment / counts.clamp(min=1).sqrt(), 0.0)
         self.log_q = torch.where(self.present, -self.present.sum().log(), -torch.inf)
 
     def risk(self, logits: Tensor, target: Tensor, group: Tensor) -> Tensor:
         """Move q, and return the loss weighted by it; both are those of the whole batch on every process."""
         losses = cross_entropy(logits, target, reduction="none")
-        member = one_hot(group, len(self.log_q)).to(losses.dtype)
+        # torch's one_hot checks its values, for which the device is waited for.
+        member = (group[:, None] == self.groups).to(losses.dtype)
         # Sums of products, because autocast would take a matrix product in half precision.
         sums, counts = total(torch.stack([(losses[:, None] * member).sum(dim=0), member.sum(dim=0)]))
         adjusted = (sums / counts.clamp(min=1) + self.adjustment) * (counts > 0)

@@ -71,6 +71,7 @@ def run(command: Command, directory: RunDirectory) -> list[str] | None:
     with (
         ExitStack() as held,
         devices.threads_set(config.threads) as threads,
+        devices.arithmetic_set(device) as arithmetic,
         devices.memory_shared(),
         closing(loader),
     ):
@@ -83,6 +84,7 @@ def run(command: Command, directory: RunDirectory) -> list[str] | None:
             "threads": threads,
             "world_size": world_size(),
             "precision": str(precision).removeprefix("torch."),
+            **({"arithmetic": arithmetic} if arithmetic else {}),
             # Which weights it started from: a pretrained run can be made anew under the same name.
             ORIGINAL: digests.of(original[1]) if original else None,
             **versions(),

@@ -34,7 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "method.unlearners": {
         *("method.unlearners", "method.registry", "method.losses", "method.mutual_information"),
         "method.robust_training",
-        *("utils.errors", "utils.seeding"),
+        *("utils.device.fetch", "utils.device.fused", "utils.device.send", "utils.errors", "utils.seeding"),
     },
     "method.evaluation": {"method.evaluation", "datasets.base", "datasets.splits", "utils"},
     "method.evaluation.metrics": set(),
@@ -44,7 +44,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("datasets.forget_list", "datasets.base"),
     },
     "method.inference": {"datasets.loaders", "datasets.transforms", "utils"},
-    "method.original": {"method.inference", "method.unlearners.base"},
+    "method.original": {"method.inference", "method.unlearners.base", "utils.device.send"},
     "method.resume": {"method.unlearners.base", "utils"},
     "method.engine": {
         *("method.unlearners.base", "method.configs.loading", "method.configs.schema"),

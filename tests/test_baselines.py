@@ -60,7 +60,7 @@ def test_salun_is_random_labels_with_a_mask(tmp_path: Path):
     for relabel in ("uniform", "other"):
         one, other = build(RandomLabels, relabel=relabel), build(SalUn, relabel=relabel, saliency_ratio=1.0)
         other.name = one.name
-        batch = batch_of(rows, seed=3), batch_of(rows, seed=3)
+        batch = batch_of(rows, one.draw_labels, seed=3), batch_of(rows, other.draw_labels, seed=3)
         assert torch.equal(one.relabel(batch[0]), other.relabel(batch[1]))
         assert torch.equal(one.true_labels(batch[0]), other.true_labels(batch[1]))
 

@@ -123,3 +123,41 @@ def test_without_a_quota_threads_stay_as_they_are(
     torch.set_num_threads(100)
     with device.threads_set(None) as threads:
         assert threads == 100
+
+
+def test_cuda_takes_float32_as_such_and_what_was_set_before_comes_back(monkeypatch: pytest.MonkeyPatch):
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+
+    def settings() -> tuple[bool, ...]:
+        return cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32, matmul.allow_tf32
+
+    before = settings()
+    try:
+        cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32, matmul.allow_tf32 = True, False, True, True
+        with device.arithmetic_set(torch.device("cuda")) as recorded:
+            assert settings() == (False, True, False, False)
+        assert recorded == {"cudnn_benchmark": False, "cudnn_deterministic": True, "tf32": False}
+        assert settings() == (True, False, True, True)
+        with device.arithmetic_set(CPU) as recorded:
+            assert settings() == (True, False, True, True)
+            assert recorded is None
+    finally:
+        cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32, matmul.allow_tf32 = before
+
+
+def test_what_is_fetched_is_what_was_there():
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), torch.nn.BatchNorm2d(4))
+    state = {"modules": {"model": network.state_dict()}, "list": [torch.ones(2), (1, "a")], "n": 3, "none": None}
+    found = device.fetch(state)
+    assert found["list"][0].equal(torch.ones(2))
+    assert (found["list"][1], found["n"], found["none"]) == ((1, "a"), 3, None)
+    weights = found["modules"]["model"]
+    assert weights._metadata == network.state_dict()._metadata, "by which older files are understood"
+    assert all(weights[name] is not None and weights[name].equal(value) for name, value in network.state_dict().items())
+    assert found is not state
+
+
+def test_the_cpu_needs_nothing_sent_and_no_kernel_fused():
+    values = torch.arange(3)
+    assert device.send(values, CPU) is values
+    assert device.fused([torch.zeros(1)]) is None

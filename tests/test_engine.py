@@ -32,9 +32,10 @@ from tiny import (
     trained_network,
 )
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from datasets.loaders import batch_bounds
-from method.engine import learning_rate
+from method.engine import Engine, learning_rate
 from method.inference import Inference
 from method.registry import METHODS
 from utils.errors import RunError
@@ -86,7 +87,8 @@ class ByHand:
     def step(self, step: Step, n: int, of: int) -> float:
         """One step, the n-th of its epoch's `of`; returns its loss."""
         self.model.train(step.phase.name != "saliency")
-        value, differentiated = self.loss(step, torch.Generator().set_state(step.random))
+        random = torch.Generator()
+        value, differentiated = self.loss(step, random if step.random is None else random.set_state(step.random))
         module = self.modules()[step.phase.trains]
         weights = list(module.parameters())
         gradients = torch.autograd.grad(differentiated, weights, allow_unused=True)
@@ -436,14 +438,64 @@ def test_batches_hold_the_images_and_labels_of_their_rows(tmp_path: Path, method
         assert step.batch.group.tolist() == data.group[rows].tolist()
         assert not step.batch.augmented
         assert set(rows) <= set(getattr(run.splits, step.phase.data).tolist())
-    # Every step has random numbers of its own; the passes of iu over its Fisher matrix are one and the same.
-    random = [step.random.numpy().tobytes() for step in run.engine.spied_steps if step.phase.name != "fisher"]
+    # Every step that draws has random numbers of its own.
+    random = [step.random.numpy().tobytes() for step in run.engine.spied_steps if step.random is not None]
     assert len(set(random)) == len(random)
+    draws = {"miu": {"critics", "forget", "retain"}, "rl": {"forget"}, "salun": {"forget"}}.get(method, set())
+    assert {step.phase.name for step in run.engine.spied_steps if step.random is not None} == draws
     for spied in run.engine.passes:
         steps = [step for step in run.engine.spied_steps if step.phase is spied.phase]
         seen = np.concatenate([step.batch.index.numpy() for step in steps])
         if spied.phase.steps is None and not (spied.phase.data == "retain" and run.config.reweights):
             assert sorted(seen) == getattr(run.splits, spied.phase.data).tolist()
+
+
+class NoWaits(TorchDispatchMode):
+    """Where a number of a tensor is asked for, a GPU would be waited for; on the CPU this stands in for it."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if function is torch.ops.aten._local_scalar_dense.default:
+            raise AssertionError("a number is read from the device")
+        return function(*args, **(kwargs or {}))
+
+
+class HurriedEngine(Engine):
+    """An engine whose steps must not wait. (What reads images reads numbers of the CPU, on any device.)"""
+
+    def _step(self, *arguments: Any) -> Tensor:
+        with NoWaits():
+            return super()._step(*arguments)
+
+
+@pytest.mark.parametrize("augment", [False, True])
+@pytest.mark.parametrize("method", METHODS)
+def test_no_step_waits_for_the_device(tmp_path: Path, method: str, augment: bool):
+    flags = {"max_grad_norm": 1.0} if METHODS[method].has_epochs else {}
+    assert_hurried(make_run(method, tmp_path, HurriedEngine, augment=augment, **flags))
+
+
+def assert_hurried(run: Run) -> None:
+    """It trains to its end, once the table of the original's outputs is there, for which images are read."""
+    if run.original is not None:
+        for output in (run.original.logits, run.original.features):
+            output(batch_of(run.splits.train[:1]))
+    run.engine.train()
+    assert run.engine.at.epoch == run.config.n_epochs
+
+
+@pytest.mark.parametrize(
+    "method, flags", [("rl", {"rl_relabel": "other"}), ("retrain", {"rob_approach": "dro"}), ("salun", {}), ("miu", {})]
+)
+def test_no_step_of_a_variant_waits_either(tmp_path: Path, method: str, flags: dict[str, str]):
+    assert_hurried(make_run(method, tmp_path, HurriedEngine, **flags))
+
+
+def test_a_step_that_waits_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    run = make_run("ft", tmp_path, HurriedEngine)
+    real = run.unlearner.fit
+    monkeypatch.setattr(run.unlearner, "fit", lambda batch: real(batch) * (1.0 if real(batch).item() else 1.0))
+    with pytest.raises(AssertionError, match="read from the device"):
+        run.engine.train()
 
 
 @pytest.mark.parametrize("use_train_aug", [False, True])
@@ -522,7 +574,7 @@ def test_a_phase_changes_only_what_it_trains(tmp_path: Path, method: str, preset
         found = {module: changed(spied.before[module], spied.after[module]) for module in spied.before}
         found.pop("original", None)
         if name == "critics":
-            everything = parameters(run.unlearner.critics) | buffers(run.unlearner.critics)
+            everything = set(snapshot(run.unlearner.critics))
             expected = {"model": net if published_miu else set(), "critics": everything}
         elif not spied.phase.step:
             expected = {"model": set()}

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from tiny import GROUP_COUNTS, N_GROUPS, TinyNet, batch_of, task
+from tiny import GROUP_COUNTS, N_GROUPS, TinyNet, task
 from torch import Tensor
 from torch.nn.functional import one_hot
 
@@ -253,8 +253,8 @@ def miu(**values) -> MIU:
 @pytest.mark.parametrize("marginal", ["histogram", "uniform"])
 def test_other_group_is_drawn_from_its_marginal(marginal: str):
     n = 60_000
-    batch = batch_of([0] * n, image=torch.empty(0), group=torch.zeros(n, dtype=torch.int64))
-    found = torch.bincount(miu(marginal=marginal).other_group(batch), minlength=N_GROUPS).numpy() / n
+    drawn = miu(marginal=marginal).draw_groups(torch.Generator().manual_seed(0), n)
+    found = torch.bincount(drawn, minlength=N_GROUPS).numpy() / n
     histogram = np.array(GROUP_COUNTS) / sum(GROUP_COUNTS)
     expected = histogram if marginal == "histogram" else np.full(N_GROUPS, 1 / N_GROUPS)
     error = np.sqrt(expected * (1 - expected) / n)
@@ -263,13 +263,12 @@ def test_other_group_is_drawn_from_its_marginal(marginal: str):
 
 
 def test_other_group_is_the_generator_s_alone():
-    method = miu()
-    first, second = (method.other_group(batch_of(range(20), seed=5)) for _ in range(2))
+    first, second, other = (miu().draw_groups(torch.Generator().manual_seed(seed), 20) for seed in (5, 5, 6))
     assert torch.equal(first, second)
-    assert not torch.equal(first, method.other_group(batch_of(range(20), seed=6)))
+    assert not torch.equal(first, other)
     # A group that D does not have is never drawn.
     method = MIU(TinyNet(), None, MIU.Params(), task(group_counts=torch.tensor([5, 0, 1, 0, 2, 0])), lambda name: None)
-    assert set(method.other_group(batch_of([0] * 500)).tolist()) == {0, 2, 4}
+    assert set(method.draw_groups(torch.Generator().manual_seed(0), 500).tolist()) == {0, 2, 4}
 
 
 def test_critics_are_drawn_from_the_seed_and_leave_the_global_generator_alone():

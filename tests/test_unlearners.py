@@ -301,9 +301,9 @@ def labels_over(unlearner: SalUn, epoch: int, seed: int = 0) -> Tensor:
     """The labels of every row of the table, drawn in batches of 7 in an order of `seed`."""
     order = np.random.default_rng(seed).permutation(len(tiny_data()))
     labels = torch.full((len(order),), -1)
-    for number, start in enumerate(range(0, len(order), 7)):
+    for start in range(0, len(order), 7):
         rows = order[start : start + 7]
-        labels[rows] = unlearner.relabel(batch_of(rows, seed=100 * seed + number, epoch=epoch))
+        labels[rows] = unlearner.relabel(batch_of(rows, epoch=epoch))
     return labels
 
 
@@ -312,7 +312,7 @@ def test_relabel_other_is_never_the_true_class_and_fixed_for_an_epoch():
     target = torch.tensor(tiny_data().target)
     epochs = [labels_over(unlearner, epoch) for epoch in range(20)]
     for epoch, labels in enumerate(epochs):
-        assert torch.equal(labels, labels_over(unlearner, epoch, seed=1))  # whatever batch and generator
+        assert torch.equal(labels, labels_over(unlearner, epoch, seed=1))  # whatever batch
         assert (labels != target).all()
         assert set(labels.tolist()) == set(range(N_TARGETS))
     assert len({tuple(labels.tolist()) for labels in epochs}) == 20
@@ -334,13 +334,15 @@ def test_relabel_of_two_classes():
 def test_relabel_uniform_covers_all_classes_and_is_redrawn_for_every_batch():
     unlearner = build(SalUn)
     assert unlearner.p.relabel == "uniform"
-    rows, n = [0] * 9000, 9000
-    labels = unlearner.relabel(batch_of(rows, image=torch.empty(0), seed=1))
+    rows, n, no_image = [0] * 9000, 9000, torch.empty(0)
+    labels, again, others = (
+        unlearner.relabel(batch_of(rows, unlearner.draw_labels, seed, image=no_image)) for seed in (1, 1, 2)
+    )
     counts = torch.bincount(labels, minlength=N_TARGETS)
     assert len(counts) == N_TARGETS
     assert (abs(counts - n / 3) < 4 * math.sqrt(n * 2 / 9)).all()  # the true class among them
-    assert torch.equal(labels, unlearner.relabel(batch_of(rows, image=torch.empty(0), seed=1)))
-    assert not torch.equal(labels, unlearner.relabel(batch_of(rows, image=torch.empty(0), seed=2)))
+    assert torch.equal(labels, again)
+    assert not torch.equal(labels, others)
 
 
 # L1-sparse.
@@ -407,17 +409,16 @@ def aligned(**params: Any) -> tuple[Tensor, Tensor, float, float, set[str]]:
     """The loss of a batch of R, its cross-entropy, both bounds, and what was logged."""
     unlearner = build(MIU, lambda_mi=3.0, **params)
     unlearner.model.backbone[1].bias.data += 2
-    batch = batch_of(range(12), seed=1)
-    unlearner.tune_critics(batch_of(range(30), seed=2))
+    batch = batch_of(range(12), unlearner.draw_groups, seed=1)
+    unlearner.tune_critics(batch_of(range(30), unlearner.draw_groups, seed=2))
     unlearner.take_logged()
     loss = unlearner.align(batch)
     logged = unlearner.take_logged()
     model, original = unlearner.model, unlearner.original
-    other = unlearner.other_group(batch_of(range(12), seed=1))
     with torch.no_grad():
         ce = cross_entropy(model(batch.image), batch.target)
         phi, psi = (
-            float(critic(z, batch.group).mean() - critic(z, other).exp().mean().log())
+            float(critic(z, batch.group).mean() - critic(z, batch.drawn).exp().mean().log())
             for critic, z in ((unlearner.phi, model.features(batch.image)), (unlearner.psi, original.features(batch)))
         )
     return loss.detach(), ce, phi, psi, set(logged)
@@ -455,11 +456,11 @@ def test_ablations_drop_their_passes(tmp_path: Path):
 
 def test_nothing_reaches_the_network_from_the_critics_nor_the_original_from_the_alignment():
     unlearner = build(MIU)
-    unlearner.tune_critics(batch_of(range(30))).backward()
+    unlearner.tune_critics(batch_of(range(30), unlearner.draw_groups)).backward()
     assert all(weight.grad is None for weight in unlearner.model.parameters())
     assert all(weight.grad is not None for weight in unlearner.critics.parameters())
     unlearner.critics.zero_grad(set_to_none=True)
-    unlearner.align(batch_of(range(12))).backward()
+    unlearner.align(batch_of(range(12), unlearner.draw_groups)).backward()
     assert all(weight.grad is None for weight in unlearner.psi.parameters())
     assert all(weight.grad is not None for weight in unlearner.model.parameters())
     assert all(weight.grad is None for weight in unlearner.original.module.parameters())

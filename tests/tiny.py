@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -150,15 +150,15 @@ def task(**facts: Any) -> Task:
     return Task(**(known | facts))
 
 
-def batch_of(rows: np.ndarray | list[int], seed: int = 0, **fields: Any) -> Batch:
-    """These rows of the tiny data set; `seed` is the generator's, `fields` replace what a batch has."""
+def batch_of(rows: np.ndarray | list[int], draw: Any = None, seed: int = 0, **fields: Any) -> Batch:
+    """These rows of the tiny data set; draw: as a phase's, from `seed`; `fields` replace what a batch has."""
     data, rows = tiny_data(), torch.tensor(np.array(rows, dtype=np.int64))
     known = {
         "image": data.images(rows),
         "target": torch.tensor(data.target)[rows],
         "group": torch.tensor(data.group)[rows],
         "index": rows,
-        "generator": torch.Generator().manual_seed(seed),
+        "drawn": draw and draw(torch.Generator().manual_seed(seed), len(rows)),
     }
     return Batch(**(known | fields))
 
@@ -281,13 +281,14 @@ def make_run(method: str, folder: Path, kind: type[Engine] = Engine, augment: bo
 class Step:
     """A batch and the weights after it.
 
-    random: the state of the batch's generator before the loss; differentiable: the modules that could get a gradient.
+    random: the state of the step's generator before it drew, if it does; differentiable: the modules that could get a
+    gradient.
     """
 
     epoch: int
     phase: Phase
     batch: Batch
-    random: Tensor
+    random: Tensor | None
     loss: float
     lr: float
     differentiable: set[str]
@@ -320,12 +321,21 @@ class SpyEngine(Engine):
         return loss
 
     def _step(self, phase: Phase, batch: Batch, optimizer: torch.optim.Optimizer | None) -> Tensor:
-        random = batch.generator.get_state()
+        random = self.spied_random[self.at.step] if phase.draw else None
         loss = super()._step(phase, batch, optimizer)
         after, lr = self._everything(), optimizer.param_groups[0]["lr"] if optimizer else 0.0
         open_to = {name for name, module in self.modules.items() if any(w.requires_grad for w in module.parameters())}
         self.spied_steps.append(Step(self.spied_epoch, phase, batch, random, float(loss), lr, open_to, after))
         return loss
+
+    def _drawn(self, phase: Phase, epoch: int, bounds: Any) -> Tensor:
+        self.spied_random = []
+
+        def draw(generator: torch.Generator, n: int) -> Tensor:
+            self.spied_random.append(generator.get_state())
+            return phase.draw(generator, n)
+
+        return super()._drawn(replace(phase, draw=draw), epoch, bounds)
 
     def _everything(self) -> dict[str, State]:
         original = self.unlearner.original

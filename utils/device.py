@@ -1,6 +1,7 @@
 """The only place that knows device names, precisions and threads."""
 
 import contextlib
+import copy
 import ctypes
 import gc
 import os
@@ -9,6 +10,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from joblib.externals.loky import cpu_count
@@ -118,6 +120,66 @@ def memory_format(device: torch.device) -> torch.memory_format:
 def pin_memory(device: torch.device) -> bool:
     """Page-locked batches, so that copies to the device overlap with work."""
     return device.type == "cuda"
+
+
+def send(values: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Values of the CPU on the device; a CUDA device is not waited for."""
+    if device.type != "cuda":  # elsewhere the memory must not change until it was read, and nothing says when
+        return values.to(device)
+    # Only page-locked memory is read by the device itself.
+    return (values if values.is_pinned() else values.pin_memory()).to(device, non_blocking=True)
+
+
+def fetch(content: Any) -> Any:
+    """Dictionaries, lists and tuples with their tensors on the CPU; a GPU is waited for once, not for every tensor."""
+    waited_for: set[torch.device] = set()
+    fetched = _fetched(content, waited_for)
+    for device in waited_for:
+        synchronize(device)
+    return fetched
+
+
+def _fetched(content: Any, waited_for: set[torch.device]) -> Any:
+    if isinstance(content, dict):
+        fetched = copy.copy(content)  # of its kind, with what a state dict knows of its versions
+        fetched.update({key: _fetched(value, waited_for) for key, value in content.items()})
+        return fetched
+    if isinstance(content, (list, tuple)):
+        return type(content)(_fetched(value, waited_for) for value in content)
+    if not isinstance(content, torch.Tensor) or content.device.type == "cpu":
+        return content
+    if content.device.type != "cuda":
+        return content.cpu()
+    waited_for.add(content.device)
+    return torch.empty_like(content, device="cpu", pin_memory=True).copy_(content, non_blocking=True)
+
+
+def fused(parameters: list[torch.Tensor]) -> bool | None:
+    """Whether an optimiser of these updates them all in one kernel: on a GPU, where launching each takes the time."""
+    return True if all(parameter.device.type == "cuda" for parameter in parameters) else None
+
+
+@contextlib.contextmanager
+def arithmetic_set(device: torch.device) -> Iterator[dict[str, bool] | None]:
+    """Within it a CUDA device takes float32 as such, and the same algorithms in every run.
+
+    Otherwise cuDNN may choose algorithms by the clock, add up in an order that changes from run to run, and round the
+    factors of float32 convolutions to ten bits. Gives the settings for the record; None where they have no meaning.
+    """
+    if device.type != "cuda":
+        yield None
+        return
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    wanted = [(cudnn, "benchmark", False), (cudnn, "deterministic", True)]
+    wanted += [(cudnn, "allow_tf32", False), (matmul, "allow_tf32", False)]
+    before = [(backend, name, getattr(backend, name)) for backend, name, _ in wanted]
+    try:
+        for backend, name, value in wanted:
+            setattr(backend, name, value)
+        yield {"cudnn_benchmark": False, "cudnn_deterministic": True, "tf32": False}
+    finally:
+        for backend, name, value in before:
+            setattr(backend, name, value)
 
 
 @contextlib.contextmanager

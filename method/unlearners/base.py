@@ -18,27 +18,22 @@ class Batch:
     """One step's samples on the device.
 
     image: (B, 3, S, S) normalised; target, group, index: (B,) int64, index a row of the data set's table.
-    generator: the random numbers of this step alone, on the CPU; augmented: whether the images were.
-    size: samples of the step on all processes together, of which these are those from number `start` on; B may be 0.
+    drawn: (B, ...) what `Phase.draw` gave for these samples; augmented: whether the images were.
+    size: samples of the step on all processes together, of which these are this process's; B may be 0.
     """
 
     image: Tensor
     target: Tensor
     group: Tensor
     index: Tensor
-    generator: torch.Generator
+    drawn: Tensor | None = None
     epoch: int = 0
     augmented: bool = False
-    start: int = 0
     size: int = -1
 
     def __post_init__(self) -> None:
         if self.size < 0:
             object.__setattr__(self, "size", len(self.target))
-
-    def share(self, values: Tensor) -> Tensor:
-        """What belongs to these samples of (size, ...) values that were drawn for the whole step, on the device."""
-        return values[self.start : self.start + len(self.target)].to(self.target.device)
 
 
 @dataclass(frozen=True)
@@ -52,6 +47,8 @@ class Phase:
     sampling: in a pass with steps, all samples in a new order (shuffle), as many draws with every group as likely as
     another (group_balanced), or a subset of equal groups, the same all run, in a new order (subsample).
     reduction: whether the loss is the mean over a batch's samples or their sum.
+    draw: (n, ...) random values for the n samples of a step, from a generator of that step alone. Both are on the CPU,
+    so that every device gets the same; the engine sends them ahead, and a step finds them in `Batch.drawn`.
     """
 
     name: str
@@ -66,6 +63,7 @@ class Phase:
     sampling: str = "shuffle"
     train_mode: bool = True
     reduction: str = "mean"
+    draw: Callable[[torch.Generator, int], Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -205,7 +203,7 @@ class Unlearner:
 
     def take_logged(self) -> dict[str, float]:
         """The means since the last call."""
-        means = {name: float(total / count.to(total.device)) for name, (total, count) in self.logged.items()}
+        means = {name: float(total.cpu() / count) for name, (total, count) in self.logged.items()}
         self.logged.clear()
         return means
 

@@ -11,6 +11,7 @@ from torch.nn.functional import cross_entropy
 from method.mutual_information import Critic
 from method.registry import param, register
 from method.unlearners.base import Batch, NoParams, Phase, Unlearner, batch_norm_buffers_kept, initial_weights
+from utils.device import fused
 from utils.errors import UserError
 
 CRITIC_MOMENTUM = 0.9
@@ -83,24 +84,25 @@ class MIU(Unlearner):
 
     def optimizer(self, name: str) -> torch.optim.Optimizer:
         """SGD for both critics."""
-        return torch.optim.SGD(self.critics.parameters(), lr=self.p.mine_lr, momentum=CRITIC_MOMENTUM)
+        weights = list(self.critics.parameters())
+        return torch.optim.SGD(weights, lr=self.p.mine_lr, momentum=CRITIC_MOMENTUM, fused=fused(weights))
 
     def phases(self, epoch: int) -> Iterator[Phase]:
         """Tune the critics on D, unlearn on F, align on R."""
         steps = self.p.critic_steps if epoch else self.p.critic_steps_first
-        yield Phase("critics", self.tune_critics, data="train", trains="critics", steps=steps, augment=True)
+        on_all = {"data": "train", "trains": "critics", "steps": steps, "augment": True}
+        yield Phase("critics", self.tune_critics, draw=self.draw_groups, **on_all)
         if epoch < self.p.forget_epochs and not self.p.ablate_unlearn:
-            yield Phase("forget", self.unlearn, data="forget")
-        yield Phase("retain", self.align, data="retain")
+            yield Phase("forget", self.unlearn, data="forget", draw=self.draw_groups)
+        yield Phase("retain", self.align, data="retain", draw=None if self.p.ablate_alignment else self.draw_groups)
 
     def tune_critics(self, batch: Batch) -> Tensor:
         """Ascend I_phi(h_theta(x)) and I_psi(h_theta0(x)); nothing reaches the network."""
         features = self._observe(batch)
         current = self.p.psi_features == "model"
         original = features if current else self.original.features(batch)
-        other = self.other_group(batch)
-        mi_model = self.phi.bound(features, batch.group, other, update=True)
-        mi_original = self.psi.bound(original, batch.group, other, update=True)
+        mi_model = self.phi.bound(features, batch.group, batch.drawn, update=True)
+        mi_original = self.psi.bound(original, batch.group, batch.drawn, update=True)
         self.log("mi_model", mi_model)
         self.log("mi_original", mi_original)
         return -(mi_model + mi_original)
@@ -115,7 +117,7 @@ class MIU(Unlearner):
 
     def unlearn(self, batch: Batch) -> Tensor:
         """Descend I_phi(h_theta(x), g, g~) on F."""
-        mi = self.phi.bound(self.model.features(batch.image), batch.group, self.other_group(batch), self._every_pass)
+        mi = self.phi.bound(self.model.features(batch.image), batch.group, batch.drawn, self._every_pass)
         self.log("forget_mi_model", mi)
         return mi
 
@@ -126,10 +128,10 @@ class MIU(Unlearner):
         if not self.p.ablate_retain:
             loss = loss + cross_entropy(self.model.head(features), batch.target)
         if not self.p.ablate_alignment:
-            other = self.other_group(batch)
-            mi_model = self.phi.bound(features, batch.group, other, self._every_pass)
+            mi_model = self.phi.bound(features, batch.group, batch.drawn, self._every_pass)
             with torch.no_grad():
-                mi_original = self.psi.bound(self.original.features(batch), batch.group, other, self._every_pass)
+                original = self.original.features(batch)
+                mi_original = self.psi.bound(original, batch.group, batch.drawn, self._every_pass)
             self.log("retain_mi_model", mi_model)
             self.log("retain_mi_original", mi_original)
             loss = loss + self.p.lambda_mi * (mi_model - mi_original) ** 2
@@ -139,9 +141,9 @@ class MIU(Unlearner):
     def _every_pass(self) -> bool:
         return self.p.mean_updates == "every_pass"
 
-    def other_group(self, batch: Batch) -> Tensor:
-        """g~, drawn apart from x: from D's histogram, since a batch of F may hold a single group."""
+    def draw_groups(self, generator: torch.Generator, n: int) -> Tensor:
+        """(n,) groups g~, drawn apart from x: from D's histogram, since a batch of F may hold a single group."""
         weights = self.task.group_counts.float()
         if self.p.marginal == "uniform":
             weights = torch.ones_like(weights)
-        return batch.share(torch.multinomial(weights, batch.size, replacement=True, generator=batch.generator))
+        return torch.multinomial(weights, n, replacement=True, generator=generator)

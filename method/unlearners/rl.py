@@ -5,6 +5,7 @@ Its passes and labels are those of SalUn (Fan et al., ICLR 2024), which is this 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from method.registry import param, register
 from method.unlearners.base import Batch, NoParams, Phase, Unlearner
+from utils.device import send
 
 
 @register("rl")
@@ -27,9 +29,14 @@ class RandomLabels(Unlearner):
             choices=("uniform", "other"),
         )  # fmt: skip
 
+    def __init__(self, *args: Any):
+        super().__init__(*args)
+        self._shift, self._shifted = torch.empty(0), -1  # and the epoch they are of
+
     def phases(self, epoch: int) -> Iterator[Phase]:
         """A pass over F with random labels, one over R with the true ones."""
-        yield Phase("forget", self.random_labels, data="forget")
+        draw = self.draw_labels if self.p.relabel == "uniform" else None
+        yield Phase("forget", self.random_labels, data="forget", draw=draw)
         yield Phase("retain", self.true_labels, data="retain")
 
     def random_labels(self, batch: Batch) -> Tensor:
@@ -38,12 +45,21 @@ class RandomLabels(Unlearner):
 
     def relabel(self, batch: Batch) -> Tensor:
         """Uniform over all classes, or over the others than the true one (the same for a sample all epoch)."""
-        n = self.task.n_targets
         if self.p.relabel == "uniform":
-            return batch.share(torch.randint(n, (batch.size,), generator=batch.generator))
-        draw = self.task.generator(self.name, batch.epoch, "relabel")
-        shift = torch.randint(1, n, (self.task.n_rows,), generator=draw).to(batch.target.device)
-        return (batch.target + shift[batch.index]) % n
+            return batch.drawn
+        return (batch.target + self._shifts(batch)[batch.index]) % self.task.n_targets
+
+    def draw_labels(self, generator: torch.Generator, n: int) -> Tensor:
+        """(n,) labels, every class as likely as another."""
+        return torch.randint(self.task.n_targets, (n,), generator=generator)
+
+    def _shifts(self, batch: Batch) -> Tensor:
+        """(n_rows,) how far the label of each row is from the true one, drawn once an epoch."""
+        if self._shifted != batch.epoch:
+            generator = self.task.generator(self.name, batch.epoch, "relabel")
+            shifts = torch.randint(1, self.task.n_targets, (self.task.n_rows,), generator=generator)
+            self._shift, self._shifted = send(shifts, batch.target.device), batch.epoch
+        return self._shift
 
     def true_labels(self, batch: Batch) -> Tensor:
         """Cross-entropy on R."""

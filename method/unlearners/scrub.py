@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy
 from method.losses import kl_to_teacher
 from method.registry import param, register
 from method.unlearners.base import Batch, NoParams, Phase, Unlearner, copy_weights
+from utils.device import fetch
 
 
 @register("scrub")
@@ -60,8 +61,7 @@ class SCRUB(Unlearner):
         if not self.p.rewind:
             return {}
         error = 100 - self.measure("forget").accuracy()
-        weights = {name: value.cpu() for name, value in copy_weights(self.model).items()}
-        self.epochs.append({"epoch": epoch, "error": error, "weights": weights})
+        self.epochs.append({"epoch": epoch, "error": error, "weights": fetch(copy_weights(self.model))})
         return {"forget_error": error}
 
     def finish(self) -> None:
