@@ -1,14 +1,16 @@
-"""An epoch of the engine against a bare training loop of the same network, optimiser, precision and batches.
+"""Steps of the engine against a bare training loop of the same network, optimiser, precision and batches.
 
     python benchmarks/engine.py [--model resnet18] [--image_size 64] [--rows 1280] [--batch_size 32] [--data_dir data]
 
-All train on tensors that are already in memory. The bare loop has them as normalised floats and does nothing but index,
-forward, backward and step; another has bytes, a quarter of the memory, and normalises every batch, as the engine does,
-which also draws the order by its seeds, checks, logs and saves its state. With --data_dir a last side is the engine on
-as many training images of FairFace, read from their files and augmented by its usual number of workers.
+Passes over `--rows` images, as many as give `--steps` steps (by default one pass). All train on tensors that are
+already in memory. The bare loop has them as normalised floats and does nothing but index, forward, backward and step;
+another has bytes, a quarter of the memory, and normalises every batch, as the engine does, which also draws the order
+by its seeds, checks and logs. Its state is saved after the last pass and not counted. With --data_dir a last side is
+the engine on as many training images of FairFace, read from their files and augmented by its usual number of workers.
 """
 
 import argparse
+import statistics
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -64,10 +66,13 @@ class Fit(Unlearner):
         return cross_entropy(self.model(batch.image), batch.target)
 
 
-def run_engine(config: Config, data: GroupDataset, inference: Inference, model: torch.nn.Module) -> None:
-    """One epoch, its state saved to a folder of its own."""
+def run_engine(config: Config, data: GroupDataset, inference: Inference, model: torch.nn.Module) -> float:
+    """Seconds of all epochs, but for the saved state, which goes to a folder of its own."""
     with tempfile.TemporaryDirectory() as folder:
-        the_engine(config, data, inference, model, Path(folder)).train()
+        engine = the_engine(config, data, inference, model, Path(folder))
+        engine.resumable.worth_saving = lambda: False  # the last one is saved all the same
+        engine.train()
+        return engine.seconds
 
 
 def the_engine(
@@ -81,21 +86,24 @@ def the_engine(
     return Engine(config, unlearner, data, splits, inference, folder / "last.pt", folder / "history.csv")
 
 
-def bare_epoch(config: Config, model: torch.nn.Module, images: Tensor, targets: Tensor, precision: torch.dtype) -> None:
-    """Index, forward, backward, step."""
+def run_bare_loop(
+    config: Config, model: torch.nn.Module, images: Tensor, targets: Tensor, precision: torch.dtype
+) -> None:
+    """Index, forward, backward, step, as many epochs as the configuration says."""
     device = images.device
     optimizer = build_optimizer(config, model.parameters())
     model.train()
-    order = torch.randperm(len(images), device=device)
-    for start, stop in batch_bounds(len(images), config.batch_size):
-        rows = order[start:stop]
-        batch = images[rows]
-        batch = batch if batch.is_floating_point() else normalise(batch, devices.memory_format(device))
-        optimizer.zero_grad(set_to_none=True)
-        with devices.autocast(device, precision):
-            loss = cross_entropy(model(batch), targets[rows])
-        loss.backward()
-        optimizer.step()
+    for _ in range(config.epochs):
+        order = torch.randperm(len(images), device=device)
+        for start, stop in batch_bounds(len(images), config.batch_size):
+            rows = order[start:stop]
+            batch = images[rows]
+            batch = batch if batch.is_floating_point() else normalise(batch, devices.memory_format(device))
+            optimizer.zero_grad(set_to_none=True)
+            with devices.autocast(device, precision):
+                loss = cross_entropy(model(batch), targets[rows])
+            loss.backward()
+            optimizer.step()
     devices.synchronize(device)
 
 
@@ -112,18 +120,25 @@ def main() -> None:
     parser.add_argument("--image_size", type=int, default=64)
     parser.add_argument("--rows", type=int, default=1280)
     parser.add_argument("--batch_size", type=int, default=32)
+    parser.add_argument("--steps", type=int, default=1, help="at least, in whole passes over the rows")
+    parser.add_argument("--compile", action="store_true", help="the network of every side")
     parser.add_argument("--data_dir", type=Path, help="a folder with fairface/")
     parser.add_argument("--num_workers", type=int, help="default: as in a run")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--repetitions", type=int, default=REPETITIONS)
     wanted = parser.parse_args()
-    flags = f"--method pretrain --model {wanted.model} --image_size {wanted.image_size} --no-pretrained --epochs 1"
+    n_steps = len(batch_bounds(wanted.rows, wanted.batch_size))
+    epochs = -(-wanted.steps // n_steps)
+    flags = f"--method pretrain --model {wanted.model} --image_size {wanted.image_size} --no-pretrained"
+    flags += f" --epochs {epochs} --warmup_epochs 0"
     config = parse([*flags.split(), "--dataset", "fairface", "--batch_size", str(wanted.batch_size)]).config
     device = devices.choose_device(wanted.device)
     precision, form = devices.choose_precision("auto", device), devices.memory_format(device)
     model = build_model(config.model, N_TARGETS, 0, "none").to(device, memory_format=form)
+    if wanted.compile:
+        model.backbone.compile()
 
-    def engine(data: GroupDataset, workers: int) -> Callable[[], None]:
+    def engine(data: GroupDataset, workers: int) -> Callable[[], float]:
         loader = Loader(data, wanted.image_size, workers, devices.pin_memory(device))
         inference = Inference(loader, device, precision)
         return lambda: run_engine(config, data, inference, model)
@@ -133,20 +148,30 @@ def main() -> None:
     images = normalise(pixels, form)
     targets = torch.tensor(noise.target[:-2], device=device)
     sides = {
-        "bare loop": lambda: bare_epoch(config, model, images, targets, precision),
-        "bare loop, from bytes": lambda: bare_epoch(config, model, pixels, targets, precision),
+        "bare loop": lambda: run_bare_loop(config, model, images, targets, precision),
+        "bare loop, from bytes": lambda: run_bare_loop(config, model, pixels, targets, precision),
         "engine": engine(noise, 0),
     }
     if wanted.data_dir:
         workers = default_workers(False, device, devices.available_cpus())
         workers = workers if wanted.num_workers is None else wanted.num_workers
         sides[f"engine, files, {workers} workers"] = engine(faces(wanted.data_dir, wanted.rows), workers)
-    for side in sides.values():
-        side()  # the first of each is slower
-    found = measure_in_turn(sides, wanted.repetitions)
-    print(f"{wanted.model}, {wanted.image_size} px, {wanted.rows} rows, batches of {wanted.batch_size}, {precision}")
+    with devices.arithmetic_set(device):  # as in a run
+        for side in sides.values():
+            side()  # the first of each is slower
+        found = measure_in_turn(sides, wanted.repetitions)
+    print(
+        f"{wanted.model}{', compiled' * wanted.compile}, {wanted.image_size} px, {epochs} x {wanted.rows} rows, "
+        f"{epochs * n_steps} steps, batches of {wanted.batch_size}, {precision}"
+    )
     print(machine(device))
-    print(table(found, wanted.rows, "images"))
+    print(table(found, epochs * wanted.rows, "images"))
+    bare = found["bare loop, from bytes"]
+    costs = sorted((mine - theirs) / (epochs * n_steps) for mine, theirs in zip(found["engine"], bare, strict=True))
+    low, median, high = costs[0], statistics.median(costs), costs[-1]
+    print(
+        f"engine beside the bare loop from bytes: {1e6 * median:+.0f} us a step ({1e6 * low:+.0f} to {1e6 * high:+.0f})"
+    )
 
 
 if __name__ == "__main__":

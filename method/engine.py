@@ -51,6 +51,12 @@ def build_optimizer(config: Config, parameters: Iterable[nn.Parameter]) -> torch
     return torch.optim.SGD(parameters, momentum=config.momentum, **common)
 
 
+def clear_gradients(parameters: list[nn.Parameter]) -> None:
+    """As before any backward pass."""
+    for parameter in parameters:
+        parameter.grad = None
+
+
 def measure(
     inference: Inference, model: nn.Module, dataset: GroupDataset, rows: np.ndarray, what: str
 ) -> GroupAccuracy:
@@ -97,9 +103,11 @@ class Engine:
         self.inference, self.loader, self.device = inference, inference.loader, inference.device
         self.state_file, self.history_file, self.on_epoch = state_file, history_file, on_epoch
         self.modules = unlearner.modules()
+        # Once and for all: to find them a module walks through all of its own modules.
+        self.parameters = {name: list(module.parameters()) for name, module in self.modules.items()}
         self.optimizers = {name: unlearner.optimizer(name) for name in self.modules if name != "model"}
         if unlearner.has_epochs:
-            self.optimizers["model"] = build_optimizer(config, self.modules["model"].parameters())
+            self.optimizers["model"] = build_optimizer(config, self.parameters["model"])
         self.rows = {"train": splits.train, "forget": splits.forget, "retain": splits.retain}
         labels = {"target": dataset.target, "group": dataset.group}
         # Of the whole table, on the device for good: a batch's come from there.
@@ -206,10 +214,10 @@ class Engine:
         for name, module in self.modules.items():
             module.requires_grad_(name == phase.trains)
             module.train(phase.train_mode)
-        self.modules[phase.trains].zero_grad(set_to_none=True)
+        clear_gradients(self.parameters[phase.trains])
         self._steps(phase, epoch, optimizer, done, n_steps)
         if not phase.step and not phase.collect:
-            self.at.loss = sum_gradients(self.modules[phase.trains].parameters(), self.at.loss)
+            self.at.loss = sum_gradients(self.parameters[phase.trains], self.at.loss)
         self._check_finite(phase, epoch)
         return float(self.at.loss) / self.at.step
 
@@ -260,20 +268,20 @@ class Engine:
     def _step(self, phase: Phase, batch: Batch, optimizer: torch.optim.Optimizer | None) -> Tensor:
         alone = phase.step or phase.collect  # the gradients of this batch, and no others
         if alone:
-            self.modules[phase.trains].zero_grad(set_to_none=True)
+            clear_gradients(self.parameters[phase.trains])
         with autocast(self.device, self.inference.precision):
             loss = own_part(self._loss(phase, batch), phase, batch)
         loss.backward()
         # The mean over no samples is NaN; no sample passes it on as a gradient.
         loss = loss.detach() if len(batch.target) else torch.zeros_like(loss)
         if alone:
-            loss = sum_gradients(self.modules[phase.trains].parameters(), loss)
+            loss = sum_gradients(self.parameters[phase.trains], loss)
         self.unlearner.edit_gradients(phase)
         if phase.collect:
             phase.collect()
         if phase.step:
             if self.config.max_grad_norm and phase.trains == "model":
-                nn.utils.clip_grad_norm_(self.modules["model"].parameters(), self.config.max_grad_norm)
+                nn.utils.clip_grad_norm_(self.parameters["model"], self.config.max_grad_norm)
             optimizer.step()
             self.unlearner.after_step(phase)
         return loss

@@ -7,7 +7,7 @@ from method.image_inputs import recorded_images
 from method.inputs import defaults
 
 # What decides the last bits of a sum: a half-finished run is continued only where they are the same.
-HARDWARE = ("device", "threads", "world_size", "precision")
+HARDWARE = ("device", "threads", "world_size", "precision", "arithmetic")
 ORIGINAL = "original_sha256"  # of the weights it starts from
 TURNED = "number of images turned as EXIF says"
 
