@@ -98,6 +98,7 @@ def test_the_incompetent_teacher_is_random_frozen_and_a_function_of_the_seed():
     assert drawn <= changed(snapshot(first), snapshot(TinyNet(0)))
     assert not first.training
     assert not any(weight.requires_grad for weight in first.parameters())
+    assert not any(layer.training for layer in first.modules()), "batch norm by its own statistics"
 
 
 def test_it_is_not_the_networks_own_beginning():
@@ -176,6 +177,15 @@ def test_nearest_class_by_hand(pixels: tuple, target: int, epsilon: float, label
     assert unlearner.nearest_class(batch).tolist() == [label]
     assert torch.equal(batch.image, image)
     assert not batch.image.requires_grad
+
+
+@pytest.mark.parametrize("epsilon, label", [(0.05, 1), (0.1, 2)])
+def test_how_far_the_boundary_is_looked_for_decides(epsilon: float, label: int):
+    """Class 2 rises three times as fast: x' = x + 2 epsilon (-1, 1, 1) gives (0.3, 0.4, 0.3) or (0.2, 0.5, 0.6)."""
+    steep = ThreePixels([[1.0, 0, 0], [0, 1.0, 0], [0, 0, 3.0]])
+    unlearner = build(BoundaryShrink, original=steep, epsilon=epsilon)
+    image = torch.tensor([0.4, 0.3, 0.0]).view(1, 3, 1, 1)
+    assert unlearner.nearest_class(batch_of([0], image=image, target=torch.tensor([0]))).tolist() == [label]
 
 
 def test_nearest_class_is_never_the_true_one_nor_touches_the_original():

@@ -109,6 +109,21 @@ class ByHand:
             weight -= lr * self.velocity[weight]
 
 
+class AdamByHand:
+    """Kingma and Ba's algorithm 1, its gradient with that of the weights' squared norm."""
+
+    @torch.no_grad()
+    def sgd(self, weights, gradients, lr: float, momentum: float, weight_decay: float) -> None:
+        self.taken = getattr(self, "taken", 0) + 1
+        for weight, gradient in zip(weights, gradients, strict=True):
+            gradient = gradient + weight_decay * weight
+            mean, square = self.velocity.get(weight, (0, 0))
+            mean, square = 0.9 * mean + 0.1 * gradient, 0.999 * square + 0.001 * gradient**2
+            self.velocity[weight] = mean, square
+            mean, square = mean / (1 - 0.9**self.taken), square / (1 - 0.999**self.taken)
+            weight -= lr * mean / (square.sqrt() + 1e-8)
+
+
 class PretrainByHand(ByHand):
     def train(self, batch, random):
         return ce(self.model(batch.image), batch.target)
@@ -217,6 +232,10 @@ class RandomLabelsOtherByHand(RetrainByHand):
             1, N_TARGETS, (len(tiny_data()),), generator=torch_generator(0, "rl", batch.epoch, "relabel")
         )
         return ce(self.model(batch.image), (batch.target + shift[batch.index]) % N_TARGETS)
+
+
+class AdamRetrainByHand(AdamByHand, RetrainByHand):
+    weight_decay = 0.5
 
 
 class GradientAscentByHand(ByHand):
@@ -382,6 +401,7 @@ HAND = {
     "l1_sparse": ("l1_sparse", L1SparseByHand, {}),
     "ft": ("ft", RetrainByHand, {}),
     "ft, reweight": ("ft", RetrainByHand, {"reweight": True}),
+    "ft, adam": ("ft", AdamRetrainByHand, {"optimizer": "adam", "weight_decay": 0.5}),
     "ga": ("ga", GradientAscentByHand, {}),
     "rl": ("rl", RandomLabelsByHand, {}),
     "rl, other": ("rl", RandomLabelsOtherByHand, {"rl_relabel": "other"}),
@@ -797,6 +817,24 @@ def test_a_loss_that_explodes_in_a_later_epoch_keeps_the_state_of_the_one_before
     with pytest.raises(RunError, match=r"phase retain is not finite in epoch 2 .*--lr"):
         run.engine.train()
     assert len(torch.load(tmp_path / "last.pt", weights_only=True)["history"]) == 2
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+@pytest.mark.parametrize("number", [0, 1, -1])
+def test_one_batch_whose_loss_is_not_finite_ends_the_run(tmp_path: Path, number: int, value: float):
+    run, calls = make_run("l1_sparse", tmp_path, epochs=1), 0
+    sparsify, (phase,) = run.unlearner.sparsify, run.unlearner.phases(0)
+    chosen = range(run.engine.n_steps(phase))[number]
+
+    def loss(batch):
+        nonlocal calls
+        calls += 1
+        return sparsify(batch) + (value if calls - 1 == chosen else 0)
+
+    run.unlearner.sparsify = loss
+    with pytest.raises(RunError, match="not finite in epoch 0"):
+        run.engine.train()
+    assert calls == run.engine.n_steps(phase)
 
 
 def test_critics_that_diverge_are_told_their_own_learning_rate_not_the_networks(tmp_path: Path):

@@ -140,6 +140,15 @@ def test_rewind_aims_at_the_forget_targets_where_val_lacks_the_groups_and_at_all
     assert rewound([0, 1], without_target).extra_metrics()["rewind_target_error"] == pytest.approx(50)
 
 
+@pytest.mark.parametrize("group, error", [(0, 20), (1, 10), (2, 40), (3, 30), (4, 80), (5, 90)])
+def test_the_target_of_a_group_that_val_lacks_is_that_of_its_number(group: int, error: float):
+    """Of group g = target * 2 + sensitive the other group of the target is left."""
+    correct, count = VAL.correct.tolist(), VAL.count.tolist()
+    correct[group] = count[group] = 0
+    found = rewound([0, 1], accuracy(correct, count), forget_groups=(group,)).extra_metrics()
+    assert found["rewind_target_error"] == pytest.approx(error)
+
+
 def test_without_the_flag_nothing_is_rewound(tmp_path: Path):
     run = make_run("scrub", tmp_path)
     run.unlearner.measure = None  # nothing is measured
