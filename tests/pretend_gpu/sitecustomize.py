@@ -24,7 +24,6 @@ from typing import Any
 
 NAME = "Pretended GPU"
 PEAK_BYTES = 12_345_678
-STEP = 2.0**-23  # between neighbours of 1 in fp32
 used, forked = [], []
 
 
@@ -100,12 +99,15 @@ def change_workers(module: ModuleType) -> None:
 
 
 def change_numbers(module: ModuleType) -> None:
-    """method.inference: images on the device and outputs from it differ in their last bits from call to call."""
+    """method.inference: images on the device and outputs from it differ in their last bits from call to call.
+
+    An image's are those of the precision: smaller differences would be rounded away. Outputs are in fp32.
+    """
     import torch
 
     by_chance = torch.Generator().manual_seed(int.from_bytes(os.urandom(7)))  # torch's own numbers stay as they are
 
-    def differ(name: str) -> None:
+    def differ(name: str, bits_of: Callable[[Any], torch.dtype]) -> None:
         known = getattr(module.Inference, name)
 
         def near(self: Any, *arguments: Any) -> torch.Tensor:
@@ -113,12 +115,13 @@ def change_numbers(module: ModuleType) -> None:
             if self.device.index != 0:
                 return values
             use()
-            return values * (1 + STEP * torch.randint(-1, 2, values.shape, generator=by_chance))
+            step = torch.finfo(bits_of(self)).eps
+            return values * (1 + step * torch.randint(-1, 2, values.shape, generator=by_chance))
 
         setattr(module.Inference, name, near)
 
-    differ("image")
-    differ("apply")
+    differ("image", lambda inference: inference.precision)
+    differ("apply", lambda inference: torch.float32)
 
 
 CHANGES = {
