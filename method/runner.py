@@ -34,7 +34,7 @@ from models import build_model
 from utils import device as devices
 from utils.collectives import check_stop
 from utils.digests import Digests
-from utils.distributed import first_failure, from_rank_0, local_rank, local_world_size, rank, world_size
+from utils.distributed import by_each, first_failure, from_rank_0, local_rank, local_world_size, rank, world_size
 from utils.errors import RunError, UserError, disk_full
 from utils.locks import LockLost
 
@@ -48,7 +48,7 @@ def run(command: Command, directory: RunDirectory) -> list[str] | None:
     """
     config = command.config
     check_installed(config)
-    device = devices.choose_device(config.device, world_size(), local_rank())
+    device = by_each(lambda: devices.choose_device(config.device, world_size(), local_rank()))
     precision = devices.choose_precision(config.precision, device)
     if config.compile:
         devices.check_compiler(device, world_size())

@@ -10,12 +10,13 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from cli import ok, run
+from cli import ROOT, ok, run
 from folders import make_custom, make_fairface, make_waterbird
 
 from utils.report import command as report
@@ -179,22 +180,26 @@ def _drop_privileges() -> None:
 
 
 def _unprivileged(command: str, place: Place) -> tuple[int, str]:
-    """Run a command in a child without privileges, and make the folder removable again."""
-    ends = os.pipe()
-    child = os.fork()
-    if child == 0:
-        with os.fdopen(ends[1], "w") as pipe:
-            try:
-                _drop_privileges()
-                torch.set_num_threads(1)
-                pipe.write(json.dumps(_run(command, place)))
-            except BaseException as error:
-                pipe.write(json.dumps([-1, f"error: {error!r}"]))
-        os._exit(0)
-    os.close(ends[1])
-    with os.fdopen(ends[0]) as pipe:
-        code, text = json.loads(pipe.read())
-    os.waitpid(child, 0)
+    """Run a command in a process of its own without privileges, and make the folder removable again.
+
+    A new one: what is forked from a process that has used a GPU cannot use it.
+    """
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    done = subprocess.run(
+        [sys.executable, __file__, place.tmp, place.shared, command],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     for path in [place.tmp, *place.tmp.rglob("*")]:
         path.chmod(0o755 if path.is_dir() else 0o644)
+    assert done.returncode == 0, done.stderr
+    code, text = json.loads(done.stdout)
     return code, text
+
+
+if __name__ == "__main__":
+    folder, shared_folder, given = sys.argv[1:]
+    _drop_privileges()
+    json.dump(_run(given, Place(Path(folder), Path(shared_folder))), sys.stdout)

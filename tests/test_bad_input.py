@@ -17,6 +17,7 @@ from damage import Payload
 
 from datasets import DATASETS, dataset_class
 from method.configs.cli import parse
+from utils import device
 
 README_COMMANDS = (
     "--method pretrain --dataset celeba --unlearning_ratio 0.5",
@@ -205,12 +206,13 @@ def test_settings_that_do_not_fit(flags: str, told: list[str], refuse):
         assert word in sentence
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
-def test_a_device_that_is_absent(refuse):
-    for device in ("cuda", "cuda:1"):
-        sentence = refuse("--method pretrain --dataset digits", device=device)
-        assert f"--device {device}" in sentence
-        assert "--device auto" in sentence
+@pytest.mark.parametrize("there, name", [(0, "cuda"), (0, "cuda:0"), (1, "cuda:1"), (2, "cuda:7")])
+def test_a_device_that_is_absent(refuse, there: int, name: str, monkeypatch: pytest.MonkeyPatch):
+    """Whatever this machine has."""
+    monkeypatch.setattr(device.torch.cuda, "device_count", lambda: there)
+    sentence = refuse("--method pretrain --dataset digits", device=name)
+    assert f"--device {name}: this machine offers {there} CUDA devices" in sentence
+    assert "--device auto" in sentence
 
 
 # ImageNet weights and weight files.

@@ -16,6 +16,7 @@ import pytest
 import torch
 import yaml
 from cli import ROOT, written
+from test_meeting import free_port
 from tiny import folder
 from torch import Tensor, nn
 
@@ -253,6 +254,52 @@ def test_damaged_images_are_found_and_left_out_by_all_processes(data_dir: Path, 
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics["n_skipped_images"] == 1
     assert sum(metrics[f"n_{name}"] for name in ("train", "val", "test")) == 91
+
+
+def by_hand(store: Path, *flags: str, **variables: str) -> list[tuple[int, str]]:
+    """main.py in a process for each of these flags; exit codes and standard errors."""
+    shared = {"WORLD_SIZE": str(len(flags)), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    running = [
+        subprocess.Popen(
+            [sys.executable, ROOT / "main.py", *shlex.split(words), "--store_dir", store],
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1"} | shared | variables | {"RANK": str(rank)},
+        )
+        for rank, words in enumerate(flags)
+    ]
+    try:
+        said = [process.communicate(timeout=120)[1] for process in running]
+    finally:
+        for process in running:
+            process.kill()
+    return [(process.returncode, text) for process, text in zip(running, said, strict=True)]
+
+
+@pytest.mark.slow
+def test_more_processes_than_gpus_are_refused_by_all_in_one_sentence(tmp_path: Path):
+    """On a machine with one GPU, as tests/pretend_gpu has it."""
+    command = "--method pretrain --dataset digits --device cuda"
+    ends = by_hand(tmp_path, command, command, PYTHONPATH=str(ROOT / "tests" / "pretend_gpu"))
+    assert [code for code, _ in ends] == [2, 2]
+    assert "".join(said for _, said in ends) == (
+        "error: process 1 of this machine has no GPU of its own: the machine offers 1; "
+        "start as many processes as there are GPUs, or give --device cpu\n"
+    )
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wrong", [0, 1])
+def test_what_one_process_was_asked_wrongly_ends_all_with_2(tmp_path: Path, wrong: int):
+    """The other only sees that its peer is gone: it is silent, and ends with the same code."""
+    flags = ["--method pretrain --dataset digits --device cpu"] * 2
+    flags[wrong] = "--method salun --dataset digits --device cpu --original nowhere"
+    ends = by_hand(tmp_path, *flags)
+    assert [code for code, _ in ends] == [2, 2]
+    assert "".join(said for _, said in ends) == (
+        "error: --original nowhere: no model.pt there; give a pretrained run's folder\n"
+    )
 
 
 class Broken:

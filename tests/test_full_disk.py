@@ -16,7 +16,8 @@ from damage import full_disk
 from utils.errors import RunError
 from utils.files import write_atomic, write_json, write_text
 
-DIGITS = "--method pretrain --dataset digits --epochs 2 --threads 1"
+# On the CPU, where alone a run can be made again to the last bit.
+DIGITS = "--method pretrain --dataset digits --epochs 2 --threads 1 --device cpu"
 PLACE = Path("digits/small_cnn/pretrain_0")
 REMEDY = "cannot be written, the disk is full (No space left on device): free space and run the same command to go on"
 VARYING = ("seconds", "peak_memory_bytes")

@@ -19,7 +19,19 @@ import torch
 import yaml
 from cli import ROOT, configuration, error_of, ok, python_apart, refused, run_apart, with_flags, words, written
 from folders import make_celeba
-from workshop import FILES, PARTS, SHORT, SMALL, VARIANTS, Workshop, assert_same_run, history_of, metrics_of, weights_of
+from workshop import (
+    ANYWHERE,
+    FILES,
+    PARTS,
+    SHORT,
+    SMALL,
+    VARIANTS,
+    Workshop,
+    assert_same_run,
+    history_of,
+    metrics_of,
+    weights_of,
+)
 
 from datasets.splits import load_splits
 from method.engine import Engine
@@ -28,16 +40,34 @@ from method.registry import METHODS
 from method.resume import Resumable
 from method.rundir import directory_of
 from utils import sealed
+from utils.device import choose_device, describe
 from utils.tensors import save_sealed
+
+
+def every_method(workshop: Workshop) -> Workshop:
+    """Every method, run once to the end."""
+    for variant in VARIANTS:
+        assert workshop.ok(variant) == workshop.place(variant)
+    return workshop
 
 
 @pytest.fixture(scope="module")
 def finished(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Workshop:
-    """Every method, run once to the end; nobody may change it."""
-    workshop = Workshop(data_dir, tmp_path_factory.mktemp("finished"))
-    for variant in VARIANTS:
-        assert workshop.ok(variant) == workshop.place(variant)
-    return workshop
+    """Every method on the CPU; nobody may change it."""
+    return every_method(Workshop(data_dir, tmp_path_factory.mktemp("finished")))
+
+
+@pytest.fixture(scope="module")
+def anywhere(finished: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    """Every method on the device that a run takes by itself here; nobody may change it."""
+    if default_device() == "cpu":
+        return finished
+    return every_method(Workshop(finished.data_dir, tmp_path_factory.mktemp("anywhere"), ANYWHERE))
+
+
+def default_device() -> str:
+    """What a run without --device says of its device."""
+    return describe(choose_device("auto"))
 
 
 @pytest.fixture
@@ -50,8 +80,8 @@ def workshop(data_dir: Path, tmp_path: Path) -> Workshop:
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_files_of_a_finished_run(variant: str, finished: Workshop):
-    folder = finished.place(variant)
+def test_files_of_a_finished_run(variant: str, anywhere: Workshop):
+    folder = anywhere.place(variant)
     more = {"records_without_rewind.npz"} if "rewind" in variant else set()
     assert set(written(folder)) == FILES | more
     assert json.loads((folder / "status.json").read_text()) == {"state": "done", "reason": None}
@@ -62,33 +92,34 @@ def test_files_of_a_finished_run(variant: str, finished: Workshop):
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_config_yaml_says_what_was_run_and_from_where(variant: str, finished: Workshop):
-    stored = yaml.safe_load((finished.place(variant) / "config.yaml").read_text())
-    config = configuration(f"--method {variant} {SMALL}", **finished.folders())
+def test_config_yaml_says_what_was_run_and_from_where(variant: str, anywhere: Workshop):
+    stored = yaml.safe_load((anywhere.place(variant) / "config.yaml").read_text())
+    config = configuration(f"--method {variant} {anywhere.settings}", **anywhere.folders())
     assert stored["config"] == dict(config.values)
     assert stored["sources"] == dict(config.sources)
     assert stored["sources"]["epochs"] == "--epochs"
     assert stored["identity"] == config.identity()
     assert stored["task"] == "split0"
     provenance = stored["provenance"]
-    assert (provenance["device"], provenance["threads"], provenance["torch"]) == ("cpu", 1, str(torch.__version__))
+    assert (provenance["device"], provenance["threads"]) == (default_device(), 1)
+    assert provenance["torch"] == str(torch.__version__)
     assert provenance["precision"] in ("float32", "bfloat16")
     assert {"python", "numpy", "commit", "dirty"} <= set(provenance)
     assert stored["groups"]["names"][2] == "waterbird on land"
     pretrain = variant == "pretrain"
     assert stored["groups"]["forget"] == ([] if pretrain else [2])
-    splits = load_splits(finished.place(variant) / "splits.npz")
+    splits = load_splits(anywhere.place(variant) / "splits.npz")
     assert stored["fingerprints"] == {"data": splits.data_fingerprint, "forget": splits.forget_fingerprint}
     assert (stored["fingerprints"]["forget"] is None) == pretrain
     assert (len(splits.train), len(splits.forget)) == (60, 0 if pretrain else 6)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_metrics_hold_no_nan_and_no_paths(variant: str, finished: Workshop):
-    folder = finished.place(variant)
+def test_metrics_hold_no_nan_and_no_paths(variant: str, anywhere: Workshop):
+    folder = anywhere.place(variant)
     metrics = metrics_of(folder)
     text = json.dumps(metrics)
-    for forbidden in (str(finished.store), str(finished.data_dir), "/", "\\\\"):
+    for forbidden in (str(anywhere.store), str(anywhere.data_dir), "/", "\\\\"):
         assert forbidden not in text
     if variant == "pretrain":
         assert not {"retain_acc", "forget_acc", "mia", "tow", "avg_gap"} & set(metrics)
@@ -100,16 +131,16 @@ def test_metrics_hold_no_nan_and_no_paths(variant: str, finished: Workshop):
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_metrics_can_be_computed_again_from_the_saved_files(variant: str, finished: Workshop):
-    folder = finished.place(variant)
+def test_metrics_can_be_computed_again_from_the_saved_files(variant: str, anywhere: Workshop):
+    folder = anywhere.place(variant)
     stored = metrics_of(folder)
     name = stored.get("reference")
     reference = folder if name == "itself" else folder.parent / name if name else None
     assert json.loads(json.dumps(recompute(folder, reference))) == stored
 
 
-def test_both_rows_of_a_rewound_scrub(finished: Workshop):
-    metrics = metrics_of(finished.place("scrub --scrub_rewind"))
+def test_both_rows_of_a_rewound_scrub(anywhere: Workshop):
+    metrics = metrics_of(anywhere.place("scrub --scrub_rewind"))
     assert metrics["rewind_epoch"] in (-1, 0, 1, 2)
     assert set(PARTS) <= set(metrics["without_rewind"])
 
@@ -335,7 +366,7 @@ def test_a_finished_run_is_not_repeated(finished: Workshop):
     assert {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.iterdir()} == before
 
 
-@pytest.mark.parametrize("flags", ["--unlearning_ratio 0.9", "--split_number 1", "--num_workers 2", "--device cpu"])
+@pytest.mark.parametrize("flags", ["--unlearning_ratio 0.9", "--split_number 1", "--num_workers 2", "--device auto"])
 def test_pretrain_of_another_task_is_already_done(flags: str, finished: Workshop):
     assert finished.run(f"pretrain {flags}").out == f"already done: {finished.place('pretrain')}\n"
 
@@ -377,7 +408,10 @@ def test_another_seed_is_another_run(finished: Workshop, tmp_path: Path):
     assert first.forget.tolist() != second.forget.tolist()
 
 
-FACES = "--dataset fairface --model small_cnn --image_size 32 --no-pretrained --threads 1 --epochs 2 --batch_size 40"
+FACES = (
+    "--dataset fairface --model small_cnn --image_size 32 --no-pretrained --threads 1 --epochs 2 --batch_size 40 "
+    "--device cpu"
+)
 FACE_RUNS = ("pretrain", "retrain --reweight", "miu --miu_critic_steps_first 3 --miu_critic_steps 2", "scrub")
 
 
@@ -696,7 +730,7 @@ def test_every_method_runs_on_every_data_set(name: str, task: str, layouts: dict
 
 def test_both_label_forms_of_celeba_are_the_same_run(data_dir: Path, tmp_path: Path):
     make_celeba(tmp_path / "csv", form="csv")
-    settings = f"--dataset celeba --model small_cnn {SHORT}"
+    settings = f"--dataset celeba --model small_cnn {SHORT} --device cpu"
     folders = [
         Workshop(source, tmp_path / name, settings).ok("retrain")
         for name, source in (("from txt", data_dir), ("from csv", tmp_path / "csv"))

@@ -19,11 +19,12 @@ from utils.locks import LockLost
 from utils.signals import LOOK_SECONDS, TELL_SECONDS, Interrupted, asked_seconds, interrupted, stop_asked
 
 log = logging.getLogger("unlearning")
-# After a stop signal they are waited for so long: usually all of them have heard it, and stop after the same step.
+# After a stop signal, or a failure, they are waited for so long: usually all of them have heard it, and stop after the
+# same step.
 STOP_PATIENCE, LEAVE_PATIENCE = 5.0, 2.0
 # A class comes before those that it is derived from.
 SHARED_ERRORS = (UserError, RunError, LockLost, Interrupted, KeyboardInterrupt, OSError)
-FIRST_FAILURE, STOPPED = "first failure", "stopped"
+FIRST_FAILURE, STOPPED, HEARD = "first failure", "stopped", "heard"
 _stores: list[Any] = []  # the store that the processes share, while they are joined
 _speaker: list[int] = []  # rank of the first to fail, once one has
 _alone: list[bool] = []  # whether this process has given the others up
@@ -89,6 +90,7 @@ def joined() -> Iterator[None]:
     dist.init_process_group(collective_backend(), store=group, rank=rank(), world_size=world_size(), timeout=PATIENCE)
     _stores.append(store)
     _speaker.clear()
+    failed = False
     try:
         yield
         _wait(STOP_PATIENCE)
@@ -98,14 +100,26 @@ def joined() -> Iterator[None]:
                 _wait(LEAVE_PATIENCE)  # rank 0 still writes how it ended, and torchrun ends all as soon as one has
         raise
     except Exception as error:
-        reason = first_failure(" ".join(str(error).split()))
+        failed = True
+        reason, code = _first_failure(" ".join(str(error).split()), getattr(error, "exit_code", RunError.exit_code))
         if speaks():
             raise
-        raise RunError(reason) from error
+        raise (UserError if code == UserError.exit_code else RunError)(reason) from error
     finally:
-        _stores.clear()
         if not _alone:  # it would wait for what this process no longer waits for
             dist.destroy_process_group()
+        if failed:
+            _let_the_others_hear(store)
+        _stores.clear()
+
+
+def _let_the_others_hear(store: Any) -> None:
+    """They look up in the store who failed, and it may be rank 0's: that one stays a moment longer, until all have."""
+    deadline = time.monotonic() + STOP_PATIENCE
+    with suppress(RuntimeError):  # the store's host is gone
+        store.add(HEARD, 1)
+        while rank() == 0 and store.add(HEARD, 0) < world_size() and time.monotonic() < deadline:
+            time.sleep(LOOK_SECONDS)
 
 
 def _wait(patience: float) -> None:
@@ -178,10 +192,7 @@ def from_rank_0(function: Callable[[], Any]) -> Any:
     if world_size() == 1:
         return function()
     if rank() > 0:
-        answer = json.loads(_broadcast(""))
-        if "error" in answer:
-            raise SHARED_ERRORS[answer["error"]](answer["text"])
-        return answer["value"]
+        return _value(_broadcast(""))
     try:
         value = function()
     except SHARED_ERRORS as error:
@@ -203,11 +214,20 @@ def from_one_a_machine(function: Callable[[], Any]) -> Any:
     firsts = {host: hosts.index(host) for host in hosts}
     mine = firsts[hosts[rank()]]
     answer = _answer(function) if mine == rank() else ""
-    answers = {source: json.loads(_broadcast(answer, source)) for source in firsts.values()}
-    for found in answers.values():
-        if "error" in found:
-            raise SHARED_ERRORS[found["error"]](found["text"])
-    return answers[mine]["value"]
+    answers = {source: _broadcast(answer, source) for source in firsts.values()}
+    values = {source: _value(answer) for source, answer in answers.items()}
+    return values[mine]
+
+
+def by_each(function: Callable[[], Any]) -> Any:
+    """What `function` gives on this process, of any type; an error of one process is raised on all."""
+    kept: list[Any] = []
+    if world_size() == 1:
+        return function()
+    answer = _answer(lambda: kept.append(function()))
+    for found in [_broadcast(answer, source) for source in range(world_size())]:
+        _value(found)
+    return kept[0]
 
 
 def _answer(function: Callable[[], Any]) -> str:
@@ -217,6 +237,14 @@ def _answer(function: Callable[[], Any]) -> str:
     except SHARED_ERRORS as error:
         kind = next(number for number, known in enumerate(SHARED_ERRORS) if isinstance(error, known))
         return json.dumps({"error": kind, "text": str(error)})
+
+
+def _value(answer: str) -> Any:
+    """The value in an answer, or its error raised."""
+    found = json.loads(answer)
+    if "error" in found:
+        raise SHARED_ERRORS[found["error"]](found["text"])
+    return found["value"]
 
 
 def _broadcast(text: str, source: int = 0) -> str:
@@ -234,15 +262,21 @@ def _broadcast(text: str, source: int = 0) -> str:
 
 def first_failure(reason: str) -> str:
     """What the first process to fail said; those that fail after it only know that a peer is gone."""
+    return _first_failure(reason, RunError.exit_code)[0]
+
+
+def _first_failure(reason: str, code: int) -> tuple[str, int]:
+    """What the first to fail said, and its exit code."""
     if not _stores:
-        return reason
+        return reason, code
+    own = f"{rank()} {code} {reason}"
     try:
-        first = _stores[0].compare_set(FIRST_FAILURE, "", f"{rank()} {reason}").decode()
+        first = _stores[0].compare_set(FIRST_FAILURE, "", own).decode()
     except RuntimeError:  # the store's host is gone
-        first = f"{rank()} {reason}"
-    number, _, text = first.partition(" ")
+        first = own
+    number, first_code, text = first.split(" ", 2)
     _speaker[:] = [int(number)]
-    return text
+    return text, int(first_code)
 
 
 def speaks() -> bool:

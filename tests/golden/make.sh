@@ -11,7 +11,7 @@ PYTHONPATH=tests:. "$python" -c "import sys, pathlib, folders; folders.make_wate
 run() {
   "$python" main.py --method "$@" --dataset waterbird --unlearning_ratio 0.9 --data_dir "$data" \
     --store_dir "$here/output" --checkpoint_dir "$here/none" --model small_cnn --image_size 32 --no-pretrained \
-    --batch_size 32 --threads 1 --num_workers 0
+    --batch_size 32 --threads 1 --num_workers 0 --device cpu
 }
 
 rm -rf "$here/output"
