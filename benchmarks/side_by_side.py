@@ -72,7 +72,7 @@ def machine(device: torch.device | None = None) -> str:
     import torchvision
 
     parts = [
-        _cpu(),
+        cpu_name(),
         f"{available_cpus()} CPUs, {torch.get_num_threads()} threads, load {_load()}",
         f"torch {torch.__version__}, torchvision {torchvision.__version__}, Python {platform.python_version()}",
     ]
@@ -81,7 +81,8 @@ def machine(device: torch.device | None = None) -> str:
     return "; ".join(parts)
 
 
-def _cpu() -> str:
+def cpu_name() -> str:
+    """The processor, as the system calls it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))

@@ -1,0 +1,120 @@
+"""The only file here that names CUDA: exact arithmetic, waits, memory, and what the card is."""
+
+import contextlib
+import gc
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from scripts.acceptance.options import Options
+from utils import device as devices
+
+WAITS = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize", "cudaMemcpy")
+LAUNCHES = ("cudaLaunchKernel", "cudaLaunchKernelExC", "cuLaunchKernel", "cuLaunchKernelEx")
+READS = ("aten::_local_scalar_dense",)
+
+
+def chosen(options: Options) -> torch.device:
+    """The device, as the program chooses it; UserError for one that is absent."""
+    return devices.choose_device(options.device)
+
+
+def is_gpu(device: torch.device) -> bool:
+    """Whether CUDA's ways of counting waits and memory are there."""
+    return device.type == "cuda"
+
+
+def count(device: torch.device) -> int:
+    """Cards that this process may use; 0 on the CPU."""
+    return torch.cuda.device_count() if is_gpu(device) else 0
+
+
+@contextlib.contextmanager
+def deterministic(wanted: bool) -> Iterator[None]:
+    """Within it cuDNN takes deterministic algorithms alone, or any."""
+    before = torch.backends.cudnn.deterministic
+    torch.backends.cudnn.deterministic = wanted
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.deterministic = before
+
+
+@contextlib.contextmanager
+def waits_are(mode: str) -> Iterator[None]:
+    """Within it a wait of this process for the card is an error, or a warning (`error`, `warn`)."""
+    torch.cuda.set_sync_debug_mode(mode)
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@contextlib.contextmanager
+def profiled(device: torch.device) -> Iterator[dict[str, int]]:
+    """Counts calls within it; afterwards the mapping holds how often each was made."""
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if is_gpu(device) else [])]
+    calls: dict[str, int] = {}
+    with profile(activities=activities) as found:
+        yield calls
+    calls |= {event.key: event.count for event in found.key_averages()}
+
+
+def waits_in(calls: dict[str, int], device: torch.device) -> int | None:
+    """Waits among profiled calls; None where the profiler saw nothing of the card."""
+    if is_gpu(device) and not any(calls.get(name) for name in LAUNCHES):
+        return None
+    return sum(calls.get(name, 0) for name in (WAITS if is_gpu(device) else READS))
+
+
+def memory_in_use(device: torch.device) -> int:
+    """Bytes of tensors on the card; elsewhere the process's memory."""
+    if is_gpu(device):
+        return torch.cuda.memory_allocated(device)
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def measures_memory(device: torch.device) -> bool:
+    """Whether `memory_in_use` can be had."""
+    return is_gpu(device) or Path("/proc/self/statm").exists()
+
+
+def live_tensors() -> int:
+    """Tensors that Python holds."""
+    gc.collect()
+    return sum(issubclass(type(one), torch.Tensor) for one in gc.get_objects())
+
+
+def forget_peak(device: torch.device) -> None:
+    """Give unused memory back and count the peak from here."""
+    gc.collect()
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats(device)
+
+
+def card(device: torch.device) -> dict[str, str]:
+    """Card, memory, driver, CUDA and cuDNN."""
+    if not is_gpu(device):
+        return {"card": f"none ({device.type})"}
+    facts = torch.cuda.get_device_properties(device)
+    return {
+        "card": f"{facts.name}, {facts.total_memory / 2**30:.0f} GiB, compute {facts.major}.{facts.minor}",
+        "cards": str(torch.cuda.device_count()),
+        "driver": _driver(),
+        "CUDA": f"{torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}",
+    }
+
+
+def _driver() -> str:
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return "unknown (no nvidia-smi)"
+    asked = [program, "--query-gpu=driver_version", "--format=csv,noheader"]
+    said = subprocess.run(asked, capture_output=True, text=True, timeout=60, check=False).stdout.split()
+    return said[0] if said else "unknown (nvidia-smi says nothing)"
