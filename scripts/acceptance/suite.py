@@ -15,8 +15,8 @@ from scripts.acceptance.rows import Rows, figure, skipped, verdict
 from utils.device import available_cpus
 
 NEEDED = {"pytest": "pytest", "xdist": "pytest-xdist"}
-# Seconds, and of what a machine's versions decide: draws, index sets, arithmetic, stored arrays.
-QUICK = ("sampling", "splits", "mutual_information", "metrics", "arrays")
+# Seconds: draws, index sets, stored arrays, what is printed.
+QUICK = ("sampling", "splits", "arrays", "text")
 ENDED = re.compile(r"^(?:\[gw\d+\] \[ *\d+%\] )?(PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS) (\S.*?)\s*$")
 
 
