@@ -73,7 +73,10 @@ class Reading:
         with closing(Loader(data.dataset, SIZE, workers, devices.pin_memory(self.device), cache)) as loader:
             for seed in SEEDS:
                 for batch in loader.batches(self.order, BATCH, seed):
-                    yield batch["index"].clone(), (self.there_and_back(batch["image"]) if sent else batch["image"].clone())
+                    yield (
+                        batch["index"].clone(),
+                        (self.there_and_back(batch["image"]) if sent else batch["image"].clone()),
+                    )
 
     def there_and_back(self, pixels: Tensor) -> Tensor:
         """The way of pixels to the device, where they become floats, and back."""

@@ -15,7 +15,13 @@ from scripts.acceptance.harness import Made, Place, make, variants
 from scripts.acceptance.options import Options
 from scripts.acceptance.rows import Row, Rows, skipped, verdict
 
-EPOCHS = {"epochs": 2, "batch_size": 8, "scrub_batch_size_retain": 16, "miu_critic_steps_first": 3, "iu_fisher_batches": 2}
+EPOCHS = {
+    "epochs": 2,
+    "batch_size": 8,
+    "scrub_batch_size_retain": 16,
+    "miu_critic_steps_first": 3,
+    "iu_fisher_batches": 2,
+}
 KILLS, KILLED_EPOCHS = 2, 8
 
 

@@ -146,7 +146,9 @@ def inputs_agree(place: Place) -> Row:
         steps = [recorded(variant, one, **flags).engine.steps for one in (place, REFERENCE)]
         n += len(steps[1])
         if len(steps[0]) != len(steps[1]):
-            return verdict("what steps see", False, f"{len(steps[0])} steps of {variant}", f"{len(steps[1])} on the CPU")
+            return verdict(
+                "what steps see", False, f"{len(steps[0])} steps of {variant}", f"{len(steps[1])} on the CPU"
+            )
         for number, (step, other) in enumerate(zip(*steps, strict=True)):
             differing = [name for name in other.batch if not same(name, step.batch[name], other.batch[name])]
             if differing:
@@ -174,7 +176,9 @@ def draws_agree(place: Place) -> Rows:
     flags = REWEIGHTED[1]
     found, expected = (recorded("retrain", one, **flags) for one in (place, REFERENCE))
     names = ("train", "val", "test", "forget", "retain")
-    unequal = [name for name in names if not np.array_equal(getattr(found.splits, name), getattr(expected.splits, name))]
+    unequal = [
+        name for name in names if not np.array_equal(getattr(found.splits, name), getattr(expected.splits, name))
+    ]
     yield verdict("splits", not unequal, ", ".join(unequal) or "equal", "to the CPU's")
     drawn, wanted = (torch.cat([step.batch["index"] for step in made.engine.steps]) for made in (found, expected))
     twice = len(drawn) - len(drawn.unique())
@@ -218,7 +222,9 @@ def frozen_stay(place: Place) -> Row:
     moved = sum(int((mask & (before[name] != after[name])).sum()) for name, mask in zip(names, masks, strict=True))
     n = len(made.engine.steps)
     value = f"{changed} of {frozen} changed in {n} steps, {moved} others moved"
-    return verdict("SalUn's frozen weights", changed == 0 and frozen > 0 and moved > 0, value, "none changed, bit for bit")
+    return verdict(
+        "SalUn's frozen weights", changed == 0 and frozen > 0 and moved > 0, value, "none changed, bit for bit"
+    )
 
 
 def rewind_agrees(place: Place) -> Row:
@@ -226,7 +232,9 @@ def rewind_agrees(place: Place) -> Row:
     found, expected = (recorded("scrub, rewind", one, **SCRUB_EPOCHS) for one in (place, REFERENCE))
     choices = [made.unlearner.extra_metrics() for made in (found, expected)]
     chosen = found.unlearner.chosen["weights"]
-    kept = all(torch.equal(value, chosen[name].cpu()) for name, value in found.unlearner.model.cpu().state_dict().items())
+    kept = all(
+        torch.equal(value, chosen[name].cpu()) for name, value in found.unlearner.model.cpu().state_dict().items()
+    )
     errors = [f"{one['error']:.0f}" for one in found.unlearner.epochs]
     value = f"epoch {choices[0]['rewind_epoch']} of errors {', '.join(errors)}"
     detail = f"epoch {choices[1]['rewind_epoch']} on the CPU" + ("" if kept else "; the weights are not that epoch's")

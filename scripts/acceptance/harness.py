@@ -29,8 +29,10 @@ from method.runner import build_unlearner
 from method.task_data import Data
 from method.unlearners.base import Unlearner
 from models import build_model
+from models.batch_norm import across_processes
 from models.classifier import Classifier
 from utils import device as devices
+from utils.distributed import world_size
 
 CPU = torch.device("cpu")
 N_TARGETS, N_SENSITIVE = 3, 2
@@ -105,7 +107,9 @@ class Patterns(GroupDataset):
     def __init__(self, counts: tuple[int, ...] = FEW, size: int = TINY) -> None:
         cells = list(product(range(N_TARGETS), range(N_SENSITIVE)))
         numbers = {TRAIN: counts, VAL: (3,) * len(cells), TEST: (2,) * len(cells)}
-        rows = [(*cell, split) for split in numbers for cell, n in zip(cells, numbers[split], strict=True) for _ in range(n)]
+        rows = [
+            (*cell, split) for split in numbers for cell, n in zip(cells, numbers[split], strict=True) for _ in range(n)
+        ]
         draw = np.random.default_rng(0)
         target, sensitive, split = draw.permutation(np.array(rows)).T
         names = [f"{number}.png" for number in range(len(rows))]
@@ -137,7 +141,11 @@ def tiny_network() -> Classifier:
 def _trained() -> Classifier:
     data = patterns()
     rows = np.flatnonzero(data.split == TRAIN)
-    model, images, target = tiny_network(), normalise(torch.from_numpy(data.pixels[rows])), torch.tensor(data.target[rows])
+    model, images, target = (
+        tiny_network(),
+        normalise(torch.from_numpy(data.pixels[rows])),
+        torch.tensor(data.target[rows]),
+    )
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     for _ in range(12):
         optimizer.zero_grad()
@@ -179,7 +187,9 @@ class Made:
 
     def history(self) -> list[dict[str, float]]:
         """The history without times."""
-        return [{name: value for name, value in row.items() if name != "seconds"} for row in self.engine.progress.history]
+        return [
+            {name: value for name, value in row.items() if name != "seconds"} for row in self.engine.progress.history
+        ]
 
 
 def weights_of(modules: dict[str, nn.Module]) -> dict[str, Tensor]:
@@ -200,12 +210,16 @@ def make(
     """A run that has not begun; its state is saved in `folder`. kind: an engine that looks on."""
     method, own = variants()[variant]
     config, data = settings(method, **own | flags), data or patterns()
-    splits = make_splits(data, data.forget_pairs if METHODS[method].forgets else (), config.unlearning_ratio, config.seed)
+    splits = make_splits(
+        data, data.forget_pairs if METHODS[method].forgets else (), config.unlearning_ratio, config.seed
+    )
     loader = Loader(data, data.pixels.shape[-1], 0, devices.pin_memory(place.device))
     inference = Inference(loader, place.device, place.precision)
     form = devices.memory_format(place.device)
     trained = METHODS[method].from_original
     net = network(model, trained).to(place.device, memory_format=form)
+    if world_size() > 1:
+        across_processes(net)
     original = Original(copy.deepcopy(net), inference, splits.train) if trained else None
     unlearner = build_unlearner(config, Data(data, splits), net, original, inference)
     if place.compiled:

@@ -61,10 +61,26 @@ class Part:
 PARTS = (
     Part("machine", "scripts.acceptance.machine:rows", "what machine this is", {QUICK: 120, SHORT: 120, FULL: 120}),
     Part("tests", "scripts.acceptance.suite:rows", "the test suite passes", {QUICK: 180, SHORT: 330, FULL: 1200}),
-    Part("correctness", "scripts.acceptance.correctness:rows", "the device computes what the CPU does", {QUICK: 180, SHORT: 240, FULL: 900}),
-    Part("waiting", "scripts.acceptance.waiting:rows", "no step waits, no step keeps memory", {QUICK: 180, SHORT: 180, FULL: 600}),
-    Part("speed", "scripts.acceptance.speed:rows", "the engine is near a bare loop", {QUICK: 120, SHORT: 180, FULL: 1500}),
-    Part("whole_job", "scripts.acceptance.whole_job:rows", "whole runs, and where their seconds go", {QUICK: 180, FULL: 1800}),
+    Part(
+        "correctness",
+        "scripts.acceptance.correctness:rows",
+        "the device computes what the CPU does",
+        {QUICK: 180, SHORT: 240, FULL: 900},
+    ),
+    Part(
+        "waiting",
+        "scripts.acceptance.waiting:rows",
+        "no step waits, no step keeps memory",
+        {QUICK: 180, SHORT: 180, FULL: 600},
+    ),
+    Part(
+        "speed", "scripts.acceptance.speed:rows", "the engine is near a bare loop", {QUICK: 120, SHORT: 180, FULL: 1500}
+    ),
+    Part(
+        "whole_job",
+        "scripts.acceptance.whole_job:rows",
+        "whole runs, and where their seconds go",
+        {QUICK: 180, FULL: 1800},
+    ),
     Part("processes", "scripts.acceptance.processes:rows", "several processes are one run", {QUICK: 180, FULL: 600}),
 )
-

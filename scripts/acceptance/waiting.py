@@ -144,7 +144,9 @@ def waits(variant: str, place: Place) -> Row:
         watch.sites["a wait without a place"] += not watch.sites
     sites = ", ".join(f"{count} x {where}" for where, count in watch.sites.most_common(4))
     added, steps = added_waits(variant, place)
-    counted = "the profiler saw nothing of the device" if added is None else f"profiler: {added} in {steps} further steps"
+    counted = (
+        "the profiler saw nothing of the device" if added is None else f"profiler: {added} in {steps} further steps"
+    )
     good = not watch.sites and watch.n_phases > 0 and steps > 0 and (added or 0) <= NOISE * steps
     return verdict(f"{variant}: waits", good, sites or f"none in the steps of {watch.n_phases} phases", counted)
 

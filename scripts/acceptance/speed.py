@@ -1,0 +1,216 @@
+"""How near the engine is to a bare loop, how fast images come, and what the limit is; all by benchmarks/engine.py."""
+
+import contextlib
+import statistics
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from engine import N_TARGETS, Noise, faces, run_bare_loop, run_engine
+from side_by_side import measure_in_turn, ratios
+
+from datasets.base import GroupDataset
+from datasets.cache import ram_cache
+from datasets.loaders import KeptImages, Loader, batch_bounds
+from datasets.transforms import normalise
+from method.configs.cli import parse
+from method.configs.loading import Config
+from method.inference import Inference
+from models import build_model
+from scripts.acceptance import gpu
+from scripts.acceptance.options import Options
+from scripts.acceptance.rows import Rows, figure, skipped, verdict
+from utils import device as devices
+
+LIMIT, QUICK_LIMIT = 1.25, 4.0  # the engine's time as a multiple of the bare loop's; a quick look is short
+BARE, BYTES, ENGINE = "bare loop, floats in memory", "bare loop, bytes in memory", "engine, bytes in memory"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is measured in one table of sides."""
+
+    model: str
+    size: int
+    batch: int
+    steps: int
+    rows: int
+    compiled: bool = False
+    repetitions: int = 3
+
+    def __str__(self) -> str:
+        compiled = ", --compile" if self.compiled else ""
+        return f"{self.model}, {self.size} px, batches of {self.batch}{compiled}"
+
+    @property
+    def epochs(self) -> int:
+        """Passes over the rows for as many steps."""
+        return -(-self.steps // len(batch_bounds(self.rows, self.batch)))
+
+    def config(self) -> Config:
+        """The configuration of the engine."""
+        flags = f"--method pretrain --dataset fairface --model {self.model} --image_size {self.size} --no-pretrained"
+        flags += f" --epochs {self.epochs} --warmup_epochs 0 --batch_size {self.batch}"
+        return parse(flags.split()).config
+
+
+QUICK = (Setting("small_cnn", 32, 8, 64, 64),)
+SHORT = (
+    Setting("resnet18", 224, 32, 100, 1280),
+    Setting("resnet18", 64, 32, 200, 1280),
+    Setting("resnet18", 224, 256, 20, 1280),
+)
+FULL = tuple(
+    Setting("resnet18", size, batch, 1000 if batch == 32 else 200, 2560, compiled)
+    for size in (224, 64)
+    for batch in (32, 256)
+    for compiled in (False, True)
+)
+
+
+def rows(options: Options) -> Rows:
+    """Every setting of the scope; the first also from files, and with other algorithms of cuDNN."""
+    settings = QUICK if options.quick else FULL if options.full else SHORT
+    device = gpu.chosen(options)
+    limit = QUICK_LIMIT if options.quick else LIMIT
+    with devices.arithmetic_set(device):
+        for setting in settings:
+            yield from against_the_bare_loop(Bench(setting, device), limit)
+        first = Bench(settings[0], device)
+        yield from evaluation(first)
+        yield from algorithms(first)
+        yield from from_files(first, options)
+
+
+class Bench:
+    """Network, images in memory and configuration of a setting."""
+
+    def __init__(self, setting: Setting, device: torch.device):
+        self.setting, self.device, self.config = setting, device, setting.config()
+        self.precision, self.form = devices.choose_precision("auto", device), devices.memory_format(device)
+        self.model = build_model(setting.model, N_TARGETS, 0, "none").to(device, memory_format=self.form)
+        if setting.compiled:
+            self.model.backbone.compile()
+        self.noise = Noise(setting.rows, setting.size)
+        self.pixels = torch.from_numpy(self.noise.pixels[:-2]).to(device)
+        self.targets = torch.tensor(self.noise.target[:-2], device=device)
+
+    def bare(self, images: torch.Tensor) -> Callable[[], None]:
+        """A bare loop over these images."""
+        return partial(run_bare_loop, self.config, self.model, images, self.targets, self.precision)
+
+    def engine(self, inference: Inference, data: GroupDataset) -> Callable[[], float]:
+        """The engine on this data."""
+        return partial(run_engine, self.config, data, inference, self.model)
+
+    @contextlib.contextmanager
+    def inference(self, data: GroupDataset, workers: int = 0, cache: KeptImages | None = None) -> Iterator[Inference]:
+        """The program's own way to read and to send images, while it is wanted."""
+        with closing(Loader(data, self.setting.size, workers, devices.pin_memory(self.device), cache)) as loader:
+            yield Inference(loader, self.device, self.precision)
+
+    def measured(self, sides: dict[str, Callable[[], Any]]) -> dict[str, list[float]]:
+        """Seconds of every side by repetition; the first time of each is not counted."""
+        for side in sides.values():
+            side()
+        return measure_in_turn(sides, self.setting.repetitions)
+
+
+def rate(images: int, seconds: list[float]) -> str:
+    """Images a second, the median."""
+    return f"{images / statistics.median(seconds):,.0f} images/s"
+
+
+def spread(values: list[float]) -> str:
+    """The median and the range."""
+    return f"{statistics.median(values):.2f} ({min(values):.2f}-{max(values):.2f})"
+
+
+# In memory.
+
+
+def against_the_bare_loop(bench: Bench, limit: float) -> Rows:
+    """A row a side, and the verdict on the engine."""
+    setting, images = bench.setting, bench.setting.epochs * bench.setting.rows
+    with bench.inference(bench.noise) as inference:
+        sides = {
+            BARE: bench.bare(normalise(bench.pixels, bench.form)),
+            BYTES: bench.bare(bench.pixels),
+            ENGINE: bench.engine(inference, bench.noise),
+        }
+        found = bench.measured(sides)
+    for side, seconds in found.items():
+        yield figure(f"{setting}: {side}", rate(images, seconds))
+    times = ratios(found, ENGINE, BYTES)
+    steps = setting.epochs * len(batch_bounds(setting.rows, setting.batch))
+    value = f"{spread(times)} times the bare loop on bytes"
+    yield verdict(f"{setting}: the engine", statistics.median(times) <= limit, value, f"at most {limit}; {steps} steps")
+
+
+def evaluation(bench: Bench) -> Rows:
+    """Forward passes in eval mode, as the evaluation makes them."""
+    rows_ = np.arange(bench.setting.rows)
+    with bench.inference(bench.noise) as inference:
+
+        def apply() -> None:
+            inference.apply(bench.model, bench.model, rows_, "speed")
+            devices.synchronize(bench.device)
+
+        found = bench.measured({"evaluation": apply})
+    yield figure(f"{bench.setting}: evaluation", rate(bench.setting.rows, found["evaluation"]), "from memory")
+
+
+def algorithms(bench: Bench) -> Rows:
+    """The bare loop with cuDNN's deterministic algorithms, as in a run, and with any."""
+    name = f"{bench.setting}: bare loop with any algorithm of cuDNN"
+    if not gpu.is_gpu(bench.device):
+        yield skipped(name, "measured on CUDA alone")
+        return
+
+    def with_any() -> None:
+        with gpu.deterministic(False):
+            bench.bare(bench.pixels)()
+
+    found = bench.measured({"deterministic": bench.bare(bench.pixels), "any": with_any})
+    yield figure(name, f"{spread(ratios(found, 'any', 'deterministic'))} times the deterministic ones' seconds")
+
+
+# From files.
+
+
+def from_files(bench: Bench, options: Options) -> Rows:
+    """The engine on faces, by workers and from the cache; what reading alone gives; and which of the two is the limit."""
+    setting, name = bench.setting, f"{bench.setting}: from files"
+    if options.data_dir is None:
+        yield skipped(name, "needs --data_dir with fairface/")
+        return
+    data = faces(options.data_dir, setting.rows)
+    order = np.flatnonzero(data.split == 0)
+    workers = (8, 16) if options.full else (2,) if options.quick else (8,)
+    ways = {f"{n} workers": (n, None) for n in workers}
+    ways[f"{workers[0]} workers, --cache ram"] = (workers[0], ram_cache(data))
+    with ExitStack() as open_ones:
+        there = {way: open_ones.enter_context(bench.inference(data, *how)) for way, how in ways.items()}
+        sides: dict[str, Callable[[], Any]] = {BYTES: bench.bare(bench.pixels)}
+        sides |= {f"engine, {way}": bench.engine(inference, data) for way, inference in there.items()}
+        sides |= {f"reading alone, {way}": partial(read, one, order, setting.batch) for way, one in there.items()}
+        found = bench.measured(sides)
+    amounts = {side: setting.epochs * len(order) for side in sides} | {BYTES: setting.epochs * setting.rows}
+    amounts |= {side: len(order) for side in sides if side.startswith("reading")}
+    for side in list(sides)[1:]:
+        yield figure(f"{setting}: {side}", rate(amounts[side], found[side]))
+    for way in ways:
+        network = amounts[BYTES] / statistics.median(found[BYTES])
+        reading = amounts[f"reading alone, {way}"] / statistics.median(found[f"reading alone, {way}"])
+        which = "the network" if network < reading else "reading images"
+        yield figure(f"{setting}: the limit, {way}", which, f"network {network:,.0f}, reading {reading:,.0f} images/s")
+
+
+def read(inference: Inference, order: np.ndarray, batch: int) -> None:
+    """A pass over the images in the training view that does nothing with them."""
+    for _ in inference.loader.batches(order, batch, 0):
+        pass
