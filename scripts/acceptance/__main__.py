@@ -22,7 +22,7 @@ def options_of(arguments: list[str]) -> tuple[Options, list[str]]:
         prog=COMMAND, description=__doc__.splitlines()[0], allow_abbrev=False,
         epilog="parts: " + "; ".join(f"{part.name} ({part.proves})" for part in PARTS[1:]),
     )  # fmt: skip
-    parser.add_argument("--device", default="auto", help="as for main.py (default: auto)")
+    parser.add_argument("--device", default="cuda", help="default: cuda; the CPU is not taken unasked")
     scopes = parser.add_mutually_exclusive_group()
     scopes.add_argument("--quick", dest="scope", action="store_const", const=QUICK, help="a smoke of every part")
     scopes.add_argument("--full", dest="scope", action="store_const", const=FULL, help="every part at length")
@@ -62,7 +62,7 @@ def run(parts: tuple[Part, ...], options: Options, only: list[str], command: str
         if part is parts[0] and any(row.status == FAIL for row in results[part.name][0]):
             break  # without its device nothing else can be said
     everything = [row for rows, _ in results.values() for row in rows]
-    verdict = "accepted" if report.accepted(results) else "NOT accepted"
+    verdict = f"accepted on {options.device}" if report.accepted(results) else "NOT accepted"
     say(f"{verdict}: {report.counted(everything)} in {time.monotonic() - start:.0f} s", sys.stdout)
     say(f"the table: {' and '.join(map(str, files))}; logs beside them", sys.stdout)
     return 0 if report.accepted(results) else 1

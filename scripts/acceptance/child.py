@@ -6,9 +6,7 @@ import sys
 import traceback
 
 from scripts.acceptance.options import Options
-from scripts.acceptance.rows import FAIL, Row
-
-LAST = 300  # letters of an error
+from scripts.acceptance.rows import FAIL, Row, reason
 
 
 def main(function: str, options: str, descriptor: int) -> int:
@@ -21,8 +19,8 @@ def main(function: str, options: str, descriptor: int) -> int:
                 print(row.as_json(), file=out, flush=True)
         except (Exception, SystemExit) as error:  # a benchmark's way to say that a run failed
             traceback.print_exc()
-            said = " ".join(str(error).split())[-LAST:]
-            print(Row("the part itself", FAIL, type(error).__name__, said).as_json(), file=out, flush=True)
+            broken = Row("the part itself", FAIL, type(error).__name__, reason(str(error)))
+            print(broken.as_json(), file=out, flush=True)
             return 1
     return 0
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from profile_job import Clock
 
 import main as program
-from method import engine, runner
 from datasets import loaders
+from method import engine, runner
 from method.resume import Resumable
 
 START, TRAINING, EVALUATION, READING, SAVING, REST = "start", "training", "evaluation", "reading", "saving", "the rest"

@@ -4,7 +4,6 @@ The CPU's side is fp32 by torch's own kernels, without oneDNN's, so that on a CP
 """
 
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np

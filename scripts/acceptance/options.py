@@ -14,7 +14,7 @@ class Options:
     data_dir: a folder with fairface/, or None. out: where logs and results go.
     """
 
-    device: str = "auto"
+    device: str = "cuda"
     scope: str = SHORT
     data_dir: Path | None = None
     out: Path = Path("output/accept")

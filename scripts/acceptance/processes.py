@@ -14,13 +14,12 @@ from scripts.acceptance import ROOT, gpu
 from scripts.acceptance.correctness import EXACT, apart
 from scripts.acceptance.harness import CPU
 from scripts.acceptance.options import Options
-from scripts.acceptance.rows import Row, Rows, skipped, verdict
+from scripts.acceptance.rows import Row, Rows, reason, skipped, verdict
 from scripts.acceptance.worker import everything
 from utils import device as devices
 from utils.collectives import all_reduce
 
 Found = dict[str, dict[str, Any]]
-LAST = 300  # letters of what processes that failed said
 WORKER = "scripts.acceptance.worker"
 REFUSED = "has no GPU of its own"
 
@@ -48,7 +47,7 @@ def started(n: int, device: torch.device, alone: Found) -> Rows:
     with tempfile.TemporaryDirectory() as folder:
         done = torchrun(n, ["-m", WORKER, device.type, folder])
         if done.returncode:
-            said = " ".join(done.stderr.split())[-LAST:]
+            said = reason(done.stderr)
             yield verdict(where, False, f"torchrun ended with {done.returncode}", said)
             return
         found = [torch.load(Path(folder, f"{rank}.pt"), weights_only=True) for rank in range(n)]
@@ -125,5 +124,5 @@ def whole_run(n: int, device: torch.device) -> Row:
         done = torchrun(n, [str(ROOT / "main.py"), *words.split()])
         ended = list(Path(folder).rglob("done"))
     good = done.returncode == 0 and len(ended) == 1
-    said = "" if good else " ".join(done.stderr.split())[-LAST:]
+    said = "" if good else reason(done.stderr)
     return verdict(f"main.py, pretrain in {n} processes", good, f"ended with {done.returncode}", said)

@@ -36,7 +36,7 @@ def write(results: Results, options: Options, command: str) -> list[Path]:
 
 def machine(results: Results) -> dict[str, str]:
     """The facts of the first part."""
-    return {row.name: row.value for row in results.get("machine", ([], 0))[0]}
+    return {row.name: row.value for row in results.get("machine", ([], 0))[0] if row.status == FIGURE}
 
 
 def as_json(results: Results, command: str) -> str:

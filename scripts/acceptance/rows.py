@@ -1,9 +1,12 @@
 """Rows of the table: what was looked at, how it ended, and the number behind it."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
+LONGEST = 300  # letters of a line that somebody else wrote
+ERROR = re.compile(r"(?!ChildFailedError)[\w.]*(Error|Exception|Failure)\b")
 PASS, FAIL, FIGURE, SKIPPED = "pass", "fail", "figure", "skipped"
 
 
@@ -37,6 +40,13 @@ def figure(name: str, value: str, detail: str = "") -> Row:
 def skipped(name: str, why: str) -> Row:
     """What could not be looked at here, and why; neither a pass nor a failure."""
     return Row(name, SKIPPED, "", why)
+
+
+def reason(said: str) -> str:
+    """Of what a process said, the last line that names an error, or else the last there is."""
+    lines = [text.strip() for text in said.splitlines() if text.strip(" =-")]
+    errors = [text for text in lines if text.startswith("error: ") or ERROR.match(text)]
+    return (errors or lines or [""])[-1][:LONGEST]
 
 
 def line(part: str, row: Row) -> str:

@@ -8,13 +8,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from scripts.acceptance import ROOT
 from scripts.acceptance.options import Options, Part
-from scripts.acceptance.rows import FAIL, Row
+from scripts.acceptance.rows import FAIL, Row, reason
 
 LOOK_SECONDS, GRACE_SECONDS = 0.2, 10.0
-LAST = 200  # letters of the log
 
 
 def run_part(part: Part, options: Options, tell: Callable[[Row], None]) -> tuple[list[Row], float]:
@@ -44,13 +44,13 @@ def run_part(part: Part, options: Options, tell: Callable[[Row], None]) -> tuple
     return rows, time.monotonic() - start
 
 
-def judged(rows: list[Row], code: int, late: str, log) -> Iterator[Row]:
+def judged(rows: list[Row], code: int, late: str, log: Path) -> Iterator[Row]:
     """What is to be said of the process beside the rows that it gave."""
     if late:
         yield Row("the part itself", FAIL, late, f"its log is {log}")
     elif code and not any(row.status == FAIL for row in rows):
-        words = " ".join(log.read_text(errors="replace").split())[-LAST:]
-        yield Row("the part itself", FAIL, f"ended with {code}", words or "and said nothing")
+        said = reason(log.read_text(errors="replace"))
+        yield Row("the part itself", FAIL, f"ended with {code}", said or "and said nothing")
     elif not rows:
         yield Row("the part itself", FAIL, "gave no row", f"its log is {log}")
 

@@ -183,7 +183,7 @@ def algorithms(bench: Bench) -> Rows:
 
 
 def from_files(bench: Bench, options: Options) -> Rows:
-    """The engine on faces, by workers and from the cache; what reading alone gives; and which of the two is the limit."""
+    """The engine on faces, by workers and from the cache; what reading alone gives; which of the two is the limit."""
     setting, name = bench.setting, f"{bench.setting}: from files"
     if options.data_dir is None:
         yield skipped(name, "needs --data_dir with fairface/")

@@ -12,7 +12,7 @@ from made_up import fairface_cut
 
 from scripts.acceptance import ROOT
 from scripts.acceptance.options import Options
-from scripts.acceptance.rows import Row, Rows, figure, verdict
+from scripts.acceptance.rows import Row, Rows, figure, reason, verdict
 
 JOBS = ("pretrain", "retrain", "retrain --reweight", "miu", "salun", "scrub", "l1_sparse")
 QUICK_JOBS = ("pretrain", "retrain --reweight", "miu")
@@ -22,7 +22,6 @@ FACES = (
 DIGITS = "--dataset digits --unlearning_ratio 0.9"
 QUICK_FACES, MOST_FACES = 300, 6000  # of which one in five is for the test set
 SHOWN = ("start", "reading", "training", "evaluation", "saving")
-LAST = 300  # letters of what a run that failed said
 
 
 def rows(options: Options) -> Rows:
@@ -52,7 +51,7 @@ def timed(job: str, words: list[str], folder: Path) -> Row:
     seconds = time.monotonic() - start
     print(f"== {job}\n{done.stdout}{done.stderr}", flush=True)
     if done.returncode or not clocks.exists():
-        said = " ".join((done.stderr or done.stdout).split())[-LAST:]
+        said = reason(done.stdout + done.stderr)
         return verdict(job, False, f"ended with {done.returncode} after {seconds:.0f} s", said)
     parts = json.loads(clocks.read_text())
     told = [f"{name} {parts.get(name, 0):.1f}" for name in SHOWN]

@@ -1,0 +1,482 @@
+"""scripts/accept_gpu.sh: what is sound passes, a planted defect in any part makes that part fail."""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from datasets.cache import ImageCache
+from method.engine import Engine
+from method.inference import Inference
+from method.resume import Resumable
+from method.unlearners.ft import FineTuning
+from method.unlearners.salun import SalUn
+from method.unlearners.scrub import SCRUB
+from scripts.acceptance import (
+    batches,
+    continuing,
+    correctness,
+    harness,
+    processes,
+    report,
+    speed,
+    suite,
+    waiting,
+    whole_job,
+)
+from scripts.acceptance.__main__ import main, options_of, run
+from scripts.acceptance.harness import CPU, Place
+from scripts.acceptance.options import FULL, PARTS, QUICK, SHORT, Options, Part
+from scripts.acceptance.rows import FAIL, FIGURE, PASS, SKIPPED, Row, line, reason
+from scripts.acceptance.running import run_part
+
+HERE = Place()
+LOOK = Options("cpu", QUICK)
+Patch = pytest.MonkeyPatch
+
+
+def only(monkeypatch: Patch, module: Any, *names: str) -> None:
+    """Leave these variants alone in a part."""
+    every = module.variants()
+    monkeypatch.setattr(module, "variants", lambda: {name: every[name] for name in names})
+
+
+def around(monkeypatch: Patch, owner: Any, name: str, change: Callable[..., Any]) -> None:
+    """Replace owner.name by what `change` makes of its result and its arguments."""
+    real = getattr(owner, name)
+    monkeypatch.setattr(owner, name, lambda *given, **named: change(real(*given, **named), *given))
+
+
+def by_the_device() -> bool:
+    """Whether what runs now is not the CPU's side, which is computed without oneDNN."""
+    return torch._C._get_mkldnn_enabled()
+
+
+def statuses(rows: Iterator[Row]) -> list[str]:
+    return [row.status for row in rows]
+
+
+# Correctness.
+
+
+def test_sound_methods_agree(monkeypatch: Patch):
+    only(monkeypatch, correctness, "ft", "miu", "retrain, REWEIGHT")
+    assert statuses(correctness.steps_agree(HERE)) == [PASS] * 3
+    assert statuses(correctness.bf16_agrees(HERE)) == [PASS] * 3
+    assert correctness.inputs_agree(HERE).status == PASS
+    assert statuses(correctness.draws_agree(HERE)) == [PASS] * 2
+    for row in (correctness.saliency_is_right(HERE), correctness.frozen_stay(HERE), correctness.rewind_agrees(HERE)):
+        assert row.status == PASS, row
+
+
+def test_a_step_that_differs_on_the_device_fails(monkeypatch: Patch):
+    only(monkeypatch, correctness, "ft", "ga")
+    around(monkeypatch, FineTuning, "fit", lambda loss, *_: loss * 1.01 if by_the_device() else loss)
+    ft, ga = correctness.steps_agree(HERE)
+    assert (ft.status, ga.status) == (FAIL, PASS)
+    assert ft.name.startswith("ft: ")
+
+
+def test_a_difference_of_weights_is_seen_whatever_its_kind():
+    one, nan = {"a": torch.zeros(3)}, {"a": torch.tensor([0.0, torch.nan, 0.0])}
+    assert correctness.apart(one, {"a": torch.full((3,), 0.5)}) == 0.5
+    assert correctness.apart(nan, nan) == 0
+    assert correctness.apart(one, nan) == correctness.apart(one, {"b": one["a"]}) == torch.inf
+    assert correctness.not_nan(torch.nan) == torch.inf
+
+
+def test_a_loss_that_bf16_spoils_fails(monkeypatch: Patch):
+    only(monkeypatch, correctness, "ft")
+    around(monkeypatch, FineTuning, "fit", lambda loss, *_: loss * (1.2 if torch.is_autocast_enabled("cpu") else 1))
+    assert statuses(correctness.bf16_agrees(HERE)) == [FAIL]
+
+
+def test_a_compiled_network_that_computes_something_else_fails(monkeypatch: Patch):
+    def compile_badly(layers: nn.Sequential) -> None:
+        layers[0].weight.data.mul_(1.01)
+
+    monkeypatch.setattr(nn.Sequential, "compile", compile_badly)
+    monkeypatch.setattr("utils.device.check_compiler", lambda device: None)
+    monkeypatch.setattr(correctness, "QUICK_COMPILED", ("ft",))
+    assert statuses(correctness.compiled_agrees(HERE, LOOK)) == [FAIL]
+
+
+def spoil_image(image: Tensor) -> Tensor:
+    return image + (2 / 255) * by_the_device()
+
+
+@pytest.mark.parametrize(
+    "owner, name, change, seen",
+    [
+        (Inference, "image", lambda image, *_: spoil_image(image), "image of ft"),
+        (Engine, "_order", lambda order, *_: order[::-1].copy() if by_the_device() else order, "index"),
+        (Engine, "_drawn", lambda drawn, *_: drawn.flip(0) if by_the_device() else drawn, "drawn of rl"),
+    ],
+)
+def test_a_changed_batch_fails(monkeypatch: Patch, owner: Any, name: str, change: Callable, seen: str):
+    only(monkeypatch, correctness, "ft", "rl")
+    around(monkeypatch, owner, name, change)
+    row = correctness.inputs_agree(HERE)
+    assert row.status == FAIL
+    assert seen in row.value
+
+
+def test_other_draws_and_other_splits_fail(monkeypatch: Patch):
+    around(monkeypatch, Engine, "_order", lambda order, *_: np.roll(order, 1) if by_the_device() else order)
+    assert statuses(correctness.draws_agree(HERE)) == [PASS, FAIL]
+    around(monkeypatch, harness, "make_splits", lambda splits, *_: replace(splits, val=splits.val[by_the_device() :]))
+    assert statuses(correctness.draws_agree(HERE)) == [FAIL, FAIL]
+
+
+def test_a_wrong_mask_fails(monkeypatch: Patch):
+    around(monkeypatch, sys.modules[SalUn.__module__], "most_salient", lambda masks, *_: [~mask for mask in masks])
+    row = correctness.saliency_is_right(HERE)
+    assert row.status == FAIL
+    assert not row.value.startswith("0 wrong")
+
+
+def test_frozen_weights_that_move_fail(monkeypatch: Patch):
+    monkeypatch.setattr(SalUn, "after_step", lambda self, phase: None)  # weight decay moves them
+    assert correctness.frozen_stay(HERE).status == FAIL
+
+
+def test_another_epoch_to_rewind_to_fails(monkeypatch: Patch):
+    def rewind_to_the_first(_: None, scrub: SCRUB) -> None:
+        if by_the_device():
+            scrub.chosen = scrub.epochs[0]
+            scrub.model.load_state_dict(scrub.chosen["weights"])
+
+    around(monkeypatch, SCRUB, "finish", rewind_to_the_first)
+    assert correctness.rewind_agrees(HERE).status == FAIL
+
+
+def test_a_state_that_is_not_all_taken_back_fails(monkeypatch: Patch):
+    assert continuing.continued("miu", HERE).status == PASS
+    real = Resumable._take_back
+
+    def without_momentum(self: Resumable, state: dict[str, Any]) -> Any:
+        self.optimizers = {}
+        return real(self, state)
+
+    monkeypatch.setattr(Resumable, "_take_back", without_momentum)
+    row = continuing.continued("ft", HERE)
+    assert row.status == FAIL
+    assert "weights" in row.value
+
+
+def test_runs_that_the_system_kills_are_compared(monkeypatch: Patch):
+    for place, told in (("mid-epoch", PASS), (None, FAIL)):
+        monkeypatch.setattr(continuing, "run_alone", lambda *_: (1.0, 2.0))
+        monkeypatch.setattr(continuing, "run_killed", lambda *_, place=place: [place] if place else [])
+        monkeypatch.setattr(continuing, "differences", lambda *_: [])
+        assert statuses(continuing.killed(("pretrain",), CPU)) == [told]  # a run that nobody killed shows nothing
+    monkeypatch.setattr(continuing, "run_killed", lambda *_: ["before"])
+    monkeypatch.setattr(continuing, "differences", lambda *_: ["model.pt"])
+    assert statuses(continuing.killed(("pretrain",), CPU)) == [FAIL]
+
+
+def test_a_cache_that_gives_other_pixels_fails(monkeypatch: Patch):
+    def brighter(image: Tensor | None, *_: Any) -> Tensor | None:
+        return image if image is None else image.clip(max=250) + 5
+
+    around(monkeypatch, ImageCache, "image", brighter)
+    monkeypatch.setattr(batches, "CACHES", ("none", "disk"))
+    rows = list(batches.rows(CPU, LOOK))
+    assert {row.status for row in rows if "disk" in row.name} == {FAIL}
+    assert {row.status for row in rows if "disk" not in row.name} == {PASS}
+    assert len(rows) == 4
+
+
+# Waiting and memory.
+
+
+def test_sound_methods_neither_wait_nor_grow():
+    assert waiting.waits("miu", HERE).status == PASS
+    assert waiting.growth("boundary_expand", HERE).status == PASS
+
+
+@pytest.mark.parametrize(
+    "wait, seen",
+    [
+        (lambda loss: loss.item(), "_local_scalar_dense"),
+        (lambda loss: bool(loss > 0), "_local_scalar_dense"),
+        (lambda loss: torch.ones(2)[torch.ones(2) > 0], "index at"),
+        (lambda loss: torch.ones(2).nonzero(), "nonzero"),
+    ],
+)
+def test_a_wait_in_a_step_fails(monkeypatch: Patch, wait: Callable[[Tensor], Any], seen: str):
+    around(monkeypatch, FineTuning, "fit", lambda loss, *_: (wait(loss), loss)[1])
+    row = waiting.waits("ft", HERE)
+    assert row.status == FAIL
+    assert seen in row.value
+    assert "method/engine.py:" in row.value
+
+
+def test_a_wait_that_only_the_profiler_sees_fails(monkeypatch: Patch):
+    around(monkeypatch, FineTuning, "fit", lambda loss, *_: (loss.item(), loss)[1])
+    monkeypatch.setattr(waiting, "READING", set())
+    row = waiting.waits("ft", HERE)
+    assert (row.status, row.value.split()[0]) == (FAIL, "none")
+
+
+@pytest.mark.parametrize("kept", [lambda loss: loss.detach(), lambda loss: b"x" * 300_000])
+def test_a_leak_fails(monkeypatch: Patch, kept: Callable[[Tensor], Any]):
+    leak: list[Any] = []
+    around(monkeypatch, FineTuning, "fit", lambda loss, *_: (leak.append(kept(loss)), loss)[1])
+    assert waiting.growth("ft", HERE).status == FAIL
+
+
+def test_too_few_steps_show_nothing(monkeypatch: Patch):
+    monkeypatch.setitem(waiting.LONG_STEPS, "batch_size", 16)
+    row = waiting.growth("ft", HERE)
+    assert row.status == FAIL
+    assert "retain has" in row.value
+
+
+# The other parts.
+
+
+def test_a_failing_test_fails_by_name(tmp_path: Path):
+    file = tmp_path / "test_planted.py"
+    file.write_text("def test_good():\n    pass\n\n\ndef test_bad():\n    assert False\n")
+    rows = list(suite.run_tests([str(file)]))
+    assert [row.status for row in rows] == [FAIL, FIGURE, FAIL]
+    assert rows[0].name.endswith("test_planted.py::test_bad")
+    assert rows[2].value == "1 failed, 1 passed"
+    assert statuses(suite.run_tests([str(tmp_path / "test_absent.py")])) == [FIGURE, FAIL]
+    file.write_text("import nothing_of_this_name\n")
+    rows = list(suite.run_tests([str(file)]))
+    assert [row.status for row in rows] == [FAIL, FIGURE, FAIL]
+    assert "test_planted.py" in rows[0].name
+
+
+def test_without_its_packages_the_suite_is_no_pass(monkeypatch: Patch):
+    monkeypatch.setitem(suite.NEEDED, "no_module_of_this_name", "some-package")
+    (row,) = suite.rows(LOOK)
+    assert row.status == SKIPPED
+    assert row.detail.startswith("needs some-package")
+
+
+def test_a_slow_engine_fails(monkeypatch: Patch):
+    monkeypatch.setattr(speed, "run_engine", lambda *_: 100.0)
+    setting = speed.Setting("small_cnn", 32, 8, 4, 16, repetitions=1)
+    rows = list(speed.against_the_bare_loop(speed.Bench(setting, CPU), speed.QUICK_LIMIT))
+    assert [row.status for row in rows] == [FIGURE, FIGURE, FIGURE, FAIL]
+
+
+def test_a_run_that_ends_badly_fails(tmp_path: Path):
+    row = whole_job.timed("miu", ["--dataset", "digits", "--checkpoint_dir", str(tmp_path)], tmp_path)
+    assert row.status == FAIL
+    assert row.value.startswith("ended with 2 ")
+    assert "there is none in" in row.detail
+
+
+def of_a_process(value: float, loss: float = 1.0) -> dict[str, Any]:
+    """What a process leaves."""
+    return {"weights": {"model.a": torch.full((2,), value)}, "history": [{"epoch": 0, "loss": loss}]}
+
+
+@pytest.mark.parametrize(
+    "found, told",
+    [
+        ([(1.0, 1.0), (1.0, 1.0)], PASS),
+        ([(1.00001, 1.0), (1.00001, 1.0)], PASS),
+        ([(1.0, 1.0), (1.00001, 1.0)], FAIL),
+        ([(1.0, 1.0), (1.0, 1.1)], FAIL),
+        ([(1.01, 1.0), (1.01, 1.0)], FAIL),
+        ([(1.0, 1.01), (1.0, 1.01)], FAIL),
+        ([(1.0, torch.nan), (1.0, torch.nan)], FAIL),
+    ],
+)
+def test_processes_that_differ_fail(found: list[tuple[float, float]], told: str):
+    row = processes.equality("miu", [of_a_process(*one) for one in found], of_a_process(1.0))
+    assert row.status == told
+
+
+def few_variants(monkeypatch: Patch, tmp_path: Path, defect: str) -> dict[str, Any]:
+    """A worker of few variants with a defect, and what one process without it computes."""
+    planted = (
+        f"import sys\nfrom pathlib import Path\n\nimport torch\n\nfrom scripts.acceptance import worker\n{defect}\n"
+    )
+    planted += 'worker.variants = lambda: ("ft", "miu")\nworker.main(sys.argv[1], Path(sys.argv[2]))\n'
+    (tmp_path / "planted_worker.py").write_text(planted)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(processes, "WORKER", "planted_worker")
+    monkeypatch.setattr("scripts.acceptance.worker.variants", lambda: ("ft", "miu"))
+    return processes.everything(CPU)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "n, defect, told",
+    [
+        (2, "", [PASS, PASS]),
+        (2, "from utils import collectives\ncollectives.dist.all_reduce = lambda values, *_, **__: None", [FAIL]),
+        (
+            2,
+            "from method import engine\nengine.sum_gradients = lambda parameters, loss: loss",
+            [FAIL, FAIL],
+        ),
+        (1, "", [PASS]),
+        (1, "worker.FLAGS['lr'] = 0.03", [FAIL]),
+        (1, "sys.exit(3)", [FAIL]),
+    ],
+)
+def test_a_wrong_collective_fails(monkeypatch: Patch, tmp_path: Path, n: int, defect: str, told: list[str]):
+    alone = few_variants(monkeypatch, tmp_path, defect)
+    assert statuses(processes.started(n, CPU, alone)) == told
+
+
+# Parts as processes, and the table.
+
+PLANTED = """
+import subprocess, sys, time
+from pathlib import Path
+from scripts.acceptance.rows import figure, verdict
+
+def machine(options):
+    yield figure("card", "none")
+
+def good(options):
+    print("a word for the log")
+    yield verdict("sound", True, "1")
+
+def late(options):
+    yield verdict("first", True, "there in time")
+    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    Path(__file__).with_name("sleeper").write_text(str(sleeper.pid))
+    time.sleep(60)
+    yield verdict("never", True, "")
+
+def broken(options):
+    yield verdict("first", True, "there before")
+    raise ValueError("some reason")
+
+def gone(options):
+    import os
+    yield verdict("first", True, "there before")
+    print("last words", flush=True)
+    os._exit(7)
+
+def silent(options):
+    return iter(())
+"""
+
+
+def planted(name: str, seconds: int = 60) -> Part:
+    return Part(name, f"planted_parts:{name}", "a test", dict.fromkeys((QUICK, SHORT, FULL), seconds))
+
+
+@pytest.fixture
+def plant(monkeypatch: Patch, tmp_path: Path) -> Options:
+    """Where the planted parts can be imported; options with a folder of their own."""
+    (tmp_path / "planted_parts.py").write_text(PLANTED)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (tmp_path / "out").mkdir()
+    return Options("cpu", QUICK, None, tmp_path / "out")
+
+
+def test_a_part_beyond_its_time_fails_and_keeps_its_rows(plant: Options, tmp_path: Path):
+    told: list[Row] = []
+    rows, seconds = run_part(planted("late", 3), plant, told.append)
+    assert [row.status for row in rows] == [PASS, FAIL]
+    assert rows == told
+    assert rows[1].value == "ended after 3 s, its time limit"
+    assert 3 <= seconds < 20
+    sleeper = int((tmp_path / "sleeper").read_text())
+    for _ in range(50):  # it ended with the part; who cleans up after it takes a moment
+        state = Path(f"/proc/{sleeper}/stat")
+        if not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z":
+            break
+        time.sleep(0.1)
+    else:
+        raise AssertionError(f"process {sleeper} still sleeps")
+
+
+@pytest.mark.parametrize(
+    "name, value, detail",
+    [
+        ("broken", "ValueError", "some reason"),
+        ("gone", "ended with 7", "last words"),
+        ("silent", "gave no row", "its log is"),
+    ],
+)
+def test_a_part_that_breaks_fails(plant: Options, name: str, value: str, detail: str):
+    rows, _ = run_part(planted(name), plant, lambda row: None)
+    assert [row.status for row in rows[:-1]] == [PASS] * (name != "silent")
+    assert (rows[-1].status, rows[-1].value) == (FAIL, value)
+    assert rows[-1].detail.startswith(detail)
+
+
+def test_the_others_go_on_and_the_table_says_it_all(plant: Options, capsys: pytest.CaptureFixture):
+    parts = tuple(planted(name) for name in ("machine", "broken", "good"))
+    assert run(parts, plant, [], "the command") == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert [text.split()[:2] for text in lines if not text.startswith("--")][:4] == [
+        ["machine", FIGURE], ["broken", PASS], ["broken", FAIL], ["good", PASS],
+    ]  # fmt: skip
+    assert lines[-2].startswith("NOT accepted: 2 pass, 1 fail, 1 figure in")
+    stored = json.loads((plant.out / "acceptance.json").read_text())
+    assert (stored["accepted"], stored["machine"], stored["command"]) == (False, {"card": "none"}, "the command")
+    assert [row["status"] for row in stored["parts"]["broken"]["rows"]] == [PASS, FAIL]
+    page = (plant.out / "acceptance.md").read_text()
+    assert page.startswith("# Not accepted\n")
+    assert "| broken | fail   | the part itself | ValueError" in page
+    assert (plant.out / "good.log").read_text() == "a word for the log\n"
+
+    assert run(parts[::2], plant, [], "the command") == 0
+    assert "accepted on cpu: 1 pass, 1 figure" in capsys.readouterr().out
+    assert run(parts[:1], plant, [], "the command") == 1  # nothing passed
+
+
+def test_without_its_device_nothing_else_runs(tmp_path: Path, capsys: pytest.CaptureFixture):
+    assert main(["--device", "cuda:99", "--only", "waiting", "--out", str(tmp_path)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert "--device cuda:99: this machine offers" in lines[0]
+    assert [text.split()[0] for text in lines] == ["machine", "--", "NOT", "the"]
+
+
+def test_the_command_line_says_what_it_means(tmp_path: Path, capsys: pytest.CaptureFixture):
+    options, names = options_of(["--full", "--only", "speed", "tests"])
+    assert (options.device, options.scope, options.data_dir, names) == ("cuda", FULL, None, ["speed", "tests"])
+    (tmp_path / "fairface").mkdir()
+    assert Options.from_json(options_of(["--data_dir", str(tmp_path)])[0].as_json()).data_dir == tmp_path
+    for bad in (["--only", "sped"], ["--quick", "--full"], ["--data_dir", str(tmp_path / "none")], ["--fast"]):
+        with pytest.raises(SystemExit) as stopped:
+            options_of(bad)
+        assert stopped.value.code == 2
+    capsys.readouterr()
+
+
+def test_parts_are_there_and_short_where_nobody_asks_for_more():
+    for part in PARTS:
+        module, _, name = part.function.partition(":")
+        assert callable(getattr(sys.modules.get(module) or __import__(module, fromlist=[name]), name))
+    assert [part.name for part in PARTS if SHORT in part.limits] == [
+        "machine", "tests", "correctness", "waiting", "speed",
+    ]  # fmt: skip
+    assert all({QUICK, FULL} <= part.limits.keys() for part in PARTS)
+
+
+def test_the_reason_of_many_lines_is_the_one_that_names_it():
+    torchrun = "Traceback\n  File x\nValueError: bad\nW1126 torch\n" + "=" * 60 + "\nmain.py FAILED\n" + "-" * 60 + "\n"
+    assert reason(torchrun) == "ValueError: bad"
+    assert reason("working\nerror: no such file\n") == "error: no such file"
+    assert reason("one\n\nlast words\n") == "last words"
+    assert reason("") == ""
+    assert len(reason("x" * 1000)) == 300
+
+
+def test_a_row_is_one_line():
+    assert (
+        line("speed", Row("engine", PASS, "1.05", "at most 1.25")) == "speed        pass     engine: 1.05; at most 1.25"
+    )
+    assert report.counted([Row("a", FAIL), Row("b", PASS), Row("c", PASS)]) == "2 pass, 1 fail"
