@@ -4,10 +4,9 @@ import argparse
 import shlex
 import sys
 import time
-from pathlib import Path
 
 from scripts.acceptance import ROOT, report
-from scripts.acceptance.options import FULL, PARTS, QUICK, SHORT, Options, Part
+from scripts.acceptance.options import FULL, PARTS, QUICK, SHORT, Options, Part, given_path
 from scripts.acceptance.rows import FAIL, Row, line, skipped
 from scripts.acceptance.running import run_part
 from utils.terminal import say, set_up
@@ -26,14 +25,15 @@ def options_of(arguments: list[str]) -> tuple[Options, list[str]]:
     scopes = parser.add_mutually_exclusive_group()
     scopes.add_argument("--quick", dest="scope", action="store_const", const=QUICK, help="a smoke of every part")
     scopes.add_argument("--full", dest="scope", action="store_const", const=FULL, help="every part at length")
-    parser.add_argument("--data_dir", type=Path, help="a folder with fairface/, for what is measured on real images")
+    parser.add_argument(
+        "--data_dir", type=given_path, help="a folder with fairface/, for what is measured on real images"
+    )
     parser.add_argument("--only", nargs="+", choices=names, default=[], metavar="PART", help="these parts alone")
-    parser.add_argument("--out", type=Path, default=ROOT / "output/accept", help="default: output/accept")
+    parser.add_argument("--out", type=given_path, default=ROOT / "output/accept", help="default: output/accept")
     wanted = parser.parse_args(arguments)
     if wanted.data_dir is not None and not (wanted.data_dir / "fairface").is_dir():
         parser.error(f"--data_dir {wanted.data_dir}: no fairface/ there; give the folder that holds it")
-    data_dir = wanted.data_dir and wanted.data_dir.resolve()
-    return Options(wanted.device, wanted.scope or SHORT, data_dir, wanted.out.resolve()), wanted.only
+    return Options(wanted.device, wanted.scope or SHORT, wanted.data_dir, wanted.out), wanted.only
 
 
 def wanted_now(part: Part, options: Options, only: list[str]) -> bool:

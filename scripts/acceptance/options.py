@@ -1,10 +1,16 @@
 """What a part is told, and how long it may take."""
 
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 QUICK, SHORT, FULL = "quick", "short", "full"
+
+
+def given_path(text: str) -> Path:
+    """A path of the command line, which counts from where the command was given; the scripts move away from there."""
+    return Path(os.environ.get("GIVEN_FROM", "."), text).expanduser().resolve()
 
 
 @dataclass(frozen=True)
