@@ -1,6 +1,9 @@
 """scripts/accept_gpu.sh: what is sound passes, a planted defect in any part makes that part fail."""
 
 import json
+import os
+import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from cli import ROOT
 from torch import Tensor, nn
 
 from datasets.cache import ImageCache
@@ -32,6 +36,7 @@ from scripts.acceptance import (
     waiting,
     whole_job,
 )
+from scripts.acceptance import pack as packing
 from scripts.acceptance.__main__ import main, options_of, run
 from scripts.acceptance.harness import CPU, Place
 from scripts.acceptance.options import FULL, PARTS, QUICK, SHORT, Options, Part
@@ -480,3 +485,71 @@ def test_a_row_is_one_line():
         line("speed", Row("engine", PASS, "1.05", "at most 1.25")) == "speed        pass     engine: 1.05; at most 1.25"
     )
     assert report.counted([Row("a", FAIL), Row("b", PASS), Row("c", PASS)]) == "2 pass, 1 fail"
+
+
+# The scripts.
+
+
+def script(name: str, *words: str, root: Path = ROOT, cwd: Path = ROOT) -> subprocess.CompletedProcess:
+    """A script with the Python of these tests, as a person starts it."""
+    known = {"PYTHON": sys.executable, "OMP_NUM_THREADS": "1"}
+    command = ["bash", str(root / "scripts" / name), *words]
+    return subprocess.run(command, cwd=cwd, env=os.environ | known, capture_output=True, text=True, timeout=600)
+
+
+def test_an_archive_that_is_too_large_is_refused(monkeypatch: Patch, tmp_path: Path, capsys: pytest.CaptureFixture):
+    if not (ROOT / ".git").exists():
+        pytest.skip("no git clone: what is packed is what git tracks")
+    monkeypatch.setattr(packing, "MOST", 10**6)
+    assert packing.main(["--out", str(tmp_path / "packed.tar.gz")]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: the archive would have ")
+    assert "1.0 MB are the most: the project's files " in said
+    assert not list(tmp_path.iterdir())
+    assert packing.main(["--weights", str(tmp_path / "none.pt"), "--out", str(tmp_path / "packed.tar.gz")]) == 2
+    assert "none.pt: no file to pack there" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_what_is_packed_runs_where_it_is_unpacked(data_dir: Path, tmp_path: Path):
+    if not (ROOT / ".git").exists():
+        pytest.skip("no git clone: what is packed is what git tracks")
+    (tmp_path / "model.pt").write_bytes(b"weights")
+    words = ["--data_dir", str(data_dir), "--faces", "30", "--weights", "model.pt", "--out", "packed.tar.gz"]
+    packed = script("pack_for_gpu.sh", *words, cwd=tmp_path)
+    assert packed.returncode == 0, packed.stderr
+    size, there = packed.stdout.splitlines()
+    assert "30 faces" in size
+    assert "weights, model.pt" in size
+    command = there.removeprefix("there: ")
+    assert command.endswith("bash scripts/accept_gpu.sh --data_dir data")
+
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "packed.tar.gz").rename(tmp_path / "elsewhere/packed.tar.gz")
+    done = subprocess.run(
+        ["bash", "-c", f"{command} --quick --device cpu --only waiting"],
+        cwd=tmp_path / "elsewhere",
+        env=os.environ | {"PYTHON": sys.executable, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "accepted on cpu: " in done.stdout
+    root = tmp_path / "elsewhere/group-robust-unlearning"
+    stored = json.loads((root / "output/accept/acceptance.json").read_text())
+    assert len(stored["parts"]["waiting"]["rows"]) > 30
+    assert stored["machine"]["commit"] == (root / "PACKED_COMMIT").read_text().strip()
+    assert len(list((root / "data/fairface/train").iterdir())) == 23  # of one row there is none
+    assert not any(file.is_symlink() for file in (root / "data").rglob("*"))
+
+
+def test_a_python_with_the_packages_is_taken_and_nothing_installed(tmp_path: Path):
+    """Of a copy without .venv, whose own would have to be made."""
+    for name in ("_venv.sh", "_python.sh", "accept_gpu.sh"):
+        (tmp_path / "scripts").mkdir(exist_ok=True)
+        shutil.copy2(ROOT / "scripts" / name, tmp_path / "scripts" / name)
+    done = script("accept_gpu.sh", root=tmp_path, cwd=tmp_path)
+    assert done.stdout == f"Python: {sys.executable}\n"
+    assert "No module named scripts.acceptance" in done.stderr
+    assert not (tmp_path / ".venv").exists()
