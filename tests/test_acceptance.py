@@ -1,11 +1,13 @@
 """scripts/accept_gpu.sh: what is sound passes, a planted defect in any part makes that part fail."""
 
+import contextlib
 import json
 import os
 import shutil
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -111,7 +113,15 @@ def test_a_compiled_network_that_computes_something_else_fails(monkeypatch: Patc
     monkeypatch.setattr(nn.Sequential, "compile", compile_badly)
     monkeypatch.setattr("utils.device.check_compiler", lambda device: None)
     monkeypatch.setattr(correctness, "QUICK_COMPILED", ("ft",))
-    assert statuses(correctness.compiled_agrees(HERE, LOOK)) == [FAIL]
+    assert statuses(correctness.compiled_agrees(HERE, LOOK)) == [FAIL, FAIL]
+
+
+def test_a_compiler_that_does_nothing_fails(monkeypatch: Patch):
+    monkeypatch.setattr(nn.Sequential, "compile", lambda layers: None)
+    monkeypatch.setattr("utils.device.check_compiler", lambda device: None)
+    monkeypatch.setattr(correctness, "QUICK_COMPILED", ("ft",))
+    same, at_work = correctness.compiled_agrees(HERE, LOOK)
+    assert (same.status, at_work.status, at_work.value) == (PASS, FAIL, "0 graphs")
 
 
 def spoil_image(image: Tensor) -> Tensor:
@@ -230,6 +240,36 @@ def test_a_wait_that_only_the_profiler_sees_fails(monkeypatch: Patch):
     monkeypatch.setattr(waiting, "READING", set())
     row = waiting.waits("ft", HERE)
     assert (row.status, row.value.split()[0]) == (FAIL, "none")
+
+
+def test_waits_of_a_card_are_errors_and_then_places(monkeypatch: Patch):
+    """What torch does on CUDA, played: an error in the first run, a warning at every wait in the second."""
+    modes: list[str] = []
+
+    @contextlib.contextmanager
+    def waits_are(mode: str) -> Iterator[None]:
+        modes.append(mode)
+        yield
+        modes.append("default")
+
+    def wait(loss: Tensor, *_: Any) -> Tensor:
+        if modes and modes[-1] == "error":
+            raise RuntimeError(waiting.CALLED)
+        if modes and modes[-1] == "warn":
+            warnings.warn(waiting.CALLED, stacklevel=1)
+            warnings.warn("of something else", stacklevel=1)
+        return loss
+
+    monkeypatch.setattr(waiting.gpu, "is_gpu", lambda device: True)
+    monkeypatch.setattr(waiting.gpu, "waits_are", waits_are)
+    monkeypatch.setattr(waiting, "added_waits", lambda variant, place: (0, 8))
+    assert waiting.waits("ga", HERE).status == PASS
+    assert set(modes) == {"error", "default"}
+    around(monkeypatch, FineTuning, "fit", wait)
+    with pytest.warns(UserWarning, match="of something else"):
+        row = waiting.waits("ft", HERE)
+    assert row.status == FAIL
+    assert row.value.startswith("12 x method/engine.py:")
 
 
 @pytest.mark.parametrize("kept", [lambda loss: loss.detach(), lambda loss: b"x" * 300_000])

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch._dynamo
 from torch import Tensor
 from torch.nn.functional import cross_entropy, linear
 
@@ -270,6 +271,21 @@ def compiled_agrees(place: Place, options: Options) -> Rows:
     except UserError as error:
         yield skipped("--compile against eager", str(error))
         return
+    before = compiled_graphs()
     for variant in QUICK_COMPILED if options.quick else variants():
         found, expected = recorded(variant, replace(place, compiled=True)), recorded(variant, place)
         yield agreement(f"{variant}: --compile against eager", found, expected)
+    # Beyond its limit the compiler gives up without a word, and eager would be compared with eager.
+    n, limit = compiled_graphs() - before, graphs_at_most()
+    yield verdict("--compile was at work", 0 < n < limit, f"{n} graphs", f"at least 1, below its limit of {limit}")
+
+
+def compiled_graphs() -> int:
+    """Graphs that the compiler has made in this process."""
+    return torch._dynamo.utils.counters["stats"]["unique_graphs"]
+
+
+def graphs_at_most() -> int:
+    """Of one function; what the setting is called depends on torch's version."""
+    settings = torch._dynamo.config
+    return getattr(settings, "recompile_limit", None) or settings.cache_size_limit

@@ -35,14 +35,20 @@ def count(device: torch.device) -> int:
 
 
 @contextlib.contextmanager
-def deterministic(wanted: bool) -> Iterator[None]:
-    """Within it cuDNN takes deterministic algorithms alone, or any."""
-    before = torch.backends.cudnn.deterministic
-    torch.backends.cudnn.deterministic = wanted
+def other_arithmetic(**settings: bool) -> Iterator[None]:
+    """Within it cuDNN has other settings than a run: `deterministic`, `benchmark`, `allow_tf32` (products too)."""
+    backends = [torch.backends.cudnn, *([torch.backends.cuda.matmul] if "allow_tf32" in settings else [])]
+    pairs = [
+        (one, name) for one in backends for name in settings if one is torch.backends.cudnn or name == "allow_tf32"
+    ]
+    before = [getattr(one, name) for one, name in pairs]
     try:
+        for one, name in pairs:
+            setattr(one, name, settings[name])
         yield
     finally:
-        torch.backends.cudnn.deterministic = before
+        for (one, name), value in zip(pairs, before, strict=True):
+            setattr(one, name, value)
 
 
 @contextlib.contextmanager

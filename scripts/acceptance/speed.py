@@ -64,6 +64,7 @@ SHORT = (
     Setting("resnet18", 64, 32, 200, 1280),
     Setting("resnet18", 224, 256, 20, 1280),
 )
+ON_CPU = (Setting("resnet18", 64, 32, 20, 640), Setting("small_cnn", 32, 64, 200, 1280))  # no card: small networks
 FULL = tuple(
     Setting("resnet18", size, batch, 1000 if batch == 32 else 200, 2560, compiled)
     for size in (224, 64)
@@ -74,15 +75,15 @@ FULL = tuple(
 
 def rows(options: Options) -> Rows:
     """Every setting of the scope; the first also from files, and with other algorithms of cuDNN."""
-    settings = QUICK if options.quick else FULL if options.full else SHORT
     device = gpu.chosen(options)
+    settings = QUICK if options.quick else ON_CPU if not gpu.is_gpu(device) else FULL if options.full else SHORT
     limit = QUICK_LIMIT if options.quick else LIMIT
     with devices.arithmetic_set(device):
         for setting in settings:
             yield from against_the_bare_loop(Bench(setting, device), limit)
         first = Bench(settings[0], device)
         yield from evaluation(first)
-        yield from algorithms(first)
+        yield from algorithms(first, options)
         yield from from_files(first, options)
 
 
@@ -99,9 +100,9 @@ class Bench:
         self.pixels = torch.from_numpy(self.noise.pixels[:-2]).to(device)
         self.targets = torch.tensor(self.noise.target[:-2], device=device)
 
-    def bare(self, images: torch.Tensor) -> Callable[[], None]:
-        """A bare loop over these images."""
-        return partial(run_bare_loop, self.config, self.model, images, self.targets, self.precision)
+    def bare(self, images: torch.Tensor, precision: torch.dtype | None = None) -> Callable[[], None]:
+        """A bare loop over these images, in the precision of a run unless another is given."""
+        return partial(run_bare_loop, self.config, self.model, images, self.targets, precision or self.precision)
 
     def engine(self, inference: Inference, data: GroupDataset) -> Callable[[], float]:
         """The engine on this data."""
@@ -164,19 +165,34 @@ def evaluation(bench: Bench) -> Rows:
     yield figure(f"{bench.setting}: evaluation", rate(bench.setting.rows, found["evaluation"]), "from memory")
 
 
-def algorithms(bench: Bench) -> Rows:
-    """The bare loop with cuDNN's deterministic algorithms, as in a run, and with any."""
-    name = f"{bench.setting}: bare loop with any algorithm of cuDNN"
+def algorithms(bench: Bench, options: Options) -> Rows:
+    """The bare loop with the arithmetic of a run, and what other settings of cuDNN would gain."""
+    name = f"{bench.setting}: bare loop"
     if not gpu.is_gpu(bench.device):
-        yield skipped(name, "measured on CUDA alone")
+        yield skipped(f"{name} with other settings of cuDNN", "measured on CUDA alone")
         return
+    precisions = {"auto": bench.precision} | ({"fp32": torch.float32} if options.full else {})
+    for word, precision in precisions.items():
+        run = bench.bare(bench.pixels, precision)
+        others = {
+            "cudnn.deterministic off": {"deterministic": False},
+            "cudnn.deterministic off, benchmark on": {"deterministic": False, "benchmark": True},
+        }
+        others |= {"TF32 on": {"allow_tf32": True}} if precision is torch.float32 else {}
+        sides = {"as in a run": run} | {title: partial(otherwise, run, how) for title, how in others.items()}
+        found = bench.measured(sides)
+        images = bench.setting.epochs * bench.setting.rows
+        yield figure(f"{name}, --precision {word}", rate(images, found["as in a run"]), "with the arithmetic of a run")
+        for title in others:
+            yield figure(
+                f"{name}, --precision {word}, {title}", f"{spread(ratios(found, title, 'as in a run'))} of its time"
+            )
 
-    def with_any() -> None:
-        with gpu.deterministic(False):
-            bench.bare(bench.pixels)()
 
-    found = bench.measured({"deterministic": bench.bare(bench.pixels), "any": with_any})
-    yield figure(name, f"{spread(ratios(found, 'any', 'deterministic'))} times the deterministic ones' seconds")
+def otherwise(run: Callable[[], None], settings: dict[str, bool]) -> None:
+    """The same with other settings of cuDNN."""
+    with gpu.other_arithmetic(**settings):
+        run()
 
 
 # From files.

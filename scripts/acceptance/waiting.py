@@ -34,6 +34,7 @@ FROM, TO = 40, 200  # steps of a phase between which memory is compared
 ON_CARD = 32 * 1024  # bytes: a number kept at every step would be 80 KiB there
 IN_PROCESS = 16 * 2**20  # bytes of a process, whose memory comes and goes in pieces
 TENSORS = 8  # a tensor kept at every step would be 160
+CALLED = "called a synchronizing CUDA operation"  # torch's words
 READING = {"_local_scalar_dense", "is_nonzero", "equal", "nonzero", "masked_select", "_unique2", "unique_dim"}
 SEEDING = "torch/utils/data/dataloader.py"  # reads a number that is on the CPU on every machine, once a pass
 PEAK_BATCHES, PEAK_SIZE = (32, 256), 224
@@ -79,7 +80,7 @@ class Watch:
             shown = warnings.showwarning
 
             def count(message: Any, *more: Any) -> None:
-                if "synchronizing" in str(message):
+                if CALLED in str(message):
                     self.sites[site(traceback.extract_stack())] += 1
                 else:
                     shown(message, *more)
@@ -136,7 +137,7 @@ def waits(variant: str, place: Place) -> Row:
         with trained(variant, place, watched(watch), **SHORT_STEPS):
             pass
     except RuntimeError as error:
-        if "synchronizing" not in str(error):
+        if CALLED not in str(error):
             raise
         watch = Watch(place.device, "warn")  # says all the places, not the first
         with trained(variant, place, watched(watch), **SHORT_STEPS):
