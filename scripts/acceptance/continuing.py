@@ -52,7 +52,7 @@ def rows(place: Place, options: Options) -> Rows:
     if options.quick:
         yield skipped("main.py: SIGKILL and the same command again", "left out of --quick")
     else:
-        yield from killed(("pretrain", "miu"), place.device)
+        yield from killed(("pretrain", "miu") if options.full else ("pretrain",), place.device)
 
 
 def continued(variant: str, place: Place) -> Row:

@@ -71,7 +71,7 @@ PARTS = (
         "correctness",
         "scripts.acceptance.correctness:rows",
         "the device computes what the CPU does",
-        {QUICK: 180, SHORT: 240, FULL: 900},
+        {QUICK: 180, SHORT: 300, FULL: 900},
     ),
     Part(
         "waiting",
