@@ -141,6 +141,7 @@ def test_a_stopped_worker_is_named_and_a_signal_ends_the_wait(
     batches = loader.batches(ROWS, 4, None)
     next(batches)
     processes = sorted(multiprocessing.active_children(), key=lambda process: process.pid)
+    time.sleep(1)  # both have read ahead: one that is stopped while it hands a batch over holds up the other
     os.kill(processes[1].pid, signal.SIGSTOP)
     threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM)).start()
     began = time.monotonic()
@@ -150,9 +151,9 @@ def test_a_stopped_worker_is_named_and_a_signal_ends_the_wait(
     assert time.monotonic() - began < 20
     assert not multiprocessing.active_children()
     said = [record.getMessage() for record in caplog.records]
-    waited_for = f"waiting for a batch of images from worker process {processes[1].pid} ("
+    waited_for = f"waiting for a batch of images from worker process {processes[1].pid}"
     assert all(line.startswith(waited_for) for line in said)
-    assert f"{waited_for}it is stopped), for " in said[-1]  # the signal takes a moment to reach it
+    assert f"{waited_for} (it is stopped), for " in said[-1]  # the signal takes a moment to reach it
 
 
 @needs_proc
