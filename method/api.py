@@ -11,6 +11,7 @@ from method.labels import label, rank
 from utils.distributed import from_rank_0, joined
 from utils.errors import RunError, UserError
 from utils.files import read_json
+from utils.run_files import read_history
 from utils.runs import PRETRAIN, Run, read_runs
 from utils.signals import stop_signals_noted
 
@@ -146,7 +147,8 @@ def _result(directory: Any, table: Any) -> RunResult:
     try:
         config = directory.record()["config"]
         metrics = read_json(path / "metrics.json")
-        history = table.read_csv(path / "history.csv", float_precision="round_trip")
+        history = table.DataFrame(read_history(path / "history.csv"), dtype=float)
+        history = history.astype({name: int for name in ("epoch",) if name in history})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path} is done, but cannot be read ({error}); overwrite=True makes it anew") from error
     return RunResult(path, metrics, history, config)
