@@ -28,8 +28,9 @@ from datasets.splits import make_splits
 from datasets.transforms import normalise
 from method.configs.cli import parse
 from method.configs.loading import Config
-from method.engine import Engine, build_optimizer
+from method.engine import Engine
 from method.inference import Inference
+from method.optimizers import build_optimizer
 from method.unlearners.base import Batch, NoParams, Phase, Task, Unlearner
 from models import build_model
 from utils import device as devices

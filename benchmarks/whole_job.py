@@ -34,11 +34,11 @@ from datasets.transforms import normalise
 from method.checkpoints import load_model
 from method.configs.cli import parse
 from method.configs.loading import Config
-from method.engine import build_optimizer
 from method.evaluation.evaluator import evaluate
 from method.evaluation.records import Records
 from method.inference import BATCH_SIZE, Inference
 from method.inputs import digests_of, identity_of
+from method.optimizers import build_optimizer
 from method.runner import build_unlearner, model_facts, starting_models
 from method.task_data import Data, read_data
 from method.unlearners.base import Batch, Phase, Unlearner

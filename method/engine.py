@@ -4,7 +4,7 @@ import csv
 import io
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,11 @@ from datasets.sampling import draw, group_balanced_weights, reweight_weights, su
 from datasets.splits import Splits
 from method.configs.loading import Config
 from method.inference import Inference
+from method.optimizers import build_optimizer, learning_rate
 from method.resume import Position, Progress, Resumable
 from method.unlearners.base import Batch, GroupAccuracy, Phase, Unlearner
 from utils.collectives import any_of, sum_gradients
-from utils.device import autocast, fused, send, synchronize
+from utils.device import autocast, send, synchronize
 from utils.distributed import from_rank_0, rank, world_size
 from utils.errors import RunError
 from utils.files import write_text
@@ -30,25 +31,6 @@ from utils.seeding import derive_seed, numpy_generator, torch_generator
 from utils.signals import Interrupted, interrupted, saving, stop_asked
 
 REFRESH_SECONDS = 0.5
-
-
-def learning_rate(config: Config, epoch: int, step: int, n_steps: int) -> float:
-    """Linear warm-up per step (step i of n: lr (i+1)/n, never 0), then the schedule per epoch, T_max = E - warm-up."""
-    if epoch < config.warmup_epochs:
-        return config.lr * (epoch + (step + 1) / n_steps) / config.warmup_epochs
-    if config.scheduler == "cosine":
-        progress = (epoch - config.warmup_epochs) / (config.epochs - config.warmup_epochs)
-        return config.lr * (1 + math.cos(math.pi * progress)) / 2
-    return config.lr
-
-
-def build_optimizer(config: Config, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-    """The optimiser of the network."""
-    parameters = list(parameters)
-    common = {"lr": config.lr, "weight_decay": config.weight_decay, "fused": fused(parameters)}
-    if config.optimizer == "adam":
-        return torch.optim.Adam(parameters, **common)
-    return torch.optim.SGD(parameters, momentum=config.momentum, **common)
 
 
 def clear_gradients(parameters: list[nn.Parameter]) -> None:

@@ -46,9 +46,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "method.inference": {"datasets.loaders", "datasets.transforms", "utils"},
     "method.original": {"method.inference", "method.unlearners.base", "utils.device.send"},
     "method.resume": {"method.unlearners.base", "utils"},
+    "method.optimizers": {"method.unlearners.base", "method.configs.loading", "utils.device.fused"},
     "method.engine": {
         *("method.unlearners.base", "method.configs.loading", "method.configs.schema"),
-        *("method.inference", "method.resume"),
+        *("method.inference", "method.optimizers", "method.resume"),
         *("datasets.base", "datasets.loaders", "datasets.sampling", "datasets.splits", "utils"),
     },
     # What is needed before and beside the training knows neither the engine nor the networks.

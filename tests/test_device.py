@@ -1,6 +1,7 @@
 """What the machine offers: precisions of other builds of torch, CPUs within a container's quota, default threads."""
 
 import builtins
+import contextlib
 import io
 import os
 import sys
@@ -13,6 +14,7 @@ import torch
 
 from datasets.loaders import default_workers
 from utils import device
+from utils.errors import UserError
 
 CPU = torch.device("cpu")
 
@@ -157,7 +159,65 @@ def test_what_is_fetched_is_what_was_there():
     assert found is not state
 
 
+def test_a_gpu_is_waited_for_once_and_before_anything_is_read(monkeypatch: pytest.MonkeyPatch):
+    asked, waited = [], []
+
+    def empty_like(tensor: torch.Tensor, **where: object) -> torch.Tensor:
+        assert where == {"device": "cpu", "pin_memory": True}
+        place = torch.zeros(2)
+        place.copy_ = lambda source, non_blocking: asked.append((place, source)) or place
+        return place
+
+    def synchronize(where: torch.device) -> None:
+        waited.append((where, len(asked)))
+        for place, source in asked:
+            place.fill_(source.number)
+
+    monkeypatch.setattr(device.torch, "empty_like", empty_like)
+    monkeypatch.setattr(device, "synchronize", synchronize)
+    cards = [Card(number) for number in range(1, 4)]
+    found = device.fetch({"a": cards[0], "b": [cards[1], (cards[2], "text")]})
+    assert waited == [(torch.device("cuda", 0), 3)], "once, when all were asked for"
+    assert [one.tolist() for one in (found["a"], found["b"][0], found["b"][1][0])] == [[1, 1], [2, 2], [3, 3]]
+    assert found["b"][1][1] == "text"
+    assert all(one is not place for one in (found["a"], found["b"][0]) for place, _ in asked), "ordinary memory"
+
+
+class Card(torch.Tensor):
+    """A tensor that says it is on a GPU."""
+
+    def __new__(cls, number: int):
+        made = torch.zeros(2).as_subclass(cls)
+        made.number = number
+        return made
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device("cuda", 0)
+
+
 def test_the_cpu_needs_nothing_sent_and_no_kernel_fused():
     values = torch.arange(3)
     assert device.send(values, CPU) is values
     assert device.fused([torch.zeros(1)]) is None
+
+
+@pytest.mark.parametrize(
+    "name, triton, found, refused",
+    [
+        ("cuda", True, {"gcc"}, None),
+        ("cuda", True, {"g++"}, "the package triton, and a C compiler"),
+        ("cuda", False, {"gcc"}, "the package triton, and a C compiler"),
+        ("cpu", False, {"g++"}, None),
+        ("cpu", True, {"gcc"}, r"a C\+\+ compiler"),
+    ],
+)
+def test_compilers_are_looked_for_before_the_run(
+    monkeypatch: pytest.MonkeyPatch, name: str, triton: bool, found: set[str], refused: str | None
+):
+    for variable in ("CC", "CXX"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(device.shutil, "which", lambda program: program if program in found else None)
+    monkeypatch.setattr(device, "find_spec", lambda package: object() if triton else None)
+    with contextlib.nullcontext() if refused is None else pytest.raises(UserError, match=refused):
+        device.check_compiler(torch.device(name))

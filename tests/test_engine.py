@@ -35,9 +35,12 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from datasets.loaders import batch_bounds
-from method.engine import Engine, learning_rate
+from method import optimizers
+from method.engine import Engine
 from method.inference import Inference
+from method.optimizers import learning_rate
 from method.registry import METHODS
+from method.unlearners import base
 from utils.errors import RunError
 from utils.seeding import torch_generator
 
@@ -468,6 +471,25 @@ def test_batches_hold_the_images_and_labels_of_their_rows(tmp_path: Path, method
         seen = np.concatenate([step.batch.index.numpy() for step in steps])
         if spied.phase.steps is None and not (spied.phase.data == "retain" and run.config.reweights):
             assert sorted(seen) == getattr(run.splits, spied.phase.data).tolist()
+
+
+@pytest.mark.parametrize("optimizer", [{"optimizer": "sgd"}, {"optimizer": "adam", "lr": 0.005}], ids=["sgd", "adam"])
+@pytest.mark.parametrize("method", WITH_EPOCHS)
+def test_one_kernel_for_all_weights_takes_the_same_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, optimizer: dict[str, Any]
+):
+    """As on a GPU; torch has such kernels for the CPU too. MIU's passes over F give the head no gradient."""
+    runs = [make_run(method, folder(tmp_path, "apart"), **optimizer)]
+    for module in (base, optimizers):
+        monkeypatch.setattr(module, "fused", lambda parameters: True)
+    runs.append(make_run(method, folder(tmp_path, "together"), **optimizer))
+    for run in runs:
+        run.engine.train()
+    fused = [group["fused"] for run in runs for one in run.engine.optimizers.values() for group in one.param_groups]
+    assert fused == [None] * (len(fused) // 2) + [True] * (len(fused) // 2)
+    apart, together = (snapshot(run.model) for run in runs)
+    for name, value in apart.items():
+        torch.testing.assert_close(together[name], value, rtol=1e-3, atol=1e-5)
 
 
 class NoWaits(TorchDispatchMode):

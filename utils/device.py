@@ -8,7 +8,8 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -132,26 +133,40 @@ def send(values: torch.Tensor, device: torch.device) -> torch.Tensor:
 
 def fetch(content: Any) -> Any:
     """Dictionaries, lists and tuples with their tensors on the CPU; a GPU is waited for once, not for every tensor."""
-    waited_for: set[torch.device] = set()
-    fetched = _fetched(content, waited_for)
-    for device in waited_for:
+    copied: dict[torch.device, list[torch.Tensor]] = {}
+    fetched = _copied(content, copied)
+    for device in copied:
         synchronize(device)
-    return fetched
+    # Ordinary memory for what may be kept long: page-locked memory is scarce, and torch never gives it back.
+    locked = {id(copy) for copies in copied.values() for copy in copies}
+    return _replaced(fetched, lambda tensor: tensor.clone() if id(tensor) in locked else tensor)
 
 
-def _fetched(content: Any, waited_for: set[torch.device]) -> Any:
+def _copied(content: Any, copied: dict[torch.device, list[torch.Tensor]]) -> Any:
+    """Copies that may not have arrived yet; those of a device are noted under it."""
+
+    def copy_of(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.device.type != "cuda":
+            return tensor.cpu()  # itself where it is there already
+        try:
+            place = torch.empty_like(tensor, device="cpu", pin_memory=True)
+        except RuntimeError:  # no such memory is left
+            return tensor.cpu()
+        copied.setdefault(tensor.device, []).append(place)
+        return place.copy_(tensor, non_blocking=True)
+
+    return _replaced(content, copy_of)
+
+
+def _replaced(content: Any, function: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+    """The same with another tensor for each."""
     if isinstance(content, dict):
-        fetched = copy.copy(content)  # of its kind, with what a state dict knows of its versions
-        fetched.update({key: _fetched(value, waited_for) for key, value in content.items()})
-        return fetched
+        replaced = copy.copy(content)  # of its kind, with what a state dict knows of its versions
+        replaced.update({key: _replaced(value, function) for key, value in content.items()})
+        return replaced
     if isinstance(content, (list, tuple)):
-        return type(content)(_fetched(value, waited_for) for value in content)
-    if not isinstance(content, torch.Tensor) or content.device.type == "cpu":
-        return content
-    if content.device.type != "cuda":
-        return content.cpu()
-    waited_for.add(content.device)
-    return torch.empty_like(content, device="cpu", pin_memory=True).copy_(content, non_blocking=True)
+        return type(content)([_replaced(value, function) for value in content])
+    return function(content) if isinstance(content, torch.Tensor) else content
 
 
 def fused(parameters: list[torch.Tensor]) -> bool | None:
@@ -250,13 +265,19 @@ def describe(device: torch.device) -> str:
 
 
 def check_compiler(device: torch.device, processes: int = 1) -> None:
-    """torch.compile makes C++ code for the CPU: UserError where no compiler is, and for several processes."""
+    """UserError where the compilers of torch.compile are missing (C++; on CUDA Triton and C), and for several processes."""
     if processes > 1:
         raise UserError("--compile cannot follow batch norm over several processes; leave it out, or start one process")
     names = [os.environ.get("CXX"), "g++", "clang++", "c++", "cl"]
     if device.type == "cpu" and not any(name and shutil.which(name) for name in names):
         raise UserError(
             "--compile needs a C++ compiler (g++ or clang++) on the PATH; install one or leave --compile out"
+        )
+    names = [os.environ.get("CC"), "gcc", "clang", "cc"]
+    if device.type == "cuda" and not (find_spec("triton") and any(name and shutil.which(name) for name in names)):
+        raise UserError(
+            "--compile needs the package triton, and a C compiler (gcc or clang) on the PATH, for a CUDA device; "
+            "install what is missing or leave --compile out"
         )
 
 

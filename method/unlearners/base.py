@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from utils.device import fused
 from utils.seeding import torch_generator
 
 
@@ -211,6 +212,18 @@ class Unlearner:
 def copy_weights(module: nn.Module) -> dict[str, Tensor]:
     """A copy of a module's parameters and buffers that later steps cannot change."""
     return {name: value.detach().clone() for name, value in module.state_dict().items()}
+
+
+def sgd(parameters: list[nn.Parameter], lr: float, momentum: float, weight_decay: float = 0.0) -> torch.optim.Optimizer:
+    """Stochastic gradient descent, in one kernel a step on a GPU."""
+    one_kernel = fused(parameters)
+    optimizer = torch.optim.SGD(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay, fused=one_kernel)
+    if one_kernel and momentum:
+        # The kernel wants a buffer for all parameters that it steps or for none, and some may get a gradient later than
+        # others. From zeros the first step is what it is without: momentum * 0 + gradient.
+        for parameter in parameters:
+            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return optimizer
 
 
 @contextlib.contextmanager

@@ -10,8 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from method.mutual_information import Critic
 from method.registry import param, register
-from method.unlearners.base import Batch, NoParams, Phase, Unlearner, batch_norm_buffers_kept, initial_weights
-from utils.device import fused
+from method.unlearners.base import Batch, NoParams, Phase, Unlearner, batch_norm_buffers_kept, initial_weights, sgd
 from utils.errors import UserError
 
 CRITIC_MOMENTUM = 0.9
@@ -84,8 +83,7 @@ class MIU(Unlearner):
 
     def optimizer(self, name: str) -> torch.optim.Optimizer:
         """SGD for both critics."""
-        weights = list(self.critics.parameters())
-        return torch.optim.SGD(weights, lr=self.p.mine_lr, momentum=CRITIC_MOMENTUM, fused=fused(weights))
+        return sgd(list(self.critics.parameters()), self.p.mine_lr, CRITIC_MOMENTUM)
 
     def phases(self, epoch: int) -> Iterator[Phase]:
         """Tune the critics on D, unlearn on F, align on R."""
