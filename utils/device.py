@@ -265,7 +265,7 @@ def describe(device: torch.device) -> str:
 
 
 def check_compiler(device: torch.device, processes: int = 1) -> None:
-    """UserError where the compilers of torch.compile are missing (C++; on CUDA Triton and C), and for several processes."""
+    """UserError for several processes, and where torch.compile lacks a compiler (CPU: C++; CUDA: Triton and C)."""
     if processes > 1:
         raise UserError("--compile cannot follow batch norm over several processes; leave it out, or start one process")
     names = [os.environ.get("CXX"), "g++", "clang++", "c++", "cl"]
