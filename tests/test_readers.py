@@ -9,6 +9,7 @@ from folders import CELEBA_ATTRIBUTES, make_celeba, make_fairface, make_waterbir
 
 from datasets.celeba import CelebA
 from datasets.fairface import AGES, FairFace
+from datasets.labels import read_csv
 from datasets.splits import seeded_order
 from datasets.waterbird import Waterbirds
 from utils.errors import UserError
@@ -441,3 +442,23 @@ def test_real_fairface_subset():
     share_of_20_29 = np.mean(data.target[in_test] == AGES.index("20-29"))
     assert round(100 * share_of_20_29, 1) == 37.2
     data.check_images()
+
+
+TABLES = {
+    "blank lines": ("a,b\n1,x\n\n\n2,y\n\n3,z\n", [2, 5, 7]),
+    "blank lines before": ("a,b\n\n\n1,x\n", [4]),
+    "a cell over two lines": ('a,b\n"1\n",x\n2,y\n', [3, 4]),
+    "other line ends": ("a,b\r\n\r\n1,x\r\n2,y", [3, 4]),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_line_that_is_named_is_the_line_in_the_file(tmp_path: Path, name: str):
+    """An editor counts blank lines too; of a cell over several, its row's last is named."""
+    text, lines = TABLES[name]
+    file = tmp_path / "labels.csv"
+    file.write_bytes(text.encode())
+    assert list(read_csv(file, ("a", "b"), "labels.csv").lines) == lines
+    file.write_bytes((text.rstrip("\r\n") + "\n\n4\n").encode())
+    with pytest.raises(UserError, match=f"line {lines[-1] + 2}: 1 field"):
+        read_csv(file, ("a", "b"), "labels.csv")

@@ -1,6 +1,7 @@
 """The report on hand-made output trees: rows, references, seeds, holes, and runs that are in no table."""
 
 import hashlib
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -161,6 +162,54 @@ def test_rewind_gives_two_rows(tmp_path: Path, capsys: Capture) -> None:
     make_run(tmp_path, "b", "retrain", metrics(50.0))
     rows = [(line[0], line[2], line[-2]) for line in table_lines(shown(tmp_path, capsys))]
     assert rows[1:] == [("scrub (rewind)", "60.0", "10.0"), ("scrub (last epoch)", "55.0", "5.0")]
+
+
+def test_each_row_of_a_rewind_has_its_own_records(tmp_path: Path, capsys: Capture) -> None:
+    _, splits = trained(make_run(tmp_path, "p", "pretrain", {"schema": 2, "test_acc": 100.0}))
+    path = make_run(tmp_path, "a", "scrub", metrics(60.0, without_rewind=metrics(55.0)))
+    keep_splits(path, splits)
+    kept = dict(np.load(tmp_path / "p" / "records.npz"))
+    for file, loss in (("records.npz", 1e-3), ("records_without_rewind.npz", 10.0)):
+        np.savez(path / file, **kept | {"loss": np.full_like(kept["loss"], loss)})
+    made = json.loads(shown(tmp_path, capsys, "--format", "json"))
+    losses = {run["label"]: run["losses"] for run in made["runs"] if run["folder"] == "a"}
+    means = {}
+    for name, found in losses.items():
+        middles = (np.array(found["edges"][1:]) + found["edges"][:-1]) / 2
+        means[name] = float(np.average(middles, weights=found["forget"]))
+    assert means["scrub (rewind)"] == pytest.approx(-3, abs=0.3)
+    assert means["scrub (last epoch)"] == pytest.approx(1, abs=0.3)
+
+
+@pytest.mark.parametrize("reweight, wanted, gap", [(False, "retrain_reweight", "30.0"), (True, "retrain", "30.0")])
+def test_a_retrained_run_is_compared_with_the_reference_it_names(
+    tmp_path: Path, capsys: Capture, reweight: bool, wanted: str, gap: str
+) -> None:
+    make_run(tmp_path, "a", "retrain", metrics(40.0), **({} if reweight else {"reference": wanted}))
+    make_run(tmp_path, "b", "retrain", metrics(70.0), reweight=True, **({"reference": wanted} if reweight else {}))
+    rows = {line[0].partition(",")[0]: line for line in table_lines(shown(tmp_path, capsys))}
+    names = ("retrain + reweight", "retrain") if reweight else ("retrain", "retrain + reweight")
+    assert rows[names[0]][-2] == gap
+    assert rows[names[1]][-2] == "-", "itself"
+
+
+@pytest.mark.parametrize("name", ["data", "forget"])
+def test_a_reference_is_of_the_same_data_and_forget_set(tmp_path: Path, capsys: Capture, name: str) -> None:
+    """Of two retrained runs with everything else alike, as after images were added."""
+    salun = make_run(tmp_path, "z", "salun", metrics(50.0))
+    make_run(tmp_path, "elsewhere/a", "retrain", metrics(40.0))
+    other = make_run(tmp_path, "b", "retrain", metrics(20.0))
+    for path in (salun, other):
+        stored = yaml.safe_load((path / "config.yaml").read_text())
+        stored["fingerprints"][name] = "another"
+        (path / "config.yaml").write_text(yaml.safe_dump(stored))
+    made = json.loads(shown(tmp_path, capsys, "--format", "json"))
+    (found,) = (run for run in made["runs"] if run["folder"] == "z")
+    assert found["metrics"]["avg_gap"] == 30.0
+    (other / "done").unlink()
+    made = json.loads(shown(tmp_path, capsys, "--format", "json"))
+    (found,) = (run for run in made["runs"] if run["folder"] == "z")
+    assert found["metrics"]["avg_gap"] is None
 
 
 def test_unfinished_and_unreadable_runs_are_named_and_the_rest_reported(tmp_path: Path, capsys: Capture) -> None:
