@@ -14,6 +14,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from scripts.acceptance.options import Options
 from utils import device as devices
+from utils.errors import UserError
 
 WAITS = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize", "cudaMemcpy")
 LAUNCHES = ("cudaLaunchKernel", "cudaLaunchKernelExC", "cuLaunchKernel", "cuLaunchKernelEx")
@@ -21,8 +22,13 @@ READS = ("aten::_local_scalar_dense",)
 
 
 def chosen(options: Options) -> torch.device:
-    """The device, as the program chooses it; UserError for one that is absent."""
-    return devices.choose_device(options.device)
+    """The device, as the program chooses it; UserError for one that is absent, with what can be given here instead."""
+    devices.check_device_name(options.device)
+    try:
+        return devices.choose_device(options.device)
+    except UserError as error:
+        found, *_ = str(error).partition(";")  # what comes after it is advice to whoever starts main.py
+        raise UserError(f"{found}; a smoke of every part runs on the CPU by --device cpu --quick") from None
 
 
 def is_gpu(device: torch.device) -> bool:
@@ -101,10 +107,14 @@ def live_tensors() -> int:
     return sum(issubclass(type(one), torch.Tensor) for one in gc.get_objects())
 
 
-def forget_peak(device: torch.device) -> None:
-    """Give unused memory back and count the peak from here."""
+def free_memory() -> None:
+    """Give the card's unused memory back."""
     gc.collect()
     torch.cuda.empty_cache()
+
+
+def reset_peak(device: torch.device) -> None:
+    """Count the peak of memory from here."""
     torch.cuda.reset_peak_memory_stats(device)
 
 
