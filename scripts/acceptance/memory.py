@@ -89,7 +89,7 @@ def peaks(device: torch.device, options: Options) -> Rows:
 
 
 class Peaking(Engine):
-    """The engine, noting the peak of every step of the last epoch.
+    """The engine, noting the peak of every step; what a later epoch finds takes the place of what the first one found.
 
     In the first one the original's outputs for all images are computed where a step first asks for them, in batches of
     the evaluation, which are no part of training.

@@ -21,6 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from datasets.fairface import FairFace
 from method.engine import Engine
+from method.registry import METHODS
 from method.unlearners.base import Batch, Phase
 from scripts.acceptance import ROOT, gpu, memory
 from scripts.acceptance.harness import Place, trained, variants
@@ -45,7 +46,8 @@ def rows(options: Options) -> Rows:
     place = Place(gpu.chosen(options))
     for variant in variants():
         yield from looked_at(f"{variant}: {WAITS}", waits, variant, place)
-        yield from looked_at(f"{variant}: {FURTHER}", further_waits, variant, place)
+        if variant in METHODS or not options.quick:
+            yield from looked_at(f"{variant}: {FURTHER}", further_waits, variant, place)
     yield from looked_at(FROM_FILES, waits_from_files, place)
     yield from memory.rows(place, options)
 
@@ -144,7 +146,7 @@ def waits(name: str, variant: str, place: Place, **more: Any) -> Row:
     sites = ", ".join(f"{count} x {where}" for where, count in watch.sites.most_common(4))
     good = not watch.sites and watch.n_phases > 0
     value = sites or f"none in the steps of {watch.n_phases} phases"
-    return verdict(name, good, value, "none; images as they are, and augmented")
+    return verdict(name, good, value, "images as they are, and augmented")
 
 
 def run_watched(watch: Watch, variant: str, place: Place, more: dict[str, Any]) -> None:
