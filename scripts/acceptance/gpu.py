@@ -3,9 +3,12 @@
 import contextlib
 import ctypes
 import gc
+import json
 import os
 import shutil
 import subprocess
+import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -75,7 +78,11 @@ def profiled(device: torch.device) -> Iterator[dict[str, int]]:
     calls: dict[str, int] = {}
     with profile(activities=activities) as found:
         yield calls
-    calls |= {event.key: event.count for event in found.key_averages()}
+    with tempfile.TemporaryDirectory() as folder:  # a tenth of the time of the profiler's own averages
+        file = Path(folder, "trace.json")
+        found.export_chrome_trace(str(file))
+        events = json.loads(file.read_text(encoding="utf-8", errors="replace"))["traceEvents"]
+    calls |= Counter(event["name"] for event in events if event.get("ph") == "X")
 
 
 def waits_in(calls: dict[str, int], device: torch.device) -> int | None:

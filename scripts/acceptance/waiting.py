@@ -21,7 +21,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from datasets.fairface import FairFace
 from method.engine import Engine
-from method.registry import METHODS
 from method.unlearners.base import Batch, Phase
 from scripts.acceptance import ROOT, gpu, memory
 from scripts.acceptance.harness import Place, trained, variants
@@ -46,8 +45,7 @@ def rows(options: Options) -> Rows:
     place = Place(gpu.chosen(options))
     for variant in variants():
         yield from looked_at(f"{variant}: {WAITS}", waits, variant, place)
-        if variant in METHODS or not options.quick:
-            yield from looked_at(f"{variant}: {FURTHER}", further_waits, variant, place)
+        yield from looked_at(f"{variant}: {FURTHER}", further_waits, variant, place)
     yield from looked_at(FROM_FILES, waits_from_files, place)
     yield from memory.rows(place, options)
 
