@@ -1,6 +1,7 @@
 """scripts/accept_gpu.sh: what is sound passes, a planted defect in any part makes that part fail."""
 
 import contextlib
+import copy
 import json
 import os
 import shutil
@@ -20,8 +21,10 @@ from cli import ROOT
 from torch import Tensor, nn
 
 from datasets.cache import ImageCache
+from datasets.loaders import Loader
 from method.engine import Engine
 from method.inference import Inference
+from method.original import Original
 from method.resume import Resumable
 from method.unlearners.ft import FineTuning
 from method.unlearners.salun import SalUn
@@ -30,20 +33,26 @@ from scripts.acceptance import (
     batches,
     continuing,
     correctness,
+    fetching,
     harness,
+    memory,
     processes,
+    recording,
     report,
     speed,
     suite,
     waiting,
     whole_job,
+    worker,
 )
 from scripts.acceptance import pack as packing
 from scripts.acceptance.__main__ import main, options_of, run
 from scripts.acceptance.harness import CPU, Place
 from scripts.acceptance.options import FULL, PARTS, QUICK, SHORT, Options, Part
-from scripts.acceptance.rows import FAIL, FIGURE, PASS, SKIPPED, Row, line, reason
+from scripts.acceptance.rows import FAIL, FIGURE, PASS, SKIPPED, Row, guarded, line, reason, told_by
 from scripts.acceptance.running import run_part
+from utils import device as devices
+from utils.errors import UserError
 
 HERE = Place()
 LOOK = Options("cpu", QUICK)
@@ -78,10 +87,70 @@ def test_sound_methods_agree(monkeypatch: Patch):
     only(monkeypatch, correctness, "ft", "miu", "retrain, REWEIGHT")
     assert statuses(correctness.steps_agree(HERE)) == [PASS] * 3
     assert statuses(correctness.bf16_agrees(HERE)) == [PASS] * 3
-    assert correctness.inputs_agree(HERE).status == PASS
+    assert statuses(correctness.inputs_agree(HERE)) == [PASS] * 3
     assert statuses(correctness.draws_agree(HERE)) == [PASS] * 2
     for row in (correctness.saliency_is_right(HERE), correctness.frozen_stay(HERE), correctness.rewind_agrees(HERE)):
         assert row.status == PASS, row
+    assert fetching.states_come_whole(CPU).status == PASS
+
+
+def break_at(monkeypatch: Patch, owner: Any, name: str) -> None:
+    """owner.name raises."""
+
+    def raise_error(*_: Any, **__: Any) -> None:
+        raise ValueError("planted\nmore of it")
+
+    monkeypatch.setattr(owner, name, raise_error)
+
+
+@pytest.mark.parametrize(
+    "module, check",
+    [
+        (correctness, lambda: correctness.steps_agree(HERE)),
+        (correctness, lambda: correctness.inputs_agree(HERE)),
+        (correctness, lambda: correctness.bf16_agrees(HERE)),
+        (continuing, lambda: continuing.rows(HERE, LOOK)),
+        (waiting, lambda: (row for row in waiting.rows(LOOK) if row.name.startswith(("ft: w", "ga: w")))),
+        (memory, lambda: memory.rows(HERE, Options("cpu", FULL))),
+    ],
+)
+def test_a_method_that_breaks_does_not_end_a_part(
+    monkeypatch: Patch, capsys: pytest.CaptureFixture, module: Any, check: Callable[[], Iterator[Row]]
+):
+    only(monkeypatch, module, "ft", "ga")
+    monkeypatch.setattr(waiting, "waits_from_files", lambda name, place: Row(name, PASS))
+    monkeypatch.setattr(memory, "METHODS", ())
+    break_at(monkeypatch, FineTuning, "fit")
+    rows = [row for row in check() if row.status != SKIPPED]
+    told = {name: [row for row in rows if row.name.startswith(f"{name}: ")] for name in ("ft", "ga")}
+    assert {(row.status, row.value, row.detail) for row in told["ft"]} == {(FAIL, "ValueError", "planted")}
+    assert {row.status for row in told["ga"]} == {PASS}
+    assert len(told["ft"]) == len(told["ga"]) >= 1
+    assert "in raise_error" in capsys.readouterr().err  # the log says where
+
+
+def test_a_check_that_breaks_does_not_end_a_part(monkeypatch: Patch):
+    for name in ("steps_agree", "inputs_agree", "bf16_agrees"):
+        monkeypatch.setattr(correctness, name, lambda place: iter(()))
+    monkeypatch.setattr(correctness.continuing, "rows", lambda place, options: iter(()))
+    checks = ("saliency_is_right", "frozen_stay", "rewind_agrees", "draws_agree")
+    for name in checks:
+        break_at(monkeypatch, correctness, name)
+    break_at(monkeypatch, fetching.devices, "fetch")
+    break_at(monkeypatch, batches, "make_fairface")
+    monkeypatch.setattr(correctness, "compiled_agrees", lambda place, options: iter([Row("the last", PASS)]))
+    *rows, last = correctness.rows(LOOK)
+    assert [(row.status, row.value) for row in rows] == [(FAIL, "ValueError")] * 6
+    assert last.name == "the last"
+
+
+def test_a_setting_that_breaks_does_not_end_the_speeds(monkeypatch: Patch):
+    monkeypatch.setattr(speed, "QUICK", (speed.Setting("small_cnn", 32, 8, 4, 16, repetitions=1),) * 2)
+    monkeypatch.setattr(speed, "QUICK_LIMIT", 1000.0)
+    break_at(monkeypatch, speed, "run_engine")
+    rows = list(speed.rows(LOOK))
+    assert [row.value for row in rows if row.status == FAIL] == ["ValueError"] * 2
+    assert any(row.name.endswith("evaluation") and row.status == FIGURE for row in rows)
 
 
 def test_a_step_that_differs_on_the_device_fails(monkeypatch: Patch):
@@ -94,10 +163,66 @@ def test_a_step_that_differs_on_the_device_fails(monkeypatch: Patch):
 
 def test_a_difference_of_weights_is_seen_whatever_its_kind():
     one, nan = {"a": torch.zeros(3)}, {"a": torch.tensor([0.0, torch.nan, 0.0])}
-    assert correctness.apart(one, {"a": torch.full((3,), 0.5)}) == 0.5
-    assert correctness.apart(nan, nan) == 0
-    assert correctness.apart(one, nan) == correctness.apart(one, {"b": one["a"]}) == torch.inf
-    assert correctness.not_nan(torch.nan) == torch.inf
+    assert recording.apart(one, {"a": torch.full((3,), 0.5)}) == 0.5
+    assert recording.apart(nan, nan) == 0
+    assert recording.apart(one, nan) == recording.apart(one, {"b": one["a"]}) == torch.inf
+    assert recording.not_nan(torch.nan) == torch.inf
+
+
+@pytest.mark.parametrize(
+    "spoil, seen",
+    [
+        (
+            lambda state: state["dict"].update({"channels-last": state["dict"]["channels-last"].contiguous()}),
+            "channels",
+        ),
+        (lambda state: state["list"][1].add_(1), "list/1"),
+        (lambda state: state["list"][0].logical_not_(), "list/0"),
+        (lambda state: state["dict"]["NaN and infinity"].abs_(), "dict/NaN"),
+        (lambda state: state["list"][2].clear(), "list/2/empty"),
+        (lambda state: state.update(tuple=state["tuple"][:1]), "tuple/1"),
+        (lambda state: state.update(late=state["late"].to(torch.bfloat16)), "late"),
+    ],
+)
+def test_a_state_that_is_fetched_otherwise_fails(monkeypatch: Patch, spoil: Callable, seen: str):
+    def fetched_badly(state: dict[str, Any]) -> dict[str, Any]:
+        fetched = copy.deepcopy(state)
+        spoil(fetched)
+        return fetched
+
+    monkeypatch.setattr(fetching.devices, "fetch", fetched_badly)
+    row = fetching.states_come_whole(CPU)
+    assert row.status == FAIL
+    assert f": {seen}" in row.value or f"/{seen}" in row.value
+
+
+def test_a_state_that_is_read_before_it_is_there_fails(monkeypatch: Patch):
+    """A copy that goes on after `fetch` has come back, played: it is there by the time of the next wait."""
+    late: list[Tensor] = []
+
+    def fetched_late(state: dict[str, Any]) -> dict[str, Any]:
+        late.append(torch.zeros_like(state["late"]))
+        return state | {"late": late[0]}
+
+    def wait(tensor: Tensor) -> Tensor:
+        late[0].copy_(tensor if tensor.shape == late[0].shape else late[0])
+        return tensor
+
+    monkeypatch.setattr(fetching.devices, "fetch", fetched_late)
+    monkeypatch.setattr(Tensor, "cpu", wait)
+    row = fetching.states_come_whole(CPU)
+    assert (row.status, row.value.rpartition(": ")[2]) == (FAIL, "late")
+
+
+def test_a_card_without_bf16_is_not_asked_for_it(monkeypatch: Patch):
+    monkeypatch.setattr(correctness.gpu, "is_gpu", lambda device: True)
+    monkeypatch.setattr(correctness.devices, "choose_precision", lambda name, device: torch.float32)
+    (row,) = correctness.bf16_agrees(HERE)
+    assert row.status == SKIPPED
+    assert "does not compute bf16" in row.detail
+    monkeypatch.setattr(correctness.devices, "choose_precision", lambda name, device: torch.bfloat16)
+    only(monkeypatch, correctness, "ft")
+    assert statuses(correctness.bf16_agrees(HERE)) == [PASS]
 
 
 def test_a_loss_that_bf16_spoils_fails(monkeypatch: Patch):
@@ -124,24 +249,32 @@ def test_a_compiler_that_does_nothing_fails(monkeypatch: Patch):
     assert (same.status, at_work.status, at_work.value) == (PASS, FAIL, "0 graphs")
 
 
+def test_without_a_compiler_the_reason_is_told(monkeypatch: Patch):
+    def refuse(device: torch.device) -> None:
+        raise UserError("--compile needs a compiler; leave it out")
+
+    monkeypatch.setattr("utils.device.check_compiler", refuse)
+    (row,) = correctness.compiled_agrees(HERE, LOOK)
+    assert (row.status, row.detail) == (SKIPPED, "--compile needs a compiler; leave it out")
+
+
 def spoil_image(image: Tensor) -> Tensor:
     return image + (2 / 255) * by_the_device()
 
 
 @pytest.mark.parametrize(
-    "owner, name, change, seen",
+    "owner, name, change, seen, variant",
     [
-        (Inference, "image", lambda image, *_: spoil_image(image), "image of ft"),
-        (Engine, "_order", lambda order, *_: order[::-1].copy() if by_the_device() else order, "index"),
-        (Engine, "_drawn", lambda drawn, *_: drawn.flip(0) if by_the_device() else drawn, "drawn of rl"),
+        (Inference, "image", lambda image, *_: spoil_image(image), "image of step 0", "ft"),
+        (Engine, "_order", lambda order, *_: order[::-1].copy() if by_the_device() else order, "index", "ft"),
+        (Engine, "_drawn", lambda drawn, *_: drawn.flip(0) if by_the_device() else drawn, "drawn of step 0", "rl"),
     ],
 )
-def test_a_changed_batch_fails(monkeypatch: Patch, owner: Any, name: str, change: Callable, seen: str):
+def test_a_changed_batch_fails(monkeypatch: Patch, owner: Any, name: str, change: Callable, seen: str, variant: str):
     only(monkeypatch, correctness, "ft", "rl")
     around(monkeypatch, owner, name, change)
-    row = correctness.inputs_agree(HERE)
-    assert row.status == FAIL
-    assert seen in row.value
+    failed = [row for row in correctness.inputs_agree(HERE) if row.status == FAIL]
+    assert any(row.name == f"{variant}: what steps see" and seen in row.value for row in failed)
 
 
 def test_other_draws_and_other_splits_fail(monkeypatch: Patch):
@@ -214,8 +347,10 @@ def test_a_cache_that_gives_other_pixels_fails(monkeypatch: Patch):
 
 
 def test_sound_methods_neither_wait_nor_grow():
-    assert waiting.waits("miu", HERE).status == PASS
-    assert waiting.growth("boundary_expand", HERE).status == PASS
+    assert waiting.waits("miu", "miu", HERE).status == PASS
+    assert waiting.further_waits("miu", "miu", HERE).status == PASS
+    assert waiting.waits_from_files("files", HERE).status == PASS
+    assert memory.growth("boundary_expand", "boundary_expand", HERE).status == PASS
 
 
 @pytest.mark.parametrize(
@@ -229,7 +364,7 @@ def test_sound_methods_neither_wait_nor_grow():
 )
 def test_a_wait_in_a_step_fails(monkeypatch: Patch, wait: Callable[[Tensor], Any], seen: str):
     around(monkeypatch, FineTuning, "fit", lambda loss, *_: (wait(loss), loss)[1])
-    row = waiting.waits("ft", HERE)
+    row = waiting.waits("ft", "ft", HERE)
     assert row.status == FAIL
     assert seen in row.value
     assert "method/engine.py:" in row.value
@@ -238,8 +373,40 @@ def test_a_wait_in_a_step_fails(monkeypatch: Patch, wait: Callable[[Tensor], Any
 def test_a_wait_that_only_the_profiler_sees_fails(monkeypatch: Patch):
     around(monkeypatch, FineTuning, "fit", lambda loss, *_: (loss.item(), loss)[1])
     monkeypatch.setattr(waiting, "READING", set())
-    row = waiting.waits("ft", HERE)
-    assert (row.status, row.value.split()[0]) == (FAIL, "none")
+    assert waiting.waits("ft", "ft", HERE).value.startswith("none")
+    assert waiting.further_waits("ft", "ft", HERE).status == FAIL
+
+
+@pytest.mark.parametrize(
+    "counts, told", [((3, 3), PASS), ((3, 400), FAIL), ((400, 3), FAIL), ((None, 3), SKIPPED), ((3, None), SKIPPED)]
+)
+def test_the_profilers_count_is_a_verdict_of_its_own(monkeypatch: Patch, counts: tuple, told: str):
+    left, runs = list(counts), []
+    monkeypatch.setattr(waiting.gpu, "waits_in", lambda calls, device: left.pop(0))
+    around(monkeypatch, waiting, "in_batches_of", lambda flags, size: (runs.append(size), flags)[1])
+    row = waiting.further_waits("ft", "ft", HERE)
+    assert row.status == told
+    assert row.value or "the profiler saw nothing" in row.detail
+    assert runs == [16, 4, 16, 4]  # both sizes once before they are counted
+
+
+def test_a_wait_for_the_originals_outputs_of_augmented_images_fails(monkeypatch: Patch):
+    def read(logits: Tensor, original: Original, batch: Any) -> Tensor:
+        return logits + 0 * logits.sum().item() if batch.augmented else logits
+
+    around(monkeypatch, Original, "logits", read)
+    row = waiting.waits("scrub", "scrub", HERE)
+    assert row.status == FAIL
+    assert "_local_scalar_dense" in row.value
+
+
+def test_a_wait_in_sending_what_workers_read_fails(monkeypatch: Patch):
+    reading: list[int] = []
+    around(monkeypatch, Loader, "_pool_of", lambda pool, loader, n: (reading.append(n), pool)[1])
+    around(monkeypatch, Inference, "image", lambda image, *_: image + 0 * image.sum().item())
+    row = waiting.waits_from_files("files", HERE)
+    assert row.status == FAIL
+    assert waiting.WORKERS in reading
 
 
 def test_waits_of_a_card_are_errors_and_then_places(monkeypatch: Patch):
@@ -262,14 +429,13 @@ def test_waits_of_a_card_are_errors_and_then_places(monkeypatch: Patch):
 
     monkeypatch.setattr(waiting.gpu, "is_gpu", lambda device: True)
     monkeypatch.setattr(waiting.gpu, "waits_are", waits_are)
-    monkeypatch.setattr(waiting, "added_waits", lambda variant, place: (0, 8))
-    assert waiting.waits("ga", HERE).status == PASS
+    assert waiting.waits("ga", "ga", HERE).status == PASS
     assert set(modes) == {"error", "default"}
     around(monkeypatch, FineTuning, "fit", wait)
     with pytest.warns(UserWarning, match="of something else"):
-        row = waiting.waits("ft", HERE)
+        row = waiting.waits("ft", "ft", HERE)
     assert row.status == FAIL
-    assert row.value.startswith("12 x method/engine.py:")
+    assert row.value.startswith("24 x method/engine.py:")
 
 
 @pytest.mark.skipif(not waiting.gpu.measures_memory(CPU), reason="this system does not say how much memory is used")
@@ -277,14 +443,40 @@ def test_waits_of_a_card_are_errors_and_then_places(monkeypatch: Patch):
 def test_a_leak_fails(monkeypatch: Patch, kept: Callable[[Tensor], Any]):
     leak: list[Any] = []
     around(monkeypatch, FineTuning, "fit", lambda loss, *_: (leak.append(kept(loss)), loss)[1])
-    assert waiting.growth("ft", HERE).status == FAIL
+    assert memory.growth("ft", "ft", HERE).status == FAIL
 
 
 def test_too_few_steps_show_nothing(monkeypatch: Patch):
-    monkeypatch.setitem(waiting.LONG_STEPS, "batch_size", 16)
-    row = waiting.growth("ft", HERE)
+    monkeypatch.setitem(memory.LONG_STEPS, "batch_size", 16)
+    row = memory.growth("ft", "ft", HERE)
     assert row.status == FAIL
     assert "retain has" in row.value
+
+
+def test_the_peak_is_that_of_steps_and_may_be_too_much(monkeypatch: Patch):
+    """What a card counts, played: a batch of the evaluation takes 4 GiB, a step 1; batches of 16 do not fit."""
+    peaks = [0]
+
+    def step(loss: Tensor, unlearner: Any, batch: Any) -> Tensor:
+        peaks[0] = max(peaks[0], 2**30)
+        if len(batch.target) > 8:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return loss
+
+    around(monkeypatch, Inference, "apply", lambda table, *_: (peaks.__setitem__(0, 4 * 2**30), table)[1])
+    for name in ("diverge", "preserve"):
+        around(monkeypatch, SCRUB, name, step)
+    monkeypatch.setattr(memory, "METHODS", ("scrub",))
+    monkeypatch.setattr(memory, "PEAK_BATCHES", (8, 16))
+    monkeypatch.setattr(memory, "PEAK_SIZE", 32)
+    monkeypatch.setattr(memory, "PEAK_COUNTS", (4, 4, 4, 20, 4, 16))
+    monkeypatch.setattr(memory.gpu, "is_gpu", lambda device: True)
+    monkeypatch.setattr(memory.gpu, "free_memory", lambda: None)
+    monkeypatch.setattr(memory.gpu, "reset_peak", lambda device: peaks.__setitem__(0, 0))
+    monkeypatch.setattr(memory.devices, "peak_memory_bytes", lambda device: peaks[0])
+    fits, does_not = memory.peaks(CPU, Options("cpu", SHORT))
+    assert (fits.status, fits.value) == (FIGURE, "1.00 GiB")
+    assert (does_not.status, does_not.value) == (FIGURE, "does not fit")
 
 
 # The other parts.
@@ -304,6 +496,14 @@ def test_a_failing_test_fails_by_name(tmp_path: Path):
     assert "test_planted.py" in rows[0].name
 
 
+def test_a_failure_whose_name_begins_with_anothers_is_told(tmp_path: Path):
+    file = tmp_path / "test_planted.py"
+    file.write_text("def test_bad():\n    assert False\n\n\ndef test_bad_too():\n    assert False\n")
+    rows = list(suite.run_tests([str(file)]))
+    assert [row.name.rpartition("::")[2] for row in rows[:-2]] == ["test_bad", "test_bad_too"]
+    assert rows[-1].value == "2 failed"
+
+
 def test_without_its_packages_the_suite_is_no_pass(monkeypatch: Patch):
     monkeypatch.setitem(suite.NEEDED, "no_module_of_this_name", "some-package")
     (row,) = suite.rows(LOOK)
@@ -316,6 +516,34 @@ def test_a_slow_engine_fails(monkeypatch: Patch):
     setting = speed.Setting("small_cnn", 32, 8, 4, 16, repetitions=1)
     rows = list(speed.against_the_bare_loop(speed.Bench(setting, CPU), speed.QUICK_LIMIT))
     assert [row.status for row in rows] == [FIGURE, FIGURE, FIGURE, FAIL]
+
+
+def test_a_pass_is_long_enough_and_its_images_fit():
+    for setting in (*speed.SHORT, *speed.FULL):
+        assert setting.steps_a_pass >= 40
+        assert setting.repetitions >= 5
+        assert speed.Noise(2, setting.size).pixels[0].nbytes * setting.rows == setting.image_bytes < 2 * 2**30
+
+
+def test_a_card_that_is_too_small_for_the_bare_loop_is_no_failure(monkeypatch: Patch):
+    def too_much(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    setting = speed.Setting("small_cnn", 32, 8, 4, 16, repetitions=1)
+    with monkeypatch.context() as within:
+        within.setattr(speed, "run_engine", too_much)
+        rows = list(guarded("engine", lambda: speed.of_a_setting(setting, CPU, speed.QUICK_LIMIT)))
+    assert (rows[-1].status, rows[-1].value) == (FAIL, "OutOfMemoryError")
+    monkeypatch.setattr(speed, "run_bare_loop", too_much)
+    (row,) = speed.of_a_setting(setting, CPU, speed.QUICK_LIMIT)
+    assert (row.status, row.name) == (SKIPPED, f"{setting}: the engine")
+
+
+def test_floats_that_take_too_much_of_a_card_are_left_out(monkeypatch: Patch):
+    monkeypatch.setattr(speed, "MOST_FLOATS", 1)
+    setting = speed.Setting("small_cnn", 32, 8, 4, 16, repetitions=1)
+    rows = list(speed.against_the_bare_loop(speed.Bench(setting, CPU), 1000.0))
+    assert [row.status for row in rows] == [SKIPPED, FIGURE, FIGURE, PASS]
 
 
 def test_a_run_that_ends_badly_fails(tmp_path: Path):
@@ -347,12 +575,40 @@ def test_processes_that_differ_fail(found: list[tuple[float, float]], told: str)
     assert row.status == told
 
 
+def test_processes_go_on_without_a_method_that_breaks(monkeypatch: Patch):
+    monkeypatch.setattr("scripts.acceptance.worker.variants", lambda: ("ft", "ga"))
+    break_at(monkeypatch, FineTuning, "fit")
+    words: list[str] = []
+
+    def torchrun(n: int, given: list[str]) -> subprocess.CompletedProcess:
+        words.extend(given)
+        worker.main("cpu", Path(given[3]), *given[4:])
+        return subprocess.CompletedProcess([], 0)
+
+    monkeypatch.setattr(processes, "torchrun", torchrun)
+    broken, others = processes.started(1, CPU, processes.everything(CPU))
+    assert (broken.status, broken.name.split(":")[0], broken.value) == (FAIL, "ft", "ValueError: planted")
+    assert others.status == PASS
+    assert words[4:] == ["ft"]
+
+
+def test_the_start_does_not_depend_on_the_number_of_threads(monkeypatch: Patch):
+    monkeypatch.setattr("scripts.acceptance.worker.variants", lambda: ("ft",))
+    monkeypatch.setattr("scripts.acceptance.worker.one", lambda variant, device: torch.get_num_threads())
+    around(monkeypatch, harness, "tiny_network", lambda model: numbers.append(torch.get_num_threads()) or model)
+    numbers: list[int] = []
+    with devices.threads_set(2):
+        assert processes.everything(CPU) == {"ft": 1}
+        harness._trained.__wrapped__()
+    assert numbers == [1]
+
+
 def few_variants(monkeypatch: Patch, tmp_path: Path, defect: str) -> dict[str, Any]:
     """A worker of few variants with a defect, and what one process without it computes."""
     planted = (
         f"import sys\nfrom pathlib import Path\n\nimport torch\n\nfrom scripts.acceptance import worker\n{defect}\n"
     )
-    planted += 'worker.variants = lambda: ("ft", "miu")\nworker.main(sys.argv[1], Path(sys.argv[2]))\n'
+    planted += 'worker.variants = lambda: ("ft", "miu")\nworker.main(sys.argv[1], Path(sys.argv[2]), *sys.argv[3:])\n'
     (tmp_path / "planted_worker.py").write_text(planted)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setattr(processes, "WORKER", "planted_worker")
@@ -487,6 +743,8 @@ def test_without_its_device_nothing_else_runs(tmp_path: Path, capsys: pytest.Cap
     assert main(["--device", "cuda:99", "--only", "waiting", "--out", str(tmp_path)]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert "--device cuda:99: this machine offers" in lines[0]
+    assert lines[0].endswith("; a smoke of every part runs on the CPU by --device cpu --quick")
+    assert "auto" not in lines[0]
     assert [text.split()[0] for text in lines] == ["machine", "--", "NOT", "the"]
 
 
@@ -519,6 +777,14 @@ def test_the_reason_of_many_lines_is_the_one_that_names_it():
     assert reason("one\n\nlast words\n") == "last words"
     assert reason("") == ""
     assert len(reason("x" * 1000)) == 300
+    assert (
+        told_by(RuntimeError("CUDA error: bad address\nCompile with TORCH_USE_CUDA_DSA")) == "CUDA error: bad address"
+    )
+    assert told_by(RuntimeError("inductor raised:\nImportError: no triton\n\nSet TORCHDYNAMO_VERBOSE=1")) == (
+        "ImportError: no triton"
+    )
+    assert told_by(SystemExit("started\nlast words")) == "last words"
+    assert told_by(ValueError()) == ""
 
 
 def test_a_row_is_one_line():

@@ -1,8 +1,9 @@
 """Batches from image files are the same, bit for bit, whoever reads them: workers, caches, and the device itself."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from method.configs.loading import Config
 from method.inference import Inference
 from method.task_data import Data, open_cache, read_data
 from scripts.acceptance.options import Options
-from scripts.acceptance.rows import Row, Rows, verdict
+from scripts.acceptance.rows import Row, Rows, guarded, verdict
 from utils import device as devices
 
 SIZE, BATCH = 64, 32
@@ -37,12 +38,13 @@ def rows(device: torch.device, options: Options) -> Rows:
         reading = Reading(device, np.random.default_rng(0).permutation(data.splits.train))
         expected = list(reading.by(data, 0))
         for cache, n in product(CACHES, (0, workers)):
-            config, data = read(Path(folder), cache)
             name = f"batches, {n} workers" + (f", --cache {cache}" if cache != "none" else "")
             if (cache, n) != ("none", 0):
-                yield equality(name, reading.by(data, n, open_cache(config, data)), expected, source)
-        found = reading.by(data, workers, sent=True)
-        yield equality(f"batches, {workers} workers, on {device.type} and back", found, expected, source)
+                way = partial(reading.cached, Path(folder), cache, n)
+                yield from guarded(name, partial(equality, name, way, expected, source))
+        name = f"batches, {workers} workers, on {device.type} and back"
+        way = partial(reading.by, data, workers, sent=True)
+        yield from guarded(name, partial(equality, name, way, expected, source))
 
 
 def images_in(folder: Path, options: Options) -> str:
@@ -78,16 +80,21 @@ class Reading:
                         (self.there_and_back(batch["image"]) if sent else batch["image"].clone()),
                     )
 
+    def cached(self, folder: Path, cache: str, workers: int) -> Iterator[Pair]:
+        """By workers of a run of its own with this cache."""
+        config, data = read(folder, cache)
+        return self.by(data, workers, open_cache(config, data))
+
     def there_and_back(self, pixels: Tensor) -> Tensor:
         """The way of pixels to the device, where they become floats, and back."""
         image = Inference(None, self.device, torch.float32).image(pixels).cpu()
         return ((image + 1) * 127.5).round().to(torch.uint8)
 
 
-def equality(name: str, found: Iterator[Pair], expected: list[Pair], source: str) -> Row:
-    """Whether all batches are those of this process."""
+def equality(name: str, way: Callable[[], Iterator[Pair]], expected: list[Pair], source: str) -> Row:
+    """Whether all batches read in this way are those of this process."""
     unequal = n = 0
-    for batch in found:
+    for batch in way():
         same = n < len(expected) and all(torch.equal(a, b) for a, b in zip(batch, expected[n], strict=True))
         unequal, n = unequal + (not same), n + 1
     good = unequal == 0 and n == len(expected) > 0

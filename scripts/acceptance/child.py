@@ -3,10 +3,9 @@
 import importlib
 import os
 import sys
-import traceback
 
 from scripts.acceptance.options import Options
-from scripts.acceptance.rows import FAIL, Row, reason
+from scripts.acceptance.rows import broken
 
 
 def main(function: str, options: str, descriptor: int) -> int:
@@ -18,9 +17,7 @@ def main(function: str, options: str, descriptor: int) -> int:
             for row in getattr(importlib.import_module(module), name)(Options.from_json(options)):
                 print(row.as_json(), file=out, flush=True)
         except (Exception, SystemExit) as error:  # a benchmark's way to say that a run failed
-            traceback.print_exc()
-            broken = Row("the part itself", FAIL, type(error).__name__, reason(str(error)))
-            print(broken.as_json(), file=out, flush=True)
+            print(broken("the part itself", error).as_json(), file=out, flush=True)
             return 1
     return 0
 

@@ -2,6 +2,7 @@
 
 import random
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from method.engine import Engine
 from method.unlearners.base import Batch, Phase
 from scripts.acceptance.harness import Made, Place, make, variants
 from scripts.acceptance.options import Options
-from scripts.acceptance.rows import Row, Rows, skipped, verdict
+from scripts.acceptance.rows import Row, Rows, guarded, skipped, verdict
 
 EPOCHS = {
     "epochs": 2,
@@ -48,7 +49,7 @@ class Ending(Engine):
 def rows(place: Place, options: Options) -> Rows:
     """In this process for every variant; then whole runs that are killed by the system."""
     for variant in variants():
-        yield continued(variant, place)
+        yield from guarded(f"{variant}: killed and continued", partial(continued, variant, place))
     if options.quick:
         yield skipped("main.py: SIGKILL and the same command again", "left out of --quick")
     else:
@@ -108,12 +109,17 @@ def killed(methods: tuple[str, ...], device: torch.device) -> Rows:
     with tempfile.TemporaryDirectory() as folder:
         straight, hurt = Path(folder, "straight"), Path(folder, "killed")
         for method in methods:
-            words = f"--method {method} --dataset digits --unlearning_ratio 0.9 --epochs {KILLED_EPOCHS} --save_every 7"
-            words = [*words.split(), "--device", str(device)]
-            alone = run_alone(words, straight)
-            places = run_killed(words, hurt, straight, alone, KILLS, moments)
-            differing = differences(straight, hurt)
-            value = ", ".join(differing) or "bit-equal"
-            detail = f"{len(places)} kills (before, in, between epochs: {tally(places)}); alone {sum(alone):.0f} s"
             name = f"main.py, {method}: SIGKILL and the same command again"
-            yield verdict(name, not differing and len(places) > 0, value, detail)
+            yield from guarded(name, partial(killed_run, name, method, device, straight, hurt, moments))
+
+
+def killed_run(name: str, method: str, device: torch.device, straight: Path, hurt: Path, moments: random.Random) -> Row:
+    """Of one method: the run that was killed in `hurt` against the one that was left alone in `straight`."""
+    words = f"--method {method} --dataset digits --unlearning_ratio 0.9 --epochs {KILLED_EPOCHS} --save_every 7"
+    words = [*words.split(), "--device", str(device)]
+    alone = run_alone(words, straight)
+    places = run_killed(words, hurt, straight, alone, KILLS, moments)
+    differing = differences(straight, hurt)
+    value = ", ".join(differing) or "bit-equal"
+    detail = f"{len(places)} kills (before, in, between epochs: {tally(places)}); alone {sum(alone):.0f} s"
+    return verdict(name, not differing and len(places) > 0, value, detail)

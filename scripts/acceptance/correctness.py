@@ -3,7 +3,8 @@
 The CPU's side is fp32 by torch's own kernels, without oneDNN's, so that on a CPU too two ways are compared.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,29 +14,25 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, linear
 
 from datasets.transforms import normalise
-from method.engine import Engine
-from method.unlearners.base import Batch, Phase
-from scripts.acceptance import batches, continuing, gpu
+from scripts.acceptance import batches, continuing, fetching, gpu
 from scripts.acceptance.harness import (
     CPU,
     REFERENCE,
     Made,
     Place,
-    fields_of,
     network,
     patterns,
-    trained,
     variants,
-    weights_of,
 )
 from scripts.acceptance.options import Options
-from scripts.acceptance.rows import Row, Rows, skipped, verdict
+from scripts.acceptance.recording import agreement, gaps_of, not_nan, recorded
+from scripts.acceptance.rows import Row, Rows, guarded, skipped, told_by, verdict
 from utils import device as devices
 from utils.errors import UserError
 
-EXACT = 1e-4  # of weights after a step, absolute; of losses, relative to them where they are above 1
 # bf16 keeps 8 bits. A step may miss this share of what fp32 moves the weights by, and of the loss (or of 1).
 STEP_SHARE, LOSS_SHARE = 0.1, 0.01
+MASK, FROZEN, REWOUND = "SalUn's mask", "SalUn's frozen weights", "SCRUB's rewind"
 NEAR = 1e-4  # gradients so near to the smallest salient one, relative to it, may fall on either side
 QUICK_COMPILED = ("pretrain", "salun", "miu")
 SALUN_EPOCHS = {"epochs": 3, "batch_size": 8}
@@ -43,50 +40,21 @@ SCRUB_EPOCHS = {"epochs": 5, "lr": 0.02, "batch_size": 8, "scrub_batch_size_reta
 REWEIGHTED = ("retain", {"epochs": 2, "batch_size": 8, "reweight": True})
 
 
-@dataclass(frozen=True)
-class Step:
-    """What a step was given, and what it left."""
-
-    phase: str
-    batch: dict[str, Any]
-    loss: float
-    weights: dict[str, Tensor]
-
-
-class Recording(Engine):
-    """The engine, remembering every step."""
-
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self.steps: list[Step] = []
-        self.start = weights_of(self.modules)
-
-    def _step(self, phase: Phase, batch: Batch, *more: Any) -> Tensor:
-        loss = super()._step(phase, batch, *more)
-        self.steps.append(Step(phase.name, fields_of(batch), float(loss), weights_of(self.modules)))
-        return loss
-
-
 def rows(options: Options) -> Rows:
-    """The most telling first."""
+    """The most telling first, the compiler last: it is the slowest, and the rest does without it."""
     device = gpu.chosen(options)
     place = Place(device)
     yield from steps_agree(place)
-    yield inputs_agree(place)
-    yield from draws_agree(place)
-    yield saliency_is_right(place)
-    yield frozen_stay(place)
-    yield rewind_agrees(place)
+    yield from inputs_agree(place)
+    yield from guarded("splits and draws", partial(draws_agree, place))
+    yield from guarded(fetching.NAME, partial(fetching.states_come_whole, device))
+    yield from guarded(MASK, partial(saliency_is_right, place))
+    yield from guarded(FROZEN, partial(frozen_stay, place))
+    yield from guarded(REWOUND, partial(rewind_agrees, place))
     yield from bf16_agrees(place)
-    yield from compiled_agrees(place, options)
     yield from continuing.rows(place, options)
-    yield from batches.rows(device, options)
-
-
-def recorded(variant: str, place: Place, **flags: Any) -> Made:
-    """The finished run, its engine a Recording."""
-    with trained(variant, place, Recording, **flags) as made:
-        return made
+    yield from guarded("batches", partial(batches.rows, device, options))
+    yield from compiled_agrees(place, options)
 
 
 # One step of every phase.
@@ -96,65 +64,33 @@ def steps_agree(place: Place) -> Rows:
     """A row a variant: one step of each of its phases, on the device and on the CPU."""
     pair = "oneDNN against torch's kernels" if place.device == CPU else f"{place.device.type} against the CPU"
     for variant in variants():
-        found, expected = recorded(variant, place), recorded(variant, REFERENCE)
-        yield agreement(f"{variant}: {pair}", found, expected)
-
-
-def agreement(name: str, found: Made, expected: Made) -> Row:
-    """Whether weights and losses of all steps, and the weights at the end, are equal but for rounding."""
-    gaps = gaps_of(found.engine.steps, expected.engine.steps)
-    gaps["weights at the end"] = apart(found.weights(), expected.weights())
-    worst = max(gaps, key=gaps.__getitem__)
-    return verdict(name, gaps[worst] <= EXACT, f"{gaps[worst]:.1e} in {worst}", f"at most {EXACT:.0e}")
-
-
-def gaps_of(steps: list[Step], others: list[Step]) -> dict[str, float]:
-    """How far weights and losses are apart; infinite where the steps are not the same ones."""
-    if [step.phase for step in steps] != [step.phase for step in others]:
-        return {"the order of phases": torch.inf}
-    gaps: dict[str, float] = {}
-    for step, other in zip(steps, others, strict=True):
-        for name, gap in (
-            (f"weights after {step.phase}", apart(step.weights, other.weights)),
-            (f"loss of {step.phase}", abs(step.loss - other.loss) / max(1.0, abs(other.loss))),
-        ):
-            gaps[name] = max(gaps.get(name, 0.0), not_nan(gap))
-    return gaps
-
-
-def apart(weights: dict[str, Tensor], others: dict[str, Tensor]) -> float:
-    """The largest difference of two sets of weights; equal NaNs, such as of a mean without a value yet, are none."""
-    if weights.keys() != others.keys():
-        return torch.inf
-    pairs = ((weights[name].double(), others[name].double()) for name in weights)
-    return max(not_nan(float((a - b).masked_fill(a.isnan() & b.isnan(), 0).abs().max())) for a, b in pairs)
-
-
-def not_nan(value: float) -> float:
-    """NaN, which is at most nothing, as infinity."""
-    return torch.inf if value != value else value
+        name = f"{variant}: {pair}"
+        yield from guarded(name, partial(agreement, name, variant, place, REFERENCE))
 
 
 # What steps see.
 
 
-def inputs_agree(place: Place) -> Row:
+def inputs_agree(place: Place) -> Rows:
+    """A row a variant."""
+    for variant in variants():
+        name = f"{variant}: what steps see"
+        yield from guarded(name, partial(input_agrees, name, variant, place))
+
+
+def input_agrees(name: str, variant: str, place: Place) -> Row:
     """Rows, labels and drawn numbers bit for bit, and images as bytes, in several batches of two epochs."""
     flags = {"epochs": 2, "batch_size": 8, "scrub_batch_size_retain": 8, "use_train_aug": True}
-    n = 0
-    for variant in variants():
-        steps = [recorded(variant, one, **flags).engine.steps for one in (place, REFERENCE)]
-        n += len(steps[1])
-        if len(steps[0]) != len(steps[1]):
-            return verdict(
-                "what steps see", False, f"{len(steps[0])} steps of {variant}", f"{len(steps[1])} on the CPU"
-            )
-        for number, (step, other) in enumerate(zip(*steps, strict=True)):
-            differing = [name for name in other.batch if not same(name, step.batch[name], other.batch[name])]
-            if differing:
-                where = f"{variant}, step {number} ({other.phase})"
-                return verdict("what steps see", False, f"{', '.join(differing)} of {where}", "equal on device and CPU")
-    return verdict("what steps see", n > 0, f"equal in {n} steps", "rows, labels, draws bit for bit; images as bytes")
+    steps, others = (recorded(variant, one, **flags).engine.steps for one in (place, REFERENCE))
+    if len(steps) != len(others):
+        return verdict(name, False, f"{len(steps)} steps", f"{len(others)} on the CPU")
+    for number, (step, other) in enumerate(zip(steps, others, strict=True)):
+        differing = [field for field in other.batch if not same(field, step.batch[field], other.batch[field])]
+        if differing:
+            where = f"step {number} ({other.phase})"
+            return verdict(name, False, f"{', '.join(differing)} of {where}", "equal on device and CPU")
+    n = len(others)
+    return verdict(name, n > 0, f"equal in {n} steps", "rows, labels, draws bit for bit; images as bytes")
 
 
 def same(name: str, value: Any, other: Any) -> bool:
@@ -198,7 +134,7 @@ def saliency_is_right(place: Place) -> Row:
     smallest = gradient.sort(descending=True).values[n - 1]
     wrong = int((mask & (gradient < smallest * (1 - NEAR))).sum() + (~mask & (gradient > smallest * (1 + NEAR))).sum())
     right = wrong == 0 and int(mask.sum()) == n
-    return verdict("SalUn's mask", right, f"{wrong} wrong of {len(mask)}, {int(mask.sum())} salient", f"0 wrong, {n}")
+    return verdict(MASK, right, f"{wrong} wrong of {len(mask)}, {int(mask.sum())} salient", f"0 wrong, {n}")
 
 
 def forget_gradient(made: Made) -> Tensor:
@@ -222,9 +158,7 @@ def frozen_stay(place: Place) -> Row:
     moved = sum(int((mask & (before[name] != after[name])).sum()) for name, mask in zip(names, masks, strict=True))
     n = len(made.engine.steps)
     value = f"{changed} of {frozen} changed in {n} steps, {moved} others moved"
-    return verdict(
-        "SalUn's frozen weights", changed == 0 and frozen > 0 and moved > 0, value, "none changed, bit for bit"
-    )
+    return verdict(FROZEN, changed == 0 and frozen > 0 and moved > 0, value, "none changed, bit for bit")
 
 
 def rewind_agrees(place: Place) -> Row:
@@ -238,24 +172,33 @@ def rewind_agrees(place: Place) -> Row:
     errors = [f"{one['error']:.0f}" for one in found.unlearner.epochs]
     value = f"epoch {choices[0]['rewind_epoch']} of errors {', '.join(errors)}"
     detail = f"epoch {choices[1]['rewind_epoch']} on the CPU" + ("" if kept else "; the weights are not that epoch's")
-    return verdict("SCRUB's rewind", choices[0] == choices[1] and kept, value, detail)
+    return verdict(REWOUND, choices[0] == choices[1] and kept, value, detail)
 
 
 # Other precisions, and the compiler.
 
 
 def bf16_agrees(place: Place) -> Rows:
-    """One step in bf16 against one in fp32 on the same device."""
+    """A row a variant, where a run would ever take bf16: a CPU computes it slowly, an old card not at all."""
+    if gpu.is_gpu(place.device) and devices.choose_precision("auto", place.device) is torch.float32:
+        yield skipped("bf16 against fp32", "this card does not compute bf16; --precision auto takes fp32 here")
+        return
     for variant in variants():
-        found = recorded(variant, replace(place, precision=torch.bfloat16))
-        expected = recorded(variant, place)
-        moved = distance(expected, expected.weights(), expected.engine.start)
-        missed = distance(expected, found.weights(), expected.weights())
-        step = not_nan(missed / max(moved, torch.finfo(torch.float32).tiny))
-        loss = max((gap for name, gap in gaps_of(found.engine.steps, expected.engine.steps).items() if "loss" in name))
-        value = f"misses {100 * step:.1f} % of the step, {100 * loss:.2f} % of the loss"
-        good = step <= STEP_SHARE and loss <= LOSS_SHARE
-        yield verdict(f"{variant}: bf16 against fp32", good, value, f"at most {STEP_SHARE:.0%}, {LOSS_SHARE:.0%}")
+        name = f"{variant}: bf16 against fp32"
+        yield from guarded(name, partial(bf16_step_agrees, name, variant, place))
+
+
+def bf16_step_agrees(name: str, variant: str, place: Place) -> Row:
+    """One step in bf16 against one in fp32 on the same device."""
+    found = recorded(variant, replace(place, precision=torch.bfloat16))
+    expected = recorded(variant, place)
+    moved = distance(expected, expected.weights(), expected.engine.start)
+    missed = distance(expected, found.weights(), expected.weights())
+    step = not_nan(missed / max(moved, torch.finfo(torch.float32).tiny))
+    loss = max((gap for what, gap in gaps_of(found.engine.steps, expected.engine.steps).items() if "loss" in what))
+    value = f"misses {100 * step:.1f} % of the step, {100 * loss:.2f} % of the loss"
+    good = step <= STEP_SHARE and loss <= LOSS_SHARE
+    return verdict(name, good, value, f"at most {STEP_SHARE:.0%}, {LOSS_SHARE:.0%}")
 
 
 def distance(made: Made, weights: dict[str, Tensor], others: dict[str, Tensor]) -> float:
@@ -265,16 +208,16 @@ def distance(made: Made, weights: dict[str, Tensor], others: dict[str, Tensor]) 
 
 
 def compiled_agrees(place: Place, options: Options) -> Rows:
-    """One step of a compiled backbone against one of the same that is not."""
+    """One step of a compiled backbone against one of the same that is not; skipped where the program refuses it."""
     try:
         devices.check_compiler(place.device)
     except UserError as error:
-        yield skipped("--compile against eager", str(error))
+        yield skipped("--compile against eager", told_by(error))
         return
     before = compiled_graphs()
     for variant in QUICK_COMPILED if options.quick else variants():
-        found, expected = recorded(variant, replace(place, compiled=True)), recorded(variant, place)
-        yield agreement(f"{variant}: --compile against eager", found, expected)
+        name = f"{variant}: --compile against eager"
+        yield from guarded(name, partial(agreement, name, variant, replace(place, compiled=True), place))
     # Beyond its limit the compiler gives up without a word, and eager would be compared with eager.
     n, limit = compiled_graphs() - before, graphs_at_most()
     yield verdict("--compile was at work", 0 < n < limit, f"{n} graphs", f"at least 1, below its limit of {limit}")

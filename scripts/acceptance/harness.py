@@ -139,6 +139,11 @@ def tiny_network() -> Classifier:
 
 @cache
 def _trained() -> Classifier:
+    with devices.threads_set(1):  # the last bits of a step depend on the number of threads
+        return _trained_by_one_thread()
+
+
+def _trained_by_one_thread() -> Classifier:
     data = patterns()
     rows = np.flatnonzero(data.split == TRAIN)
     model, images, target = (
@@ -154,11 +159,11 @@ def _trained() -> Classifier:
     return model.eval()
 
 
-def network(name: str, trained: bool) -> nn.Module:
+def network(name: str, trained: bool, n_targets: int = N_TARGETS) -> nn.Module:
     """The tiny network, trained on the patterns or not; or one of the program's by name, untrained."""
     if name == "tiny":
         return copy.deepcopy(_trained()) if trained else tiny_network()
-    return build_model(name, N_TARGETS, 0, "none")
+    return build_model(name, n_targets, 0, "none")
 
 
 def variants() -> dict[str, tuple[str, dict[str, Any]]]:
@@ -205,19 +210,24 @@ def make(
     kind: type[Engine] = Engine,
     data: GroupDataset | None = None,
     model: str = "tiny",
+    files: tuple[int, int] | None = None,
     **flags: Any,
 ) -> Made:
-    """A run that has not begun; its state is saved in `folder`. kind: an engine that looks on."""
+    """A run that has not begun; its state is saved in `folder`. kind: an engine that looks on.
+
+    files: of `data` that is not in memory, the size of its images and the number of workers that read them.
+    """
     method, own = variants()[variant]
     config, data = settings(method, **own | flags), data or patterns()
     splits = make_splits(
         data, data.forget_pairs if METHODS[method].forgets else (), config.unlearning_ratio, config.seed
     )
-    loader = Loader(data, data.pixels.shape[-1], 0, devices.pin_memory(place.device))
+    size, workers = files or (data.pixels.shape[-1], 0)
+    loader = Loader(data, size, workers, devices.pin_memory(place.device))
     inference = Inference(loader, place.device, place.precision)
     form = devices.memory_format(place.device)
     trained = METHODS[method].from_original
-    net = network(model, trained).to(place.device, memory_format=form)
+    net = network(model, trained, data.n_targets).to(place.device, memory_format=form)
     if world_size() > 1:
         across_processes(net)
     original = Original(copy.deepcopy(net), inference, splits.train) if trained else None
@@ -233,8 +243,9 @@ def trained(variant: str, place: Place, kind: type[Engine] = Engine, **more: Any
     """A run from its begin to its end, in a folder that lives as long as this."""
     with tempfile.TemporaryDirectory() as folder, place.settings():
         made = make(variant, place, Path(folder), kind, **more)
-        made.engine.train()
-        yield made
+        with contextlib.closing(made.inference.loader):
+            made.engine.train()
+            yield made
 
 
 def fields_of(batch: Any) -> dict[str, Any]:

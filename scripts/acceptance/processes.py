@@ -5,58 +5,80 @@ import os
 import subprocess
 import sys
 import tempfile
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from scripts.acceptance import ROOT, gpu
-from scripts.acceptance.correctness import EXACT, apart
 from scripts.acceptance.harness import CPU
 from scripts.acceptance.options import Options
-from scripts.acceptance.rows import Row, Rows, reason, skipped, verdict
+from scripts.acceptance.recording import EXACT, apart
+from scripts.acceptance.rows import LONGEST, Row, Rows, guarded, reason, skipped, verdict
 from scripts.acceptance.worker import everything
 from utils import device as devices
 from utils.collectives import all_reduce
 
 Found = dict[str, dict[str, Any]]
 WORKER = "scripts.acceptance.worker"
+NCCL, REFUSAL = "NCCL on one card", "2 processes on 1 card are refused"
 REFUSED = "has no GPU of its own"
 
 
 def rows(options: Options) -> Rows:
     """One process under torchrun, then two; where one card is all there is, two on the CPU."""
     device = gpu.chosen(options)
-    alone = everything(device)
-    yield from started(1, device, alone)
+    yield from compared(1, device)
     if not gpu.is_gpu(device) or gpu.count(device) > 1:
-        yield from started(2, device, alone)
+        yield from compared(2, device)
     else:
-        yield nccl_sums(device)
+        yield from guarded(NCCL, partial(nccl_sums, device))
         yield skipped("2 processes on 2 cards", f"this machine offers {gpu.count(device)} card")
-        yield from started(2, CPU, everything(CPU))
-        yield refused_on_one_card()
+        yield from compared(2, CPU)
+        yield from guarded(REFUSAL, refused_on_one_card)
     if options.full:
-        yield whole_run(2 if device == CPU or gpu.count(device) > 1 else 1, device)
+        n = 2 if device == CPU or gpu.count(device) > 1 else 1
+        yield from guarded(f"main.py in {n} processes", partial(whole_run, n, device))
+
+
+def compared(n: int, device: torch.device) -> Rows:
+    """Every variant in n processes and in this one."""
+    yield from guarded(place_of(n, device), lambda: started(n, device, alone_on(device)))
+
+
+@cache
+def alone_on(device: torch.device) -> Found:
+    """What one process without torchrun computes."""
+    return everything(device)
+
+
+def place_of(n: int, device: torch.device) -> str:
+    """How many processes, where, and what carries their tensors."""
+    carrier = "" if n == 1 else ", gloo" if device == CPU else ", NCCL"  # one process sends nothing
+    return f"{n} process{'es' * (n > 1)} under torchrun on {'the CPU' if device == CPU else device.type}{carrier}"
 
 
 def started(n: int, device: torch.device, alone: Found) -> Rows:
     """Every variant in n processes against one process without torchrun."""
-    carrier = "" if n == 1 else ", gloo" if device == CPU else ", NCCL"  # one process sends nothing
-    where = f"{n} process{'es' * (n > 1)} under torchrun on {'the CPU' if device == CPU else device.type}{carrier}"
+    where = place_of(n, device)
+    broken = [variant for variant, one in alone.items() if "error" in one]
+    for variant in broken:
+        yield verdict(f"{variant}: {where}", False, alone[variant]["error"], "in one process without torchrun")
+    alone = {variant: one for variant, one in alone.items() if variant not in broken}
     with tempfile.TemporaryDirectory() as folder:
-        done = torchrun(n, ["-m", WORKER, device.type, folder])
+        done = torchrun(n, ["-m", WORKER, device.type, folder, *broken])
         if done.returncode:
             said = reason(done.stderr)
             yield verdict(where, False, f"torchrun ended with {done.returncode}", said)
             return
         found = [torch.load(Path(folder, f"{rank}.pt"), weights_only=True) for rank in range(n)]
     if n == 1:
-        gap = max(apart(found[0][variant]["weights"], expected["weights"]) for variant, expected in alone.items())
-        yield verdict(f"all methods: {where}", gap == 0, f"weights {gap:.1e} from those without torchrun", "bit-equal")
+        yield same_bits(f"all methods: {where}", found[0], alone)
         return
     for variant, expected in alone.items():
-        yield equality(f"{variant}: {where}", [one[variant] for one in found], expected)
+        name = f"{variant}: {where}"
+        yield from guarded(name, partial(equality, name, [one[variant] for one in found], expected))
 
 
 def nccl_sums(device: torch.device) -> Row:
@@ -70,7 +92,7 @@ def nccl_sums(device: torch.device) -> Row:
         good = torch.equal(summed, sent) and torch.distributed.is_nccl_available()
     finally:
         torch.distributed.destroy_process_group()
-    return verdict("NCCL on one card", good, "a sum over one process", "the same numbers")
+    return verdict(NCCL, good, "a sum over one process", "the same numbers")
 
 
 def torchrun(n: int, words: list[str]) -> subprocess.CompletedProcess:
@@ -80,6 +102,15 @@ def torchrun(n: int, words: list[str]) -> subprocess.CompletedProcess:
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     print(f"== {' '.join(command)}\n{done.stdout}{done.stderr}", flush=True)
     return done
+
+
+def same_bits(name: str, found: Found, alone: Found) -> Row:
+    """Whether one process under torchrun holds the bits of one without."""
+    errors = [f"{variant}: {one['error']}" for variant, one in found.items() if "error" in one]
+    if errors or not alone:
+        return verdict(name, False, "; ".join(errors)[:LONGEST] or "no method was there to compare")
+    gap = max(apart(found[variant]["weights"], expected["weights"]) for variant, expected in alone.items())
+    return verdict(name, gap == 0, f"weights {gap:.1e} from those without torchrun", "bit-equal")
 
 
 def equality(name: str, found: list[dict[str, Any]], expected: dict[str, Any]) -> Row:
@@ -114,7 +145,7 @@ def refused_on_one_card() -> Row:
         done = torchrun(2, [str(ROOT / "main.py"), *words.split()])
     told = REFUSED in done.stderr
     value = f"ended with {done.returncode}, {'with' if told else 'without'} the sentence"
-    return verdict("2 processes on 1 card are refused", done.returncode != 0 and told, value, f"... {REFUSED}")
+    return verdict(REFUSAL, done.returncode != 0 and told, value, f"... {REFUSED}")
 
 
 def whole_run(n: int, device: torch.device) -> Row:

@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
 LONGEST = 300  # letters of a line that somebody else wrote
@@ -42,11 +43,38 @@ def skipped(name: str, why: str) -> Row:
     return Row(name, SKIPPED, "", why)
 
 
+def guarded(name: str, check: Callable[[], Row | Rows]) -> Rows:
+    """What a check finds; where it breaks, a row that fails, so that what comes after it is looked at all the same."""
+    try:
+        found = check()
+        yield from (found,) if isinstance(found, Row) else found
+    except (Exception, SystemExit) as error:  # a benchmark's way to say that a run failed
+        yield broken(name, error)
+
+
+def broken(name: str, error: BaseException) -> Row:
+    """A check that ended by an exception: its type and a line of it; the log gets all of it."""
+    traceback.print_exception(error)
+    return Row(name, FAIL, type(error).__name__, told_by(error))
+
+
+def told_by(error: BaseException) -> str:
+    """A line of an exception: the one that names an error, or the first; of what a process said, the last."""
+    lines, said = str(error).strip().splitlines(), reason(str(error))
+    if isinstance(error, SystemExit) or names_error(said) or not lines:
+        return said
+    return lines[0][:LONGEST]
+
+
 def reason(said: str) -> str:
     """Of what a process said, the last line that names an error, or else the last there is."""
     lines = [text.strip() for text in said.splitlines() if text.strip(" =-")]
-    errors = [text for text in lines if text.startswith("error: ") or ERROR.match(text)]
-    return (errors or lines or [""])[-1][:LONGEST]
+    return ([text for text in lines if names_error(text)] or lines or [""])[-1][:LONGEST]
+
+
+def names_error(text: str) -> bool:
+    """Whether a line is that of an error."""
+    return text.startswith("error: ") or ERROR.match(text) is not None
 
 
 def line(part: str, row: Row) -> str:

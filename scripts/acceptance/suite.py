@@ -41,7 +41,7 @@ def run_tests(arguments: list[str]) -> Rows:
         for kind, name in outcomes(process):
             if kind not in ("FAILED", "ERROR"):
                 counts[kind] += 1
-            elif not any(name.startswith(one) for one in failed):  # the summary at the end says them again
+            elif not any(name == one or name.startswith(f"{one} - ") for one in failed):  # the summary says them again
                 counts[kind] += 1
                 failed.append(name)
                 yield verdict(name, False, kind.lower())

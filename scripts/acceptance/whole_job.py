@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 from jobs import SHARE_OF_TEST
@@ -12,7 +13,7 @@ from made_up import fairface_cut
 
 from scripts.acceptance import ROOT
 from scripts.acceptance.options import Options
-from scripts.acceptance.rows import Row, Rows, figure, reason, verdict
+from scripts.acceptance.rows import Row, Rows, figure, guarded, reason, verdict
 
 JOBS = ("pretrain", "retrain", "retrain --reweight", "miu", "salun", "scrub", "l1_sparse")
 QUICK_JOBS = ("pretrain", "retrain --reweight", "miu")
@@ -38,7 +39,8 @@ def rows(options: Options) -> Rows:
             words = words.replace("--image_size 224", "--image_size 32 --model small_cnn").replace("--epochs 2", "")
             words += " --epochs 1"
         for job in QUICK_JOBS if options.quick else JOBS:
-            yield timed(job, [*words.split(), "--device", options.device], Path(folder))
+            flags = [*words.split(), "--device", options.device]
+            yield from guarded(job, partial(timed, job, flags, Path(folder)))
 
 
 def timed(job: str, words: list[str], folder: Path) -> Row:
