@@ -85,10 +85,10 @@ class Place:
 
     @contextlib.contextmanager
     def settings(self) -> Iterator[None]:
-        """What holds for the whole process meanwhile."""
+        """What holds for the whole process meanwhile; for so small a network further threads only take turns."""
         before = torch.backends.mkldnn.set_flags(not self.plain)[0]
         try:
-            with devices.arithmetic_set(self.device):
+            with devices.threads_set(1), devices.arithmetic_set(self.device):
                 yield
         finally:
             torch.backends.mkldnn.set_flags(before)
