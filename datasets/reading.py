@@ -95,8 +95,18 @@ def _mebibytes(size: int) -> str:
 
 def standing_of(pid: int) -> str:
     """What the system says of a process that is waited for, as far as it tells."""
+    state = _state(pid)
+    return f" ({STATES[state]})" if state in STATES else ""
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a process is stopped, as far as the system tells."""
+    return _state(pid) in ("T", "t")
+
+
+def _state(pid: int) -> str:
+    """The letter of Linux for what a process does; empty where there is none."""
     try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (OSError, IndexError):
         return ""
-    return f" ({STATES[state]})" if state in STATES else ""

@@ -157,6 +157,35 @@ def test_a_stopped_worker_is_named_and_a_signal_ends_the_wait(
 
 
 @needs_proc
+@pytest.mark.parametrize("stopped", [0, 1])
+@pytest.mark.parametrize("number", [0, 1])
+def test_the_worker_that_is_stopped_is_named_whoevers_turn_it_is(
+    birds: Waterbirds, caplog: pytest.LogCaptureFixture, stopped: int, number: int
+):
+    """A batch that another worker hands over out of turn is fetched from that one."""
+    loader = Loader(birds, 32, 2, False)
+    batches = loader.batches(ROWS, 4, None)
+    next(batches)
+    pool = loader._pool
+    pool._number = number
+    try:
+        pids = [process.pid for process in pool._workers]
+        with caplog.at_level(logging.WARNING):
+            pool._waiting(workers.TELL_SECONDS)
+            os.kill(pids[stopped], signal.SIGSTOP)
+            deadline = time.monotonic() + 10
+            while not reading.is_stopped(pids[stopped]) and time.monotonic() < deadline:
+                time.sleep(0.01)
+            pool._waiting(workers.TELL_SECONDS)
+    finally:
+        pool._given_up = True  # as after a wait: a stopped worker is not asked to end
+        loader.close()
+    before, after = (record.getMessage() for record in caplog.records)
+    assert before.startswith(f"waiting for a batch of images from worker process {pids[number]}")
+    assert after.startswith(f"waiting for a batch of images from worker process {pids[stopped]} (it is stopped),")
+
+
+@needs_proc
 @pytest.mark.parametrize("error", [None, ConnectionResetError, EOFError, RuntimeError])
 def test_a_worker_that_died_is_an_error_that_says_what_to_do(
     birds: Waterbirds, quick: None, monkeypatch: pytest.MonkeyPatch, error: type[Exception] | None
