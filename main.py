@@ -11,7 +11,7 @@ sys.path.insert(0, str(ROOT))
 
 import datasets  # noqa: E402
 from method.configs.cli import Command, flat_yaml, parse  # noqa: E402
-from method.rundir import RunDirectory, directory_of  # noqa: E402
+from method.runs.directory import RunDirectory, directory_of  # noqa: E402
 from utils.distributed import from_rank_0, joined, rank, speaks, world_size  # noqa: E402
 from utils.errors import RunError, UserError  # noqa: E402
 from utils.signals import stop_signals_noted  # noqa: E402
@@ -47,13 +47,13 @@ def dispatch(arguments: list[str]) -> int:
         return 0
     directory = RunDirectory(directory_of(command.config, command.config.store_dir))
     if command.dry_run:
-        from method.dry_run import describe
+        from method.runs.dry_run import describe
 
         answer(describe(command.config))
         return 0
     notes = trained(command, directory)
     if notes is None:
-        from method.summary import summary
+        from method.runs.summary import summary
 
         report(summary(directory), directory.path)
     else:
@@ -67,7 +67,7 @@ def trained(command: Command, directory: RunDirectory) -> list[str] | None:
         notes = from_rank_0(lambda: directory.check(command.config, command.overwrite))
         if notes is not None:
             return notes
-        from method.runner import run
+        from method.runs.runner import run
 
         return run(command, directory)
 

@@ -20,8 +20,8 @@ from side_by_side import machine
 
 from datasets.base import GroupDataset
 from datasets.fairface import FairFace
-from datasets.headers import read_header
-from datasets.images import _pixels
+from datasets.images.decoding import _pixels
+from datasets.images.headers import read_header
 from datasets.waterbird import Waterbirds
 from utils.tables import align
 

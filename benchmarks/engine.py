@@ -23,14 +23,14 @@ from torch.nn.functional import cross_entropy
 
 from datasets.base import TRAIN, GroupDataset
 from datasets.fairface import FairFace
-from datasets.loaders import Loader, batch_bounds, default_workers
+from datasets.images.normalisation import normalise
+from datasets.loading.loaders import Loader, batch_bounds, default_workers
 from datasets.splits import make_splits
-from datasets.transforms import normalise
 from method.configs.cli import parse
 from method.configs.loading import Config
-from method.engine import Engine
-from method.inference import Inference
-from method.optimizers import build_optimizer
+from method.training.engine import Engine
+from method.training.inference import Inference
+from method.training.optimizers import build_optimizer
 from method.unlearners.base import Batch, NoParams, Phase, Task, Unlearner
 from models import build_model
 from utils import device as devices

@@ -29,9 +29,9 @@ from damaged_runs import damage  # noqa: E402
 
 from method.api import load_results  # noqa: E402
 from scripts import keep_runs  # noqa: E402
+from scripts.report import command as report  # noqa: E402
+from scripts.sweep import command as sweep  # noqa: E402
 from utils.errors import RunError, UserError  # noqa: E402
-from utils.report import command as report  # noqa: E402
-from utils.sweep import command as sweep  # noqa: E402
 
 TREE = ROOT / "tests/golden/output"
 SECONDS, LONGER = 10, {"png": 120, "recompute": 120}

@@ -31,12 +31,12 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from datasets.loaders import Loader
-from method.checkpoints import load_model, load_weights
+from datasets.loading.loaders import Loader
 from method.configs.loading import Config
-from method.inference import Inference
 from method.mutual_information import HIDDEN, Critic
-from method.task_data import Data, read_data
+from method.runs.data import Data, read_data
+from method.training.checkpoints import load_model, load_weights
+from method.training.inference import Inference
 from models import build_model
 from utils import device as devices
 from utils.files import read_yaml

@@ -15,11 +15,11 @@ from baseline import evaluation_transform, pil_loader, training_transform
 from side_by_side import REPETITIONS, machine, measure_in_turn, table
 
 from datasets.base import TRAIN
-from datasets.cache import ram_cache
 from datasets.fairface import FairFace
-from datasets.images import read_image
-from datasets.loaders import Loader
-from datasets.transforms import normalise
+from datasets.images.cache import ram_cache
+from datasets.images.decoding import read_image
+from datasets.images.normalisation import normalise
+from datasets.loading.loaders import Loader
 
 BATCH_SIZE = 32
 

@@ -35,10 +35,10 @@ zeros = np.zeros(len(names), dtype=np.int64)
 photos = Photos(folder, names, zeros, zeros, zeros, ("y",), ("a",))
 """
 WORK = {
-    "the libraries alone": "import datasets.images",
-    "check": "from datasets.verification import bad_images\nassert not bad_images(photos, own / 'verified.json')",
-    "--cache ram": "from datasets.cache import ram_cache\nram_cache(photos)",
-    "--cache disk": "from datasets.cache import disk_cache\ndisk_cache(photos, own)",
+    "the libraries alone": "import datasets.images.decoding",
+    "check": "from datasets.images.verification import bad_images\nassert not bad_images(photos, own / 'ok.json')",
+    "--cache ram": "from datasets.images.cache import ram_cache\nram_cache(photos)",
+    "--cache disk": "from datasets.images.cache import disk_cache\ndisk_cache(photos, own)",
 }
 
 

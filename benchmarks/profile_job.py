@@ -18,10 +18,11 @@ from typing import Any
 from jobs import run, with_models
 from side_by_side import machine
 
-from datasets import loaders
-from method import engine, inference, runner
+from datasets.loading import loaders
 from method.evaluation import evaluator
-from method.resume import Resumable
+from method.runs import runner
+from method.training import engine, inference
+from method.training.resume import Resumable
 from utils.tables import align
 
 

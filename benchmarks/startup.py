@@ -19,10 +19,10 @@ from side_by_side import REPETITIONS, ROOT, machine, measure_in_turn, table
 
 from method.configs.cli import parse
 from method.configs.loading import Config
-from method.inputs import digests_of, identity_of, label_record
-from method.rundir import RunDirectory, directory_of
-from method.story import record
-from method.task_data import read_data
+from method.runs.data import read_data
+from method.runs.directory import RunDirectory, directory_of
+from method.runs.inputs import digests_of, identity_of, label_record
+from method.runs.run_log import record
 from utils.digests import SETTLED_NS
 
 MAIN = str(ROOT / "main.py")
@@ -59,7 +59,7 @@ def main() -> None:
             "already done": (MAIN, *digits),
             f"already done, {wanted.rows:,} rows": (MAIN, *faces, "--store_dir", f"{folder}/finished"),
             "the same with label files that are others, row by row": (MAIN, *faces, "--store_dir", f"{folder}/other"),
-            "utils.sweep --list": ("-m", "utils.sweep", "scripts/grids/digits.yaml"),
+            "scripts.sweep --list": ("-m", "scripts.sweep", "scripts/grids/digits.yaml"),
         }
         found = measure_in_turn({name: command(words) for name, words in commands.items()}, wanted.repetitions)
     print(machine())

@@ -31,10 +31,10 @@ sys.path.insert(0, str(ROOT))
 
 import main as program  # noqa: E402
 from datasets.splits import load_splits  # noqa: E402
-from method.comparison import reference_reweights  # noqa: E402
 from method.configs.cli import parse  # noqa: E402
 from method.evaluation.records import Records  # noqa: E402
-from method.rundir import directory_of  # noqa: E402
+from method.runs.directory import directory_of  # noqa: E402
+from method.runs.reference import reference_reweights  # noqa: E402
 
 ROWS = ("miu", "salun", "salun+reweight", "scrub", "scrub+reweight", "l1_sparse", "l1_sparse+reweight")
 RATES = ("0.0001", "0.0003", "0.001", "0.003", "0.01", "0.03", "0.1")

@@ -28,19 +28,19 @@ from side_by_side import REPETITIONS, machine, measure_in_turn, table
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, RandomSampler, WeightedRandomSampler
 
-from datasets.loaders import Loader, batch_bounds, default_workers
+from datasets.images.normalisation import normalise
+from datasets.loading.loaders import Loader, batch_bounds, default_workers
 from datasets.sampling import reweight_weights
-from datasets.transforms import normalise
-from method.checkpoints import load_model
 from method.configs.cli import parse
 from method.configs.loading import Config
 from method.evaluation.evaluator import evaluate
 from method.evaluation.records import Records
-from method.inference import BATCH_SIZE, Inference
-from method.inputs import digests_of, identity_of
-from method.optimizers import build_optimizer
-from method.runner import build_unlearner, model_facts, starting_models
-from method.task_data import Data, read_data
+from method.runs.data import Data, read_data
+from method.runs.inputs import digests_of, identity_of
+from method.runs.runner import build_unlearner, model_facts, starting_models
+from method.training.checkpoints import load_model
+from method.training.inference import BATCH_SIZE, Inference
+from method.training.optimizers import build_optimizer
 from method.unlearners.base import Batch, Phase, Unlearner
 from utils import device as devices
 

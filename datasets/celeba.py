@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from datasets.base import GroupDataset
-from datasets.labels import (
+from datasets.labels.tables import (
     Table,
     column_numbers,
     data_folder,

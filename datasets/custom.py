@@ -8,8 +8,8 @@ from typing import ClassVar, Self
 import numpy as np
 
 from datasets.base import TEST, TRAIN, VAL, GroupDataset
-from datasets.labels import Table, data_folder, image_paths, one_row_each, read_csv
-from datasets.values import crossed, named, refuse_too_many
+from datasets.labels.tables import Table, data_folder, image_paths, one_row_each, read_csv
+from datasets.labels.values import crossed, named, refuse_too_many
 from utils.errors import UserError
 
 FILE = "metadata.csv"

@@ -10,7 +10,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from datasets.base import TEST, TRAIN, VAL, GroupDataset
-from datasets.labels import Table, data_folder, image_paths, read_csv
+from datasets.labels.tables import Table, data_folder, image_paths, read_csv
 from datasets.splits import seeded_order, share_of
 
 LAYOUT = "fairface_label_train.csv, fairface_label_val.csv (file,age,gender,race,service_test), train/ and val/"

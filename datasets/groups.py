@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import product
 
 from datasets.base import GroupDataset
-from datasets.spelling import composed, looks_numeric, spelled_alike
+from datasets.labels.spelling import composed, looks_numeric, spelled_alike
 from utils.errors import UserError
 
 Pair = tuple[int, int]

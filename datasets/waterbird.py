@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 from datasets.base import GroupDataset
-from datasets.labels import data_folder, image_paths, read_csv
+from datasets.labels.tables import data_folder, image_paths, read_csv
 
 FILE = "metadata.csv"
 LAYOUT = f"{FILE} (img_id,img_filename,y,split,place,place_filename) and the image folders that it names"

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from method.labels import label, rank
+from method.runs.files import read_history
+from method.runs.labels import label, rank
+from method.runs.stored import PRETRAIN, Run, read_runs
 from utils.distributed import from_rank_0, joined
 from utils.errors import RunError, UserError
 from utils.files import read_json
-from utils.run_files import read_history
-from utils.runs import PRETRAIN, Run, read_runs
 from utils.signals import stop_signals_noted
 
 if TYPE_CHECKING:
@@ -59,14 +59,14 @@ def run(method: str | None = None, **flags: Any) -> RunResult:
             f"other imports say sys.path.insert(0, {str(ROOT)!r})"
         )
     from method.configs.cli import parse
-    from method.rundir import RunDirectory, directory_of
+    from method.runs.directory import RunDirectory, directory_of
 
     command = parse(words)
     directory = RunDirectory(directory_of(command.config, command.config.store_dir))
     with stop_signals_noted(), joined():
         notes = from_rank_0(lambda: directory.check(command.config, command.overwrite))
         if notes is None:
-            from method import runner
+            from method.runs import runner
 
             with _messages_for_the_log():
                 notes = runner.run(command, directory)

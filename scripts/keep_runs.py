@@ -5,7 +5,7 @@
 Of every finished run under the first folder config.yaml, history.csv and metrics.json go to the same place under the
 second, and a `done` marker that lists what was kept. Reports make the rows of pretrained models from records and
 splits, so a pretrained run keeps its records, and one run of every table its splits, compressed: `python -m
-utils.report` shows both folders alike. A run that is there already is replaced; nothing else is removed, and nothing
+scripts.report` shows both folders alike. A run that is there already is replaced; nothing else is removed, and nothing
 is written through a link. Of an absolute path in config.yaml the last part is left.
 
 Exit code 1 where a finished run, or a file of one, could not be kept: it cannot be read.
@@ -24,13 +24,13 @@ import yaml
 
 from datasets.splits import STORED, load_splits
 from method.evaluation.records import COLUMNS, Records
+from method.runs.files import read_history
+from method.runs.stored import Run, read_runs
+from scripts.report.collect import pretrain_pairs
 from utils.arrays import read_npz
 from utils.errors import RunError, UserError
 from utils.files import read_bytes, write_atomic, write_text
 from utils.paths import typed_path
-from utils.report.collect import pretrain_pairs
-from utils.run_files import read_history
-from utils.runs import Run, read_runs
 from utils.terminal import Parser, on_terminal, say, tell
 
 RECORDS, SPLITS = "records.npz", "splits.npz"

@@ -32,7 +32,7 @@ for method in methods:
 
 echo
 store="$(store_dir "$@")"
-"$python" -m utils.report "$store" --dataset digits --ratio 0.9
-"$python" -m utils.report "$store" --out "$store/report.html"
+"$python" -m scripts.report "$store" --dataset digits --ratio 0.9
+"$python" -m scripts.report "$store" --out "$store/report.html"
 echo "quickstart took $SECONDS s after installation"
 echo "the page to look at: $store/report.html"

@@ -23,7 +23,7 @@ import yaml
 from datasets.base import TEST, TRAIN, VAL
 from datasets.custom import FILE
 from datasets.fairface import AGES, LAYOUT, NAMES, FairFace, Labels, read_labels
-from datasets.labels import data_folder
+from datasets.labels.tables import data_folder
 from datasets.splits import seeded_order
 from utils.errors import RunError, UserError
 from utils.files import write_text

@@ -30,5 +30,5 @@ done
 
 for ratio in $RATIOS; do
   echo
-  "$python" -m utils.report "$(store_dir "$@")" --dataset "$DATASET" --ratio "$ratio"
+  "$python" -m scripts.report "$(store_dir "$@")" --dataset "$DATASET" --ratio "$ratio"
 done

@@ -19,7 +19,7 @@ from pathlib import Path
 from cli import ROOT, ok, run
 from folders import make_custom, make_fairface, make_waterbird
 
-from utils.report import command as report
+from scripts.report import command as report
 
 SMALL = "--dataset waterbird --model small_cnn --image_size 32 --no-pretrained --epochs 1 --threads 1 --num_workers 0"
 PRETRAINED = Path("waterbird/small_cnn/pretrain_0")

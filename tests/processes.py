@@ -18,14 +18,14 @@ import torch
 from tiny import CPU, N_GROUPS, make_run, tiny_data, trained_network
 from torch import Tensor, nn
 
-from datasets.loaders import Loader, own_batches, own_slices
-from method import inference as inference_module
+from datasets.loading.loaders import Loader, own_batches, own_slices
 from method.configs.loading import resolve
-from method.engine import Engine
 from method.mutual_information import Critic
-from method.original import Original
-from method.runner import build_unlearner
-from method.task_data import Data, read_data
+from method.runs.data import Data, read_data
+from method.runs.runner import build_unlearner
+from method.training import inference as inference_module
+from method.training.engine import Engine
+from method.training.original import Original
 from method.unlearners.base import Phase, batch_norm_buffers_kept
 from models import build_model
 from models.batch_norm import across_processes

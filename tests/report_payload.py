@@ -1,11 +1,11 @@
-"""Made-up but realistic reports, as the dict that `utils.report --format json` writes."""
+"""Made-up but realistic reports, as the dict that `scripts.report --format json` writes."""
 
 import random
 from statistics import fmean, stdev
 from typing import Any
 
-from utils.report.columns import COLUMNS
-from utils.report.payload import LOSS_EDGES, LOSS_SETS
+from scripts.report.columns import COLUMNS
+from scripts.report.payload import LOSS_EDGES, LOSS_SETS
 
 DIGITS = ["low digit, warm tint", "low digit, cold tint", "high digit, warm tint", "high digit, cold tint"]
 AGES = ("0-2", "3-9", "10-19", "20-29", "30-39", "40-49", "50-59", "60-69", "more than 70")

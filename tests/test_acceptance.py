@@ -20,12 +20,12 @@ import torch
 from cli import ROOT
 from torch import Tensor, nn
 
-from datasets.cache import ImageCache
-from datasets.loaders import Loader
-from method.engine import Engine
-from method.inference import Inference
-from method.original import Original
-from method.resume import Resumable
+from datasets.images.cache import ImageCache
+from datasets.loading.loaders import Loader
+from method.training.engine import Engine
+from method.training.inference import Inference
+from method.training.original import Original
+from method.training.resume import Resumable
 from method.unlearners.ft import FineTuning
 from method.unlearners.salun import SalUn
 from method.unlearners.scrub import SCRUB
@@ -367,7 +367,7 @@ def test_a_wait_in_a_step_fails(monkeypatch: Patch, wait: Callable[[Tensor], Any
     row = waiting.waits("ft", "ft", HERE)
     assert row.status == FAIL
     assert seen in row.value
-    assert "method/engine.py:" in row.value
+    assert "method/training/engine.py:" in row.value
 
 
 def test_a_wait_that_only_the_profiler_sees_fails(monkeypatch: Patch):
@@ -435,7 +435,7 @@ def test_waits_of_a_card_are_errors_and_then_places(monkeypatch: Patch):
     with pytest.warns(UserWarning, match="of something else"):
         row = waiting.waits("ft", "ft", HERE)
     assert row.status == FAIL
-    assert row.value.startswith("24 x method/engine.py:")
+    assert row.value.startswith("24 x method/training/engine.py:")
 
 
 @pytest.mark.skipif(not waiting.gpu.measures_memory(CPU), reason="this system does not say how much memory is used")
@@ -624,7 +624,7 @@ def few_variants(monkeypatch: Patch, tmp_path: Path, defect: str) -> dict[str, A
         (2, "from utils import collectives\ncollectives.dist.all_reduce = lambda values, *_, **__: None", [FAIL]),
         (
             2,
-            "from method import engine\nengine.sum_gradients = lambda parameters, loss: loss",
+            "from method.training import engine\nengine.sum_gradients = lambda parameters, loss: loss",
             [FAIL, FAIL],
         ),
         (1, "", [PASS]),

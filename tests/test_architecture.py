@@ -15,81 +15,67 @@ from datasets import DATASETS
 from method.registry import METHODS
 from models import MODELS
 
-PACKAGES = ("datasets", "method", "models", "utils")
+PACKAGES = ("datasets", "method", "models", "scripts", "utils")
 FILES = sorted([ROOT / "main.py", *(file for name in PACKAGES for file in (ROOT / name).rglob("*.py"))])
-# The tools stand at the top of the graph: nothing imports them.
-TOOLS = {"utils.report", "utils.sweep"}
-
-# Module or package, and the project modules or packages that it may import; the longest name that fits counts.
+# What may use less than all that stands below it in the picture of CONTRIBUTING.md; the longest name counts.
 MAY_IMPORT: dict[str, set[str]] = {
-    "utils": {"utils"},
-    "utils.report": {"utils", "method.configs", "method.evaluation", "method.labels", "datasets.splits"},
-    "utils.sweep": {"utils", "method.configs", "method.comparison", "method.registry", "method.rundir"},
-    "datasets": {"datasets", "utils"},
-    "models": {"models", "utils"},
     "method.losses": set(),
-    "method.mutual_information": {"utils.collectives"},
-    "method.robust_training": {"utils.collectives"},
     "method.registry": set(),
+    "method.mutual_information": {"utils.collectives"},
+    "method.group_dro": {"utils.collectives"},
     "method.unlearners": {
-        *("method.unlearners", "method.registry", "method.losses", "method.mutual_information"),
-        "method.robust_training",
+        *("method.unlearners", "method.registry", "method.losses", "method.mutual_information", "method.group_dro"),
         *("utils.device.fetch", "utils.device.fused", "utils.device.send", "utils.errors", "utils.seeding"),
     },
     "method.evaluation": {"method.evaluation", "datasets.base", "datasets.splits", "utils"},
     "method.evaluation.metrics": set(),
     "method.configs": {
-        *("method.configs", "method.registry", "method.unlearners"),
-        *("datasets.DATASETS", "datasets.dataset_class", "datasets.groups", "models.MODELS", "utils"),
-        *("datasets.forget_list", "datasets.base"),
+        *("method.configs", "method.registry", "method.unlearners", "models.MODELS", "utils"),
+        *("datasets.DATASETS", "datasets.dataset_class", "datasets.base", "datasets.groups", "datasets.deletion"),
     },
-    "method.inference": {"datasets.loaders", "datasets.transforms", "utils"},
-    "method.original": {"method.inference", "method.unlearners.base", "utils.device.send"},
-    "method.resume": {"method.unlearners.base", "utils"},
-    "method.optimizers": {"method.unlearners.base", "method.configs.loading", "utils.device.fused"},
-    "method.engine": {
-        *("method.unlearners.base", "method.configs.loading", "method.configs.schema"),
-        *("method.inference", "method.optimizers", "method.resume"),
-        *("datasets.base", "datasets.loaders", "datasets.sampling", "datasets.splits", "utils"),
-    },
+    "method.training": {"method.training", "method.unlearners.base", "method.configs", "datasets", "utils"},
     # What is needed before and beside the training knows neither the engine nor the networks.
-    "method": {"method", "datasets", "utils"},
-    "method.runner": {"method", "datasets", "models", "utils"},
-    "main": {
-        *("method.configs.cli", "method.rundir", "method.runner", "method.dry_run", "method.summary"),
-        *("datasets", "utils"),
-    },
+    "method.runs": {"method.runs", "method.evaluation", "method.configs", "method.registry", "datasets", "utils"},
+    "method.runs.runner": {"method", "datasets", "models", "utils"},
 }  # fmt: skip
-NEVER_IMPORT = {"method": {"method.engine", "method.runner"}, "": {"main", *TOOLS}}
+# Whoever imports these brings in the networks and the engine.
+HEAVY = {"method.training.engine", "method.runs.runner"}
+TRAINS = ("main", "method.api", "method.runs.runner", "scripts.acceptance")
 # Packages from elsewhere, where only some may be used or only some may use them.
 ONLY_THIRD_PARTY = {
     "method.losses": {"torch"},
     "method.mutual_information": {"torch"},
-    "method.robust_training": {"torch"},
+    "method.group_dro": {"torch"},
     "method.registry": set(),
     "method.evaluation.metrics": {"numpy"},
     "method.unlearners": {"torch"},
 }
 SLOW_TO_IMPORT = {
-    "torchvision": {"datasets.images", "models.resnet"},
+    "torchvision": {"datasets.images.decoding", "models.resnet", "scripts.acceptance.machine"},
     "sklearn": {"datasets.digits", "method.evaluation.forgetting"},
 }
 # Imports inside functions: main after parsing, and a package that only this data set needs.
 LATE_IMPORTS = {
-    ("main", "method.dry_run"), ("main", "method.runner"), ("main", "method.summary"),
+    ("main", "method.runs.dry_run"), ("main", "method.runs.runner"), ("main", "method.runs.summary"),
     ("datasets.digits", "sklearn.datasets"), ("method.evaluation.forgetting", "sklearn"),
     # One process does without.
     *(("utils.distributed", name) for name in ("torch", "torch.distributed", "utils.device", "utils.meeting")),
-    ("utils.report.figures", "matplotlib"), ("utils.report.plots", "matplotlib"),
+    ("scripts.report.figures", "matplotlib"), ("scripts.report.plots", "matplotlib"),
     # A notebook that only reads results needs no torch.
     ("method", "method.api"), ("method.api", "datasets"), ("method.api", "method.configs.cli"),
-    ("method.api", "method.rundir"), ("method.api", "method.runner"), ("method.api", "utils.device"),
+    ("method.api", "method.runs.directory"), ("method.api", "method.runs.runner"), ("method.api", "utils.device"),
     # Optional packages.
-    ("method.api", "pandas"), ("method.trackers", "tensorboard"), ("method.trackers", "torch.utils.tensorboard"),
-    ("method.trackers", "wandb"),
+    ("method.api", "pandas"),
+    *(("method.runs.trackers", name) for name in ("tensorboard", "torch.utils.tensorboard", "wandb")),
 }  # fmt: skip
 # Registries: the chosen module alone.
-IMPORTS_BY_NAME = {"datasets", "datasets.image_files", "datasets.loaders", "models"}
+IMPORTS_BY_NAME = {
+    "datasets",
+    "datasets.images.files",
+    "datasets.loading.loaders",
+    "models",
+    "scripts.acceptance.child",
+}
 
 
 def module_name(file: Path, root: Path = ROOT) -> str:
@@ -132,14 +118,28 @@ def forbidden_imports(name: str, tree: ast.AST) -> list[str]:
     ]
 
 
+def read_picture(text: str) -> dict[str, int]:
+    """File or folder -> its line in the picture of CONTRIBUTING.md, counted from below; `datasets/` is "datasets"."""
+    picture = re.search(r"```text\n(scripts/.*?)```", text, re.DOTALL)[1].splitlines()
+    rooms = {}
+    for height, line in enumerate(reversed(picture)):
+        for path in re.findall(r"\S+(?:\.py|/)(?=\s|$)", line):
+            rooms[re.sub(r"(/__init__)?\.py$|/$", "", path).replace("/", ".")] = height
+    return rooms
+
+
+ROOMS = read_picture((ROOT / "CONTRIBUTING.md").read_text())
+
+
 def may_import(name: str, imported: str) -> bool:
-    """A module of the project."""
-    never = {module for part, those in NEVER_IMPORT.items() if not part or within(name, part) for module in those}
-    never -= {tool for tool in TOOLS if within(name, tool)}  # a tool of several modules is their own
-    if name in ("method.runner", "method.api", "main"):
-        never -= {"method.engine", "method.runner"}
+    """A module of the project: of its own room or of one below, and less where it has a rule of its own."""
+    own, other = (max((room for room in ROOMS if within(one, room)), key=len) for one in (name, imported))
+    if any(within(imported, one) for one in HEAVY) and not any(within(name, one) for one in TRAINS):
+        return False
     allowed = rule_for(name, MAY_IMPORT)
-    return any(within(imported, one) for one in allowed) and not any(within(imported, one) for one in never)
+    return (own == other or ROOMS[own] > ROOMS[other]) and (
+        allowed is None or any(within(imported, one) for one in allowed)
+    )
 
 
 def may_use(name: str, imported: str) -> bool:
@@ -175,7 +175,7 @@ def docstrings(tree: ast.AST) -> set[int]:
 
 def device_names(name: str, tree: ast.AST) -> list[str]:
     """Where a device's name stands in code (comments and docstrings may say it)."""
-    if name == "utils.device":
+    if name == "utils.device" or within(name, "scripts.acceptance"):  # the second tries a machine by its devices
         return []
     told = docstrings(tree)
     words = []
@@ -265,7 +265,7 @@ def test_files_hold_the_rules(file: Path, check: Callable[[str, ast.AST], list[s
     "check, name, text",
     [
         (forbidden_imports, "utils.files", "from method.registry import METHODS"),
-        (forbidden_imports, "utils.report", "from method.runner import run"),
+        (forbidden_imports, "scripts.report", "from method.runs.runner import run"),
         (forbidden_imports, "datasets.splits", "from models import build_model"),
         (forbidden_imports, "models.resnet", "import datasets.base"),
         (forbidden_imports, "datasets.celeba", "from torchvision.io import decode_image"),
@@ -273,44 +273,48 @@ def test_files_hold_the_rules(file: Path, check: Callable[[str, ast.AST], list[s
         (forbidden_imports, "method.losses", "from utils.errors import UserError"),
         (forbidden_imports, "method.evaluation.metrics", "import torch"),
         (forbidden_imports, "method.evaluation.metrics", "from method.evaluation.records import Records"),
-        (forbidden_imports, "method.evaluation.evaluator", "from datasets.loaders import Loader"),
-        (forbidden_imports, "method.unlearners.miu", "from method.engine import Engine"),
+        (forbidden_imports, "method.evaluation.evaluator", "from datasets.loading.loaders import Loader"),
+        (forbidden_imports, "method.unlearners.miu", "from method.training.engine import Engine"),
         (forbidden_imports, "method.unlearners.miu", "from method.configs.loading import Config"),
         (forbidden_imports, "method.unlearners.miu", "from utils.device import autocast"),
         (forbidden_imports, "method.unlearners.miu", "from utils import device"),
         (forbidden_imports, "method.unlearners.miu", "from datasets.base import GroupDataset"),
         (forbidden_imports, "method.unlearners.miu", "import numpy as np"),
-        (forbidden_imports, "method.engine", "from method.unlearners import miu"),
-        (forbidden_imports, "method.engine", "from method.runner import run"),
-        (forbidden_imports, "method.configs.cli", "from method.rundir import find"),
+        (forbidden_imports, "method.training.engine", "from method.unlearners import miu"),
+        (forbidden_imports, "method.training.engine", "from method.runs.runner import run"),
+        (forbidden_imports, "method.configs.cli", "from method.runs.directory import find"),
         (forbidden_imports, "method.configs.loading", "from datasets.celeba import CelebA"),
-        (forbidden_imports, "method.rundir", "from method.engine import Engine"),
-        (forbidden_imports, "method.dry_run", "from method.runner import run"),
-        (forbidden_imports, "method.summary", "from utils.report import table"),
-        (forbidden_imports, "method.runner", "import main"),
-        (late_imports, "method.runner", "def run():\n    import torch"),
+        (forbidden_imports, "method.runs.directory", "from method.training.engine import Engine"),
+        (forbidden_imports, "method.runs.dry_run", "from method.runs.runner import run"),
+        (forbidden_imports, "method.runs.summary", "from scripts.report import table"),
+        (forbidden_imports, "method.runs.runner", "import main"),
+        (forbidden_imports, "utils.files", "from datasets.base import GroupDataset"),
+        (forbidden_imports, "datasets.labels.tables", "from datasets.base import GroupDataset"),
+        (forbidden_imports, "datasets.images.decoding", "from datasets.loading.loaders import Loader"),
+        (forbidden_imports, "method.evaluation.records", "from method.runs.files import read_metrics"),
+        (late_imports, "method.runs.runner", "def run():\n    import torch"),
         (late_imports, "datasets.digits", "def load():\n    from torchvision.io import decode_image"),
-        (late_imports, "method.engine", "import importlib\nnext = importlib.import_module('method.unlearners')"),
-        (device_names, "method.engine", "torch.cuda.synchronize()"),
-        (device_names, "method.engine", "'''A docstring on cuda.'''\nname = 'cuda:0'  # cuda"),
-        (device_names, "method.engine", "def f(use_cuda):\n    pass"),
-        (dispatches, "method.runner", "if config.dataset == 'celeba':\n    pass"),
-        (dispatches, "method.runner", "size = 32 if args.model in ('small_cnn', 'other') else 224"),
-        (dispatches, "method.runner", "if method != 'miu':\n    pass"),
-        (dispatches, "method.runner", "if 'miu' == config['method']:\n    pass"),
-        (dispatches, "method.runner", "if given.get('method') == 'scrub':\n    pass"),
-        (dispatches, "method.runner", "match config.method:\n    case 'miu':\n        pass"),
-        (unsafe, "method.runner", "try:\n    run()\nexcept:\n    pass"),
-        (unsafe, "method.runner", "exit(1)"),
-        (unsafe, "method.runner", "sys.exit(1)"),
-        (unsafe, "method.runner", "torch.load(path)"),
-        (unsafe, "method.runner", "torch.load(path, weights_only=False)"),
-        (unsafe, "method.runner", "np.load(path, allow_pickle=True)"),
-        (unsafe, "method.runner", "yaml.load(file, Loader=yaml.Loader)"),
-        (unsafe, "method.runner", "yaml.load(file)"),
-        (unsafe, "method.runner", "pickle.load(file)"),
-        (unsafe, "method.runner", "model.load_state_dict(weights, strict=False)"),
-        (unsafe, "method.runner", "model.load_state_dict(weights, False)"),
+        (late_imports, "method.training.engine", "import importlib\nnext = importlib.import_module('models.resnet')"),
+        (device_names, "method.training.engine", "torch.cuda.synchronize()"),
+        (device_names, "method.training.engine", "'''A docstring on cuda.'''\nname = 'cuda:0'  # cuda"),
+        (device_names, "method.training.engine", "def f(use_cuda):\n    pass"),
+        (dispatches, "method.runs.runner", "if config.dataset == 'celeba':\n    pass"),
+        (dispatches, "method.runs.runner", "size = 32 if args.model in ('small_cnn', 'other') else 224"),
+        (dispatches, "method.runs.runner", "if method != 'miu':\n    pass"),
+        (dispatches, "method.runs.runner", "if 'miu' == config['method']:\n    pass"),
+        (dispatches, "method.runs.runner", "if given.get('method') == 'scrub':\n    pass"),
+        (dispatches, "method.runs.runner", "match config.method:\n    case 'miu':\n        pass"),
+        (unsafe, "method.runs.runner", "try:\n    run()\nexcept:\n    pass"),
+        (unsafe, "method.runs.runner", "exit(1)"),
+        (unsafe, "method.runs.runner", "sys.exit(1)"),
+        (unsafe, "method.runs.runner", "torch.load(path)"),
+        (unsafe, "method.runs.runner", "torch.load(path, weights_only=False)"),
+        (unsafe, "method.runs.runner", "np.load(path, allow_pickle=True)"),
+        (unsafe, "method.runs.runner", "yaml.load(file, Loader=yaml.Loader)"),
+        (unsafe, "method.runs.runner", "yaml.load(file)"),
+        (unsafe, "method.runs.runner", "pickle.load(file)"),
+        (unsafe, "method.runs.runner", "model.load_state_dict(weights, strict=False)"),
+        (unsafe, "method.runs.runner", "model.load_state_dict(weights, False)"),
     ],
 )  # fmt: skip
 def test_a_broken_rule_is_noticed(check: Callable[[str, ast.AST], list[str]], name: str, text: str):
@@ -334,7 +338,7 @@ if METHODS[config.method].forgets and config.reference == 'retrain':
 if __name__ == '__main__':
     sys.exit(main())
 """
-    assert [check("method.runner", ast.parse(text)) for check in CHECKS] == [[]] * len(CHECKS)
+    assert [check("method.runs.runner", ast.parse(text)) for check in CHECKS] == [[]] * len(CHECKS)
 
 
 def test_imports_have_no_circle():
@@ -355,10 +359,12 @@ def test_imports_have_no_circle():
         ready |= free
 
 
-def test_every_file_has_a_rule():
-    for file in FILES:
-        assert rule_for(module_name(file), MAY_IMPORT) is not None, file
-    assert {name for name in MAY_IMPORT if name not in MODULES} == set()
+def test_every_file_has_its_place_in_the_picture():
+    """A folder holds its files; what stands in it as a file, such as method/api.py, holds itself alone."""
+    folders = {room for room in ROOMS if (ROOT / room.replace(".", "/")).is_dir()} - {"method"}
+    lost = {name for name in MODULES if name not in ROOMS and not any(within(name, room) for room in folders)}
+    assert lost == set()
+    assert {room for room in (*ROOMS, *MAY_IMPORT) if room not in MODULES} == set()
 
 
 def test_registries_name_what_is_there():

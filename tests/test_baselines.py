@@ -22,9 +22,9 @@ from tiny import (
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from method.labels import label, rank
 from method.losses import kl_to_teacher
 from method.registry import ALIASES, METHODS, register
+from method.runs.labels import label, rank
 from method.unlearners.bad_teacher import BadTeacher, untrained
 from method.unlearners.base import Unlearner, initial_weights
 from method.unlearners.boundary_expand import BoundaryExpand

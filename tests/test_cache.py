@@ -17,12 +17,12 @@ import torch
 from cli import ROOT, ok, refused, run
 from folders import make_waterbird
 
-from datasets import cache as caches
-from datasets import images
-from datasets.cache import FILE, ImageCache, disk_cache, ram_cache
 from datasets.digits import Digits
-from datasets.images import FileImages, read_image
-from datasets.loaders import Loader
+from datasets.images import cache as caches
+from datasets.images import decoding as images
+from datasets.images.cache import FILE, ImageCache, disk_cache, ram_cache
+from datasets.images.decoding import FileImages, read_image
+from datasets.loading.loaders import Loader
 from datasets.waterbird import Waterbirds
 from utils.errors import RunError, UserError
 
@@ -182,7 +182,7 @@ def test_the_memory_of_a_ram_cache_ends_with_its_process(birds: Waterbirds, tmp_
 import os, sys
 from pathlib import Path
 sys.path.insert(0, {str(ROOT)!r})
-from datasets.cache import ram_cache
+from datasets.images.cache import ram_cache
 from datasets.waterbird import Waterbirds
 print(ram_cache(Waterbirds.load(Path({str(tmp_path / "data")!r}), 0, 0)).path)
 """
@@ -216,8 +216,9 @@ def test_the_processes_of_a_machine_hold_one_copy(birds: Waterbirds):
     code = f"""
 import json, os
 from pathlib import Path
-from datasets import image_files, images
-from datasets.cache import ram_cache
+from datasets.images import decoding as images
+from datasets.images import files as image_files
+from datasets.images.cache import ram_cache
 from datasets.waterbird import Waterbirds
 from utils.distributed import joined
 decoded, real = [], images.open_image

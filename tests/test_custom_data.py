@@ -16,8 +16,8 @@ from folders import make_custom
 from datasets.custom import Custom
 from datasets.groups import forget_groups
 from method.configs.schema import all_keys
+from method.runs.stored import read_runs
 from utils.errors import UserError
-from utils.runs import read_runs
 
 HEADER = "filename,split,target,sensitive"
 GOOD = ("a.jpg,train,no,x", "b.jpg,train,yes,y", "c.jpg,val,no,x", "d.jpg,test,yes,x")

@@ -12,7 +12,7 @@ import torch
 from cli import error_of, ok, refused, run, written
 from folders import make_waterbird
 
-from method.checkpoints import load_model, load_weights
+from method.training.checkpoints import load_model, load_weights
 from utils.errors import UserError
 
 SMALL = "--dataset waterbird --model small_cnn --image_size 32 --no-pretrained --epochs 1 --threads 1 --num_workers 0"

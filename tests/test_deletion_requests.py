@@ -16,10 +16,10 @@ from workshop import SMALL, Workshop, assert_same_run, metrics_of
 
 from datasets.fairface import FairFace
 from datasets.splits import load_splits
-from method.evaluation.recompute import recompute
 from method.evaluation.records import Records
-from method.rundir import RunDirectory, directory_of
-from method.task_data import read_data
+from method.runs.data import read_data
+from method.runs.directory import RunDirectory, directory_of
+from method.runs.recompute import recompute
 
 FEW = "--miu_critic_steps_first 3 --miu_critic_steps 2"
 # Train's images, in the order of the labels: 1-20 landbird on land, 21-32 landbird on water, 33-44 waterbird on land.

@@ -12,7 +12,7 @@ import joblib.externals.loky.backend.context as loky
 import pytest
 import torch
 
-from datasets.loaders import default_workers
+from datasets.loading.loaders import default_workers
 from utils import device
 from utils.errors import UserError
 

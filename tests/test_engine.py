@@ -34,12 +34,12 @@ from tiny import (
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from datasets.loaders import batch_bounds
-from method import optimizers
-from method.engine import Engine
-from method.inference import Inference
-from method.optimizers import learning_rate
+from datasets.loading.loaders import batch_bounds
 from method.registry import METHODS
+from method.training import optimizers
+from method.training.engine import Engine
+from method.training.inference import Inference
+from method.training.optimizers import learning_rate
 from method.unlearners import base
 from utils.errors import RunError
 from utils.seeding import torch_generator

@@ -12,9 +12,9 @@ from folders import make_custom, make_fairface
 
 from datasets.base import GroupDataset
 from datasets.custom import Custom
+from datasets.deletion.forget_list import as_text, list_digest, read_forget_list
+from datasets.deletion.requests import SHOWN, Requests, find_requests
 from datasets.fairface import FairFace
-from datasets.forget_list import as_text, list_digest, read_forget_list
-from datasets.requests import SHOWN, Requests, find_requests
 from utils.errors import UserError
 
 

@@ -15,8 +15,8 @@ from trees import Capture
 
 from method.api import load_results
 from scripts import keep_runs
-from utils.report import command as report
-from utils.sweep import command as sweep
+from scripts.report import command as report
+from scripts.sweep import command as sweep
 
 TREE = ROOT / "tests/golden/output"
 RUNS = ("pretrain_0", "retrain_0.9_0", "retrain_reweight_0.9_0", "miu_0.9_0", "scrub_0.9_0", "l1_sparse_0.9_0")

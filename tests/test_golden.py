@@ -19,8 +19,8 @@ from cli import ROOT
 from trees import Capture, shown
 
 from datasets.splits import Splits, load_splits, save_splits
-from method.evaluation.recompute import recompute
-from utils.report import command as report
+from method.runs.recompute import recompute
+from scripts.report import command as report
 
 GOLDEN = Path("tests/golden")
 TREE = GOLDEN / "output"
@@ -153,7 +153,7 @@ def test_five_hundred_runs(tmp_path: Path) -> None:
     seconds = {}
     for name in ("table.txt", "page.html"):
         start = seconds_of_children()
-        command = [sys.executable, "-m", "utils.report", str(tree), "--out", str(tmp_path / name)]
+        command = [sys.executable, "-m", "scripts.report", str(tree), "--out", str(tmp_path / name)]
         subprocess.run(command, check=True, cwd=ROOT)
         seconds[name] = seconds_of_children() - start
     assert (tmp_path / "table.txt").read_text().count("split0, ratio 0.") == 3

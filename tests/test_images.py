@@ -18,14 +18,16 @@ from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 from torchvision.io import ImageReadMode, decode_image
 
-from datasets import image_files, images
-from datasets.cache import disk_cache, ram_cache
 from datasets.custom import Custom
-from datasets.headers import MOST_PIXELS, Header, read_header
-from datasets.image_files import ImageRecord, Room, image_digest, image_record, images_state
-from datasets.images import read_image, turned
-from datasets.loaders import Loader, UnreadableImage
-from datasets.verification import bad_images, turned_images
+from datasets.images import decoding as images
+from datasets.images import files as image_files
+from datasets.images.cache import disk_cache, ram_cache
+from datasets.images.decoding import read_image, turned
+from datasets.images.files import ImageRecord, Room, image_digest, image_record, images_state
+from datasets.images.headers import MOST_PIXELS, Header, read_header
+from datasets.images.types import UnreadableImage
+from datasets.images.verification import bad_images, turned_images
+from datasets.loading.loaders import Loader
 from datasets.waterbird import Waterbirds
 from utils.errors import RunError
 
@@ -268,7 +270,7 @@ def test_turned_images_are_counted_once(photos: Custom, tmp_path: Path, monkeypa
     memory = tmp_path / "store" / "verified.json"
     assert turned_images(photos, memory) == 3
     assert bad_images(photos, memory) == []
-    monkeypatch.setattr("datasets.verification._is_turned", None)
+    monkeypatch.setattr("datasets.images.verification._is_turned", None)
     assert turned_images(photos, memory) == 3
     monkeypatch.undo()
     photos.file(2).write_bytes(photos.file(3).read_bytes())

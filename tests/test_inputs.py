@@ -16,7 +16,7 @@ from PIL import Image
 from workshop import weights_of
 
 from datasets.waterbird import Waterbirds
-from method.resume import Resumable
+from method.training.resume import Resumable
 from utils.digests import Digests
 from utils.files import sha256_file
 

@@ -17,9 +17,9 @@ from torchvision.transforms import v2
 
 from datasets.celeba import CelebA
 from datasets.digits import Digits
-from datasets.images import CROP_RATIO, CROP_SCALE, FileImages, Views, centre, random_crop, stretch
-from datasets.loaders import Loader, batch_bounds, default_workers, n_batches, shifted
-from datasets.transforms import normalise
+from datasets.images.decoding import CROP_RATIO, CROP_SCALE, FileImages, Views, centre, random_crop, stretch
+from datasets.images.normalisation import normalise
+from datasets.loading.loaders import Loader, batch_bounds, default_workers, n_batches, shifted
 from datasets.waterbird import Waterbirds
 from utils.errors import RunError, UserError
 
@@ -217,7 +217,7 @@ import multiprocessing, os, signal, time
 import numpy as np
 from collections.abc import Iterator
 from pathlib import Path
-from datasets.loaders import Loader
+from datasets.loading.loaders import Loader
 from datasets.waterbird import Waterbirds
 data = Waterbirds.load(Path({str(birds.root.parent)!r}), 0, 0)
 loader = Loader(data, 32, 2, False)

@@ -26,8 +26,8 @@ from method.evaluation.evaluator import (
     compare_saved_outputs,
     evaluate,
 )
-from method.evaluation.recompute import GONE, recompute
 from method.evaluation.records import Records
+from method.runs.recompute import GONE, recompute
 from utils.errors import RunError, UserError
 
 NAMES = ("landbird on land", "landbird on water", "waterbird on land", "waterbird on water")

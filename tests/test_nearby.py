@@ -8,10 +8,10 @@ import pytest
 from cli import refused
 from folders import make_celeba
 
-from datasets import nearby as nearby_module
 from datasets.celeba import CelebA
-from datasets.nearby import nearby
-from datasets.verification import bad_images, refuse_bad_images
+from datasets.images.verification import bad_images, refuse_bad_images
+from datasets.labels import nearby as nearby_module
+from datasets.labels.nearby import nearby
 from utils.errors import UserError
 
 DECOMPOSED = unicodedata.normalize("NFD", "Müller.jpg")

@@ -28,7 +28,7 @@ FAILED = (
 # Processes in which the device was used before and after they were forked.
 FORKING = """
 import os
-from datasets.loaders import default_workers
+from datasets.loading.loaders import default_workers
 from utils import device
 
 gpu = device.choose_device("auto")

@@ -18,10 +18,11 @@ import yaml
 from cli import ROOT, configuration, ok, python_apart, written
 
 import method
-from method import RunError, UserError, api, labels, load_results, run, runner
+from method import RunError, UserError, api, load_results, run
 from method.configs.cli import parse
-from method.engine import Engine
 from method.registry import METHODS
+from method.runs import labels, runner
+from method.training.engine import Engine
 
 SMALL = {
     "dataset": "waterbird", "model": "small_cnn", "image_size": 32, "weights": "none", "epochs": 2, "batch_size": 24,
@@ -346,7 +347,7 @@ def test_the_command_line_does_not_import_this(tmp_path: Path):
         "import sys\n"
         "import main\n"
         "assert main.main(['--method', 'miu', '--print_config']) == 0\n"
-        "print(sorted({'pandas', 'method.api', 'method.labels'} & sys.modules.keys()))\n"
+        "print(sorted({'pandas', 'method.api', 'method.runs.labels'} & sys.modules.keys()))\n"
     )
     assert (done.code, done.out.splitlines()[-1]) == (0, "[]"), done.err
 

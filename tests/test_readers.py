@@ -9,7 +9,7 @@ from folders import CELEBA_ATTRIBUTES, make_celeba, make_fairface, make_waterbir
 
 from datasets.celeba import CelebA
 from datasets.fairface import AGES, FairFace
-from datasets.labels import read_csv
+from datasets.labels.tables import read_csv
 from datasets.splits import seeded_order
 from datasets.waterbird import Waterbirds
 from utils.errors import UserError

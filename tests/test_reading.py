@@ -16,9 +16,9 @@ import pytest
 import torch
 from folders import make_waterbird
 
-from datasets import reading, workers
-from datasets.loaders import Loader
-from datasets.reading import read_in_a_thread, why_no_handover
+from datasets.loading import reading, workers
+from datasets.loading.loaders import Loader
+from datasets.loading.reading import read_in_a_thread, why_no_handover
 from datasets.waterbird import Waterbirds
 from utils import signals
 from utils.errors import RunError

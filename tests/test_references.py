@@ -8,7 +8,7 @@ import pytest
 from cli import refused, written
 from workshop import Workshop, metrics_of
 
-from method.engine import Engine
+from method.training.engine import Engine
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from trees import NAMES, Capture, make_run, metrics, shown, table_lines
 from datasets.splits import Splits, save_splits
 from method.evaluation.evaluator import evaluate
 from method.evaluation.records import Records
-from utils.report import command as report
+from scripts.report import command as report
 from utils.tables import align, align_markdown, cell
 
 

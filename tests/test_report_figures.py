@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from report_payload import DIGITS, averaged, example
 
+from scripts.report.figures import figures, save_figures
+from scripts.report.look import LOOK, curve_keys, in_words, information_keys
 from utils.errors import UserError
-from utils.report.figures import figures, save_figures
-from utils.report.look import LOOK, curve_keys, in_words, information_keys
 
 pytest.importorskip("matplotlib", reason="matplotlib is not installed")
 USUAL = ("groups", "losses", "curves", "counts")
@@ -51,7 +51,7 @@ def bare(payload: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_one_png_a_figure(payload: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("utils.report.figures.DPI", 40)
+    monkeypatch.setattr("scripts.report.figures.DPI", 40)
     found = save_figures(only(payload, 3), tmp_path / "report.png", "png")
     miu = [f"report-t0c3-{name}.png" for name in (*USUAL, "information")]
     assert sorted(file.name for file in found) == ["report-t0-overview.png", *sorted(miu)]

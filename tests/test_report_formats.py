@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from trees import Capture, make_run, metrics, shown
 
-from utils.report import command as report
+from scripts.report import command as report
 
 
 @pytest.fixture

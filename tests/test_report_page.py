@@ -16,9 +16,9 @@ import pytest
 from browser import Browser, needs_browser
 from report_payload import DIGITS, FACES, METHODS, averaged, example
 
-from utils.report import view
-from utils.report.look import curve_keys, in_words
-from utils.report.page import in_script, packed, page
+from scripts.report import view
+from scripts.report.look import curve_keys, in_words
+from scripts.report.page import in_script, packed, page
 from utils.tables import cell as in_text
 
 MARKUP = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 2'>&amp;\u2028"

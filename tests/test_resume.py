@@ -85,8 +85,8 @@ def test_a_run_stopped_anywhere_and_continued_is_bit_equal_to_an_uninterrupted_o
 
 def test_a_state_that_takes_long_to_save_is_saved_less_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """After the first epoch and the last; a killed run repeats those between, and nobody is told of them twice."""
-    monkeypatch.setattr("method.resume.QUICK_SECONDS", 1e-9)
-    monkeypatch.setattr("method.resume.SAVING_SHARE", 0)
+    monkeypatch.setattr("method.training.resume.QUICK_SECONDS", 1e-9)
+    monkeypatch.setattr("method.training.resume.SAVING_SHARE", 0)
     whole = make_run("l1_sparse", folder(tmp_path, "whole"), SpyEngine, epochs=4)
     whole.engine.train()
     ends = [sum(step.epoch <= epoch for step in whole.engine.spied_steps) for epoch in range(4)]

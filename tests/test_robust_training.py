@@ -13,12 +13,12 @@ from torch.nn.functional import cross_entropy
 from trees import make_run as write_run
 from trees import metrics, shown, table_lines
 
-from method import comparison
-from method.comparison import is_own_reference
-from method.robust_training import GroupDRO
-from method.rundir import RunDirectory, directory_of, find
+from method.group_dro import GroupDRO
+from method.runs import reference as comparison
+from method.runs.directory import RunDirectory, directory_of, find
+from method.runs.reference import is_own_reference
+from method.runs.stored import find_reference, read_runs
 from utils.errors import UserError
-from utils.runs import find_reference, read_runs
 
 
 def group_dro(counts: list[int], step_size: float = 0.5, adjustment: float = 0.0) -> GroupDRO:

@@ -11,8 +11,8 @@ import yaml
 from cli import ROOT
 from damaged_runs import LONG, TEXTS, places
 
+from method.runs.files import METRICS, STORED, read_config, read_history, read_metrics, read_status
 from utils.checks import DEEPEST, LONGEST_NAME, check
-from utils.run_files import METRICS, STORED, read_config, read_history, read_metrics, read_status
 
 RUN = next((ROOT / "tests/golden/output").rglob("scrub_0.9_0"))
 RUNS = sorted(file.parent for file in (ROOT / "tests/golden/output").rglob("config.yaml"))

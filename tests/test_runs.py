@@ -34,11 +34,11 @@ from workshop import (
 )
 
 from datasets.splits import load_splits
-from method.engine import Engine
-from method.evaluation.recompute import recompute
 from method.registry import METHODS
-from method.resume import Resumable
-from method.rundir import directory_of
+from method.runs.directory import directory_of
+from method.runs.recompute import recompute
+from method.training.engine import Engine
+from method.training.resume import Resumable
 from utils import sealed
 from utils.device import choose_device, describe
 from utils.tensors import save_sealed
@@ -373,7 +373,7 @@ def test_pretrain_of_another_task_is_already_done(flags: str, finished: Workshop
 
 def test_already_done_is_said_before_anything_heavy_is_imported(finished: Workshop):
     arguments = words(f"--method salun {SMALL}", **finished.folders())
-    heavy = ("torchvision", "sklearn", "matplotlib", "torch._dynamo", "method.engine", "method.runner")
+    heavy = ("torchvision", "sklearn", "matplotlib", "torch._dynamo", "method.training.engine", "method.runs.runner")
     code = f"""
 import sys
 import main

@@ -13,7 +13,7 @@ from cli import refused, run, written
 from test_runs import interrupted_after_an_epoch  # noqa: F401 (a fixture)
 from workshop import Workshop, assert_same_run
 
-from method.resume import Resumable
+from method.training.resume import Resumable
 from utils import sealed
 from utils.tensors import load_tensors, save_sealed
 

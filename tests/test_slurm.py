@@ -21,10 +21,10 @@ import yaml
 from cli import ROOT
 from workshop import history_of, metrics_of, repeatable
 
+from scripts.sweep.grid import read_grid
+from scripts.sweep.plan import Run, plan
+from scripts.sweep.state import states
 from utils.locks import holder
-from utils.sweep.grid import read_grid
-from utils.sweep.plan import Run, plan
-from utils.sweep.state import states
 
 pytestmark = pytest.mark.slow
 GRID = {
@@ -172,7 +172,7 @@ def test_a_sweep_survives_and_its_numbers_are_those_of_a_local_one(slurm: dict[s
         ["digits/small_cnn/0", stage] for stage in ("pretrain", "retrain", "unlearn")
     ]
     here = subprocess.Popen(
-        [sys.executable, "-m", "utils.sweep", str(tmp_path / "local/grid.yaml"), "--run"],
+        [sys.executable, "-m", "scripts.sweep", str(tmp_path / "local/grid.yaml"), "--run"],
         cwd=ROOT, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     until(lambda: waits_for_usr1(pid), "the warning before the time limit")

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from method.rundir import RunDirectory
-from method.summary import summary
+from method.runs.directory import RunDirectory
+from method.runs.summary import summary
 
 
 def test_the_published_columns(tmp_path: Path) -> None:

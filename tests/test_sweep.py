@@ -18,14 +18,14 @@ from cli import ROOT, configuration
 from workshop import metrics_of
 
 from method.configs.cli import parse
+from scripts.sweep import command
+from scripts.sweep.chains import chains
+from scripts.sweep.grid import read_grid
+from scripts.sweep.plan import Run, plan
+from scripts.sweep.state import DONE, WAITING, State, look, states
 from utils import device
 from utils.errors import UserError
 from utils.locks import locked
-from utils.sweep import command
-from utils.sweep.chains import chains
-from utils.sweep.grid import read_grid
-from utils.sweep.plan import Run, plan
-from utils.sweep.state import DONE, WAITING, State, look, states
 
 Capture = pytest.CaptureFixture[str]
 SMALL: dict[str, Any] = {"dataset": "digits", "unlearning_ratio": 0.9, "method": ["salun"]}
@@ -516,7 +516,7 @@ def test_gpus_are_named_as_this_process_sees_them(
 
 def sweep(file: Path, *words: str) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, "-m", "utils.sweep", str(file), *words],
+        [sys.executable, "-m", "scripts.sweep", str(file), *words],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

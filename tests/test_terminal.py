@@ -18,10 +18,10 @@ from folders import make_custom
 
 from main import main
 from scripts import keep_runs
+from scripts.report import command as report
+from scripts.sweep import command as sweep
 from utils.errors import RunError
-from utils.report import command as report
 from utils.signals import stop_asked, stop_signals_noted
-from utils.sweep import command as sweep
 from utils.terminal import LogLines, may_be_lost, say, set_up, tell
 
 QUICK = "--dataset digits --epochs 1 --threads 1"
@@ -128,8 +128,8 @@ import locale, logging, sys
 assert locale.getpreferredencoding(False) == "ANSI_X3.4-1968"
 from pathlib import Path
 from types import SimpleNamespace
-from method.story import logged
-from utils.report.command import main
+from method.runs.run_log import logged
+from scripts.report.command import main
 with logged(SimpleNamespace(file=lambda name: Path({str(tmp_path)!r}) / name)):
     logging.getLogger("unlearning").warning("M\\xe4nner")
 for name in ("r.txt", "r.md", "r.csv", "r.tex", "r.json", "r.html"):

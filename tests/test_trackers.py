@@ -17,9 +17,9 @@ from tensorboard.backend.event_processing.event_file_loader import RawEventFileL
 from tensorboard.compat.proto.event_pb2 import Event
 from torch.utils.tensorboard import SummaryWriter
 
-from method.engine import Engine
-from method.resume import Resumable
-from method.trackers import run_id
+from method.runs.trackers import run_id
+from method.training.engine import Engine
+from method.training.resume import Resumable
 
 SETTINGS = (
     "--dataset waterbird --model small_cnn --image_size 32 --no-pretrained --epochs 3 --batch_size 24 --threads 1"

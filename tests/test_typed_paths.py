@@ -9,10 +9,10 @@ from folders import make_custom
 from method import run
 from method.configs.schema import all_keys
 from scripts import keep_runs, skewed_faces
+from scripts.report import command as report
+from scripts.sweep import command as sweep
 from utils.errors import UserError
 from utils.paths import expanded
-from utils.report import command as report
-from utils.sweep import command as sweep
 
 PATHS = [name for name, key in all_keys().items() if key.path]
 METHOD = {"forget_list": "miu", "original": "miu", "reference": "miu"}

@@ -11,10 +11,10 @@ from cli import Result, error_of, ok, run
 from damage import poison_npz, poison_torch, poisonous_yaml, works
 
 from datasets.splits import load_splits
-from method.evaluation.recompute import recompute
 from method.evaluation.records import Records, load_losses
+from method.runs.recompute import recompute
+from scripts.report import command as report
 from utils.errors import UserError
-from utils.report import command as report
 
 SMALL = "--dataset waterbird --model small_cnn --image_size 32 --no-pretrained --epochs 1 --threads 1 --num_workers 0"
 RESNET = SMALL.replace("small_cnn", "resnet18").replace("--no-pretrained", "")

@@ -13,10 +13,11 @@ import yaml
 from cli import ok, refused, run, written
 from folders import make_fairface
 
-from datasets import image_files, images
 from datasets.digits import Digits
 from datasets.fairface import FairFace
-from datasets.verification import bad_images, refuse_bad_images
+from datasets.images import decoding as images
+from datasets.images import files as image_files
+from datasets.images.verification import bad_images, refuse_bad_images
 from datasets.waterbird import Waterbirds
 from utils.errors import UserError
 

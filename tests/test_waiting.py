@@ -22,7 +22,7 @@ WORKERS = "--num_workers 2"
 # main.py in which reading an image never ends once a file is there, as on a file server that has gone.
 HANGING = """
 import os, sys
-import datasets.images as images
+import datasets.images.decoding as images
 open_image, (mark, *arguments) = images.open_image, sys.argv[1:]
 pipe, _ = os.pipe()
 def hanging(file, upright=False):

@@ -14,16 +14,16 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from datasets.base import TEST, TRAIN, VAL, GroupDataset
-from datasets.loaders import Loader
+from datasets.loading.loaders import Loader
 from datasets.splits import Splits, make_splits
 from method.configs.loading import Config, resolve
 from method.configs.schema import keys_of
-from method.engine import Engine
-from method.inference import Inference
-from method.original import Original
 from method.registry import METHODS
-from method.runner import build_unlearner
-from method.task_data import Data
+from method.runs.data import Data
+from method.runs.runner import build_unlearner
+from method.training.engine import Engine
+from method.training.inference import Inference
+from method.training.original import Original
 from method.unlearners.base import Batch, Phase, Task, Unlearner
 
 CPU = torch.device("cpu")

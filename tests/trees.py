@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from utils.report import command as report
+from scripts.report import command as report
 
 NAMES = ["low cold", "low warm", "high cold", "high warm"]
 Capture = pytest.CaptureFixture[str]

@@ -12,7 +12,7 @@ import yaml
 from cli import Result, configuration, ok, run, with_flags
 
 from method.registry import ALIASES, METHODS
-from method.rundir import directory_of
+from method.runs.directory import directory_of
 
 HERE = "--threads 1 --num_workers 0"
 # Waterbirds with the small network: under a second a run, on whatever device the machine has.

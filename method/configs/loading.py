@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from datasets import dataset_class
-from datasets.forget_list import list_digest
+from datasets.deletion.forget_list import list_digest
 from method.configs.schema import SHARED, TASK_KEYS, Key, all_keys, keys_of, own_key_name
 from method.configs.strict_yaml import LookAlike, read_mapping
 from method.configs.task import Layer, check_groups, name_of_task, requests_of, settled

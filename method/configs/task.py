@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets.base import GroupDataset
-from datasets.forget_list import list_digest, read_forget_list
+from datasets.deletion.forget_list import list_digest, read_forget_list
 from datasets.groups import forget_groups, refuse_two_tasks, spelled, task_name
 from method.configs.schema import TASK_KEYS, all_keys
 from utils.errors import UserError

@@ -25,7 +25,7 @@ COMPARED_SETS = {
 OUTPUT_KEYS = tuple(f"{what}_{name}" for what in ("kl_to_retrain", "agreement") for name in COMPARED_SETS)
 COMPARED_KEYS = ("tow", "avg_gap", "speedup", *OUTPUT_KEYS)
 ITSELF = "itself"  # the reference of a retrained run
-NO_OUTPUTS = "the outputs were not compared with the reference's; python -m utils.report --recompute does it"
+NO_OUTPUTS = "the outputs were not compared with the reference's; python -m scripts.report --recompute does it"
 
 
 def evaluate(

@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
+from method.group_dro import APPROACHES
 from method.registry import register
-from method.robust_training import APPROACHES
 from method.unlearners.base import Batch, NoParams, Phase, Unlearner, copy_weights
 
 

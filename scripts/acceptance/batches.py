@@ -13,11 +13,12 @@ from folders import make_fairface
 from made_up import fairface_cut
 from torch import Tensor
 
-from datasets.loaders import KeptImages, Loader
+from datasets.images.types import KeptImages
+from datasets.loading.loaders import Loader
 from method.configs.cli import parse
 from method.configs.loading import Config
-from method.inference import Inference
-from method.task_data import Data, open_cache, read_data
+from method.runs.data import Data, open_cache, read_data
+from method.training.inference import Inference
 from scripts.acceptance.options import Options
 from scripts.acceptance.rows import Row, Rows, guarded, verdict
 from utils import device as devices

@@ -13,9 +13,10 @@ from pathlib import Path
 from profile_job import Clock
 
 import main as program
-from datasets import loaders
-from method import engine, runner
-from method.resume import Resumable
+from datasets.loading import loaders
+from method.runs import runner
+from method.training import engine
+from method.training.resume import Resumable
 
 START, TRAINING, EVALUATION, READING, SAVING, REST = "start", "training", "evaluation", "reading", "saving", "the rest"
 

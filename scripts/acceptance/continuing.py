@@ -10,7 +10,7 @@ import torch
 from kill_and_resume import differences, run_alone, run_killed, tally
 from torch import Tensor
 
-from method.engine import Engine
+from method.training.engine import Engine
 from method.unlearners.base import Batch, Phase
 from scripts.acceptance.harness import Made, Place, make, variants
 from scripts.acceptance.options import Options

@@ -13,7 +13,7 @@ import torch._dynamo
 from torch import Tensor
 from torch.nn.functional import cross_entropy, linear
 
-from datasets.transforms import normalise
+from datasets.images.normalisation import normalise
 from scripts.acceptance import batches, continuing, fetching, gpu
 from scripts.acceptance.harness import (
     CPU,

@@ -17,16 +17,16 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from datasets.base import TEST, TRAIN, VAL, GroupDataset
-from datasets.loaders import Loader
+from datasets.images.normalisation import normalise
+from datasets.loading.loaders import Loader
 from datasets.splits import Splits, make_splits
-from datasets.transforms import normalise
 from method.configs.loading import Config, resolve
-from method.engine import Engine
-from method.inference import Inference
-from method.original import Original
 from method.registry import METHODS
-from method.runner import build_unlearner
-from method.task_data import Data
+from method.runs.data import Data
+from method.runs.runner import build_unlearner
+from method.training.engine import Engine
+from method.training.inference import Inference
+from method.training.original import Original
 from method.unlearners.base import Unlearner
 from models import build_model
 from models.batch_norm import across_processes

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from method.engine import Engine
 from method.registry import METHODS
+from method.training.engine import Engine
 from method.unlearners.base import Batch, Phase
 from scripts.acceptance import gpu
 from scripts.acceptance.harness import MANY, Place, patterns, trained, variants

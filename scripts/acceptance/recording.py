@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from method.engine import Engine
+from method.training.engine import Engine
 from method.unlearners.base import Batch, Phase
 from scripts.acceptance.harness import Made, Place, fields_of, trained, weights_of
 from scripts.acceptance.rows import Row, verdict

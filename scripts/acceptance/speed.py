@@ -14,12 +14,13 @@ from engine import N_TARGETS, Noise, faces, run_bare_loop, run_engine
 from side_by_side import measure_in_turn, ratios
 
 from datasets.base import GroupDataset
-from datasets.cache import ram_cache
-from datasets.loaders import KeptImages, Loader, batch_bounds
-from datasets.transforms import normalise
+from datasets.images.cache import ram_cache
+from datasets.images.normalisation import normalise
+from datasets.images.types import KeptImages
+from datasets.loading.loaders import Loader, batch_bounds
 from method.configs.cli import parse
 from method.configs.loading import Config
-from method.inference import Inference
+from method.training.inference import Inference
 from models import build_model
 from scripts.acceptance import gpu
 from scripts.acceptance.options import Options

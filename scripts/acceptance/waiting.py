@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from datasets.fairface import FairFace
-from method.engine import Engine
+from method.training.engine import Engine
 from method.unlearners.base import Batch, Phase
 from scripts.acceptance import ROOT, gpu, memory
 from scripts.acceptance.harness import Place, trained, variants

@@ -15,7 +15,7 @@ trap 'pass_on USR1' USR1
 trap 'pass_on TERM' TERM
 
 echo "== $(date '+%F %T') task $task on $HOSTNAME, start $((${SLURM_RESTART_COUNT:-0} + 1))"
-"$1" -m utils.sweep "$2" --index "$SLURM_ARRAY_TASK_ID" &
+"$1" -m scripts.sweep "$2" --index "$SLURM_ARRAY_TASK_ID" &
 child=$!
 # A trapped signal cuts `wait` short; the run's own exit code comes from the last one.
 while :; do

@@ -89,7 +89,7 @@ def on_cpu(storage: Any, place: str, gpu: Any) -> Any:
 
 
 def change_workers(module: ModuleType) -> None:
-    """datasets.loaders: as many image workers as with a GPU."""
+    """datasets.loading.loaders: as many image workers as with a GPU."""
     import torch
 
     known = module.default_workers
@@ -99,7 +99,7 @@ def change_workers(module: ModuleType) -> None:
 
 
 def change_numbers(module: ModuleType) -> None:
-    """method.inference: images on the device and outputs from it differ in their last bits from call to call.
+    """method.training.inference: images on the device and outputs from it differ in their last bits from call to call.
 
     An image's are those of the precision: smaller differences would be rounded away. Outputs are in fp32.
     """
@@ -126,8 +126,8 @@ def change_numbers(module: ModuleType) -> None:
 
 CHANGES = {
     "utils.device": change_device,
-    "datasets.loaders": change_workers,
-    "method.inference": change_numbers,
+    "datasets.loading.loaders": change_workers,
+    "method.training.inference": change_numbers,
 }
 
 

@@ -1,0 +1,1 @@
+"""Deletion requests: the names in a list, and the rows that they mean."""

@@ -1,0 +1,1 @@
+"""Images: files, headers, decoding, checks and the cache."""

@@ -1,0 +1,1 @@
+"""Labels: tables of text, how values are spelled, and what lies near a name."""

@@ -1,0 +1,1 @@
+"""Batches: loaders, worker processes and the thread that reads."""

@@ -1,0 +1,83 @@
+"""A run's metrics made anew from its files, without the model."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from datasets.splits import Splits, load_splits
+from method.evaluation.evaluator import COMPARED_KEYS, ITSELF, add_reference, compare_saved_outputs, evaluate
+from method.evaluation.records import Records, check_belonging
+from method.runs.files import read_config, read_metrics
+from utils.errors import RunError, UserError
+
+GONE = "its reference is not there to be compared with"
+COST_KEYS = ("seconds", "peak_memory_bytes")  # of the whole run, so also of its further weights
+
+
+def recompute(folder: Path, reference: Path | None = None) -> dict[str, Any]:
+    """What metrics.json of the run in `folder` should be; nothing is written.
+
+    reference: the folder of the retrained run to compare with, `folder` itself for one that is its own; None keeps the
+    comparison that is stored. Times, memory and a method's own keys are kept. UserError names a file it cannot read, or
+    the folder where records and splits do not belong together.
+    """
+    stored, facts = _read(folder / "metrics.json"), _config(folder)
+    splits = load_splits(folder / "splits.npz")
+    if reference is None and stored.get("reference") == ITSELF:
+        reference = folder
+    own = reference is not None and reference.resolve() == folder.resolve()
+    theirs = None if own or reference is None else _read(reference / "metrics.json")
+
+    def made(name: str, old: dict[str, Any]) -> dict[str, Any]:
+        records = Records.load(folder / name)
+        check_belonging(records, splits, facts, folder / "config.yaml")
+        cost = {key: old[key] for key in COST_KEYS if key in old}
+        nested = {
+            key: made(f"records_{key}.npz", cost | value)
+            for key, value in old.items()
+            if isinstance(value, dict) and key.isidentifier() and os.path.exists(folder / f"records_{key}.npz")
+        }
+        groups = [facts["groups"][name] for name in ("names", "n_targets", "n_sensitive")]
+        values = {**old, **evaluate(records, splits, *groups), **nested}
+        if len(splits.forget) == 0:
+            return values
+        return _compared(values, old, records, splits, reference, values if own else theirs)
+
+    try:
+        return made("records.npz", stored)
+    except RunError as error:
+        raise UserError(f"{folder}: {error}") from None
+
+
+def _compared(
+    values: dict[str, Any],
+    old: dict[str, Any],
+    records: Records,
+    splits: Splits,
+    reference: Path | None,
+    theirs: dict[str, Any] | None,
+) -> dict[str, Any]:
+    """`values` with the comparison: with `theirs`, or as it was stored."""
+    if reference is not None and theirs is not None:
+        name = ITSELF if theirs is values else reference.name
+        return add_reference(values, theirs, None, name, compare_saved_outputs(records, splits, reference))
+    reasons = {key: text for key, text in (old.get("reasons") or {}).items() if key in COMPARED_KEYS}
+    kept = {key: old.get(key) for key in (*COMPARED_KEYS, "gaps", "reference")}
+    missing = {key: GONE for key in COMPARED_KEYS if kept[key] is None and key not in reasons}
+    return values | kept | {"reasons": values["reasons"] | reasons | missing}
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return read_metrics(file)
+    except ValueError as error:
+        raise UserError(f"cannot read {file} ({error}): run that command again with --overwrite") from None
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    file = folder / "config.yaml"
+    try:
+        return read_config(file)
+    except ValueError as error:
+        remedy = "run that command again with --overwrite"
+        raise UserError(f"cannot read the groups in {file} ({error}): {remedy}") from None

@@ -1,0 +1,42 @@
+"""Whose a saved state or a model is: what stands in its seal, and how two of them differ."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from method.runs.image_inputs import recorded_images
+from method.runs.inputs import defaults
+
+# What decides the last bits of a sum: a half-finished run is continued only where they are the same.
+HARDWARE = ("device", "threads", "world_size", "precision", "arithmetic")
+ORIGINAL = "original_sha256"  # of the weights it starts from
+TURNED = "number of images turned as EXIF says"
+
+
+def signature(record: dict[str, Any]) -> dict[str, Any]:
+    """Whose a saved state is, flat: identity, fingerprints, original and hardware, from what config.yaml says."""
+    provenance, prints = record.get("provenance") or {}, record.get("fingerprints") or {}
+    identity = dict(record.get("identity") or {})
+    identity.pop("original", None)  # one that is named and one that is found are the same where their content is
+    return {
+        **identity,
+        **{name: provenance.get(name) for name in HARDWARE},
+        "SHA-256 of the pretrained weights": provenance.get(ORIGINAL),
+        "data fingerprint": prints.get("data"),
+        TURNED: (recorded_images(record) or {}).get("turned") or None,
+        "forget fingerprint": prints.get("forget"),
+    }
+
+
+def without_hardware(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """A signature without what decides the last bits alone."""
+    return {name: value for name, value in facts.items() if name not in HARDWARE}
+
+
+def differences(then: Mapping[str, Any], now: Mapping[str, Any], sentence: str) -> list[str]:
+    """A `sentence` with {name}, {then} and {now} for each fact of `now` that `then` has another value of."""
+    known = {**defaults(), **then}
+    return [
+        sentence.format(name=name.replace("_", " "), then=known.get(name), now=value)
+        for name, value in now.items()
+        if known.get(name) != value
+    ]

@@ -1,0 +1,1 @@
+"""Training: the engine, what it starts from, and how it goes on."""

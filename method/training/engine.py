@@ -1,0 +1,389 @@
+"""The only training loop: per phase, per batch - loss, backward, edit gradients, clip, step."""
+
+import csv
+import io
+import math
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from datasets.base import GroupDataset
+from datasets.loading.loaders import Bounds, batch_bounds, n_batches, own_slices
+from datasets.sampling import draw, group_balanced_weights, reweight_weights, subsample
+from datasets.splits import Splits
+from method.configs.loading import Config
+from method.training.inference import Inference
+from method.training.optimizers import build_optimizer, learning_rate
+from method.training.resume import Position, Progress, Resumable
+from method.unlearners.base import Batch, GroupAccuracy, Phase, Unlearner
+from utils.collectives import any_of, sum_gradients
+from utils.device import autocast, send, synchronize
+from utils.distributed import from_rank_0, rank, world_size
+from utils.errors import RunError
+from utils.files import write_text
+from utils.seeding import derive_seed, numpy_generator, torch_generator
+from utils.signals import Interrupted, interrupted, saving, stop_asked
+
+REFRESH_SECONDS = 0.5
+
+
+def clear_gradients(parameters: list[nn.Parameter]) -> None:
+    """As before any backward pass."""
+    for parameter in parameters:
+        parameter.grad = None
+
+
+def measure(
+    inference: Inference, model: nn.Module, dataset: GroupDataset, rows: np.ndarray, what: str
+) -> GroupAccuracy:
+    """Right predictions by group on these rows."""
+    predicted = inference.apply(model, model, rows, what).argmax(dim=1).cpu().numpy()
+    groups, right = dataset.group[rows], predicted == dataset.target[rows]
+    counts = [torch.from_numpy(np.bincount(g, minlength=dataset.n_groups)) for g in (groups[right], groups)]
+    return GroupAccuracy(*counts)
+
+
+def own_part(loss: Tensor, phase: Phase, batch: Batch) -> Tensor:
+    """What this process's samples add to the loss of the whole batch.
+
+    A mean counts by its share of the samples. These weights sum to one over processes, so a term that every process
+    computes alike (a penalty on the weights, a bound whose means are global) counts once; and as the gradient of a
+    global mean's argument is summed over processes on the way back (utils.collectives), each process holds its samples'
+    part of that term's gradient, whatever its own weight.
+    """
+    if world_size() == 1 or phase.reduction == "sum":
+        return loss
+    return loss * (len(batch.target) / batch.size)
+
+
+class Engine:
+    """Runs an unlearner's phases over the data, keeps the history, saves and resumes, in mid-epoch too.
+
+    on_epoch: is given every row of the history in order, those of a saved state first, each after it was saved.
+    run: what says whose the saved state is.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        unlearner: Unlearner,
+        dataset: GroupDataset,
+        splits: Splits,
+        inference: Inference,
+        state_file: Path,
+        history_file: Path,
+        on_epoch: Callable[[dict[str, float]], None] = lambda row: None,
+        run: dict[str, Any] | None = None,
+    ):
+        self.config, self.unlearner, self.dataset, self.splits = config, unlearner, dataset, splits
+        self.inference, self.loader, self.device = inference, inference.loader, inference.device
+        self.state_file, self.history_file, self.on_epoch = state_file, history_file, on_epoch
+        self.modules = unlearner.modules()
+        # Once and for all: to find them a module walks through all of its own modules.
+        self.parameters = {name: list(module.parameters()) for name, module in self.modules.items()}
+        self.optimizers = {name: unlearner.optimizer(name) for name in self.modules if name != "model"}
+        if unlearner.has_epochs:
+            self.optimizers["model"] = build_optimizer(config, self.parameters["model"])
+        self.rows = {"train": splits.train, "forget": splits.forget, "retain": splits.retain}
+        labels = {"target": dataset.target, "group": dataset.group}
+        # Of the whole table, on the device for good: a batch's come from there.
+        self.labels = {name: send(torch.tensor(values), self.device) for name, values in labels.items()}
+        self.resumable = Resumable(unlearner, self.modules, self.optimizers, run or {})
+        self.progress = Progress()
+        self._told = 0
+
+    def train(self) -> None:
+        """All epochs from where the saved state, if any, left off; then the unlearner's own last word.
+
+        Interrupted where a stop signal has come: after the step at hand, with the state saved.
+        """
+        saved = self.resumable.load(self.state_file, self.device)
+        self.progress = saved or Progress()
+        self._tell()
+        total = self._steps_from(Position())
+        done = total - self._steps_from(self.at)
+        quiet = rank() > 0 or None
+        with tqdm(total=total or None, initial=done, desc=self.unlearner.name, unit="step", disable=quiet) as self.bar:
+            if saved is None:
+                self._prepare()
+            while self.at.epoch < self.config.n_epochs:
+                self._epoch(self.at.epoch)
+        self.unlearner.finish()
+
+    @property
+    def at(self) -> Position:
+        """Where the run stands."""
+        return self.progress.at
+
+    @property
+    def seconds(self) -> float:
+        """Of training, over all starts of the run."""
+        return self.progress.seconds
+
+    def _prepare(self) -> None:
+        """What comes before the first epoch is not saved in parts: interrupted there, it starts again."""
+        for phase in self.unlearner.prepare():
+            self._timed(phase, -1, 0, 1)
+            self.progress.at = Position(seconds=self.at.seconds)  # they count in the first epoch's row
+
+    def _epoch(self, epoch: int) -> None:
+        phases = list(self.unlearner.phases(epoch))
+        done, n_steps = 0, sum(self._model_steps(phase) for phase in phases)
+        for number, phase in enumerate(phases):
+            if number >= self.at.phase:
+                loss = self._timed(phase, epoch, done, n_steps)
+                row = self.at.row | {f"{phase.name}_loss": loss}
+                self.progress.at = Position(epoch, number + 1, row=row, seconds=self.at.seconds)
+            done += self._model_steps(phase)
+        row = {"epoch": epoch, **self.at.row}
+        row |= {"lr": self.optimizers["model"].param_groups[0]["lr"]} if self.unlearner.has_epochs else {}
+        row["seconds"] = self.at.seconds
+        ended = self._end_epoch(epoch)
+        row |= self.unlearner.take_logged() | ended
+        self.progress.history.append(row)
+        self.progress.at = Position(epoch + 1)
+        from_rank_0(lambda: write_text(self.history_file, history_csv(self.progress.history)))
+        if self.at.epoch == self.config.n_epochs or from_rank_0(self.resumable.worth_saving):
+            self._save()
+
+    def _save(self) -> None:
+        """Save the state; only then tell the epochs that it ends, so that none is told twice."""
+        with saving():
+            self.resumable.save(self.state_file, self.progress)
+        self._tell()
+
+    def _tell(self) -> None:
+        for row in self.progress.history[self._told :]:
+            self.on_epoch(row)
+        self._told = len(self.progress.history)
+
+    def _end_epoch(self, epoch: int) -> dict[str, float]:
+        """The unlearner's columns, and every `evaluate_every` epochs a look at V, on which nothing depends."""
+        try:
+            found = self.unlearner.end_epoch(epoch)
+            every = self.config.evaluate_every
+            if every and (epoch + 1) % every == 0 and "val_acc" not in found:
+                val = measure(self.inference, self.unlearner.model, self.dataset, self.splits.val, "val")
+                found = found | {"val_acc": val.accuracy(), "val_worst_group_acc": val.worst()}
+            return found
+        except Interrupted:  # while measuring, which can be done again
+            self._save()
+            raise
+
+    def _timed(self, phase: Phase, epoch: int, done: int, n_steps: int) -> float:
+        self._clock = time.perf_counter()
+        loss = self._phase(phase, epoch, done, n_steps)
+        synchronize(self.device)
+        self._count_seconds()
+        return loss
+
+    def _count_seconds(self) -> None:
+        """Add the time since the last call."""
+        now = time.perf_counter()
+        self.progress.seconds += now - self._clock
+        self.at.seconds += now - self._clock
+        self._clock = now
+
+    def _phase(self, phase: Phase, epoch: int, done: int, n_steps: int) -> float:
+        """One phase, or the rest of it; returns its mean loss."""
+        optimizer = self.optimizers[phase.trains] if phase.step else None
+        for name, module in self.modules.items():
+            module.requires_grad_(name == phase.trains)
+            module.train(phase.train_mode)
+        clear_gradients(self.parameters[phase.trains])
+        self._steps(phase, epoch, optimizer, done, n_steps)
+        if not phase.step and not phase.collect:
+            self.at.loss = sum_gradients(self.parameters[phase.trains], self.at.loss)
+        self._check_finite(phase, epoch)
+        return float(self.at.loss) / self.at.step
+
+    def _steps(
+        self, phase: Phase, epoch: int, optimizer: torch.optim.Optimizer | None, done: int, n_steps: int
+    ) -> None:
+        """The batches that are left of a phase. Nothing here waits for the device but the bar and a saved state."""
+        shown = time.monotonic()
+        for step, batch in enumerate(self._batches(phase, epoch, self.at.step), start=self.at.step):
+            if phase.trains == "model" and phase.step:
+                for group in optimizer.param_groups:
+                    group["lr"] = learning_rate(self.config, epoch, done + step, n_steps)
+            loss = self._step(phase, batch, optimizer)
+            self.at.loss, self.at.step = self.at.loss + loss, step + 1
+            self.bar.update(int(phase.step and epoch >= 0))  # phases before the first epoch are not in the total
+            if not self.bar.disable and time.monotonic() - shown > REFRESH_SECONDS:
+                self._show(phase, epoch, loss)
+                shown = time.monotonic()
+            self._between_steps(phase, epoch)
+
+    def _between_steps(self, phase: Phase, epoch: int) -> None:
+        """Save where it is time to, and stop where a signal asks for it."""
+        every = self.config.save_every
+        stop = any_of(stop_asked())
+        if stop or (every and self.at.step % every == 0):
+            self._save_after_step(phase, epoch)
+        if stop:
+            raise interrupted()
+
+    def _save_after_step(self, phase: Phase, epoch: int) -> None:
+        """Gradients that only add up, and what comes before the first epoch, are no part of the state."""
+        if phase.step and epoch >= 0:
+            self._check_finite(phase, epoch)
+            self._count_seconds()
+            self._save()
+
+    def _saved_where_stopped(
+        self, batches: Iterator[dict[str, Tensor]], phase: Phase, epoch: int
+    ) -> Iterator[dict[str, Tensor]]:
+        """The batches; where a stop signal comes while one does not, the state is that of the step before."""
+        try:
+            yield from batches
+        except Interrupted:
+            if world_size() == 1:  # the others may be in the middle of this step, and could not join in
+                self._save_after_step(phase, epoch)
+            raise
+
+    def _step(self, phase: Phase, batch: Batch, optimizer: torch.optim.Optimizer | None) -> Tensor:
+        alone = phase.step or phase.collect  # the gradients of this batch, and no others
+        if alone:
+            clear_gradients(self.parameters[phase.trains])
+        with autocast(self.device, self.inference.precision):
+            loss = own_part(self._loss(phase, batch), phase, batch)
+        loss.backward()
+        # The mean over no samples is NaN; no sample passes it on as a gradient.
+        loss = loss.detach() if len(batch.target) else torch.zeros_like(loss)
+        if alone:
+            loss = sum_gradients(self.parameters[phase.trains], loss)
+        self.unlearner.edit_gradients(phase)
+        if phase.collect:
+            phase.collect()
+        if phase.step:
+            if self.config.max_grad_norm and phase.trains == "model":
+                nn.utils.clip_grad_norm_(self.parameters["model"], self.config.max_grad_norm)
+            optimizer.step()
+            self.unlearner.after_step(phase)
+        return loss
+
+    def _loss(self, phase: Phase, batch: Batch) -> Tensor:
+        try:
+            return phase.loss(batch)
+        except ValueError as error:
+            if batch.size > 1 or "per channel" not in str(error):
+                raise
+            raise RunError(
+                f"phase {phase.name} has a batch of one image, on which batch norm cannot train at this --image_size: "
+                "forget or keep more samples, give a --batch_size of 2 or more, or a larger --image_size"
+            ) from None
+
+    def _show(self, phase: Phase, epoch: int, loss: Tensor) -> None:
+        """Refresh the bar; reading the loss waits for the device, so this is rare."""
+        numbered = f"{epoch + 1}/{self.config.n_epochs} " if epoch >= 0 else ""
+        self.bar.set_description(f"{self.unlearner.name} {numbered}{phase.name}", refresh=False)
+        rate = {"lr": f"{self.optimizers[phase.trains].param_groups[0]['lr']:.2g}"} if phase.step else {}
+        self.bar.set_postfix(loss=f"{float(loss):.4f}", **rate)
+        self._check_finite(phase, epoch)
+
+    def _check_finite(self, phase: Phase, epoch: int) -> None:
+        """RunError where a loss of the phase was not finite, and so their sum; reading it waits for the device."""
+        if math.isfinite(self.at.loss):
+            return
+        if not phase.step:
+            raise RunError(
+                f"the loss of phase {phase.name} is not finite before any step: look at the metrics of the original, "
+                "and make it again with a lower --lr"
+            )
+        rate = self.optimizers[phase.trains].param_groups[0]["lr"]
+        remedy = f"a lower learning rate of the {phase.trains} usually helps (--help, under {self.unlearner.name})"
+        if phase.trains == "model":
+            rate, remedy = self.config.lr, "a lower --lr or --max_grad_norm 1 usually helps"
+        raise RunError(
+            f"the loss of phase {phase.name} is not finite in epoch {epoch} (learning rate {rate:g}); {remedy}"
+        )
+
+    def _augmented(self, phase: Phase) -> bool:
+        wanted = self.config.use_train_aug if phase.augment is None else phase.augment
+        return wanted and self.loader.augments
+
+    def _batch_size(self, phase: Phase) -> int:
+        return phase.batch_size or self.config.batch_size
+
+    def n_steps(self, phase: Phase) -> int:
+        """Batches of a phase."""
+        return phase.steps or n_batches(len(self._rows(phase)), self._batch_size(phase))
+
+    def _model_steps(self, phase: Phase) -> int:
+        """Of the steps that the learning rate is scheduled over, those of this phase."""
+        return self.n_steps(phase) if phase.trains == "model" else 0
+
+    def _steps_from(self, at: Position) -> int:
+        """Steps that are left at a position."""
+        epochs = range(at.epoch, self.config.n_epochs)
+        phases = [phase for epoch in epochs for phase in self.unlearner.phases(epoch)]
+        steps = [self.n_steps(phase) * phase.step for phase in phases]
+        return sum(steps[at.phase :]) - at.step
+
+    def _rows(self, phase: Phase) -> np.ndarray:
+        """The samples that a pass draws from; the subset of equal groups depends on the seed and the data alone."""
+        rows = self.rows[phase.data]
+        if phase.sampling != "subsample":
+            return rows
+        return subsample(rows, self.dataset.group[rows], numpy_generator(self.config.seed, phase.data, "subsample"))
+
+    def _order(self, phase: Phase, epoch: int) -> np.ndarray:
+        """Rows in the order drawn: R with REWEIGHT where it is on; `steps` batches of them where a phase has steps."""
+        rows = self._rows(phase)
+        if not phase.step and phase.steps is None:
+            return rows
+        generator = numpy_generator(self.config.seed, self.config.method, epoch, phase.name, "order")
+        weights = None
+        if self.config.reweights and phase.data == "retain":
+            weights, _ = reweight_weights(self.dataset.group[rows], self.dataset.group[self.splits.train])
+        elif phase.sampling == "group_balanced":
+            weights = group_balanced_weights(self.dataset.group[rows])
+        if phase.steps is None:
+            return draw(rows, weights, generator)
+        needed = phase.steps * self._batch_size(phase)
+        repeats = -(-needed // len(rows))
+        return np.concatenate([draw(rows, weights, generator) for _ in range(repeats)])[:needed]
+
+    def _batches(self, phase: Phase, epoch: int, first: int = 0) -> Iterator[Batch]:
+        """The phase's batches from number `first` on; all but the images is on the device before the first step."""
+        augmented = self._augmented(phase)
+        augment_seed = derive_seed(self.config.seed, epoch, phase.name, "augment") if augmented else None
+        order, batch_size = self._order(phase, epoch), self._batch_size(phase)
+        bounds, index = batch_bounds(len(order), batch_size), send(torch.tensor(order), self.device)
+        columns = {name: values[index] for name, values in self.labels.items()} | {"index": index}
+        if phase.draw:
+            columns["drawn"] = self._drawn(phase, epoch, bounds)
+        images = self.loader.batches(order, batch_size, augment_seed, first, own_slices)
+        images = self._saved_where_stopped(images, phase, epoch)
+        bounds = bounds[first:]
+        for (start, stop), own, batch in zip(bounds, own_slices(bounds), images, strict=True):
+            yield Batch(
+                self.inference.image(batch["image"]),
+                **{name: values[slice(*own)] for name, values in columns.items()},
+                epoch=epoch,
+                augmented=augmented,
+                size=stop - start,
+            )
+
+    def _drawn(self, phase: Phase, epoch: int, bounds: Bounds) -> Tensor:
+        """What the steps of a phase draw at random, one after the other, on the device."""
+        seeds = (self.config.seed, self.config.method, epoch, phase.name)
+        steps = enumerate(bounds)
+        values = [phase.draw(torch_generator(*seeds, step), stop - start) for step, (start, stop) in steps]
+        return send(torch.cat(values), self.device)
+
+
+def history_csv(history: list[dict[str, float]]) -> str:
+    """One line an epoch; a column is empty where an epoch has no value for it."""
+    columns = list(dict.fromkeys(name for row in history for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    return text.getvalue()

@@ -1,0 +1,8 @@
+"""python -m scripts.report"""
+
+import sys
+
+from scripts.report.command import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,210 @@
+"""The rows of every table: finished runs, their retrained references, and the pretrained model's row for every task."""
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from datasets.splits import load_splits
+from method.evaluation.evaluator import (
+    OUTPUT_KEYS,
+    REPEATED_KEYS,
+    SCHEMA,
+    add_reference,
+    compare_saved_outputs,
+    evaluate,
+)
+from method.evaluation.records import Records, check_belonging
+from method.runs.labels import label, rank, reweights_by_default
+from method.runs.stored import PRETRAIN, RETRAIN, Run, find_reference
+from utils.errors import RunError, UserError
+from utils.tables import is_number
+
+FILTERS = {"dataset": str, "task": str, "method": str, "ratio": float, "tag": str}
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """The values of one run, or of one of the two ends of a run with rewind.
+
+    records, splits: the files they come from; reference: the retrained run they are compared with, if it is there.
+    """
+
+    label: str
+    rank: tuple
+    run: Run
+    values: dict[str, Any]
+    records: str = "records.npz"
+    splits_of: Run | None = None  # another run, for a pretrained model's row
+    reference: Run | None = None
+
+    @property
+    def seed(self) -> int:
+        return self.run.config["seed"]
+
+    @property
+    def competes(self) -> bool:
+        """Whether this is an unlearned model, not one of those that it is measured by."""
+        return self.run.method not in (PRETRAIN, RETRAIN)
+
+    def difference(self, key: str) -> float | None:
+        """The value minus that of the retrained model of the same seed; None where one of them is missing."""
+        return self.minus(self.reference.metrics if self.reference else {}, key)
+
+    def minus(self, others: Mapping[str, Any], key: str) -> float | None:
+        """The value minus another's; None where one of them is missing."""
+        own, theirs = self.values.get(key), others.get(key)
+        return own - theirs if is_number(own) and is_number(theirs) else None
+
+
+def reference_of(run: Run, runs: Sequence[Run]) -> Run | None:
+    """The retrained run that `run` asks to be compared with; None where it is not among `runs` or given by its path."""
+    choices = {
+        "auto": bool(run.config.get("reweight")) or reweights_by_default(run.method),
+        "retrain": False,
+        "retrain_reweight": True,
+    }
+    wanted = run.config.get("reference") or "auto"
+    if wanted not in choices:
+        return None
+    own = run.method == RETRAIN and not run.is_robust
+    if own and choices[wanted] == bool(run.config.get("reweight")):
+        return run
+    return find_reference(run, runs, choices[wanted])
+
+
+def with_reference(run: Run, values: dict[str, Any], reference: Run | None) -> dict[str, Any]:
+    """`values` with ToW and Avg. Gap, where the run was evaluated before its reference was finished."""
+    if reference in (None, run) or values.get("reference"):
+        return values
+    return add_reference({"reasons": {}, **values}, reference.metrics, None, reference.folder.name)
+
+
+def run_rows(run: Run, runs: Sequence[Run]) -> list[Row]:
+    """The row of a run; with SCRUB's rewind, one for the epoch it went back to and one for the last."""
+    name, last_epoch = label(run.config), run.metrics.get("without_rewind")
+    ends = [(name, run.metrics, "records.npz")]
+    if isinstance(last_epoch, dict):
+        ends = [
+            (f"{name} (rewind)", run.metrics, "records.npz"),
+            (f"{name} (last epoch)", last_epoch, "records_without_rewind.npz"),
+        ]
+    reference = reference_of(run, runs)
+    return [
+        Row(end, (*rank(run.config), number), run, with_reference(run, values, reference), records, None, reference)
+        for number, (end, values, records) in enumerate(ends)
+    ]
+
+
+def pretrain_row(pretrain: Run, records: Records, sibling: Run, runs: Sequence[Run], keys: Collection[str]) -> Row:
+    """A pretrained model's row for the task and ratio of `sibling`: its `records`, with the splits of `sibling`.
+
+    keys: the metrics that will be shown; what takes long and is not among them is left out.
+    """
+    splits = load_splits(sibling.folder / "splits.npz")
+    check_belonging(records, splits, sibling.stored, sibling.folder / "config.yaml")
+    facts = [sibling.stored["groups"][name] for name in ("names", "n_targets", "n_sensitive")]
+    values = evaluate(records, splits, *facts, repeated_attacks=not set(keys).isdisjoint(REPEATED_KEYS))
+    values |= {key: pretrain.metrics[key] for key in ("seconds", "peak_memory_bytes") if key in pretrain.metrics}
+    reference = find_reference(sibling, runs, reweight=False)
+    if reference is None:
+        reason = "no retrain run (without REWEIGHT) of this task, ratio and seed is finished"
+        add_reference(values, None, reason, None)
+    else:
+        wanted = not set(keys).isdisjoint(OUTPUT_KEYS)
+        outputs = compare_saved_outputs(records, splits, reference.folder) if wanted else None
+        add_reference(values, reference.metrics, None, reference.folder.name, outputs)
+    own = (label(pretrain.config), (*rank(pretrain.config), 0), pretrain, values)
+    return Row(*own, splits_of=sibling, reference=reference)
+
+
+def pretrain_pairs(runs: Sequence[Run]) -> Iterator[tuple[Run, Run]]:
+    """Each pretrained run with one run of every table that it serves; with itself if it serves none yet."""
+    for pretrain in (run for run in runs if run.method == PRETRAIN):
+        served: dict[tuple, Run] = {}
+        for run in runs:
+            if run.method != PRETRAIN and run.origin == pretrain.origin:
+                served.setdefault(run.table, run)
+        yield from ((pretrain, run) for run in served.values() or [pretrain])
+
+
+def checked(run: Run) -> Run:
+    """`run`, or the same without metrics and with the problem that they are of another schema than this report's."""
+    schema = run.metrics.get("schema", 1)
+    if run.problem or schema == SCHEMA:
+        return run
+    remedy = "recompute it with --recompute" if schema < SCHEMA else "read it with the version that made it"
+    return dataclasses.replace(run, metrics={}, problem=f"metrics.json has schema {schema}, not {SCHEMA}; {remedy}")
+
+
+class Report:
+    """The rows of every table, and sentences about what is not in them.
+
+    wanted: for each of FILTERS the values asked for; none means all. keys: the metrics that will be shown.
+    tables: by Run.table, in the order to be shown;
+    missing: (folder, problem).
+    """
+
+    def __init__(self, runs: Sequence[Run], wanted: Mapping[str, Sequence[Any]], keys: Collection[str]) -> None:
+        self.wanted, self.keys = wanted, keys
+        everything = [checked(run) for run in runs]
+        self.runs = [run for run in everything if not run.problem]
+        self.retrained = [run for run in self.runs if run.method == RETRAIN]  # the only ones others are compared with
+        self.missing = [(run.place, run.problem) for run in everything if run.problem and self._wants(run, run)]
+        self._tables: dict[tuple, list[Row]] = defaultdict(list)
+        self._taken: dict[tuple, Run] = {}
+        self._read: tuple[Run, Records] | None = None
+        for run in self.runs:
+            if run.method != PRETRAIN and self._wants(run, run) and self._takes(run, run.table):
+                self._tables[run.table] += run_rows(run, self.retrained)
+        for pretrain, sibling in pretrain_pairs(self.runs):
+            if self._wants(pretrain, sibling) and self._takes(pretrain, sibling.table):
+                self._add_pretrain(pretrain, sibling)
+        self.tables = {
+            key: sorted(rows, key=lambda row: (row.rank, row.seed))
+            for key, rows in sorted(self._tables.items(), key=lambda item: str(item[0]))
+        }
+
+    def _wants(self, run: Run, sibling: Run) -> bool:
+        """Whether the filters ask for `run`, seen in the table of `sibling`; an unreadable run is always named."""
+        if not run.config:
+            return True
+        found = {"dataset": run.config["dataset"], "method": run.method, "tag": run.config.get("tag", "")}
+        found |= {"task": sibling.task, "ratio": sibling.ratio}
+        if run.problem and run.method == PRETRAIN:  # it would have served every task
+            del found["task"], found["ratio"]
+        return all(not self.wanted.get(name) or value in self.wanted[name] for name, value in found.items())
+
+    def _takes(self, run: Run, table: tuple) -> bool:
+        """Whether this is the first run of its label and seed in the table; a second is named, not averaged in."""
+        first = self._taken.setdefault((table, label(run.config), run.config["seed"]), run)
+        if first is not run:
+            self.missing.append((run.place, f"not counted, the same method and seed as {first.place}"))
+        return first is run
+
+    def _add_pretrain(self, pretrain: Run, sibling: Run) -> None:
+        try:
+            if pretrain is sibling:
+                rows = run_rows(pretrain, self.retrained)
+            else:
+                rows = [pretrain_row(pretrain, self._records_of(pretrain), sibling, self.retrained, self.keys)]
+        except (UserError, RunError) as error:
+            problem = f"no row for {sibling.task}, ratio {sibling.ratio:g}: {error}"
+            self.missing.append((pretrain.place, problem))
+        else:
+            self._tables[sibling.table] += rows
+
+    def _records_of(self, pretrain: Run) -> Records:
+        """Read once for all the tables that it serves, one after the other."""
+        if self._read is None or self._read[0] is not pretrain:
+            self._read = (pretrain, Records.load(pretrain.folder / "records.npz"))
+        return self._read[1]
+
+
+def by_label(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Label -> its rows, one a seed: the cells of a table."""
+    grouped: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        grouped[row.label].append(row)
+    return grouped

@@ -1,0 +1,197 @@
+"""Everything that the page, the figures and the JSON file show, as one dict of plain values (docs/report.md)."""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import numpy as np
+
+from datasets.splits import load_splits
+from method.evaluation.records import load_losses
+from method.runs.files import read_history
+from method.runs.stored import PRETRAIN, Run
+from scripts.report.collect import Report, Row, by_label
+from scripts.report.columns import COLUMNS
+from scripts.report.text import forget_group_names, mia_baseline, notes, title
+from utils.errors import UserError
+from utils.tables import is_number
+from utils.text import for_people
+
+SCHEMA = 1
+LOSS_EDGES = np.linspace(-8, 2, 41)  # log10 of nats
+LOSS_SETS = ("forget", "retain", "val", "test")
+SETTING = ("dataset", "model", "image_size", "weights", "task", "ratio")
+
+
+def payload(report: Report, root: Path) -> dict[str, Any]:
+    """The tables, their cells over seeds, and every run with its groups, losses, history and configuration.
+
+    Files that only this needs and that cannot be read are named in `missing`, and the run is there without them.
+    """
+    rows = [row for own in report.tables.values() for row in own]
+    names = {id(row): f"r{number}" for number, row in enumerate(rows)}
+    tables, runs, unread = [], [], dict[tuple[str, str], None]()
+    for number, (key, own) in enumerate(report.tables.items()):
+        tables.append(_table(f"t{number}", key, own, names))
+        place = {run: cell["id"] for cell in tables[-1]["cells"] for run in cell["runs"]}
+        for row in own:
+            where = {"table": f"t{number}", "cell": place[names[id(row)]]}
+            runs.append(_run(row, root, names, where, own, _read_beside(row, unread)))
+    columns = [
+        {
+            "key": column.key, "title": column.title, "what": column.what, "unit": column.unit, "main": column.main,
+            "best": column.best, "scale": column.scale, "decimals": column.decimals,
+        }
+        for column in COLUMNS
+    ]  # fmt: skip
+    missing = [{"folder": folder, "problem": problem} for folder, problem in [*report.missing, *unread]]
+    return {
+        "schema": SCHEMA,
+        "path": for_people(str(root)),
+        "columns": columns,
+        "tables": tables,
+        "runs": runs,
+        "missing": missing,
+    }
+
+
+def _table(name: str, key: tuple, rows: Sequence[Row], names: dict[int, str]) -> dict[str, Any]:
+    cells = [
+        {
+            "id": f"{name}c{number}",
+            "label": own_label,
+            "method": own[0].run.method,
+            "is_reference": not own[0].competes,
+            "seeds": [row.seed for row in own],
+            "runs": [names[id(row)] for row in own],
+            **over_seeds(own),
+        }
+        for number, (own_label, own) in enumerate(by_label(rows).items())
+    ]
+    return {
+        "id": name,
+        "title": title(key),
+        **dict(zip(SETTING, key, strict=True)),
+        "forget_groups": forget_group_names(rows),
+        "mia_baseline": mia_baseline(rows),
+        "notes": notes(rows, COLUMNS),
+        "cells": cells,
+    }
+
+
+def over_seeds(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
+    """n, mean and sd of every column over the rows of a cell, and the same of the difference to the reference.
+
+    The difference to the reference of the same seed is taken first; one seed has no sd.
+    """
+    result: dict[str, dict[str, Any]] = {"n": {}, "mean": {}, "sd": {}, "difference": {}}
+    for column in COLUMNS:
+        own = moments([row.values.get(column.key) for row in rows])
+        for name, value in own.items():
+            result[name][column.key] = value
+        result["difference"][column.key] = moments([row.difference(column.key) for row in rows])
+    return result
+
+
+def moments(values: Sequence[Any]) -> dict[str, Any]:
+    """n, mean and sample standard deviation of what is a number; None where there are too few."""
+    present = [value for value in values if is_number(value)]
+    return {
+        "n": len(present),
+        "mean": fmean(present) if present else None,
+        "sd": stdev(present) if len(present) > 1 else None,
+    }
+
+
+def _run(
+    row: Row,
+    root: Path,
+    names: dict[int, str],
+    where: dict[str, str],
+    siblings: Sequence[Row],
+    beside: tuple[dict[str, list] | None, ...],
+) -> dict[str, Any]:
+    """beside: what `_read_beside` gave."""
+    folder = row.run.folder
+    original = next((other for other in siblings if _is_original(other.run, row.run)), None)
+    reference = next((other for other in siblings if other.run is row.reference), None)
+    scalars = {key: value for key, value in row.values.items() if is_number(value) or value is None}
+    return {
+        "id": names[id(row)],
+        "label": row.label,
+        "seed": row.seed,
+        "folder": for_people((folder.relative_to(root) if folder.is_relative_to(root) else folder).as_posix()),
+        **where,
+        "original": names[id(original)] if original else None,
+        "reference": names[id(reference)] if reference else None,
+        "metrics": scalars,
+        "reasons": row.values.get("reasons") or {},
+        "groups": list(_groups(row)),
+        "losses": beside[0],
+        "history": beside[1],
+        "config": row.run.config,
+    }
+
+
+def _is_original(other: Run, run: Run) -> bool:
+    """Whether `other` is the pretrained run that belongs to `run`."""
+    return other.method == PRETRAIN and other.origin == run.origin and other.is_plain
+
+
+def _groups(row: Row) -> Iterator[dict[str, Any]]:
+    """Counts and test accuracy of every group that the run's sets hold."""
+    forgotten = set(row.values.get("forget_group_names") or [])
+    for group in row.values.get("groups") or []:
+        n_train = group.get("n_train", group.get("n_retain", 0) + group.get("n_forget", 0))
+        if not n_train and not group.get("n_test"):
+            continue
+        interval = group.get("test_interval")
+        yield {
+            "name": group["name"],
+            "forget": group["name"] in forgotten,
+            "n_train": n_train,
+            "n_forget": group.get("n_forget", 0),
+            "n_retain": group.get("n_retain", n_train),
+            "n_test": group.get("n_test", 0),
+            "test_acc": group.get("test_acc"),
+            "test_interval": [round(end, 2) for end in interval] if interval else None,
+        }
+
+
+def _read_beside(row: Row, unread: dict[tuple[str, str], None]) -> tuple[dict[str, list] | None, ...]:
+    """Losses and history of a run, None where they are not there; `unread` gets those that cannot be read."""
+    records, history = row.run.folder / row.records, row.run.folder / "history.csv"
+    splits = (row.splits_of or row.run).folder / "splits.npz"
+    found: list[dict[str, list] | None] = []
+    for files, read in (((records, splits), _losses), ((history,), _history)):
+        try:
+            found.append(read(*files) if all(map(os.path.exists, files)) else None)
+        except (UserError, ValueError) as error:
+            found.append(None)
+            unread[row.run.place, f"{files[0].name} is not shown: {error}"] = None
+    return tuple(found)
+
+
+def _losses(records: Path, splits: Path) -> dict[str, list]:
+    """Histograms of the loss by set."""
+    index, loss = load_losses(records)
+    sets = load_splits(splits)
+    order = np.argsort(index)
+    logarithm = np.log10(np.clip(loss[order], 10 ** LOSS_EDGES[0], 10 ** LOSS_EDGES[-1]))
+    histograms = {}
+    for name in LOSS_SETS:
+        rows = getattr(sets, name)
+        if not np.isin(rows, index, assume_unique=True).all():
+            raise ValueError(f"it lacks samples of the {name} set of {splits}")
+        histograms[name] = np.histogram(logarithm[np.searchsorted(index[order], rows)], LOSS_EDGES)[0].tolist()
+    return {"edges": [round(edge, 4) for edge in LOSS_EDGES.tolist()], **histograms}
+
+
+def _history(file: Path) -> dict[str, list] | None:
+    """history.csv by column; six significant digits are more than a plot shows."""
+    found = read_history(file)
+    return {
+        name: [value if value is None else float(f"{value:.6g}") for value in found[name]] for name in found
+    } or None

@@ -1,0 +1,1 @@
+"""A grid of runs as one command: python -m scripts.sweep GRID.yaml."""

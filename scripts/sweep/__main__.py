@@ -1,0 +1,8 @@
+"""python -m scripts.sweep"""
+
+import sys
+
+from scripts.sweep.command import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,1 +1,0 @@
-"""Tables, figures and a page of the runs in an output folder: python -m utils.report output."""

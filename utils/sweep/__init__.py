@@ -1,1 +1,0 @@
-"""A grid of runs as one command: python -m utils.sweep GRID.yaml."""
