@@ -95,7 +95,7 @@ def put_clocks(clock: Clock) -> None:
     clock.around(runner, "save_model", "saving the model")
     clock.around(evaluator.membership, "published_attack", "published attack")
     clock.around(evaluator, "_add_repeated_attacks", "balanced and group-aware attacks")
-    clock.around(runner, "judged", "metrics and records")
+    clock.around(runner, "evaluate_records", "metrics and records")
 
 
 def main() -> None:

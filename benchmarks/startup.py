@@ -21,8 +21,8 @@ from method.configs.cli import parse
 from method.configs.loading import Config
 from method.runs.data import read_data
 from method.runs.directory import RunDirectory, directory_of
-from method.runs.inputs import digests_of, identity_of, label_record
-from method.runs.run_log import record
+from method.runs.inputs import identity_of, label_record, open_digests
+from method.runs.run_log import describe_run
 from utils.digests import SETTLED_NS
 
 MAIN = str(ROOT / "main.py")
@@ -75,12 +75,12 @@ def finish(config: Config, same_files: bool) -> None:
     directory, data, digests = (
         RunDirectory(directory_of(config, config.store_dir)),
         read_data(config),
-        digests_of(config),
+        open_digests(config),
     )
     directory.path.mkdir(parents=True)
     inputs = label_record(config, digests)
     inputs["labels"] = inputs["labels"] if same_files else dict.fromkeys(inputs["labels"], "another")
-    facts = {"identity": identity_of(config, digests), **record(data, {"threads": torch.get_num_threads()})}
+    facts = {"identity": identity_of(config, digests), **describe_run(data, {"threads": torch.get_num_threads()})}
     directory.begin(config, {**facts, "inputs": inputs}, overwrite=False)
     for name in ("model.pt", "records.npz", "splits.npz"):
         directory.file(name).touch()

@@ -36,7 +36,7 @@ from method.configs.loading import Config
 from method.evaluation.evaluator import evaluate
 from method.evaluation.records import Records
 from method.runs.data import Data, read_data
-from method.runs.inputs import digests_of, identity_of
+from method.runs.inputs import identity_of, open_digests
 from method.runs.runner import build_unlearner, model_facts, starting_models
 from method.training.checkpoints import load_model
 from method.training.inference import BATCH_SIZE, Inference
@@ -60,7 +60,7 @@ class Job:
 
     def models(self) -> tuple[nn.Module, nn.Module]:
         """The network to train and the frozen original, on the device."""
-        facts = model_facts(self.config, self.data, identity_of(self.config, digests_of(self.config)))
+        facts = model_facts(self.config, self.data, identity_of(self.config, open_digests(self.config)))
         model, original = starting_models(self.config, self.data, facts)
         form = devices.memory_format(self.inference.device)
         placed = [one.to(self.inference.device, memory_format=form) for one in (model, original[0])]
@@ -143,13 +143,13 @@ def train(job: Job, unlearner: Unlearner, source: Callable[[Phase, int], Iterato
     for epoch in range(job.config.epochs):
         for phase in unlearner.phases(epoch):
             for name, module in modules.items():
-                module.requires_grad_(name == phase.trains).train(phase.train_mode)
+                module.requires_grad_(name == phase.module).train(phase.train_mode)
             for batch in source(phase, epoch):
-                optimizers[phase.trains].zero_grad(set_to_none=True)
+                optimizers[phase.module].zero_grad(set_to_none=True)
                 with devices.autocast(job.inference.device, job.inference.precision):
                     loss = phase.loss(batch)
                 loss.backward()
-                optimizers[phase.trains].step()
+                optimizers[phase.module].step()
         unlearner.take_logged()
         after_epoch()
     devices.synchronize(job.inference.device)

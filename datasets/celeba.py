@@ -13,7 +13,7 @@ from datasets.labels.tables import (
     data_folder,
     image_paths,
     one_row_each,
-    ragged,
+    ragged_line_error,
     read_csv,
     read_text,
     table_of,
@@ -94,7 +94,7 @@ def _read_rows(file: Path, header: list[str], wanted: tuple[str, ...], rows: lis
             cells.extend(pick(fields))
             lines.append(line)
         elif fields:
-            raise ragged(file, line, len(fields), width)
+            raise ragged_line_error(file, line, len(fields), width)
     return table_of(file, wanted, cells, lines)
 
 

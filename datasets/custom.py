@@ -9,7 +9,7 @@ import numpy as np
 
 from datasets.base import TEST, TRAIN, VAL, GroupDataset
 from datasets.labels.tables import Table, data_folder, image_paths, one_row_each, read_csv
-from datasets.labels.values import crossed, named, refuse_too_many
+from datasets.labels.values import cross_columns, name_values, refuse_too_many
 from utils.errors import UserError
 
 FILE = "metadata.csv"
@@ -52,12 +52,12 @@ class Custom(GroupDataset):
         wanted = _distinct({**columns, "target": [target], "sensitive": attributes})
         root = data_folder(data_dir, cls.folder, f"{FILE} ({','.join(wanted)})")
         table = _stripped(read_csv(root / FILE, wanted, f"{FILE} ({','.join(wanted)}) and the images"), filename_column)
-        target_names, targets = named(table, target)
+        target_names, targets = name_values(table, target)
         if len(target_names) == 1:
             raise UserError(
                 f"{table.file}: {target} is {target_names[0]!r} in all {len(targets)} rows; expected two values or more"
             )
-        sensitive_names, sensitives = crossed(table, attributes)
+        sensitive_names, sensitives = cross_columns(table, attributes)
         refuse_too_many(table, len(target_names), len(sensitive_names), [target, *attributes])
         found = cls(
             root=root,

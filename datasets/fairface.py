@@ -11,7 +11,7 @@ import numpy as np
 
 from datasets.base import TEST, TRAIN, VAL, GroupDataset
 from datasets.labels.tables import Table, data_folder, image_paths, read_csv
-from datasets.splits import seeded_order, share_of
+from datasets.splits import count_share, seeded_order
 
 LAYOUT = "fairface_label_train.csv, fairface_label_val.csv (file,age,gender,race,service_test), train/ and val/"
 AGES = ("0-2", "3-9", "10-19", "20-29", "30-39", "40-49", "50-59", "60-69", "more than 70")
@@ -82,7 +82,7 @@ def read_labels(root: Path, seed: int, columns: Sequence[str]) -> Labels:
 
 def _train_or_val(paths: Sequence[str], seed: int) -> np.ndarray:
     order = seeded_order("train", seed, paths)
-    in_train = set(order[: share_of(TRAIN_SHARE, len(order))])
+    in_train = set(order[: count_share(TRAIN_SHARE, len(order))])
     return np.array([TRAIN if path in in_train else VAL for path in paths], dtype=np.int64)
 
 

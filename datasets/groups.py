@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import product
 
 from datasets.base import GroupDataset
-from datasets.labels.spelling import composed, looks_numeric, spelled_alike
+from datasets.labels.spelling import compose, find_spelled_alike, looks_numeric
 from utils.errors import UserError
 
 Pair = tuple[int, int]
@@ -47,7 +47,7 @@ def refuse_two_tasks(given: dict[str, object]) -> None:
         raise UserError(f"{first} and {second} both choose what to forget: give one")
 
 
-def spelled(dataset: Table, typed: str) -> str:
+def spell_groups(dataset: Table, typed: str) -> str:
     """The text of --forget_groups in the one spelling of its set of groups: by name, in the order of the groups.
 
     Where only the labels know the names, words stay as they were typed, sorted: only their own spelling is accepted.
@@ -88,7 +88,7 @@ def _typed_pairs(typed: str) -> list[tuple[str, str]]:
     """The words of --forget_groups, blanks around them and within them made one, letters composed."""
     pairs = []
     for part in typed.split(","):
-        words = tuple(composed(" ".join(word.split())) for word in part.split(":"))
+        words = tuple(compose(" ".join(word.split())) for word in part.split(":"))
         if len(words) != 2 or not all(words):
             hint = "" if len(words) <= 2 else "; a name that holds a colon or a comma is given by its number"
             raise UserError(f"--forget_groups {typed!r}: {part.strip()!r} is no group, {FORM}{hint}")
@@ -140,15 +140,15 @@ def _only_code(dataset: str, kind: str, names: Sequence[str], word: str) -> int:
 
 
 def _told(spelling: str, name: str) -> str:
-    return spelling if spelling == composed(name) else f"{spelling} (for {name!r})"
+    return spelling if spelling == compose(name) else f"{spelling} (for {name!r})"
 
 
 def _as_written(names: Sequence[str], word: str) -> list[int]:
-    return [code for code, name in enumerate(names) if composed(name) == word]
+    return [code for code, name in enumerate(names) if compose(name) == word]
 
 
 def _as_it_looks(names: Sequence[str], word: str) -> list[int]:
-    return [code for code, name in enumerate(names) if spelled_alike({name, word})]
+    return [code for code, name in enumerate(names) if find_spelled_alike({name, word})]
 
 
 def _as_code(names: Sequence[str], word: str) -> list[int]:
@@ -163,7 +163,7 @@ def _have_codes(names: Sequence[str]) -> bool:
 
 def _word(names: Sequence[str], code: int) -> str:
     """A name, or its code where the name cannot stand in a list of groups."""
-    name = composed(names[code])
+    name = compose(names[code])
     plain = " ".join(name.split()) == name and not set(name) & {",", ":"}
     return name if plain else str(code)
 

@@ -56,14 +56,14 @@ def make_splits(
     return _splits(dataset, train, forget, f"--unlearning_ratio {unlearning_ratio}", groups)
 
 
-def random_splits(dataset: GroupDataset, unlearning_ratio: float, seed: int) -> Splits:
+def make_random_splits(dataset: GroupDataset, unlearning_ratio: float, seed: int) -> Splits:
     """Forget the share `unlearning_ratio` of train whatever the group; UserError as for `make_splits`."""
     train = _train(dataset)
     forget = _choose_forget(dataset, train, "", unlearning_ratio, seed)
     return _splits(dataset, train, forget, f"--unlearning_ratio {unlearning_ratio}")
 
 
-def listed_splits(dataset: GroupDataset, rows: np.ndarray) -> Splits:
+def make_listed_splits(dataset: GroupDataset, rows: np.ndarray) -> Splits:
     """Forget these rows of train, and what in train is forgotten together with them.
 
     UserError where that is nothing, or all.
@@ -113,7 +113,7 @@ def seeded_order(purpose: str, seed: int, names: Iterable[str]) -> list[str]:
     return sorted(names, key=lambda name: hashlib.sha256(f"{purpose}:{seed}:{name}".encode()).digest())
 
 
-def share_of(ratio: float, n: int) -> int:
+def count_share(ratio: float, n: int) -> int:
     """floor(ratio * n) of the decimal number that was written: 0.58 of 50 is 29, not 28."""
     return int(Decimal(str(ratio)) * n)
 
@@ -167,7 +167,7 @@ def _choose_forget(dataset: GroupDataset, rows: np.ndarray, whose: str, ratio: f
     if not 0 < ratio <= 1:
         raise UserError(f"--unlearning_ratio {ratio}: expected a number above 0 and up to 1")
     units = seeded_order("forget", seed, set(dataset.units(rows)))
-    n_forget = share_of(ratio, len(units))
+    n_forget = count_share(ratio, len(units))
     if n_forget == 0:
         raise UserError(
             f"--unlearning_ratio {ratio} forgets no sample: {dataset.name} has {len(rows)} train samples{whose};"

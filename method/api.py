@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from method.runs.files import read_history
 from method.runs.labels import label, rank
-from method.runs.stored import PRETRAIN, Run, read_runs
+from method.runs.stored import PRETRAIN, StoredRun, read_runs
 from utils.distributed import from_rank_0, joined
 from utils.errors import RunError, UserError
 from utils.files import read_json
@@ -95,12 +95,12 @@ def load_results(path: str | Path = "output") -> "pandas.DataFrame":
     return frame
 
 
-def _place(run: Run) -> tuple:
+def _place(run: StoredRun) -> tuple:
     config = run.config
     return config["dataset"], config["model"], run.task, run.ratio, rank(config), config["seed"], str(run.folder)
 
 
-def _row(run: Run) -> dict[str, Any]:
+def _row(run: StoredRun) -> dict[str, Any]:
     """A run's identity, metrics and folder; lists and tables among the metrics are left to metrics.json."""
     config, forgets = run.config, run.method != PRETRAIN
     what = {

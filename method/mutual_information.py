@@ -28,16 +28,17 @@ class Critic(nn.Module):
             onehot = one_hot(group, self.groups)
             return self.layers(torch.cat([features.float(), onehot], dim=1)).squeeze(1)
 
-    def bound(self, features: Tensor, group: Tensor, other_group: Tensor, update: bool) -> Tensor:
-        """Lower bound of I(z; g), in nats, for groups paired with their features and groups drawn apart from them.
+    def bound(self, features: Tensor, group: Tensor, marginal_group: Tensor, update: bool) -> Tensor:
+        """Lower bound of I(z; g), in nats.
 
+        features: (n, feature_dim) z; group: (n,) g of the same samples; marginal_group: (n,) g~, drawn from p(g).
         update: a critic step, which moves the running mean of exp T before it is used.
         """
         with torch.autocast(features.device.type, enabled=False):
-            apart = self(features, other_group)
+            marginal = self(features, marginal_group)
             if update:
-                self._move_mean(apart.detach())
-            return donsker_varadhan(self(features, group), apart, self.log_mean_exp)
+                self._move_mean(marginal.detach())
+            return donsker_varadhan(self(features, group), marginal, self.log_mean_exp)
 
     def _move_mean(self, scores: Tensor) -> None:
         """m <- 0.01 mean exp T + 0.99 m, starting at its first value; in logarithms, so that no score overflows."""
@@ -51,15 +52,16 @@ def one_hot(group: Tensor, groups: Tensor) -> Tensor:
     return (group[:, None] == groups).float()
 
 
-def donsker_varadhan(joint: Tensor, apart: Tensor, log_mean_exp: Tensor | None = None) -> Tensor:
+def donsker_varadhan(joint: Tensor, marginal: Tensor, log_mean_exp: Tensor | None = None) -> Tensor:
     """mean T(z, g) - log mean exp T(z, g~), with MINE's gradient where a running mean m of exp T is given.
 
+    joint: (n,) critic scores T(z_i, g_i); marginal: (n,) scores T(z_i, g~_i), with g~ drawn from p(g).
     The value is the bound's; the gradient of its second term is E[exp(T) dT] / m instead of E[exp(T) dT] / E[exp T],
     whose ratio of two batch means is biased. Means are over the samples of all processes: the bound of a sum over
     shares is not the sum of the shares' bounds.
     """
-    second = log_mean_exp_of(apart)
+    second = log_mean_exp_of(marginal)
     if log_mean_exp is not None:
-        corrected = mean(torch.exp(apart - log_mean_exp))
+        corrected = mean(torch.exp(marginal - log_mean_exp))
         second = second.detach() + corrected - corrected.detach()
     return mean(joint) - second

@@ -25,7 +25,7 @@ import yaml
 from datasets.splits import STORED, load_splits
 from method.evaluation.records import COLUMNS, Records
 from method.runs.files import read_history
-from method.runs.stored import Run, read_runs
+from method.runs.stored import StoredRun, read_runs
 from scripts.report.collect import pretrain_pairs
 from utils.arrays import read_npz
 from utils.errors import RunError, UserError
@@ -75,7 +75,7 @@ def _refuse_own_and_links(source: Path, target: Path, folders: Collection[Path])
                 )
 
 
-def _keep_all(places: dict[Run, Path]) -> list[str]:
+def _keep_all(places: dict[StoredRun, Path]) -> list[str]:
     """Copy every run to its place; returns lines on files that could not be read."""
     pairs = list(pretrain_pairs(list(places)))
     with_records, with_splits = {pretrain for pretrain, _ in pairs}, {sibling for _, sibling in pairs}
@@ -89,7 +89,7 @@ def _keep_all(places: dict[Run, Path]) -> list[str]:
     return unread
 
 
-def _keep(run: Run, folder: Path, arrays: Sequence[str]) -> list[str]:
+def _keep(run: StoredRun, folder: Path, arrays: Sequence[str]) -> list[str]:
     """Copy one run, the marker last; a file that cannot be read is left out, and told."""
     contents, unread = {"metrics.json": read_bytes(run.folder / "metrics.json")}, []
     found: dict[str, dict[str, np.ndarray]] = {}

@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         root = data_folder(wanted.data_dir, FairFace.folder, LAYOUT)
         labels = read_labels(root, wanted.seed, COLUMNS)
-        rows = np.arange(len(labels.path)) if wanted.plain else skewed_rows(labels, wanted.share, wanted.seed)
+        rows = np.arange(len(labels.path)) if wanted.plain else draw_skewed_rows(labels, wanted.share, wanted.seed)
         write_folder(wanted.out, root, labels, rows, "race,age" if wanted.plain else "race")
     except (UserError, RunError) as error:
         say(f"error: {error}")
@@ -68,7 +68,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def skewed_rows(labels: Labels, share: str, seed: int) -> np.ndarray:
+def draw_skewed_rows(labels: Labels, share: str, seed: int) -> np.ndarray:
     """The rows to keep, sorted: in train and in val a minority is the largest part of its gender up to `share`."""
     part = _fraction(share)
     old = labels.codes["age"] >= AGES.index(FIRST_AGE)

@@ -112,7 +112,7 @@ def norm_layer() -> nn.Sequential:
 
 def mine(values: Tensor) -> Tensor:
     """This process's share of the rows."""
-    return values[slice(*distributed.share_of(len(values)))]
+    return values[slice(*distributed.own_range(len(values)))]
 
 
 def batch_norm(n: int) -> dict[str, Tensor]:
@@ -218,7 +218,7 @@ class CountingEngine(Engine):
         self.steps: Counter[str] = Counter()
 
     def _step(self, phase: Phase, *arguments: Any) -> Tensor:
-        self.steps[phase.trains] += phase.step
+        self.steps[phase.module] += phase.step
         return super()._step(phase, *arguments)
 
 

@@ -25,7 +25,7 @@ from torch.nn.functional import cross_entropy
 from method.losses import kl_to_teacher
 from method.registry import ALIASES, METHODS, register
 from method.runs.labels import label, rank
-from method.unlearners.bad_teacher import BadTeacher, untrained
+from method.unlearners.bad_teacher import BadTeacher, build_untrained
 from method.unlearners.base import Unlearner, initial_weights
 from method.unlearners.boundary_expand import BoundaryExpand
 from method.unlearners.boundary_shrink import BoundaryShrink
@@ -103,7 +103,7 @@ def test_the_incompetent_teacher_is_random_frozen_and_a_function_of_the_seed():
 
 def test_it_is_not_the_networks_own_beginning():
     network = build_model("small_cnn", 2, 0, "none")
-    teacher = untrained(network, torch_generator(0, "teacher"))
+    teacher = build_untrained(network, torch_generator(0, "teacher"))
     drawn = {name for name in parameters(network) if name.startswith("head") or network.state_dict()[name].dim() == 4}
     assert len(drawn) == 7
     assert drawn <= changed(snapshot(teacher), snapshot(network))
@@ -118,7 +118,7 @@ def test_a_layer_that_cannot_be_drawn_anew_is_named():
             self.factor = nn.Parameter(torch.ones(1))
 
     with pytest.raises(TypeError, match=r"1 \(Scale\) has weights, but no reset_parameters"):
-        untrained(nn.Sequential(nn.Linear(2, 2), Scale()), torch_generator(0))
+        build_untrained(nn.Sequential(nn.Linear(2, 2), Scale()), torch_generator(0))
 
 
 def test_every_pass_goes_to_its_teacher(tmp_path: Path):

@@ -116,7 +116,7 @@ def test_one_process_is_alone_and_leaves_numbers_as_they_are(monkeypatch: pytest
     monkeypatch.setenv("MASTER_ADDR", "node1")  # a cluster's, without the other variables
     monkeypatch.setenv("WORLD_SIZE", "1")
     assert (distributed.world_size(), distributed.rank(), distributed.local_world_size()) == (1, 0, 1)
-    assert distributed.share_of(7) == (0, 7)
+    assert distributed.own_range(7) == (0, 7)
     values = torch.randn(6)
     assert collectives.total(values) is values
     assert torch.equal(collectives.mean(values), values.mean())

@@ -92,7 +92,7 @@ class ByHand:
         self.model.train(step.phase.name != "saliency")
         random = torch.Generator()
         value, differentiated = self.loss(step, random if step.random is None else random.set_state(step.random))
-        module = self.modules()[step.phase.trains]
+        module = self.modules()[step.phase.module]
         weights = list(module.parameters())
         gradients = torch.autograd.grad(differentiated, weights, allow_unused=True)
         lr = 0.05 * (n + 1) / of if step.epoch == 0 else self.lr[step.epoch]
@@ -433,11 +433,11 @@ def test_every_step_equals_the_one_written_by_hand(tmp_path: Path, name: str, au
     } | ({"saliency"} if method == "salun" else set())
     for epoch in (-1, 0, 1, 2):
         steps = [step for step in run.engine.spied_steps if step.epoch == epoch]
-        of, n = sum(step.phase.trains == "model" for step in steps), 0
+        of, n = sum(step.phase.module == "model" for step in steps), 0
         losses: dict[str, list[float]] = {}
         for step in steps:
             losses.setdefault(step.phase.name, []).append(hand.step(step, n, of))
-            n += step.phase.trains == "model"
+            n += step.phase.module == "model"
             assert step.loss == pytest.approx(losses[step.phase.name][-1], rel=1e-3, abs=1e-4)
             for module, weights in hand.modules().items():
                 expected = weights.state_dict()
@@ -606,7 +606,7 @@ def test_original_of_the_published_miu_drifts_in_its_buffers_alone(tmp_path: Pat
 def test_a_phase_changes_only_what_it_trains(tmp_path: Path, method: str, preset: str):
     run = make_run(method, tmp_path, SpyEngine, preset=preset)
     run.engine.train()
-    assert all(step.differentiable == {step.phase.trains} for step in run.engine.spied_steps)
+    assert all(step.differentiable == {step.phase.module} for step in run.engine.spied_steps)
     trained = run.unlearner.modules()["model"]
     net, moved_means = buffers(trained), {"forget": {"phi.log_mean_exp"}}
     moved_means["retain"] = moved_means["forget"] | {"psi.log_mean_exp"}
@@ -637,7 +637,7 @@ def test_batch_norm_counts_the_steps_of_the_network_alone(tmp_path: Path):
     run = make_run("miu", tmp_path, SpyEngine)
     before = int(run.model.backbone[1].num_batches_tracked)
     run.engine.train()
-    steps = sum(spied.n_steps for spied in run.engine.passes if spied.phase.trains == "model")
+    steps = sum(spied.n_steps for spied in run.engine.passes if spied.phase.module == "model")
     assert int(run.model.backbone[1].num_batches_tracked) == before + steps
 
 
@@ -672,7 +672,7 @@ def test_original_outputs_come_from_a_table_where_images_are_not_augmented(tmp_p
 
 def order_of(run: Run) -> list[tuple[int, str, str, str, int]]:
     run.engine.train()
-    return [(one.epoch, one.phase.name, one.phase.data, one.phase.trains, one.n_steps) for one in run.engine.passes]
+    return [(one.epoch, one.phase.name, one.phase.data, one.phase.module, one.n_steps) for one in run.engine.passes]
 
 
 def n(size: int, batch_size: int) -> int:

@@ -22,11 +22,11 @@ from datasets.custom import Custom
 from datasets.images import decoding as images
 from datasets.images import files as image_files
 from datasets.images.cache import disk_cache, ram_cache
-from datasets.images.decoding import read_image, turned
+from datasets.images.decoding import read_image, turn_upright
 from datasets.images.files import ImageRecord, Room, image_digest, image_record, images_state
 from datasets.images.headers import MOST_PIXELS, Header, read_header
 from datasets.images.types import UnreadableImage
-from datasets.images.verification import bad_images, turned_images
+from datasets.images.verification import bad_images, count_turned_images
 from datasets.loading.loaders import Loader
 from datasets.waterbird import Waterbirds
 from utils.errors import RunError
@@ -136,7 +136,7 @@ def test_torchcodec_is_ready_to_take_over(name: str):
     """It turns images as EXIF says; `turned` by the opposite gives them as stored."""
     decoders = pytest.importorskip("torchcodec.decoders")
     found = decoders.decode_image(READABLE[name])
-    found = turned(found, {6: 8, 8: 6}.get(orientation := read_header(READABLE[name]).orientation, orientation))
+    found = turn_upright(found, {6: 8, 8: 6}.get(orientation := read_header(READABLE[name]).orientation, orientation))
     assert torch.equal(found, images._pixels(READABLE[name]))
 
 
@@ -216,7 +216,9 @@ def test_a_turned_photo_stands_upright_where_that_is_asked_for(kind: str, orient
 def test_every_turn_of_a_known_image():
     """Rows ab, cd: the eight ways that EXIF 2.32 draws."""
     image = torch.tensor([[1, 2], [3, 4]], dtype=torch.uint8).expand(3, 2, 2)
-    found = ["".join("abcd"[value - 1] for value in turned(image, way)[0].flatten().tolist()) for way in range(1, 9)]
+    found = [
+        "".join("abcd"[value - 1] for value in turn_upright(image, way)[0].flatten().tolist()) for way in range(1, 9)
+    ]
     assert found == ["abcd", "badc", "dcba", "cdab", "acbd", "cadb", "dbca", "bdac"]
 
 
@@ -268,19 +270,19 @@ def test_what_is_read_otherwise_has_another_state(photos: Custom, monkeypatch: p
 
 def test_turned_images_are_counted_once(photos: Custom, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     memory = tmp_path / "store" / "verified.json"
-    assert turned_images(photos, memory) == 3
+    assert count_turned_images(photos, memory) == 3
     assert bad_images(photos, memory) == []
     monkeypatch.setattr("datasets.images.verification._is_turned", None)
-    assert turned_images(photos, memory) == 3
+    assert count_turned_images(photos, memory) == 3
     monkeypatch.undo()
     photos.file(2).write_bytes(photos.file(3).read_bytes())
-    assert turned_images(photos, memory) == 2
+    assert count_turned_images(photos, memory) == 2
     photos.file(5).unlink()
-    assert turned_images(photos, memory) == 1
+    assert count_turned_images(photos, memory) == 1
     make_waterbird(tmp_path)
     birds = Waterbirds.load(tmp_path, 0, 0)
     birds.file(0).write_bytes(encoded(PICTURE, "JPEG", 6))
-    assert turned_images(birds, memory) == 0
+    assert count_turned_images(birds, memory) == 0
 
 
 # What is known of the files.

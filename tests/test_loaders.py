@@ -17,9 +17,9 @@ from torchvision.transforms import v2
 
 from datasets.celeba import CelebA
 from datasets.digits import Digits
-from datasets.images.decoding import CROP_RATIO, CROP_SCALE, FileImages, Views, centre, random_crop, stretch
+from datasets.images.decoding import CROP_RATIO, CROP_SCALE, FileImages, Transforms, centre, random_crop, stretch
 from datasets.images.normalisation import normalise
-from datasets.loading.loaders import Loader, batch_bounds, default_workers, n_batches, shifted
+from datasets.loading.loaders import Loader, batch_bounds, default_workers, n_batches, shift_images
 from datasets.waterbird import Waterbirds
 from utils.errors import RunError, UserError
 
@@ -336,8 +336,8 @@ def test_resizing_is_antialiased():
 
 
 def test_training_view_crops_within_the_published_scale_and_flips_half_the_time(one_thread):
-    views = Views("centre", 32)
-    shown = torch.stack([views.training(ramp(200, 200), seed) for seed in range(300)]).float()
+    views = Transforms("centre", 32)
+    shown = torch.stack([views.train_transform(ramp(200, 200), seed) for seed in range(300)]).float()
     flipped = shown[:, 0, 16, 0] > shown[:, 0, 16, -1]
     assert 0.4 < flipped.float().mean() < 0.6
     assert not (shown[:, 1, 0, 16] > shown[:, 1, -1, 16]).any(), "never upside down"
@@ -362,14 +362,16 @@ def uniform(draw: torch.Generator) -> Iterator[float]:
 
 @pytest.mark.parametrize(("height", "width"), [(224, 224), (218, 178), (40, 300), (300, 40), (9, 9)])
 def test_training_view_is_its_crop_resized_and_flipped_as_torchvision_does(one_thread, height: int, width: int):
-    image, views = as_decoded(height, width), Views("stretch", 32)
+    image, views = as_decoded(height, width), Transforms("stretch", 32)
     flips = 0
     for seed in range(60):
         draws = uniform(torch.Generator().manual_seed(seed))
         place = random_crop(height, width, draws)
         flip = next(draws) < 0.5
         expected = v2.functional.resized_crop(image, *place, [32, 32], antialias=True)
-        assert torch.equal(views.training(image, seed), v2.functional.horizontal_flip(expected) if flip else expected)
+        assert torch.equal(
+            views.train_transform(image, seed), v2.functional.horizontal_flip(expected) if flip else expected
+        )
         flips += flip
     assert 15 < flips < 45
 
@@ -410,8 +412,8 @@ def test_batches_are_channels_last(birds):
 
 
 def test_training_view_is_a_function_of_its_seed():
-    views = Views("stretch", 16)
-    first, again, other = (views.training(ramp(40, 50), seed) for seed in (4, 4, 5))
+    views = Transforms("stretch", 16)
+    first, again, other = (views.train_transform(ramp(40, 50), seed) for seed in (4, 4, 5))
     assert first.equal(again)
     assert not first.equal(other)
 
@@ -436,5 +438,5 @@ def test_memory_training_view_shifts_by_the_seed_and_mirrors_the_border():
     for seed, down, right in ((0, 0, 0), (4, 4, 0), (12, 2, 2), (n_shifts * 3 + 1, 1, 3), (n_shifts**2 + 7, 2, 1)):
         padded = np.pad(image, ((0, 0), (0, 0), (2, 2), (2, 2)), mode="reflect")
         expected = padded[:, :, down : down + 6, right : right + 6]
-        np.testing.assert_array_equal(shifted(image, np.array([seed]), max_shift=2), expected)
-    np.testing.assert_array_equal(shifted(image, np.array([12]), max_shift=2), image)
+        np.testing.assert_array_equal(shift_images(image, np.array([seed]), max_shift=2), expected)
+    np.testing.assert_array_equal(shift_images(image, np.array([12]), max_shift=2), image)

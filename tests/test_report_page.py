@@ -18,7 +18,7 @@ from report_payload import DIGITS, FACES, METHODS, averaged, example
 
 from scripts.report import view
 from scripts.report.look import curve_keys, in_words
-from scripts.report.page import in_script, packed, page
+from scripts.report.page import in_script, pack, page
 from utils.tables import cell as in_text
 
 MARKUP = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 2'>&amp;\u2028"
@@ -99,7 +99,7 @@ def test_data_in_a_script_element_cannot_end_it() -> None:
 
 
 def test_what_runs_share_stands_once(payload: dict[str, Any]) -> None:
-    found = packed(payload)
+    found = pack(payload)
     runs = [run for run in found["runs"] if run["table"] == "t0"]
     assert len({run["groups"]["name"] for run in runs}) == len({run["losses"]["edges"] for run in runs}) == 1
     assert found["pool"][runs[0]["groups"]["name"]] == DIGITS
@@ -316,7 +316,7 @@ def test_losses_and_the_attack(browser: Browser, file: Path, payload: dict[str, 
         f"{name} (n = {sum(run['losses'][name])})" for name in ("forget", "retain", "val", "test")
     ]
     heights = browser.run("lossShares([runById.get('t1c4s0')], 'forget').shares")
-    assert heights == pytest.approx(view.shares([run["losses"]], "forget"))
+    assert heights == pytest.approx(view.compute_shares([run["losses"]], "forget"))
     assert sum(heights) == pytest.approx(100)
 
 

@@ -22,7 +22,7 @@ from cli import ROOT
 from workshop import history_of, metrics_of, repeatable
 
 from scripts.sweep.grid import read_grid
-from scripts.sweep.plan import Run, plan
+from scripts.sweep.plan import PlannedRun, plan
 from scripts.sweep.state import states
 from utils.locks import holder
 
@@ -105,14 +105,14 @@ def until(condition: Callable[[], Any], what: str, seconds: float = 240) -> Any:
     return found
 
 
-def grid_in(folder: Path) -> list[Run]:
+def grid_in(folder: Path) -> list[PlannedRun]:
     folder.mkdir()
     places = {"store_dir": str(folder / "out"), "checkpoint_dir": str(folder / "none")}
     (folder / "grid.yaml").write_text(yaml.safe_dump({**GRID, "set": {**FAST, **places}}))
     return plan(read_grid(folder / "grid.yaml"))
 
 
-def in_training(run: Run) -> int | None:
+def in_training(run: PlannedRun) -> int | None:
     """The process that trains it, once a state is saved."""
     at_work = holder(run.folder) if (run.folder / "last.pt").exists() else None
     return at_work.pid if at_work else None
@@ -124,7 +124,7 @@ def waits_for_usr1(pid: int) -> bool:
     return bool(int(found[1], 16) & 1 << (signal.SIGUSR1 - 1))
 
 
-def named(runs: list[Run], name: str) -> Run:
+def named(runs: list[PlannedRun], name: str) -> PlannedRun:
     return next(run for run in runs if run.folder.name == name)
 
 

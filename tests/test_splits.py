@@ -9,16 +9,16 @@ import pytest
 
 from datasets import DATASETS, dataset_class
 from datasets.base import GroupDataset
-from datasets.groups import forget_groups, spelled, task_name
+from datasets.groups import forget_groups, spell_groups, task_name
 from datasets.splits import (
     INDEX_SETS,
-    listed_splits,
+    count_share,
     load_splits,
+    make_listed_splits,
+    make_random_splits,
     make_splits,
-    random_splits,
     save_splits,
     seeded_order,
-    share_of,
 )
 from utils.errors import UserError
 
@@ -87,7 +87,7 @@ def test_forget_sets_are_nested_over_ratios_and_nothing_else_moves():
     [(0.58, 50, 29), (0.1, 56, 5), (0.5, 56, 28), (0.9, 56, 50), (0.1, 1387, 138), (0.5, 1387, 693), (0.9, 1387, 1248)],
 )
 def test_share_is_a_decimal_floor(ratio, n, expected):
-    assert share_of(ratio, n) == expected
+    assert count_share(ratio, n) == expected
 
 
 def test_forget_set_takes_the_decimal_floor():
@@ -306,8 +306,10 @@ def test_groups_by_name_and_number(typed, expected):
 
 
 def test_words_stay_as_they_were_typed_where_only_the_labels_know_the_names():
-    assert spelled(Toy, " b : x y,a:1 ,b:x  y") == "a:1, b:x y"
-    assert spelled(Toy, "Mu\u0308ller:x, M\u00fcller:x") == "M\u00fcller:x", "an umlaut is one however it was typed"
+    assert spell_groups(Toy, " b : x y,a:1 ,b:x  y") == "a:1, b:x y"
+    assert spell_groups(Toy, "Mu\u0308ller:x, M\u00fcller:x") == "M\u00fcller:x", (
+        "an umlaut is one however it was typed"
+    )
 
 
 @pytest.mark.parametrize(
@@ -433,12 +435,12 @@ def test_a_data_set_without_numbered_groups():
     ],
 )
 def test_a_folder_named_after_its_groups(dataset, typed, name):
-    assert task_name(None, None, spelled(dataset_class(dataset), typed)) == name
+    assert task_name(None, None, spell_groups(dataset_class(dataset), typed)) == name
 
 
 def test_folders_of_different_groups_have_different_names():
     """Blanks, slashes and dots are no part of a folder's name, so eight digits of a hash tell such names apart."""
-    one = task_name(None, None, spelled(Named, "more than 70:1"))
+    one = task_name(None, None, spell_groups(Named, "more than 70:1"))
     assert one.startswith("groups-more_than_70.East_Asian.")
     assert one.endswith(hashlib.sha256(b"more than 70:East Asian").hexdigest()[:8])
     texts = ["a b:c", "a_b:c", "a/b:c", "a.b:c", "a:b.c", "a+b:c", "a:c, b:c", "a:c+b.c", "ä:c", "a:c", "A:c"]
@@ -453,7 +455,7 @@ SAFE = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.+")
 
 def test_names_that_cannot_be_typed_are_spelled_by_number():
     for typed, spelling in (("Cat:3", "Cat:3"), ("more than 70:0", "more than 70:Black/20-29")):
-        assert spelled(Named, typed) == spelling
+        assert spell_groups(Named, typed) == spelling
         assert forget_groups(Named, None, None, spelling) == forget_groups(Named, None, None, typed)
 
 
@@ -469,7 +471,7 @@ def test_the_same_groups_by_name_and_by_number_have_one_forget_fingerprint():
 
 def test_random_forgets_the_first_of_all_of_train():
     dataset = toy(50)
-    splits = random_splits(dataset, 0.58, seed=4)
+    splits = make_random_splits(dataset, 0.58, seed=4)
     order = seeded_order("forget", 4, dataset.path[:90].tolist())
     assert set(dataset.path[splits.forget]) == set(order[:52]), "floor(0.58 * 90)"
     assert splits.forget_groups == (1, 2)
@@ -478,28 +480,28 @@ def test_random_forgets_the_first_of_all_of_train():
 
 def test_random_sets_are_nested_and_follow_the_seed():
     dataset = toy()
-    sets = [set(random_splits(dataset, ratio, seed=3).forget) for ratio in (0.1, 0.5, 0.9)]
+    sets = [set(make_random_splits(dataset, ratio, seed=3).forget) for ratio in (0.1, 0.5, 0.9)]
     assert sets[0] < sets[1] < sets[2]
-    assert set(random_splits(dataset, 0.1, seed=0).forget) != sets[0]
+    assert set(make_random_splits(dataset, 0.1, seed=0).forget) != sets[0]
     with pytest.raises(UserError, match="--unlearning_ratio 1.0 forgets all 90 train samples of toy"):
-        random_splits(dataset, 1.0, seed=0)
+        make_random_splits(dataset, 1.0, seed=0)
     with pytest.raises(UserError, match="0.01 forgets no sample: toy has 90 train samples;"):
-        random_splits(dataset, 0.01, seed=0)
+        make_random_splits(dataset, 0.01, seed=0)
 
 
 def test_random_forgets_units_whole():
     dataset = toy(50, units=2)
-    splits = random_splits(dataset, 0.5, seed=0)
+    splits = make_random_splits(dataset, 0.5, seed=0)
     assert len(splits.forget) == 2 * 22, "of 45 units"
     assert not set(dataset.unit[splits.forget]) & set(dataset.unit[splits.retain])
 
 
 def test_a_list_is_forgotten_with_its_units():
     rows = np.array([60, 3, 4])
-    assert listed_splits(toy(), rows).forget.tolist() == [3, 4, 60]
-    assert listed_splits(toy(), rows).forget_groups == (1, 2)
-    assert listed_splits(toy(units=2), rows).forget.tolist() == [2, 3, 4, 5, 60, 61]
-    assert listed_splits(toy(), rows[1:]).forget_groups == (2,)
+    assert make_listed_splits(toy(), rows).forget.tolist() == [3, 4, 60]
+    assert make_listed_splits(toy(), rows).forget_groups == (1, 2)
+    assert make_listed_splits(toy(units=2), rows).forget.tolist() == [2, 3, 4, 5, 60, 61]
+    assert make_listed_splits(toy(), rows[1:]).forget_groups == (2,)
 
 
 def test_units_are_matched_whole_whatever_their_length():
@@ -511,11 +513,11 @@ def test_units_are_matched_whole_whatever_their_length():
 def test_the_same_rows_have_one_forget_fingerprint_whoever_chose_them():
     dataset = toy()
     chosen = make_splits(dataset, ((1, 0),), 0.5, seed=0)
-    listed = listed_splits(dataset, chosen.forget[::-1])
+    listed = make_listed_splits(dataset, chosen.forget[::-1])
     assert listed.forget_fingerprint == chosen.forget_fingerprint
     assert listed.retain.tolist() == chosen.retain.tolist()
 
 
 def test_a_list_of_everything_is_refused():
     with pytest.raises(UserError, match="--forget_list forgets all 90 train samples of toy.*a shorter list"):
-        listed_splits(toy(), np.arange(90))
+        make_listed_splits(toy(), np.arange(90))

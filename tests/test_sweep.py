@@ -19,9 +19,9 @@ from workshop import metrics_of
 
 from method.configs.cli import parse
 from scripts.sweep import command
-from scripts.sweep.chains import chains
 from scripts.sweep.grid import read_grid
-from scripts.sweep.plan import Run, plan
+from scripts.sweep.plan import PlannedRun, plan
+from scripts.sweep.slurm_jobs import plan_slurm_jobs
 from scripts.sweep.state import DONE, WAITING, State, look, states
 from utils import device
 from utils.errors import UserError
@@ -44,15 +44,15 @@ def grid_file(folder: Path, **content: Any) -> Path:
     return file
 
 
-def planned(folder: Path, *extra: str, **content: Any) -> list[Run]:
+def planned(folder: Path, *extra: str, **content: Any) -> list[PlannedRun]:
     return plan(read_grid(grid_file(folder, **content)), extra)
 
 
-def names(runs: list[Run]) -> list[str]:
+def names(runs: list[PlannedRun]) -> list[str]:
     return [run.folder.name for run in runs]
 
 
-def make(run: Run, state: str = "done", reason: str | None = None) -> None:
+def make(run: PlannedRun, state: str = "done", reason: str | None = None) -> None:
     """The folder of a run that stands like this."""
     run.folder.mkdir(parents=True)
     known = {"config": dict(run.config.values), "identity": run.config.identity()}
@@ -420,7 +420,7 @@ def test_a_configuration_that_cannot_be_read_is_a_failed_run(damage: str, tmp_pa
 
 def test_a_queue_that_is_not_there(tmp_path: Path, capsys: Capture):
     planned(tmp_path, **SMALL)
-    assert "--queue" in refused(capsys, tmp_path / "grid.yaml", "--chains", "--queue", tmp_path / "absent")
+    assert "--queue" in refused(capsys, tmp_path / "grid.yaml", "--slurm_jobs", "--queue", tmp_path / "absent")
 
 
 def test_status_is_0_only_when_all_are_done(tmp_path: Path, capsys: Capture):
@@ -461,14 +461,14 @@ def test_a_run_is_not_started_before_what_it_needs(tmp_path: Path, capsys: Captu
 def test_chains_hold_what_is_neither_done_nor_queued(tmp_path: Path):
     runs = planned(tmp_path, **{**SMALL, "method": ["miu", "salun", "scrub"], "seed": [0, 1]})
     make(runs[0])
-    assert chains(runs, states(runs), None) == (
+    assert plan_slurm_jobs(runs, states(runs), None) == (
         "digits/small_cnn/0 retrain 2-3 -\ndigits/small_cnn/0 unlearn 6-8 -\n"
         "digits/small_cnn/1 pretrain 1 -\ndigits/small_cnn/1 retrain 4-5 -\ndigits/small_cnn/1 unlearn 9-11 -\n"
     )
     queue = tmp_path / "queue"
     here = tmp_path / "grid.yaml"
     queue.write_text(f"7 3 {here}\n8 1 {here}\n8 10 {here}\nN/A N/A (null)\n9 1 {tmp_path}/gone.yaml\n9 99 {here}\n")
-    assert chains(runs, states(runs), queue) == (
+    assert plan_slurm_jobs(runs, states(runs), queue) == (
         "digits/small_cnn/0 retrain 2 -\ndigits/small_cnn/0 unlearn 6-8 7_3\n"
         "digits/small_cnn/1 retrain 4-5 8_1\ndigits/small_cnn/1 unlearn 9,11 8_1\n"
     )
@@ -481,7 +481,7 @@ def test_numbers_in_the_queue_are_those_of_the_grid_they_were_submitted_with(tmp
     grid_file(old, **SMALL, set=shared)
     runs = planned(tmp_path, **{**SMALL, "seed": [5, 0]}, set=shared)
     (tmp_path / "queue").write_text(f"7 0 {old / 'grid.yaml'}\n")
-    lines = chains(runs, states(runs), tmp_path / "queue").splitlines()
+    lines = plan_slurm_jobs(runs, states(runs), tmp_path / "queue").splitlines()
     assert "digits/small_cnn/0 retrain 3 7_0" in lines
     assert not any(line.startswith("digits/small_cnn/0 pretrain") for line in lines)
 

@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from utils.errors import RunError, UserError
-from utils.text import PrintableFormatter, for_people, printable, shortened
+from utils.text import PrintableFormatter, for_people, printable, shorten
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_a_long_text_keeps_its_start_and_its_end():
     assert len(told) < 20_000
     assert told.startswith("start word")
     assert told.endswith("word end")
-    assert shortened("short") == "short"
+    assert shorten("short") == "short"
 
 
 @pytest.mark.parametrize("kind", [UserError, RunError])

@@ -12,7 +12,7 @@ from scripts import keep_runs, skewed_faces
 from scripts.report import command as report
 from scripts.sweep import command as sweep
 from utils.errors import UserError
-from utils.paths import expanded
+from utils.paths import expand_path
 
 PATHS = [name for name, key in all_keys().items() if key.path]
 METHOD = {"forget_list": "miu", "original": "miu", "reference": "miu"}
@@ -69,7 +69,7 @@ def test_a_home_folder_that_nobody_has():
 def test_somebody_elses_home(monkeypatch: pytest.MonkeyPatch):
     pwd = pytest.importorskip("pwd")
     somebody = pwd.getpwuid(0)
-    assert expanded(f"~{somebody.pw_name}/x", "x") == f"{somebody.pw_dir.rstrip('/')}/x"
+    assert expand_path(f"~{somebody.pw_name}/x", "x") == f"{somebody.pw_dir.rstrip('/')}/x"
 
 
 def test_a_run_has_one_name_however_its_folders_are_typed(home: Path):

@@ -68,7 +68,7 @@ def any_of(flag: bool) -> bool:
     return bool(flags)
 
 
-def check_stop() -> None:
+def check_stop_together() -> None:
     """Raise Interrupted in every process if a stop signal has come to any."""
     if any_of(stop_asked()):
         raise interrupted()

@@ -59,7 +59,7 @@ def _numbers() -> tuple[int, int]:
     return (number, size) if all(map(os.environ.get, VARIABLES)) and number < size else (0, 1)
 
 
-def share_of(n: int) -> tuple[int, int]:
+def own_range(n: int) -> tuple[int, int]:
     """(start, stop) of this process's contiguous share of n things; empty where there are fewer than processes."""
     number, size = rank(), world_size()
     return n * number // size, n * (number + 1) // size

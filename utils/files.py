@@ -28,7 +28,7 @@ PART = ".part"  # the end of a name while a file is written
 UMASK = os.umask(0o022)
 os.umask(UMASK)
 # What a path can name beside a file.
-KINDS = {
+FILE_TYPES = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",
@@ -88,7 +88,7 @@ def _regular(path: str | Path) -> tuple[int, int]:
     found = os.fstat(handle)
     if not stat.S_ISREG(found.st_mode):
         os.close(handle)
-        kind = KINDS.get(stat.S_IFMT(found.st_mode), "no file")
+        kind = FILE_TYPES.get(stat.S_IFMT(found.st_mode), "no file")
         raise OSError(errno.EINVAL, f"it is {kind}, expected a regular file", str(path))
     return handle, found.st_size
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from utils.errors import UserError
-from utils.text import shortened
+from utils.text import shorten
 
 LONGEST_NAME = 255  # bytes of one name in a path, on every file system in use
 VARIABLE = re.compile(r"\$(?:[A-Za-z_]\w*|\{[^}]*\}|\()")
@@ -14,10 +14,10 @@ VARIABLE = re.compile(r"\$(?:[A-Za-z_]\w*|\{[^}]*\}|\()")
 
 def typed_path(text: str) -> Path:
     """The path that a command's argument names; UserError where it names none."""
-    return Path(expanded(text, "the path"))
+    return Path(expand_path(text, "the path"))
 
 
-def expanded(text: str, where: str) -> str:
+def expand_path(text: str, where: str) -> str:
     """A path with the home folder in place of a leading ~ or ~user; UserError, naming `where`, for what is no path."""
     check_characters(text, where)
     if found := VARIABLE.search(text):
@@ -47,7 +47,7 @@ def check_characters(text: str, where: str) -> None:
 
 
 def _quoted(text: str) -> str:
-    return shortened(repr(text), LONGEST_NAME, LONGEST_NAME // 3)
+    return shorten(repr(text), LONGEST_NAME, LONGEST_NAME // 3)
 
 
 def run_directory(

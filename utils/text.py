@@ -16,7 +16,7 @@ def printable(text: str) -> str:
     )
 
 
-def shortened(text: str, longest: int = LONGEST_TEXT, ends: int = TEXT_ENDS) -> str:
+def shorten(text: str, longest: int = LONGEST_TEXT, ends: int = TEXT_ENDS) -> str:
     """`text`, or where it is longer its start and its end, with how many characters are left out between them."""
     if len(text) <= longest:
         return text
@@ -26,8 +26,8 @@ def shortened(text: str, longest: int = LONGEST_TEXT, ends: int = TEXT_ENDS) -> 
 def for_people(text: str) -> str:
     """A message: printable, no word of it and not the whole longer than a screen takes."""
     if len(text) > LONGEST_WORD:
-        words = (shortened(word, LONGEST_WORD, WORD_ENDS) for word in text.split(" "))
-        text = shortened(" ".join(words))
+        words = (shorten(word, LONGEST_WORD, WORD_ENDS) for word in text.split(" "))
+        text = shorten(" ".join(words))
     return printable(text)
 
 

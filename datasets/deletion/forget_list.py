@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from datasets.labels.spelling import number_of
-from datasets.labels.tables import LARGEST, column_numbers, ragged
+from datasets.labels.tables import LARGEST, column_numbers, ragged_line_error
 from utils.errors import UserError
 from utils.files import read_text
 
@@ -113,7 +113,7 @@ def _column(file: Path, text: str, column: str | None) -> tuple[tuple[int, str, 
                 header = (reader.line_num, row[number].strip(), HEADER)
                 continue
             if len(row) != width:
-                raise ragged(file, reader.line_num, len(row), width)
+                raise ragged_line_error(file, reader.line_num, len(row), width)
             names.append(_cell(f"{file}, line {reader.line_num}", header[1], row[number].strip()))
     except csv.Error as error:
         raise UserError(f"{file}, line {reader.line_num}: no CSV ({error}); get a fresh copy of the file") from None

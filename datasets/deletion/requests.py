@@ -15,7 +15,7 @@ from datasets.labels.spelling import number_of
 from datasets.labels.tables import header_of, image_paths, read_csv
 from utils.errors import UserError
 
-KINDS = {
+REASONS = {
     "unknown": "not in the labels of {dataset}",
     "ambiguous": "of several images, which their paths or rows (row:17) tell apart",
     "other_column": "of another image, or of none, by the labels' own column {column}, which a text list asks for as"
@@ -66,7 +66,7 @@ def find_requests(dataset: GroupDataset, names: Sequence[str], skip_unknown: boo
     index.refuse_passed_over()
     index.refuse_rows_of_another_table()
     found: dict[int, str] = {}
-    left_out: dict[str, list[str]] = {kind: [] for kind in KINDS}
+    left_out: dict[str, list[str]] = {kind: [] for kind in REASONS}
     for name in names:
         fitting = index.rows(name)
         row = fitting[0] if fitting else -1
@@ -164,7 +164,7 @@ class _Index:
         """All that is wrong with the list, by kind."""
         told = []
         for kind, names in wrong.items():
-            what = KINDS[kind].format(dataset=self.dataset.name, column=self.names.column)
+            what = REASONS[kind].format(dataset=self.dataset.name, column=self.names.column)
             shown = map(self._fitting if kind == "ambiguous" else str, names[:SHOWN])
             more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
             told.append(f"{len(names)} {what} ({', '.join(shown)}{more})")

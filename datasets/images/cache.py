@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from datasets.base import GroupDataset
-from datasets.images.files import Decoding, Image, image_record, image_rows, images_state, threads, watched
+from datasets.images.files import Decoding, Image, image_record, image_rows, images_state, threads, watch_results
 from datasets.images.types import UnreadableImage
 from utils.device import available_memory
 from utils.distributed import from_one_a_machine
@@ -29,7 +29,7 @@ from utils.errors import RunError, UserError
 from utils.files import write_atomic
 from utils.locks import locked
 
-KINDS = ("none", "ram", "disk")
+CACHES = ("none", "ram", "disk")
 FILE = "decoded"
 TRAILER = struct.Struct("<8s64sq")  # a mark, the state, the rows of the index
 MARK = b"images-1"
@@ -180,7 +180,7 @@ def _fill(file: IO[bytes], dataset: GroupDataset, rows: np.ndarray, state: str) 
             decoding(row, partial(keep, row))
 
     with threads() as in_chunks:
-        for _ in watched(in_chunks(keep_some, rows), len(rows), f"decoding the images of {dataset.name}"):
+        for _ in watch_results(in_chunks(keep_some, rows), len(rows), f"decoding the images of {dataset.name}"):
             pass
     file.write(index.tobytes())
     file.write(TRAILER.pack(MARK, state.encode(), len(index)))

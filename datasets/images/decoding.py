@@ -33,7 +33,7 @@ DECODER_ERRORS = (RuntimeError, ValueError, OSError, SyntaxError, EOFError, stru
 SOURCE_PLACE = re.compile(r"^\w+, \S+:\d+, ")
 
 
-def resized(image: torch.Tensor, height: int, width: int) -> torch.Tensor:
+def resize(image: torch.Tensor, height: int, width: int) -> torch.Tensor:
     """uint8 (3, H, W) to (3, height, width): bilinear, antialiased."""
     if image.shape[1:] == (height, width):
         return image
@@ -44,7 +44,7 @@ def resized(image: torch.Tensor, height: int, width: int) -> torch.Tensor:
 
 def stretch(image: torch.Tensor, size: int) -> torch.Tensor:
     """Resize to size x size; the aspect changes."""
-    return resized(image, size, size)
+    return resize(image, size, size)
 
 
 def centre(image: torch.Tensor, size: int) -> torch.Tensor:
@@ -53,7 +53,7 @@ def centre(image: torch.Tensor, size: int) -> torch.Tensor:
     shorter = size * 256 // 224
     longer = int(shorter * max(height, width) / min(height, width))
     sides = (shorter, longer) if height <= width else (longer, shorter)
-    return center_crop(resized(image, *sides), [size, size])
+    return center_crop(resize(image, *sides), [size, size])
 
 
 RESIZES = {"stretch": stretch, "centre": centre}
@@ -77,7 +77,7 @@ class Encoded:
         if image.dtype is not torch.uint8 or len(shape) != 3 or shape[0] != 3 or 0 in shape:
             found = f"{str(image.dtype).removeprefix('torch.')} {shape}"
             return UnreadableImage(self.file, f"its pixels are {found}, expected uint8 (3, height, width)")
-        return image if self.turn == UPRIGHT else turned(image, self.turn)
+        return image if self.turn == UPRIGHT else turn_upright(image, self.turn)
 
 
 def _pixels(content: bytes) -> torch.Tensor:
@@ -124,7 +124,7 @@ def read_image(file: str, upright: bool = False) -> torch.Tensor | UnreadableIma
     return opened if isinstance(opened, UnreadableImage) else opened.decode()
 
 
-def turned(image: torch.Tensor, orientation: int) -> torch.Tensor:
+def turn_upright(image: torch.Tensor, orientation: int) -> torch.Tensor:
     """(3, H, W) as EXIF's orientation, 1 to 8, says that it is to be seen; in memory as the decoder leaves images."""
     rows = image.permute(1, 2, 0)
     flips = [side for side, orientations in ((0, (3, 4, 7, 8)), (1, (2, 3, 6, 7))) if orientation in orientations]
@@ -132,22 +132,23 @@ def turned(image: torch.Tensor, orientation: int) -> torch.Tensor:
     return rows.flip(flips).contiguous().permute(2, 0, 1)
 
 
-class Views:
+class Transforms:
     """The evaluation and the training transform: uint8 (3, H, W) -> uint8 (3, image_size, image_size)."""
 
     def __init__(self, view: str, image_size: int) -> None:
         self.resize, self.size = RESIZES[view], image_size
 
-    def evaluation(self, image: torch.Tensor) -> torch.Tensor:
+    def eval_transform(self, image: torch.Tensor) -> torch.Tensor:
+        """The whole image, or its centre, resized."""
         return self.resize(image, self.size)
 
-    def training(self, image: torch.Tensor, seed: int) -> torch.Tensor:
+    def train_transform(self, image: torch.Tensor, seed: int) -> torch.Tensor:
         """A random crop, resized, flipped half the time; a function of `image` and `seed` alone."""
         # All at once, as a call of torch takes longer than its numbers.
         draws = iter(torch.rand(4 * CROP_TRIES + 1, generator=torch.Generator().manual_seed(seed)).tolist())
         top, left, height, width = random_crop(*image.shape[1:], draws)
         flip = next(draws) < 0.5
-        crop = resized(image[:, top : top + height, left : left + width], self.size, self.size)
+        crop = resize(image[:, top : top + height, left : left + width], self.size, self.size)
         return crop.permute(1, 2, 0).flip(1).permute(2, 0, 1) if flip else crop
 
 
@@ -179,12 +180,14 @@ class FileImages(torch.utils.data.Dataset):
 
     def __init__(self, dataset: GroupDataset, image_size: int, cache: KeptImages | None = None) -> None:
         self.dataset, self.cache = dataset, cache
-        self.views = Views(dataset.view, image_size)
+        self.transforms = Transforms(dataset.view, image_size)
 
     def __getitems__(self, batch: tuple[np.ndarray, np.ndarray]) -> torch.Tensor | UnreadableImage:
         """uint8 (B, 3, S, S), channels-last, of rows and seeds (-1: evaluation view), or what could not be read."""
         pairs = list(zip(*(values.tolist() for values in batch), strict=True))
-        images = torch.empty(len(pairs), self.views.size, self.views.size, 3, dtype=torch.uint8).permute(0, 3, 1, 2)
+        images = torch.empty(len(pairs), self.transforms.size, self.transforms.size, 3, dtype=torch.uint8).permute(
+            0, 3, 1, 2
+        )
         unreadable = next(filter(None, self._fill(images, pairs)), None)
         return images if unreadable is None else unreadable
 
@@ -205,7 +208,9 @@ class FileImages(torch.utils.data.Dataset):
             image = self._image(row)
             if isinstance(image, UnreadableImage):
                 return image
-            place.copy_(self.views.evaluation(image) if seed < 0 else self.views.training(image, seed))
+            place.copy_(
+                self.transforms.eval_transform(image) if seed < 0 else self.transforms.train_transform(image, seed)
+            )
         return None
 
     def _image(self, row: int) -> torch.Tensor | UnreadableImage:

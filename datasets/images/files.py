@@ -93,7 +93,7 @@ def image_digest(dataset: GroupDataset) -> str:
 
     rows, digest = image_rows(dataset), hashlib.sha256()
     with threads() as in_chunks:
-        for text in watched(in_chunks(digests, rows), len(rows), f"reading the images of {dataset.name}"):
+        for text in watch_results(in_chunks(digests, rows), len(rows), f"reading the images of {dataset.name}"):
             digest.update(text.encode())
     return digest.hexdigest()
 
@@ -143,7 +143,7 @@ def _result(future: Future) -> Any:
     return future.result()
 
 
-def watched(results: Iterator[Any], n: int, title: str) -> Iterator[Any]:
+def watch_results(results: Iterator[Any], n: int, title: str) -> Iterator[Any]:
     """The results of chunks of n rows together, with a progress bar and a look at the stop signals."""
     with tqdm(total=n, desc=title, unit="image", disable=None) as bar:
         for number, result in enumerate(results):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from datasets.base import GroupDataset
-from datasets.images.files import Decoding, Image, image_record, image_rows, images_state, threads, watched
+from datasets.images.files import Decoding, Image, image_record, image_rows, images_state, threads, watch_results
 from datasets.images.headers import LARGEST_FILE, UPRIGHT, read_header
 from datasets.images.types import UnreadableImage
 from datasets.labels.nearby import nearby
@@ -82,14 +82,14 @@ def _decode(dataset: GroupDataset, rows: np.ndarray) -> list[BadImage]:
 
     with threads() as in_chunks:
         title = f"checking the images of {dataset.name}"
-        return [bad for some in watched(in_chunks(check, rows), len(rows), title) for bad in some]
+        return [bad for some in watch_results(in_chunks(check, rows), len(rows), title) for bad in some]
 
 
 def _why_not(image: Image) -> str | None:
     return image.reason if isinstance(image, UnreadableImage) else None
 
 
-def turned_images(dataset: GroupDataset, memory: Path) -> int:
+def count_turned_images(dataset: GroupDataset, memory: Path) -> int:
     """How many images a run reads turned, as EXIF says; 0 where they are read as published.
 
     Earlier versions turned none, so where it is not 0 their runs are of other images. Only headers are read, and what
@@ -107,7 +107,7 @@ def turned_images(dataset: GroupDataset, memory: Path) -> int:
 
     rows = image_rows(dataset)
     with threads() as in_chunks:
-        found = sum(watched(in_chunks(count, rows), len(rows), f"reading the headers of {dataset.name}"))
+        found = sum(watch_results(in_chunks(count, rows), len(rows), f"reading the headers of {dataset.name}"))
     _remember(memory, dataset, state, turned=found)
     return found
 

@@ -58,12 +58,12 @@ def look(text: str) -> str:
     return unicodedata.normalize("NFC", " ".join(text.split()).casefold())
 
 
-def composed(text: str) -> str:
+def compose(text: str) -> str:
     """The text in Unicode's composed form: an umlaut is one character, however it was typed."""
     return unicodedata.normalize("NFC", text)
 
 
-def spelled_alike(values: Iterable[str]) -> list[list[str]]:
+def find_spelled_alike(values: Iterable[str]) -> list[list[str]]:
     """Of different texts those that are one: the same number, or the same look; each list sorted."""
     groups: dict[Decimal | str, list[str]] = {}
     for value in sorted(set(values)):

@@ -52,13 +52,13 @@ class Table:
         first, values = bad_rows[0], self.columns[column]
         wrong = Counter(values[row] for row in bad_rows)
         same = wrong.pop(values[first])
-        rows = counted(same, "such row")
+        rows = format_count(same, "such row")
         if wrong:
-            rows += f", and {counted(wrong.total(), 'row')} with {counted(len(wrong), 'other wrong value')}"
+            rows += f", and {format_count(wrong.total(), 'row')} with {format_count(len(wrong), 'other wrong value')}"
         return UserError(f"{self.file}, line {self.lines[first]}: {column} is {values[first]!r} ({rows}); {expected}")
 
 
-def counted(n: int, what: str) -> str:
+def format_count(n: int, what: str) -> str:
     """1 row, 2 rows."""
     return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
@@ -97,7 +97,7 @@ def read_csv(file: Path, wanted: Sequence[str], layout: str) -> Table:
                 cells.extend(pick(row))
                 lines.append(reader.line_num)
             elif row:
-                raise ragged(file, reader.line_num, len(row), width)
+                raise ragged_line_error(file, reader.line_num, len(row), width)
     except csv.Error as error:
         raise UserError(f"{file}, line {reader.line_num}: no CSV ({error}); get a fresh copy of the file") from None
     return table_of(file, wanted, cells, lines)
@@ -173,6 +173,6 @@ def _is_too_long(path: str) -> bool:
     return len(content) > LONGEST_PATH or max(map(len, content.split(b"/"))) > LONGEST_PART
 
 
-def ragged(file: Path, line: int, found: int, expected: int) -> UserError:
+def ragged_line_error(file: Path, line: int, found: int, expected: int) -> UserError:
     """A row with another number of fields than its header says."""
     return UserError(f"{file}, line {line}: {found} fields, expected {expected} as in the header; repair that line")

@@ -7,8 +7,8 @@ from itertools import product
 
 import numpy as np
 
-from datasets.labels.spelling import is_missing, number_of, spelled_alike
-from datasets.labels.tables import Table, counted
+from datasets.labels.spelling import find_spelled_alike, is_missing, number_of
+from datasets.labels.tables import Table, format_count
 from utils.errors import UserError
 
 INTEGER = re.compile(r"(0|-?[1-9][0-9]{0,17})(\.0*)?")  # 007 is a name; 1.0 was an integer before a table had a hole
@@ -16,7 +16,7 @@ SHOWN = 10
 Named = tuple[tuple[str, ...], np.ndarray]  # the names of a column's values, and the code of every row
 
 
-def named(table: Table, column: str) -> Named:
+def name_values(table: Table, column: str) -> Named:
     """Integers in the order of their numbers (2.0 is called 2), names in that of the alphabet, as they are spelled.
 
     UserError for a value that says that there is none, for one value in two spellings, and for integers among names.
@@ -33,9 +33,9 @@ def named(table: Table, column: str) -> Named:
     return _coded(values, sorted(present))
 
 
-def crossed(table: Table, columns: Sequence[str]) -> Named:
+def cross_columns(table: Table, columns: Sequence[str]) -> Named:
     """The product of the columns' values, the last one fastest; "/" stands between the parts of a name."""
-    parts = [named(table, column) for column in columns]
+    parts = [name_values(table, column) for column in columns]
     for column in columns if len(columns) > 1 else ():
         rows = [row for row, value in enumerate(table[column]) if "/" in value]
         if rows:
@@ -72,21 +72,21 @@ def _refuse_missing(table: Table, column: str, present: set[str]) -> None:
 
 def _refuse_spelled_alike(table: Table, column: str, present: set[str]) -> None:
     """Escaped, because what makes them two is often not to be seen."""
-    alike = spelled_alike(present)
+    alike = find_spelled_alike(present)
     if not alike:
         return
     n_rows = Counter(table[column])
     first = dict(zip(reversed(table[column]), reversed(table.lines), strict=True))
     told = [
         " and ".join(
-            f"{ascii(value)} ({counted(n_rows[value], 'row')}, the first on line {first[value]})" for value in one
+            f"{ascii(value)} ({format_count(n_rows[value], 'row')}, the first on line {first[value]})" for value in one
         )
         for one in alike[:SHOWN]
     ]
-    more = f"; and {counted(len(alike) - SHOWN, 'more value')}" if len(alike) > SHOWN else ""
+    more = f"; and {format_count(len(alike) - SHOWN, 'more value')}" if len(alike) > SHOWN else ""
     raise UserError(
-        f"{table.file}: {column} has {counted(len(alike), 'value')} in more than one spelling: {'; '.join(told)}{more};"
-        " spell each value in one way"
+        f"{table.file}: {column} has {format_count(len(alike), 'value')} in more than one spelling: {'; '.join(told)}"
+        f"{more}; spell each value in one way"
     )
 
 

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from datasets.base import GroupDataset
 from datasets.images.types import KeptImages, UnreadableImage
 from datasets.loading.workers import NotShared, Pool
-from utils.distributed import rank, share_of, world_size
+from utils.distributed import own_range, rank, world_size
 from utils.errors import RunError, UserError
 from utils.seeding import derive_seed
 
@@ -33,11 +33,11 @@ class MemoryImages(Dataset):
         rows, seeds = batch
         images = self.pixels[rows]
         if self.augments and len(seeds) and seeds[0] != EVALUATION_VIEW:
-            images = shifted(images, seeds, self.max_shift)
+            images = shift_images(images, seeds, self.max_shift)
         return torch.from_numpy(images)
 
 
-def shifted(images: np.ndarray, seeds: np.ndarray, max_shift: int) -> np.ndarray:
+def shift_images(images: np.ndarray, seeds: np.ndarray, max_shift: int) -> np.ndarray:
     """Move each of (n, 3, S, S) images by 0 to `max_shift` pixels a direction, chosen by its seed; borders mirrored."""
     border = (max_shift, max_shift)
     padded = np.pad(images, ((0, 0), (0, 0), border, border), mode="reflect")
@@ -179,7 +179,7 @@ def batch_bounds(n: int, batch_size: int) -> Bounds:
 
 def own_slices(bounds: Bounds) -> Bounds:
     """This process's contiguous share of every batch; some are empty where a batch is smaller than the processes."""
-    shares = [share_of(stop - start) for start, stop in bounds]
+    shares = [own_range(stop - start) for start, stop in bounds]
     return [(start + first, start + last) for (start, _), (first, last) in zip(bounds, shares, strict=True)]
 
 

@@ -93,7 +93,7 @@ def _mebibytes(size: int) -> str:
     return f"{size / 2**20:,.0f} MiB"
 
 
-def standing_of(pid: int) -> str:
+def describe_process(pid: int) -> str:
     """What the system says of a process that is waited for, as far as it tells."""
     state = _state(pid)
     return f" ({STATES[state]})" if state in STATES else ""

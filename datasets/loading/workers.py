@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from datasets.loading.reading import is_stopped, read_in_a_thread, standing_of, why_no_handover
+from datasets.loading.reading import describe_process, is_stopped, read_in_a_thread, why_no_handover
 from utils.distributed import STOP_PATIENCE, leaving_alone, rank, world_size
 from utils.errors import RunError
 from utils.signals import LOOK_SECONDS, TELL_SECONDS, check_stop, ignore_stop_signals, stop_asked
@@ -103,7 +103,7 @@ class Pool:
             # They take turns, but one that is stopped while it hands over a batch out of turn holds up the others.
             turn = self._workers[self._number % len(self._workers)]
             process = next((worker for worker in [turn, *self._workers] if is_stopped(worker.pid)), turn)
-            who = f" from worker process {process.pid}{standing_of(process.pid)}"
+            who = f" from worker process {process.pid}{describe_process(process.pid)}"
         level = logging.WARNING if rank() == 0 else logging.CRITICAL  # only this process knows
         log.log(level, "waiting for a batch of images%s, for %d s by now", who, seconds)
 

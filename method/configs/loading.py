@@ -15,7 +15,7 @@ from datasets import dataset_class
 from datasets.deletion.forget_list import list_digest
 from method.configs.schema import SHARED, TASK_KEYS, Key, all_keys, keys_of, own_key_name
 from method.configs.strict_yaml import LookAlike, read_mapping
-from method.configs.task import Layer, check_groups, name_of_task, requests_of, settled
+from method.configs.task import Layer, check_groups, name_of_task, requests_of, settle_task
 from method.registry import METHODS, UNSET
 from utils.device import check_device_name
 from utils.errors import UserError
@@ -136,8 +136,8 @@ def _read_layer_file(path: Path, changed: int) -> LayerFile:
     sections = {name: content.pop(name) for name in tuple(METHODS) if name in content}
     return LayerFile(
         path.name,
-        checked(content, None, path.name),
-        {name: checked(section, name, f"{path.name} [{name}]") for name, section in sections.items()},
+        check_layer(content, None, path.name),
+        {name: check_layer(section, name, f"{path.name} [{name}]") for name, section in sections.items()},
         [_task_entry(entry, f"{path.name}, tasks[{number}]") for number, entry in enumerate(tasks)],
     )
 
@@ -146,7 +146,7 @@ def _is_null(value: Any) -> bool:
     return value is None or (isinstance(value, LookAlike) and value.reading is None)
 
 
-def checked(content: Any, method: str | None, where: str) -> dict[str, Any]:
+def check_layer(content: Any, method: str | None, where: str) -> dict[str, Any]:
     """Full names and typed values of one mapping; inside a method's section its own keys stand without prefix."""
     if not isinstance(content, dict):
         raise UserError(f"{where}: expected lines `key: value`, found {content!r}")
@@ -183,7 +183,7 @@ def _task_entry(entry: Any, where: str) -> tuple[dict[str, tuple], dict[str, Any
     }
     values = {}
     for method in match["method"]:
-        values.update(checked(entry["set"], method, where))
+        values.update(check_layer(entry["set"], method, where))
     if set(values) & {"method", "reweight", *TASK_KEYS}:
         raise UserError(f"{where}: an entry for a task cannot set {', '.join(('method', 'reweight', *TASK_KEYS))}")
     return match, values
@@ -234,7 +234,7 @@ def resolve(flags: Mapping[str, Any], config_file: Path | None = None) -> Config
             layers += _file_layers(file, method, selected)
         layers.append({name: (value, f"--{name}") for name, value in flags.items()})
         merged = {name: entry for layer in layers for name, entry in layer.items()}
-        merged = settled(merged, data_class, METHODS[method].forgets)
+        merged = settle_task(merged, data_class, METHODS[method].forgets)
         if "dataset_name" in keys and not merged["dataset_name"][0]:
             merged["dataset_name"] = (_folder_name(merged["data_dir"][0]), "data_dir")
         return {name: merged[name] for name in keys}

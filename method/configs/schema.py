@@ -16,8 +16,8 @@ from method.registry import ALIASES, METHODS, UNSET
 from models import MODELS
 from utils.device import DEVICES
 from utils.errors import UserError
-from utils.paths import check_characters, expanded
-from utils.text import shortened
+from utils.paths import check_characters, expand_path
+from utils.text import shorten
 
 LONGEST_INT = 63  # bits beside the sign, as arrays and files have them
 MOST_AT_ONCE = 1024  # processes or threads; many more, and none can be started
@@ -82,7 +82,7 @@ class Key:
             check_characters(found, f"{where}: {self.name}")
             found = self.synonyms.get(found, found)
         if self.path:
-            found = expanded(found, f"{where}: {self.name}")
+            found = expand_path(found, f"{where}: {self.name}")
         if self._out_of_bounds(found):
             raise self._refusal(found, where, f" within {LONGEST_INT} bits" if _too_long(found) else "")
         return found
@@ -92,10 +92,10 @@ class Key:
         of_its_type = isinstance(value.reading, bool) if self.type is bool else value.reading is None
         if of_its_type and self.type is not str:
             return value.reading
-        raise UserError(f"{where}: {self.name} is {value.told()}")
+        raise UserError(f"{where}: {self.name} is {value.describe()}")
 
     def _refusal(self, value: Any, where: str, hint: str) -> UserError:
-        shown = shortened(repr(value), LONGEST_VALUE, LONGEST_VALUE // 3)
+        shown = shorten(repr(value), LONGEST_VALUE, LONGEST_VALUE // 3)
         return UserError(f"{where}: {self.name} is {shown}, expected {self._expected()}{hint}")
 
     def _out_of_bounds(self, value: Any) -> bool:

@@ -10,7 +10,7 @@ import yaml
 
 from utils.errors import UserError
 from utils.files import load_yaml, read_text
-from utils.text import shortened
+from utils.text import shorten
 
 LARGEST = 2**20  # bytes of a configuration; longer ones take seconds
 TEXT = "tag:yaml.org,2002:str"
@@ -39,9 +39,9 @@ class LookAlike(str):
         one.reading, one.line = reading, line
         return one
 
-    def told(self) -> str:
+    def describe(self) -> str:
         """What is to be said of it."""
-        text = shortened(str(self), LONGEST, LONGEST // 3)
+        text = shorten(str(self), LONGEST, LONGEST // 3)
         remedy = f"quote it ('{text}') to have it read as it is written"
         if self.reading is None:
             remedy = f"write null for no value, or {remedy}"

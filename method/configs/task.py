@@ -6,7 +6,7 @@ from typing import Any
 
 from datasets.base import GroupDataset
 from datasets.deletion.forget_list import list_digest, read_forget_list
-from datasets.groups import forget_groups, refuse_two_tasks, spelled, task_name
+from datasets.groups import forget_groups, refuse_two_tasks, spell_groups, task_name
 from method.configs.schema import TASK_KEYS, all_keys
 from utils.errors import UserError
 
@@ -15,7 +15,7 @@ RANDOM = "random"
 OF_LISTS = ("forget_list_column", "skip_unknown")
 
 
-def settled(entries: Layer, dataset: type[GroupDataset], forgets: bool) -> Layer:
+def settle_task(entries: Layer, dataset: type[GroupDataset], forgets: bool) -> Layer:
     """The entries with what follows from the task.
 
     That is group 0 where nothing is chosen, the one spelling of groups, and the ratio 1 of a list. UserError for two
@@ -31,7 +31,7 @@ def settled(entries: Layer, dataset: type[GroupDataset], forgets: bool) -> Layer
             " --forget_list FILE or --unlearning_type random"
         )
     if "forget_groups" in chosen:
-        entries["forget_groups"] = (spelled(dataset, chosen["forget_groups"]), entries["forget_groups"][1])
+        entries["forget_groups"] = (spell_groups(dataset, chosen["forget_groups"]), entries["forget_groups"][1])
     if "forget_list" in chosen:
         entries["unlearning_ratio"] = (_whole(*entries["unlearning_ratio"]), "--forget_list")
     else:

@@ -11,7 +11,7 @@ from datasets.groups import forget_groups
 from datasets.images.cache import ImageCache, disk_cache, ram_cache
 from datasets.images.files import image_rows
 from datasets.images.verification import bad_images, refuse_bad_images, remember
-from datasets.splits import Splits, listed_splits, make_splits, random_splits
+from datasets.splits import Splits, make_listed_splits, make_random_splits, make_splits
 from method.configs.loading import Config
 from method.configs.task import RANDOM
 from method.registry import METHODS
@@ -68,14 +68,14 @@ def _splits(config: Config, dataset: GroupDataset, requests: Requests | None) ->
     if not METHODS[config.method].forgets:
         return make_splits(dataset, (), config.unlearning_ratio, config.seed)
     if requests is not None:
-        return listed_splits(dataset, requests.rows)
+        return make_listed_splits(dataset, requests.rows)
     if config.unlearning_type == RANDOM:
-        return random_splits(dataset, config.unlearning_ratio, config.seed)
+        return make_random_splits(dataset, config.unlearning_ratio, config.seed)
     pairs = forget_groups(dataset, config.split_number, config.multi_group, config.forget_groups)
     return make_splits(dataset, pairs, config.unlearning_ratio, config.seed)
 
 
-def requests_told(requests: Requests, splits: Splits) -> str:
+def describe_requests(requests: Requests, splits: Splits) -> str:
     """What became of a forget list, in words."""
     told = [f"{len(requests.rows)} of {requests.n} names in the list are forgotten"]
     if requests.left_out:

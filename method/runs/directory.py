@@ -14,7 +14,7 @@ from method.configs.loading import Config
 from method.registry import METHODS
 from method.runs.files import read_config
 from method.runs.image_inputs import changed_images, recorded_images
-from method.runs.inputs import KINDS, NAMING, Comparison, compare, digests_of, is_path
+from method.runs.inputs import NAMING, REFERENCES, Comparison, compare, is_path, open_digests
 from method.runs.removal import DONE, clear, empty, refuse_links
 from method.runs.signature import ORIGINAL, differences, signature, without_hardware
 from utils import sealed
@@ -89,7 +89,7 @@ class RunDirectory:
         """What there is to say of this very run where it is done; None where it is not, UserError for another run."""
         if overwrite or not self.path.exists():
             return None
-        digests = digests_of(config)
+        digests = open_digests(config)
         found = self.compared(config, digests)
         if found is None or not self.done:
             return None
@@ -102,14 +102,14 @@ class RunDirectory:
 
     def holds(self, config: Config) -> bool:
         """Whether this run was begun in the folder, which exists. UserError where it holds another run."""
-        return self.compared(config, digests_of(config)) is not None
+        return self.compared(config, open_digests(config)) is not None
 
     def compared(self, config: Config, digests: Digests) -> Comparison | None:
         """With the run that was begun here; None where none was, UserError for another."""
         stored = self.record()
         if stored is None:
             return None
-        found = compare(config, stored, searched_original(config), digests)
+        found = compare(config, stored, find_original(config), digests)
         if found.differing:
             raise UserError(
                 f"{self.path} holds another run: {'; '.join(found.differing)}. Give this one a --tag, or --overwrite "
@@ -124,8 +124,8 @@ class RunDirectory:
         """
         found, reference = {}, (stored.get("inputs") or {}).get("reference") or {}
         if not config.values.get("original"):
-            found["pretrained run"] = ((stored.get("provenance") or {}).get(ORIGINAL), searched_original(config))
-        if config.values.get("reference") in KINDS:
+            found["pretrained run"] = ((stored.get("provenance") or {}).get(ORIGINAL), find_original(config))
+        if config.values.get("reference") in REFERENCES:
             found["reference"] = (reference.get("metrics"), searched_reference(config, reference.get("run")))
         gone = []
         for what, (then, file) in found.items():
@@ -200,7 +200,7 @@ class RunDirectory:
             return
         if lost := self.lost() if self.file(DONE).exists() else []:
             log.warning("%s was done, and has lost %s: it is made again", self.path, ", ".join(lost))
-        found = self.compared(config, digests_of(config))
+        found = self.compared(config, open_digests(config))
         _, said = changed_images(recorded_images(before), recorded_images(facts))
         for note in [*(found.notes if found else ()), *([said] if said else ())]:
             log.warning("%s: %s", self.path, note)
@@ -275,7 +275,7 @@ def check_beside(model: Path) -> None:
         )
 
 
-def searched_original(config: Config) -> Path | None:
+def find_original(config: Config) -> Path | None:
     """model.pt of the pretrained run that a search finds; None where the run names its own, or starts from none."""
     if not METHODS[config.method].from_original or config.original:
         return None

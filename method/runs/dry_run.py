@@ -7,9 +7,9 @@ import numpy as np
 from datasets import dataset_class
 from method.configs.loading import Config
 from method.registry import METHODS
-from method.runs.data import Data, read_data, requests_told
+from method.runs.data import Data, describe_requests, read_data
 from method.runs.directory import directory_of, find
-from method.runs.reference import KINDS, is_own_reference, reference_reweights
+from method.runs.reference import REFERENCES, is_own_reference, reference_reweights
 from utils.tables import align
 
 
@@ -20,7 +20,7 @@ def describe(config: Config) -> str:
     task = f", {config.task}, ratio {config.unlearning_ratio:g}" if forgets else ""
     lines = [f"{config.method} on {config.data_name}{task}, seed {config.seed}", "", group_table(data), ""]
     if data.requests is not None:
-        lines.append(f"requests            {requests_told(data.requests, data.splits)}")
+        lines.append(f"requests            {describe_requests(data.requests, data.splits)}")
     lines.append(f"data fingerprint    {data.splits.data_fingerprint[:16]}")
     if forgets:
         lines.append(f"forget fingerprint  {data.splits.forget_fingerprint[:16]}")
@@ -54,7 +54,7 @@ def _reads(config: Config) -> list[str]:
         lines.append(config.original)
     elif METHODS[config.method].from_original:
         needs.append(("pretrain", "model.pt", None))
-    if METHODS[config.method].forgets and config.reference not in KINDS:
+    if METHODS[config.method].forgets and config.reference not in REFERENCES:
         lines.append(f"{config.reference}/metrics.json")
     elif METHODS[config.method].forgets and not is_own_reference(config):
         needs.append(("retrain", "metrics.json", reference_reweights(config)))

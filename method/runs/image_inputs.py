@@ -7,7 +7,7 @@ from typing import Any
 
 from datasets.base import GroupDataset
 from datasets.images.files import image_digest, image_record
-from datasets.images.verification import turned_images
+from datasets.images.verification import count_turned_images
 
 COPIED = (
     "images have changed since, or were copied: their times are others, their sizes are not; --image_digest records "
@@ -22,7 +22,7 @@ def image_entry(dataset: GroupDataset, memory: Path, digest: bool) -> dict[str, 
     """
     if dataset.in_memory:
         return None
-    entry = {**asdict(image_record(dataset)), "turned": turned_images(dataset, memory)}
+    entry = {**asdict(image_record(dataset)), "turned": count_turned_images(dataset, memory)}
     return entry | ({"content": image_digest(dataset)} if digest else {})
 
 
@@ -45,7 +45,7 @@ def changed_images(then: Mapping[str, Any] | None, now: Mapping[str, Any] | None
     return False, ""
 
 
-def turned_otherwise(then: Mapping[str, Any] | None, now: Mapping[str, Any] | None) -> int:
+def count_turned_otherwise(then: Mapping[str, Any] | None, now: Mapping[str, Any] | None) -> int:
     """How many images are turned as EXIF says now, and were not for a run that recorded nothing of it."""
     turned = (now or {}).get("turned") or 0
     return turned if turned and (then or {}).get("turned") is None else 0

@@ -10,7 +10,7 @@ import torch
 
 from datasets import dataset_class
 from datasets.base import GroupDataset
-from datasets.images.verification import turned_images
+from datasets.images.verification import count_turned_images
 from method.configs.loading import Config
 from method.configs.schema import all_keys
 from method.runs.data import splits_of
@@ -18,18 +18,22 @@ from method.runs.image_inputs import changed_images, image_entry, recorded_image
 from utils.digests import Digests
 from utils.distributed import world_size
 
-KINDS = ("auto", "retrain", "retrain_reweight")  # words of --reference; any other value is a run's folder
+REFERENCES = ("auto", "retrain", "retrain_reweight")  # words of --reference; any other value is a run's folder
 # Keys that can name a file: the words that they hold otherwise, and what counts of a folder.
-NAMING = {"weights": (("none", "imagenet"), ""), "original": (("",), "model.pt"), "reference": (KINDS, "metrics.json")}
+NAMING = {
+    "weights": (("none", "imagenet"), ""),
+    "original": (("",), "model.pt"),
+    "reference": (REFERENCES, "metrics.json"),
+}
 MARK = "sha256 "
 
 
-def short(digest: str) -> str:
+def shorten_digest(digest: str) -> str:
     """A digest as identities and messages hold it."""
     return f"{MARK}{digest[:16]}"
 
 
-def digests_of(config: Config) -> Digests:
+def open_digests(config: Config) -> Digests:
     """The digests that the store folder remembers."""
     return Digests(config.remembered("digests.json"))
 
@@ -50,7 +54,7 @@ def identity_of(config: Config, digests: Digests) -> dict[str, Any]:
     for key in NAMING:
         file = named_file(config, key)
         if file is not None and (digest := _digest(file, digests)):
-            identity[key] = short(digest)
+            identity[key] = shorten_digest(digest)
     return identity
 
 
@@ -141,9 +145,9 @@ def _origins(
     if not here and not there:
         return here, there
     if not here and original is not None and (digest := _digest(original, digests)):
-        here = short(digest)
+        here = shorten_digest(digest)
     then = (stored.get("provenance") or {}).get("original_sha256")
-    return here, short(then) if then else there
+    return here, shorten_digest(then) if then else there
 
 
 def _labels_now(config: Config, digests: Digests, found: Comparison) -> dict[str, str] | None:
@@ -198,7 +202,7 @@ def _compare_images(config: Config, stored: Mapping[str, Any], labels: dict[str,
     if not then:
         if stored["config"].get("data_dir") != config.data_dir or config.image_digest:
             found.notes.append("the images were not recorded then, and are not compared")
-        turned = turned_images(_table(config, labels), memory) if dataset_class(config.dataset).upright else 0
+        turned = count_turned_images(_table(config, labels), memory) if dataset_class(config.dataset).upright else 0
         if turned:
             found.notes.append(f"{turned} images are turned now, as EXIF says, and were not then")
         return

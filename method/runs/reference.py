@@ -12,8 +12,8 @@ from method.registry import METHODS
 from method.runs.data import Data
 from method.runs.directory import RunDirectory, find
 from method.runs.files import read_metrics
-from method.runs.image_inputs import changed_images, recorded_images, turned_otherwise
-from method.runs.inputs import KINDS, digests_of, identity_of, is_path
+from method.runs.image_inputs import changed_images, count_turned_otherwise, recorded_images
+from method.runs.inputs import REFERENCES, identity_of, is_path, open_digests
 from method.runs.signature import TURNED
 from utils import sealed
 from utils.errors import UserError
@@ -45,7 +45,7 @@ def is_own_reference(config: Config) -> bool:
     return (
         retrains
         and not config.is_robust
-        and config.reference in KINDS
+        and config.reference in REFERENCES
         and reference_reweights(config) == config.reweights
     )
 
@@ -59,12 +59,12 @@ def reference_reweights(config: Config) -> bool:
 
 def find_reference(config: Config, data: Data) -> RunDirectory | None:
     """The finished retrained run to compare with, if there is one; UserError for one that does not fit."""
-    if config.reference in KINDS:
+    if config.reference in REFERENCES:
         found, _ = find(config, "done", "retrain", reference_reweights(config))
     else:
         found = RunDirectory(Path(config.reference))
         if not found.done:
-            kinds = ", ".join(KINDS)
+            kinds = ", ".join(REFERENCES)
             raise UserError(
                 f"--reference {config.reference}: no finished run is there; give a run's folder, or {kinds}"
             )
@@ -99,13 +99,13 @@ def _check(found: RunDirectory, config: Config, data: Data) -> None:
     compared["list of forget groups"] = (list(data.splits.forget_groups), groups)
     for name in ("model", "image_size", "seed"):
         compared[name] = (config.values[name], identity.get(name))
-    weights, its_weights = identity_of(config, digests_of(config))["weights"], identity.get("weights")
+    weights, its_weights = identity_of(config, open_digests(config))["weights"], identity.get("weights")
     by_path = is_path("weights", its_weights) and Path(its_weights).resolve() == Path(config.weights).resolve()
     if not by_path:
         compared["weights"] = (weights, its_weights)
     kind = {"reweight": reference_reweights(config), "rob_approach": "none"}
     its_kind = {"reweight": bool(identity.get("reweight")), "rob_approach": identity.get("rob_approach", "none")}
-    searched = config.reference in KINDS
+    searched = config.reference in REFERENCES
     if searched:
         compared |= {name: (kind[name], its_kind[name]) for name in kind}
     for name, (expected, theirs) in compared.items():
@@ -130,7 +130,7 @@ def compare_images(original: Path | None, reference: Path | None, images: dict[s
         stored = RunDirectory(folder).record() if (folder / "config.yaml").exists() else None
         facts = sealed.read_facts(original) if stored is None and original is not None else None
         then = recorded_images(stored) if facts is None else {"turned": facts.get(TURNED) or 0}
-        if n_turned := turned_otherwise(then, images):
+        if n_turned := count_turned_otherwise(then, images):
             raise UserError(
                 f"{folder} was made by a version that read images as they lie, and {n_turned} of them are turned now, "
                 "as EXIF says; make it again with --overwrite"

@@ -19,7 +19,7 @@ from datasets.sampling import reweight_weights
 from datasets.splits import save_splits
 from method.configs.loading import Config
 from method.registry import METHODS
-from method.runs.data import Data, requests_told
+from method.runs.data import Data, describe_requests
 from method.runs.directory import RunDirectory
 from utils.distributed import rank
 from utils.errors import RunError, disk_full
@@ -29,7 +29,7 @@ from utils.text import PrintableFormatter
 log = logging.getLogger("unlearning")
 
 
-def record(data: Data, provenance: dict[str, Any]) -> dict[str, Any]:
+def describe_run(data: Data, provenance: dict[str, Any]) -> dict[str, Any]:
     """What config.yaml says beside the configuration."""
     dataset, splits, skipped = data.dataset, data.splits, {}
     if data.skipped is not None:
@@ -50,7 +50,7 @@ def record(data: Data, provenance: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def left_out(data: Data) -> dict[str, int]:
+def count_left_out(data: Data) -> dict[str, int]:
     """What metrics.json says of images and requests that were left out, where some may be."""
     told = {} if data.skipped is None else {"n_skipped_images": len(data.skipped)}
     if data.requests is not None:
@@ -58,7 +58,7 @@ def left_out(data: Data) -> dict[str, int]:
     return told
 
 
-def versions() -> dict[str, Any]:
+def collect_versions() -> dict[str, Any]:
     """Versions and commit, for the record."""
     here = Path(__file__).parent
 
@@ -125,7 +125,7 @@ def announce(config: Config, data: Data, directory: RunDirectory, resumed: bool)
     if METHODS[config.method].forgets:
         log.info("%d forget (%s), %d retain", len(splits.forget), _composition(data), len(splits.retain))
     if data.requests is not None:
-        log.info("%s", requests_told(data.requests, splits))
+        log.info("%s", describe_requests(data.requests, splits))
     if data.skipped:
         log.warning("%d images cannot be read and are left out, the first is %s", len(data.skipped), data.skipped[0])
     for note in config.notes:

@@ -20,9 +20,9 @@ from method.registry import METHODS
 from method.runs.data import Data, check_images, open_cache, read_data
 from method.runs.directory import RunDirectory, check_beside, find
 from method.runs.image_inputs import image_entry
-from method.runs.inputs import digests_of, identity_of, label_record, named_file
+from method.runs.inputs import identity_of, label_record, named_file, open_digests
 from method.runs.reference import compare, compare_images, find_reference, is_own_reference
-from method.runs.run_log import announce, left_out, logged, record, save_sets, versions
+from method.runs.run_log import announce, collect_versions, count_left_out, describe_run, logged, save_sets
 from method.runs.signature import ORIGINAL, signature
 from method.runs.trackers import check_installed, tracking
 from method.training.checkpoints import load_model, load_weights, save_model
@@ -32,7 +32,7 @@ from method.training.original import Original
 from method.unlearners.base import Task, Unlearner
 from models import build_model
 from utils import device as devices
-from utils.collectives import check_stop
+from utils.collectives import check_stop_together
 from utils.digests import Digests
 from utils.distributed import by_each, first_failure, from_rank_0, local_rank, local_world_size, rank, world_size
 from utils.errors import RunError, UserError, disk_full
@@ -53,7 +53,7 @@ def run(command: Command, directory: RunDirectory) -> list[str] | None:
     if config.compile:
         devices.check_compiler(device, world_size())
     data = read_data(config, config.skip_bad_images)
-    digests = digests_of(config)
+    digests = open_digests(config)
     identity = identity_of(config, digests)
     facts = model_facts(config, data, identity)
     model, original = starting_models(config, data, facts)
@@ -67,7 +67,7 @@ def run(command: Command, directory: RunDirectory) -> list[str] | None:
     workers = default_workers(data.dataset.in_memory, device, devices.available_cpus() // local_world_size())
     workers = workers if config.num_workers is None else config.num_workers
     loader = Loader(data.dataset, config.image_size, workers, devices.pin_memory(device), cache)
-    check_stop()
+    check_stop_together()
     with (
         ExitStack() as held,
         devices.threads_set(config.threads) as threads,
@@ -87,10 +87,10 @@ def run(command: Command, directory: RunDirectory) -> list[str] | None:
             **({"arithmetic": arithmetic} if arithmetic else {}),
             # Which weights it started from: a pretrained run can be made anew under the same name.
             ORIGINAL: digests.of(original[1]) if original else None,
-            **versions(),
+            **collect_versions(),
         }
         inputs = inputs_of(config, data, images, reference, digests)
-        written = {"identity": identity, **record(data, provenance), "inputs": inputs}
+        written = {"identity": identity, **describe_run(data, provenance), "inputs": inputs}
         resumed = from_rank_0(lambda: directory.begin(config, written, command.overwrite))
         from_rank_0(digests.keep)
         inference = Inference(loader, device, precision)
@@ -99,7 +99,9 @@ def run(command: Command, directory: RunDirectory) -> list[str] | None:
             from_rank_0(lambda: save_sets(config, data, directory))
             with tracking(config, directory.path, resumed) as trackers:
                 sealed_with = signature(written)
-                metrics = work(config, data, model, original, inference, directory, facts, sealed_with, trackers.epoch)
+                metrics = train_and_evaluate(
+                    config, data, model, original, inference, directory, facts, sealed_with, trackers.epoch
+                )
                 trackers.metrics(metrics)
             from_rank_0(lambda: directory.finish(metrics))
     return None
@@ -188,7 +190,7 @@ def original_file(config: Config) -> Path:
     return found.file("model.pt")
 
 
-def work(
+def train_and_evaluate(
     config: Config,
     data: Data,
     model: nn.Module,
@@ -218,12 +220,14 @@ def work(
     facts = {"method": config.method, "forget": splits.forget_fingerprint, **facts}
     from_rank_0(lambda: save_model(directory.file("model.pt"), model, facts, sealed_with))
     cost = {"seconds": engine.seconds, "peak_memory_bytes": devices.peak_memory_bytes(inference.device)}
-    metrics = evaluation(config, data, model, inference, directory.file("records.npz"), cost)
+    metrics = predict_and_evaluate(config, data, model, inference, directory.file("records.npz"), cost)
     metrics |= unlearner.extra_metrics()
     for name, weights in unlearner.other_weights().items():
         model.load_state_dict(weights)
-        metrics[name] = evaluation(config, data, model, inference, directory.file(f"records_{name}.npz"), cost)
-    return metrics | left_out(data)
+        metrics[name] = predict_and_evaluate(
+            config, data, model, inference, directory.file(f"records_{name}.npz"), cost
+        )
+    return metrics | count_left_out(data)
 
 
 def build_unlearner(
@@ -250,7 +254,7 @@ def build_unlearner(
     return METHODS[config.method](model, original, config.params, task, measured)
 
 
-def evaluation(
+def predict_and_evaluate(
     config: Config, data: Data, model: nn.Module, inference: Inference, file: Path, cost: dict[str, Any]
 ) -> dict[str, Any]:
     """One prediction pass over train, val and test; its records are kept, every metric comes from them and `cost`."""
@@ -259,10 +263,10 @@ def evaluation(
     logits = inference.apply(model, model, rows, "evaluation").cpu().numpy()
     columns = (getattr(dataset, name)[rows] for name in ("split", "target", "sensitive", "group"))
     records = Records.from_logits(rows, *columns, logits)
-    return from_rank_0(lambda: judged(config, data, records, file, cost))
+    return from_rank_0(lambda: evaluate_records(config, data, records, file, cost))
 
 
-def judged(config: Config, data: Data, records: Records, file: Path, cost: dict[str, Any]) -> dict[str, Any]:
+def evaluate_records(config: Config, data: Data, records: Records, file: Path, cost: dict[str, Any]) -> dict[str, Any]:
     """Keep the records and compute the metrics."""
     dataset = data.dataset
     records.save(file)

@@ -15,7 +15,7 @@ SETTING = ("dataset", "model", "image_size", "weights")
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
+class StoredRun:
     """One run directory; `problem` says why its metrics are not there, and is empty where they are.
 
     marked: the run ended well, whether or not its files can be read.
@@ -78,7 +78,7 @@ class Run:
         return (self.stored.get("fingerprints") or {}).get(name)
 
 
-def read_runs(root: Path) -> list[Run]:
+def read_runs(root: Path) -> list[StoredRun]:
     """Every run directory (a folder with config.yaml) under `root`, by path; UserError if there is none.
 
     A folder that cannot be looked into is among them, as a run with that problem.
@@ -91,7 +91,7 @@ def read_runs(root: Path) -> list[Run]:
     return runs
 
 
-def _walk(root: Path) -> Iterator[Run]:
+def _walk(root: Path) -> Iterator[StoredRun]:
     """The runs under a folder, in no order; links to folders are not followed, so that there is an end."""
     waiting = [root]
     while waiting:
@@ -102,7 +102,7 @@ def _walk(root: Path) -> Iterator[Run]:
         except FileNotFoundError:  # removed since it was listed
             continue
         except OSError as error:
-            yield Run(folder, problem=f"the folder cannot be read ({one_line(error.strerror or str(error))})")
+            yield StoredRun(folder, problem=f"the folder cannot be read ({one_line(error.strerror or str(error))})")
             continue
         run = _read_run(folder) if "config.yaml" in found else None
         if run:
@@ -112,7 +112,7 @@ def _walk(root: Path) -> Iterator[Run]:
             waiting += [folder / name for name, is_folder in found.items() if is_folder]
 
 
-def find_reference(run: Run, runs: Sequence[Run], reweight: bool) -> Run | None:
+def find_reference(run: StoredRun, runs: Sequence[StoredRun], reweight: bool) -> StoredRun | None:
     """The finished retrain run of the same data, forget set, model and seed; of several, the one beside `run`."""
     same = [
         other
@@ -125,21 +125,21 @@ def find_reference(run: Run, runs: Sequence[Run], reweight: bool) -> Run | None:
     return min(same, key=lambda other: other.folder.parent != run.folder.parent, default=None)
 
 
-def _read_run(folder: Path) -> Run:
+def _read_run(folder: Path) -> StoredRun:
     marked = os.path.exists(folder / "done")
     try:
         stored = read_config(folder / "config.yaml")
     except ValueError as error:
-        return Run(folder, problem=f"config.yaml cannot be read ({error})", marked=marked)
+        return StoredRun(folder, problem=f"config.yaml cannot be read ({error})", marked=marked)
     config = stored["config"]
     # Data of the user's own go by their own name.
     config = {**config, "dataset": config.get("dataset_name") or config["dataset"]}
     if not marked:
-        return Run(folder, config, stored, problem=_state(folder))
+        return StoredRun(folder, config, stored, problem=_state(folder))
     try:
-        return Run(folder, config, stored, {"reasons": {}, **read_metrics(folder / "metrics.json")}, marked=True)
+        return StoredRun(folder, config, stored, {"reasons": {}, **read_metrics(folder / "metrics.json")}, marked=True)
     except ValueError as error:
-        return Run(folder, config, stored, problem=f"metrics.json cannot be read ({error})", marked=True)
+        return StoredRun(folder, config, stored, problem=f"metrics.json cannot be read ({error})", marked=True)
 
 
 def _state(folder: Path) -> str:

@@ -149,7 +149,7 @@ def run_id(folder: Path) -> str:
 
 
 # flag (a key of the configuration) and package: how to load it, and what makes the tracker
-KINDS: dict[str, tuple[Callable[[], Any], Callable[[Config, Path, bool], Tracker]]] = {
+TRACKERS: dict[str, tuple[Callable[[], Any], Callable[[Config, Path, bool], Tracker]]] = {
     "tensorboard": (_tensorboard, TensorBoard),
     "wandb": (_wandb, WeightsAndBiases),
 }
@@ -157,7 +157,7 @@ KINDS: dict[str, tuple[Callable[[], Any], Callable[[Config, Path, bool], Tracker
 
 def check_installed(config: Config) -> None:
     """UserError where a tracker is asked for whose package is not installed."""
-    for name, (load, _) in KINDS.items():
+    for name, (load, _) in TRACKERS.items():
         if not config.values[name]:
             continue
         try:
@@ -192,7 +192,7 @@ def tracking(config: Config, folder: Path, resumed: bool) -> Iterator[Trackers]:
     trackers: list[Tracker] = []
     failed = True
     try:
-        for name, (_, start) in KINDS.items():
+        for name, (_, start) in TRACKERS.items():
             if config.values[name] and rank() == 0:
                 trackers.append(start(config, folder, resumed))
         yield Trackers(trackers)

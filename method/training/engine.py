@@ -192,14 +192,14 @@ class Engine:
 
     def _phase(self, phase: Phase, epoch: int, done: int, n_steps: int) -> float:
         """One phase, or the rest of it; returns its mean loss."""
-        optimizer = self.optimizers[phase.trains] if phase.step else None
+        optimizer = self.optimizers[phase.module] if phase.step else None
         for name, module in self.modules.items():
-            module.requires_grad_(name == phase.trains)
+            module.requires_grad_(name == phase.module)
             module.train(phase.train_mode)
-        clear_gradients(self.parameters[phase.trains])
+        clear_gradients(self.parameters[phase.module])
         self._steps(phase, epoch, optimizer, done, n_steps)
         if not phase.step and not phase.collect:
-            self.at.loss = sum_gradients(self.parameters[phase.trains], self.at.loss)
+            self.at.loss = sum_gradients(self.parameters[phase.module], self.at.loss)
         self._check_finite(phase, epoch)
         return float(self.at.loss) / self.at.step
 
@@ -209,7 +209,7 @@ class Engine:
         """The batches that are left of a phase. Nothing here waits for the device but the bar and a saved state."""
         shown = time.monotonic()
         for step, batch in enumerate(self._batches(phase, epoch, self.at.step), start=self.at.step):
-            if phase.trains == "model" and phase.step:
+            if phase.module == "model" and phase.step:
                 for group in optimizer.param_groups:
                     group["lr"] = learning_rate(self.config, epoch, done + step, n_steps)
             loss = self._step(phase, batch, optimizer)
@@ -250,19 +250,19 @@ class Engine:
     def _step(self, phase: Phase, batch: Batch, optimizer: torch.optim.Optimizer | None) -> Tensor:
         alone = phase.step or phase.collect  # the gradients of this batch, and no others
         if alone:
-            clear_gradients(self.parameters[phase.trains])
+            clear_gradients(self.parameters[phase.module])
         with autocast(self.device, self.inference.precision):
             loss = own_part(self._loss(phase, batch), phase, batch)
         loss.backward()
         # The mean over no samples is NaN; no sample passes it on as a gradient.
         loss = loss.detach() if len(batch.target) else torch.zeros_like(loss)
         if alone:
-            loss = sum_gradients(self.parameters[phase.trains], loss)
+            loss = sum_gradients(self.parameters[phase.module], loss)
         self.unlearner.edit_gradients(phase)
         if phase.collect:
             phase.collect()
         if phase.step:
-            if self.config.max_grad_norm and phase.trains == "model":
+            if self.config.max_grad_norm and phase.module == "model":
                 nn.utils.clip_grad_norm_(self.parameters["model"], self.config.max_grad_norm)
             optimizer.step()
             self.unlearner.after_step(phase)
@@ -283,7 +283,7 @@ class Engine:
         """Refresh the bar; reading the loss waits for the device, so this is rare."""
         numbered = f"{epoch + 1}/{self.config.n_epochs} " if epoch >= 0 else ""
         self.bar.set_description(f"{self.unlearner.name} {numbered}{phase.name}", refresh=False)
-        rate = {"lr": f"{self.optimizers[phase.trains].param_groups[0]['lr']:.2g}"} if phase.step else {}
+        rate = {"lr": f"{self.optimizers[phase.module].param_groups[0]['lr']:.2g}"} if phase.step else {}
         self.bar.set_postfix(loss=f"{float(loss):.4f}", **rate)
         self._check_finite(phase, epoch)
 
@@ -296,9 +296,9 @@ class Engine:
                 f"the loss of phase {phase.name} is not finite before any step: look at the metrics of the original, "
                 "and make it again with a lower --lr"
             )
-        rate = self.optimizers[phase.trains].param_groups[0]["lr"]
-        remedy = f"a lower learning rate of the {phase.trains} usually helps (--help, under {self.unlearner.name})"
-        if phase.trains == "model":
+        rate = self.optimizers[phase.module].param_groups[0]["lr"]
+        remedy = f"a lower learning rate of the {phase.module} usually helps (--help, under {self.unlearner.name})"
+        if phase.module == "model":
             rate, remedy = self.config.lr, "a lower --lr or --max_grad_norm 1 usually helps"
         raise RunError(
             f"the loss of phase {phase.name} is not finite in epoch {epoch} (learning rate {rate:g}); {remedy}"
@@ -317,7 +317,7 @@ class Engine:
 
     def _model_steps(self, phase: Phase) -> int:
         """Of the steps that the learning rate is scheduled over, those of this phase."""
-        return self.n_steps(phase) if phase.trains == "model" else 0
+        return self.n_steps(phase) if phase.module == "model" else 0
 
     def _steps_from(self, at: Position) -> int:
         """Steps that are left at a position."""

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from datasets.images.normalisation import normalise
 from datasets.loading.loaders import Loader, batch_bounds, own_batches
-from utils.collectives import assemble, check_stop
+from utils.collectives import assemble, check_stop_together
 from utils.device import autocast, memory_format, send
 from utils.distributed import rank, world_size
 
@@ -46,7 +46,7 @@ class Inference:
             module.train(training)
         if world_size() == 1:
             return table
-        check_stop()
+        check_stop_together()
         return assemble(list(table.split(sizes)) if sizes else [], places, len(rows), self.device)
 
     def _images(self, rows: np.ndarray, what: str) -> Iterator[Tensor]:
@@ -54,7 +54,7 @@ class Inference:
         with tqdm(total=len(rows), desc=what, unit="img", disable=rank() > 0 or None, leave=False) as bar:
             for batch in batches:
                 if world_size() == 1:  # several stop together, and not all have as many batches
-                    check_stop()
+                    check_stop_together()
                 yield self.image(batch["image"])
                 bar.update(min(len(batch["index"]) * world_size(), bar.total - bar.n))
 

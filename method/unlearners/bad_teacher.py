@@ -31,7 +31,7 @@ class BadTeacher(Unlearner):
     def __init__(self, *args: Any):
         super().__init__(*args)
         # A function of the seed, so that a resumed run makes it again: it is no part of the state.
-        self.incompetent = untrained(self.model, self.task.generator("bad_teacher", "incompetent teacher"))
+        self.incompetent = build_untrained(self.model, self.task.generator("bad_teacher", "incompetent teacher"))
 
     def phases(self, epoch: int) -> Iterator[Phase]:
         """A pass over F with the incompetent teacher, one over R with the competent."""
@@ -49,7 +49,7 @@ class BadTeacher(Unlearner):
         return kl_to_teacher(self.model(batch.image), self.original.logits(batch), self.p.temperature)
 
 
-def untrained(network: nn.Module, generator: torch.Generator) -> nn.Module:
+def build_untrained(network: nn.Module, generator: torch.Generator) -> nn.Module:
     """A frozen copy of `network` in eval mode, every layer drawn anew from `generator`'s seed as torch initialises it.
 
     The initial weights of pretraining would not do: they may be ImageNet's, and share the run's own start.

@@ -41,7 +41,7 @@ class Batch:
 class Phase:
     """A pass over `data` (train, forget or retain) that descends `loss` in the parameters of one module.
 
-    trains: which of `Unlearner.modules()`; the others get no gradient.
+    module: which of `Unlearner.modules()`; the others get no gradient.
     steps: that many batches in place of one pass; batch_size, augment: None takes the configuration's.
     step: False takes no step and adds up gradients over the pass, or hands each batch's alone to `collect`, which
     finds it in the parameters; train_mode: batch norm by batch statistics.
@@ -55,7 +55,7 @@ class Phase:
     name: str
     loss: Callable[[Batch], Tensor]
     data: str
-    trains: str = "model"
+    module: str = "model"
     steps: int | None = None
     batch_size: int | None = None
     augment: bool | None = None
@@ -151,7 +151,7 @@ class Unlearner:
         self.logged: dict[str, list[Tensor]] = {}  # sums and counts since the last epoch
 
     def modules(self) -> dict[str, nn.Module]:
-        """What can be trained, by the name a phase gives in `trains`."""
+        """What can be trained, by the name a phase gives in `module`."""
         return {"model": self.model}
 
     def optimizer(self, name: str) -> torch.optim.Optimizer:

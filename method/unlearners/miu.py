@@ -88,7 +88,7 @@ class MIU(Unlearner):
     def phases(self, epoch: int) -> Iterator[Phase]:
         """Tune the critics on D, unlearn on F, align on R."""
         steps = self.p.critic_steps if epoch else self.p.critic_steps_first
-        on_all = {"data": "train", "trains": "critics", "steps": steps, "augment": True}
+        on_all = {"data": "train", "module": "critics", "steps": steps, "augment": True}
         yield Phase("critics", self.tune_critics, draw=self.draw_groups, **on_all)
         if epoch < self.p.forget_epochs and not self.p.ablate_unlearn:
             yield Phase("forget", self.unlearn, data="forget", draw=self.draw_groups)

@@ -25,9 +25,9 @@ def main(file: Path, arguments: list[str]) -> int:
     """Run, and write the clocks where the run ended well."""
     clock = Clock()
     clock.seconds[START] = since_the_process_began()
-    clock.around(runner, "work", REST)
+    clock.around(runner, "train_and_evaluate", REST)
     clock.around(engine.Engine, "train", TRAINING)
-    clock.around(runner, "evaluation", EVALUATION)
+    clock.around(runner, "predict_and_evaluate", EVALUATION)
     clock.around(Resumable, "save", SAVING)
     clock.around(runner, "save_model", SAVING)
     clock.around_each(loaders.Loader, "_pass", READING)

@@ -17,7 +17,7 @@ from method.evaluation.evaluator import (
 )
 from method.evaluation.records import Records, check_belonging
 from method.runs.labels import label, rank, reweights_by_default
-from method.runs.stored import PRETRAIN, RETRAIN, Run, find_reference
+from method.runs.stored import PRETRAIN, RETRAIN, StoredRun, find_reference
 from utils.errors import RunError, UserError
 from utils.tables import is_number
 
@@ -33,11 +33,11 @@ class Row:
 
     label: str
     rank: tuple
-    run: Run
+    run: StoredRun
     values: dict[str, Any]
     records: str = "records.npz"
-    splits_of: Run | None = None  # another run, for a pretrained model's row
-    reference: Run | None = None
+    splits_of: StoredRun | None = None  # another run, for a pretrained model's row
+    reference: StoredRun | None = None
 
     @property
     def seed(self) -> int:
@@ -58,7 +58,7 @@ class Row:
         return own - theirs if is_number(own) and is_number(theirs) else None
 
 
-def reference_of(run: Run, runs: Sequence[Run]) -> Run | None:
+def reference_of(run: StoredRun, runs: Sequence[StoredRun]) -> StoredRun | None:
     """The retrained run that `run` asks to be compared with; None where it is not among `runs` or given by its path."""
     choices = {
         "auto": bool(run.config.get("reweight")) or reweights_by_default(run.method),
@@ -74,14 +74,14 @@ def reference_of(run: Run, runs: Sequence[Run]) -> Run | None:
     return find_reference(run, runs, choices[wanted])
 
 
-def with_reference(run: Run, values: dict[str, Any], reference: Run | None) -> dict[str, Any]:
+def with_reference(run: StoredRun, values: dict[str, Any], reference: StoredRun | None) -> dict[str, Any]:
     """`values` with ToW and Avg. Gap, where the run was evaluated before its reference was finished."""
     if reference in (None, run) or values.get("reference"):
         return values
     return add_reference({"reasons": {}, **values}, reference.metrics, None, reference.folder.name)
 
 
-def run_rows(run: Run, runs: Sequence[Run]) -> list[Row]:
+def run_rows(run: StoredRun, runs: Sequence[StoredRun]) -> list[Row]:
     """The row of a run; with SCRUB's rewind, one for the epoch it went back to and one for the last."""
     name, last_epoch = label(run.config), run.metrics.get("without_rewind")
     ends = [(name, run.metrics, "records.npz")]
@@ -97,7 +97,9 @@ def run_rows(run: Run, runs: Sequence[Run]) -> list[Row]:
     ]
 
 
-def pretrain_row(pretrain: Run, records: Records, sibling: Run, runs: Sequence[Run], keys: Collection[str]) -> Row:
+def pretrain_row(
+    pretrain: StoredRun, records: Records, sibling: StoredRun, runs: Sequence[StoredRun], keys: Collection[str]
+) -> Row:
     """A pretrained model's row for the task and ratio of `sibling`: its `records`, with the splits of `sibling`.
 
     keys: the metrics that will be shown; what takes long and is not among them is left out.
@@ -119,17 +121,17 @@ def pretrain_row(pretrain: Run, records: Records, sibling: Run, runs: Sequence[R
     return Row(*own, splits_of=sibling, reference=reference)
 
 
-def pretrain_pairs(runs: Sequence[Run]) -> Iterator[tuple[Run, Run]]:
+def pretrain_pairs(runs: Sequence[StoredRun]) -> Iterator[tuple[StoredRun, StoredRun]]:
     """Each pretrained run with one run of every table that it serves; with itself if it serves none yet."""
     for pretrain in (run for run in runs if run.method == PRETRAIN):
-        served: dict[tuple, Run] = {}
+        served: dict[tuple, StoredRun] = {}
         for run in runs:
             if run.method != PRETRAIN and run.origin == pretrain.origin:
                 served.setdefault(run.table, run)
         yield from ((pretrain, run) for run in served.values() or [pretrain])
 
 
-def checked(run: Run) -> Run:
+def check_schema(run: StoredRun) -> StoredRun:
     """`run`, or the same without metrics and with the problem that they are of another schema than this report's."""
     schema = run.metrics.get("schema", 1)
     if run.problem or schema == SCHEMA:
@@ -146,15 +148,15 @@ class Report:
     missing: (folder, problem).
     """
 
-    def __init__(self, runs: Sequence[Run], wanted: Mapping[str, Sequence[Any]], keys: Collection[str]) -> None:
+    def __init__(self, runs: Sequence[StoredRun], wanted: Mapping[str, Sequence[Any]], keys: Collection[str]) -> None:
         self.wanted, self.keys = wanted, keys
-        everything = [checked(run) for run in runs]
+        everything = [check_schema(run) for run in runs]
         self.runs = [run for run in everything if not run.problem]
         self.retrained = [run for run in self.runs if run.method == RETRAIN]  # the only ones others are compared with
         self.missing = [(run.place, run.problem) for run in everything if run.problem and self._wants(run, run)]
         self._tables: dict[tuple, list[Row]] = defaultdict(list)
-        self._taken: dict[tuple, Run] = {}
-        self._read: tuple[Run, Records] | None = None
+        self._taken: dict[tuple, StoredRun] = {}
+        self._read: tuple[StoredRun, Records] | None = None
         for run in self.runs:
             if run.method != PRETRAIN and self._wants(run, run) and self._takes(run, run.table):
                 self._tables[run.table] += run_rows(run, self.retrained)
@@ -166,7 +168,7 @@ class Report:
             for key, rows in sorted(self._tables.items(), key=lambda item: str(item[0]))
         }
 
-    def _wants(self, run: Run, sibling: Run) -> bool:
+    def _wants(self, run: StoredRun, sibling: StoredRun) -> bool:
         """Whether the filters ask for `run`, seen in the table of `sibling`; an unreadable run is always named."""
         if not run.config:
             return True
@@ -176,14 +178,14 @@ class Report:
             del found["task"], found["ratio"]
         return all(not self.wanted.get(name) or value in self.wanted[name] for name, value in found.items())
 
-    def _takes(self, run: Run, table: tuple) -> bool:
+    def _takes(self, run: StoredRun, table: tuple) -> bool:
         """Whether this is the first run of its label and seed in the table; a second is named, not averaged in."""
         first = self._taken.setdefault((table, label(run.config), run.config["seed"]), run)
         if first is not run:
             self.missing.append((run.place, f"not counted, the same method and seed as {first.place}"))
         return first is run
 
-    def _add_pretrain(self, pretrain: Run, sibling: Run) -> None:
+    def _add_pretrain(self, pretrain: StoredRun, sibling: StoredRun) -> None:
         try:
             if pretrain is sibling:
                 rows = run_rows(pretrain, self.retrained)
@@ -195,7 +197,7 @@ class Report:
         else:
             self._tables[sibling.table] += rows
 
-    def _records_of(self, pretrain: Run) -> Records:
+    def _records_of(self, pretrain: StoredRun) -> Records:
         """Read once for all the tables that it serves, one after the other."""
         if self._read is None or self._read[0] is not pretrain:
             self._read = (pretrain, Records.load(pretrain.folder / "records.npz"))

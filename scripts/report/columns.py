@@ -64,7 +64,7 @@ COLUMNS = (
 MAIN = tuple(column for column in COLUMNS if column.main)
 
 
-def chosen(names: str) -> Sequence[Column]:
+def choose_columns(names: str) -> Sequence[Column]:
     """The columns of `main`, `all`, or a list of keys and titles with commas between; UserError for an unknown one."""
     if names in ("main", "all"):
         return MAIN if names == "main" else COLUMNS

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from method.runs.recompute import recompute
-from method.runs.stored import PRETRAIN, Run, read_runs
+from method.runs.stored import PRETRAIN, StoredRun, read_runs
 from scripts.report.collect import FILTERS, Report, reference_of
-from scripts.report.columns import COLUMNS, chosen
+from scripts.report.columns import COLUMNS, choose_columns
 from scripts.report.figures import save_figures
 from scripts.report.page import page
 from scripts.report.payload import payload
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     wanted = _parse(arguments)
     try:
         kind = _format(wanted)
-        columns = chosen(wanted.columns)
+        columns = choose_columns(wanted.columns)
         runs = read_runs(wanted.path)
         whole = True
         if wanted.recompute:
@@ -143,7 +143,7 @@ def _is_name(out: Path) -> bool:
         return False
 
 
-def recompute_all(runs: Sequence[Run]) -> bool:
+def recompute_all(runs: Sequence[StoredRun]) -> bool:
     """Make metrics.json anew where a run is finished, the retrained ones first, as others are compared with them.
 
     Returns whether all could be; what could not is named on standard error.
@@ -166,6 +166,6 @@ def recompute_all(runs: Sequence[Run]) -> bool:
     return whole
 
 
-def _not_recomputed(run: Run, reason: str) -> bool:
+def _not_recomputed(run: StoredRun, reason: str) -> bool:
     say(f"not recomputed: {run.place}: {one_line(reason)}")
     return False

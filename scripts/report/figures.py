@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from scripts.report import plots
 from scripts.report.look import LOOK, curve_keys, information_keys
-from scripts.report.view import View, any_number, attack_told, has
+from scripts.report.view import View, any_number, describe_attack, has
 from utils.errors import UserError
 from utils.files import write_atomic
 
@@ -131,7 +131,7 @@ def _losses(view: View) -> "Figure | None":
         return None
     figure = _figure(f"{view.name}: loss by set", 3.2)
     plots.losses(figure.subplots(), view)
-    figure.supxlabel(attack_told(view), fontsize=7)
+    figure.supxlabel(describe_attack(view), fontsize=7)
     return figure
 
 

@@ -24,7 +24,7 @@ def page(payload: dict[str, Any]) -> str:
         # The page may run its own script, to the letter, and nothing else; nothing may be loaded.
         "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         "style": _read("page.css"),
-        "data": in_script(packed(payload)),
+        "data": in_script(pack(payload)),
         "script": script,
     }
     return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], _read("page.html"))
@@ -42,7 +42,7 @@ def in_script(value: Any) -> str:
     return text
 
 
-def packed(payload: dict[str, Any]) -> dict[str, Any]:
+def pack(payload: dict[str, Any]) -> dict[str, Any]:
     """The payload for the page: lists that several runs share stand once, in `pool`; cells are lists by column."""
     pool = Pool()
     columns = [COLUMN_DEFAULTS | column for column in payload["columns"]]

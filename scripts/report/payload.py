@@ -11,7 +11,7 @@ import numpy as np
 from datasets.splits import load_splits
 from method.evaluation.records import load_losses
 from method.runs.files import read_history
-from method.runs.stored import PRETRAIN, Run
+from method.runs.stored import PRETRAIN, StoredRun
 from scripts.report.collect import Report, Row, by_label
 from scripts.report.columns import COLUMNS
 from scripts.report.text import forget_group_names, mia_baseline, notes, title
@@ -135,7 +135,7 @@ def _run(
     }
 
 
-def _is_original(other: Run, run: Run) -> bool:
+def _is_original(other: StoredRun, run: StoredRun) -> bool:
     """Whether `other` is the pretrained run that belongs to `run`."""
     return other.method == PRETRAIN and other.origin == run.origin and other.is_plain
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from scripts.report.look import LOOK, PASSES, in_words
-from scripts.report.view import View, accuracy, epochs, last_epoch, shares
+from scripts.report.view import View, accuracy, compute_shares, epochs, last_epoch
 from utils.tables import is_number, one_line
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def bar_look(look: dict[str, Any]) -> dict[str, Any]:
     return {"facecolor": look["color"], "linewidth": 0, **edges}
 
 
-def rows_down(axes: "Axes", labels: Sequence[str]) -> None:
+def order_rows_downwards(axes: "Axes", labels: Sequence[str]) -> None:
     """Rows with labels, the first on top."""
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.set_yticks(range(len(labels)), [plain(label) for label in labels])
@@ -86,7 +86,7 @@ def rows_down(axes: "Axes", labels: Sequence[str]) -> None:
 def overview(axes: "Axes", table: dict[str, Any], column: dict[str, Any]) -> None:
     """Mean and sample standard deviation over the seeds of one column, a row a cell."""
     key, scale = column["key"], column.get("scale", 1)
-    rows_down(axes, [cell["label"] for cell in table["cells"]])
+    order_rows_downwards(axes, [cell["label"] for cell in table["cells"]])
     for row, cell in enumerate(table["cells"]):
         if cell["n"].get(key):
             deviation = scale * (cell["sd"].get(key) or 0)
@@ -98,7 +98,7 @@ def overview(axes: "Axes", table: dict[str, Any], column: dict[str, Any]) -> Non
 def groups(axes: "Axes", view: View, rows: Sequence[dict[str, Any]]) -> None:
     """Test accuracy of every group before, after and retrained, with 95 % intervals, and n."""
     partners = view.partners()
-    rows_down(axes, [f"{row['name']} (forget)" if row["forget"] else row["name"] for row in rows])
+    order_rows_downwards(axes, [f"{row['name']} (forget)" if row["forget"] else row["name"] for row in rows])
     axes.hlines([number + 0.5 for number in range(len(rows) - 1)], 0, 1, **RULE, transform=axes.get_yaxis_transform())
     for number, row in enumerate(rows):
         if row["forget"]:
@@ -128,7 +128,7 @@ def _interval_dots(axes: "Axes", found: Sequence[Any], shift: float, look: dict[
 
 def counts(axes: "Axes", rows: Sequence[dict[str, Any]]) -> None:
     """Training samples of every group: forgotten and retained."""
-    rows_down(axes, [f"{row['name']} (forget)" if row["forget"] else row["name"] for row in rows])
+    order_rows_downwards(axes, [f"{row['name']} (forget)" if row["forget"] else row["name"] for row in rows])
     forgotten, retained = [row["n_forget"] for row in rows], [row["n_retain"] for row in rows]
     axes.barh(range(len(rows)), forgotten, height=0.6, **bar_look(LOOK["counts"]["forgotten"]))
     axes.barh(range(len(rows)), retained, left=forgotten, height=0.6, **bar_look(LOOK["counts"]["retained"]))
@@ -144,7 +144,7 @@ def losses(axes: "Axes", view: View) -> None:
     histograms = view.histograms()
     edges = histograms[0]["edges"]
     for name, look in LOOK["sets"].items():
-        own = shares(histograms, name)
+        own = compute_shares(histograms, name)
         if own:
             sizes = sorted({sum(histogram[name]) for histogram in histograms})
             n = f"{sizes[0]} to {sizes[-1]}" if len(sizes) > 1 else f"{sizes[0]}"

@@ -11,7 +11,7 @@ from method.runs.stored import RETRAIN
 from scripts.report.collect import Report, Row, by_label
 from scripts.report.columns import HIGH, REFERENCE, Column
 from scripts.report.payload import moments
-from scripts.report.text import shown
+from scripts.report.text import shown_value
 from utils.tables import is_number, one_line
 from utils.text import for_people
 
@@ -94,12 +94,12 @@ def _latex_table(setting: tuple, blocks: Sequence[tuple[float, Sequence[Row]]], 
     lines = [
         r"\begin{table}[t]",
         r"  \centering",
-        rf"  \caption{{{escaped(caption)}}}",
+        rf"  \caption{{{escape(caption)}}}",
         # As wide as it is, or as the text where that is narrower.
         r"  \resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         rf"  \begin{{tabular}}{{l{'r' * len(columns)}}}",
         r"    \toprule",
-        _latex_line("Method", [escaped(column.title) for column in columns]),
+        _latex_line("Method", [escape(column.title) for column in columns]),
     ]
     for ratio, rows in blocks:
         lines.append(r"    \midrule")
@@ -123,7 +123,7 @@ def _latex_block(cells: dict[str, list[Row]], columns: Sequence[Column]) -> list
         if judges and others and name == others[0]:
             lines.append(rf"    \cmidrule{{1-{len(columns) + 1}}}")
         values = [_latex_cell(cells[name], column, name in best[column.key]) for column in columns]
-        lines.append(_latex_line(escaped(name), values))
+        lines.append(_latex_line(escape(name), values))
     return lines
 
 
@@ -132,7 +132,7 @@ def _latex_line(name: str, values: Sequence[str]) -> str:
 
 
 def _latex_cell(rows: Sequence[Row], column: Column, bold: bool) -> str:
-    values = [value for row in rows if (value := shown(row, column)) is not None]
+    values = [value for row in rows if (value := shown_value(row, column)) is not None]
     if not values:
         return "--"
     mean = f"{fmean(values):.{column.decimals}f}"
@@ -154,6 +154,6 @@ def best_labels(cells: dict[str, list[Row]], column: Column) -> set[str]:
     return {name for name, value in distance.items() if value == lowest} if len(distance) > 1 else set()
 
 
-def escaped(text: str) -> str:
+def escape(text: str) -> str:
     """Text as LaTeX prints it, in one line: an empty one would end a caption."""
     return "".join(SPECIAL.get(letter, letter) for letter in one_line(text))

@@ -78,7 +78,7 @@ def notes(rows: Sequence[Row], columns: Sequence[Column]) -> list[str]:
     return told
 
 
-def shown(row: Row, column: Column, others: Others = None) -> float | None:
+def shown_value(row: Row, column: Column, others: Others = None) -> float | None:
     """The number of a row to print in a column; with `others` the difference to them."""
     value = row.values.get(column.key) if others is None else row.minus(others.get(row, {}), column.key)
     return value * column.scale if is_number(value) else None
@@ -123,13 +123,13 @@ def _facts(rows: Sequence[Row]) -> list[str]:
 
 
 def _mean_line(name: str, rows: Sequence[Row], columns: Sequence[Column], others: Others) -> list[str]:
-    cells = [cell([shown(row, column, others) for row in rows], column.decimals) for column in columns]
+    cells = [cell([shown_value(row, column, others) for row in rows], column.decimals) for column in columns]
     return [name, str(len(rows)), *cells]
 
 
 def _each_line(row: Row, columns: Sequence[Column], others: Others) -> list[str]:
     worst, n = row.values.get("worst_group"), row.values.get("worst_group_n")
-    values = [cell([shown(row, column, others)], column.decimals) for column in columns]
+    values = [cell([shown_value(row, column, others)], column.decimals) for column in columns]
     return [row.label, str(row.seed), *values, f"{worst} (n {n})" if worst else HOLE]
 
 

@@ -78,13 +78,13 @@ def accuracy(runs: Sequence[dict[str, Any]], name: str) -> dict[str, Any] | None
     }
 
 
-def shares(histograms: Sequence[dict[str, list]], name: str) -> list[float] | None:
+def compute_shares(histograms: Sequence[dict[str, list]], name: str) -> list[float] | None:
     """A set's histogram of the loss in percent of the set, averaged over runs; None where the set is empty."""
     counts = [histogram[name] for histogram in histograms if sum(histogram.get(name) or ())]
     return [fmean(bins) for bins in zip(*([100 * n / sum(own) for n in own] for own in counts), strict=True)] or None
 
 
-def attack_told(view: View) -> str:
+def describe_attack(view: View) -> str:
     """The AUC of the balanced attacks, as a caption."""
 
     def told(key: str) -> str:

@@ -38,7 +38,7 @@ trap 'rm -f -- "$queue"' EXIT
 if [ -z "$dry_run" ] || command -v squeue >/dev/null; then
   squeue --noheader --array --user "$(id -un)" --format '%F %K %k' >"$queue"
 fi
-lines="$("$PYTHON" -m scripts.sweep "$copy" --chains --queue "$queue")"
+lines="$("$PYTHON" -m scripts.sweep "$copy" --slurm_jobs --queue "$queue")"
 [ -n "$lines" ] || { echo "nothing to submit: every run is done or in the queue ($(wc -l <"$queue") tasks there)"; exit 0; }
 
 previous='' ids='' number=0

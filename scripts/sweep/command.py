@@ -1,15 +1,15 @@
-"""python -m scripts.sweep GRID.yaml [--list | --status | --index N | --run [--jobs K] | --chains] [-- flags]."""
+"""python -m scripts.sweep GRID.yaml [--list | --status | --index N | --run [--jobs K] | --slurm_jobs] [-- flags]."""
 
 import argparse
 import os
 import sys
 from collections.abc import Sequence
 
-from scripts.sweep.chains import chains
 from scripts.sweep.grid import read_grid
 from scripts.sweep.local import MAIN, run_here
-from scripts.sweep.plan import Run, plan, select
-from scripts.sweep.show import listing, standing
+from scripts.sweep.plan import PlannedRun, plan, select
+from scripts.sweep.show import format_status, listing
+from scripts.sweep.slurm_jobs import plan_slurm_jobs
 from scripts.sweep.state import is_done, states
 from utils.device import gpu_names
 from utils.errors import UserError
@@ -36,18 +36,21 @@ def _parse(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, list[st
     what.add_argument("--status", action="store_true", help="how every run stands; exit code 0 when all are done")
     what.add_argument("--index", type=int, metavar="N", help="run number N")
     what.add_argument("--run", action="store_true", help="run them all on this machine, in dependency order")
-    what.add_argument("--chains", action="store_true", help="what scripts/slurm/submit.sh submits, one job a line")
+    what.add_argument("--slurm_jobs", action="store_true", help="what scripts/slurm/submit.sh submits, one job a line")
     parser.add_argument(
         "--jobs", type=int, metavar="K", help="with --run: so many at a time (default: one a GPU, or 1)"
     )
     parser.add_argument(
-        "--queue", type=typed_path, metavar="FILE", help="with --chains: lines `JOB TASK GRID` of what is in the queue"
+        "--queue",
+        type=typed_path,
+        metavar="FILE",
+        help="with --slurm_jobs: lines `JOB TASK GRID` of what is in the queue",
     )
     wanted = parser.parse_args(words[:cut])
     if wanted.jobs is not None and (wanted.jobs < 1 or not wanted.run):
         parser.error("--jobs K goes with --run and is at least 1")
-    if wanted.queue is not None and not wanted.chains:
-        parser.error("--queue goes with --chains")
+    if wanted.queue is not None and not wanted.slurm_jobs:
+        parser.error("--queue goes with --slurm_jobs")
     return wanted, words[cut + 1 :]
 
 
@@ -61,18 +64,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return run_one(runs, wanted.index)
         if wanted.run:
             return run_here(runs, wanted.jobs, gpu_names())
-        found = states(runs) if wanted.status or wanted.chains else []
-        if wanted.chains:
-            tell(chains(runs, found, wanted.queue), end="")
+        found = states(runs) if wanted.status or wanted.slurm_jobs else []
+        if wanted.slurm_jobs:
+            tell(plan_slurm_jobs(runs, found, wanted.queue), end="")
             return 0
-        tell(standing(runs, found) if wanted.status else listing(runs))
+        tell(format_status(runs, found) if wanted.status else listing(runs))
     except UserError as error:
         say(f"error: {error}")
         return UserError.exit_code
     return 0 if all(state.name == "done" for state in found) else 1
 
 
-def run_one(runs: Sequence[Run], index: int) -> int:
+def run_one(runs: Sequence[PlannedRun], index: int) -> int:
     """Become main.py with the run's arguments, so that signals reach it; 0 where it is done already."""
     run = select(runs, index)
     for need in run.needs:

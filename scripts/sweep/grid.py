@@ -7,7 +7,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from method.configs.loading import checked
+from method.configs.loading import check_layer
 from method.configs.schema import all_keys
 from method.configs.strict_yaml import read_mapping
 from method.registry import ALIASES, METHODS
@@ -110,7 +110,7 @@ def _points(axes: Mapping[str, list[Any]]) -> Iterator[Mapping[str, Any]]:
 
 
 def _flags(content: Any, method: str | None, where: str) -> dict[str, Any]:
-    flags = checked({} if content is None else content, method, where)
+    flags = check_layer({} if content is None else content, method, where)
     for name in flags:
         if name in ("method", *CROSSED):
             raise UserError(f"{where}: {name} is crossed: give it beside set:, as a value or a list")

@@ -13,8 +13,8 @@ from typing import IO, Any
 
 from tqdm import tqdm
 
-from scripts.sweep.plan import Run
-from scripts.sweep.show import standing
+from scripts.sweep.plan import PlannedRun
+from scripts.sweep.show import format_status
 from scripts.sweep.state import is_done, look, read_status, states
 from utils.device import environment_for
 from utils.errors import UserError
@@ -42,7 +42,7 @@ class _Child:
 class Pool:
     """Starts what is ready, looks again at what others do, and remembers how every run ended here."""
 
-    def __init__(self, runs: Sequence[Run], jobs: int, devices: Sequence[str]):
+    def __init__(self, runs: Sequence[PlannedRun], jobs: int, devices: Sequence[str]):
         self.runs, self.jobs = runs, jobs
         self.devices: list[str | None] = list(devices) or [None]
         self.children: dict[int, _Child] = {}
@@ -70,7 +70,7 @@ class Pool:
             for name, handler in before.items():
                 signal.signal(name, handler)
         found = states(self.runs, self.failed)
-        say("\n" + standing(self.runs, found), sys.stdout)
+        say("\n" + format_status(self.runs, found), sys.stdout)
         if all(state.name == "done" for state in found):
             return 0
         return INTERRUPTED if self.stopped else 1
@@ -91,7 +91,7 @@ class Pool:
             if time.monotonic() >= self.again.get(index, 0.0):
                 self._consider(self.runs[index])
 
-    def _consider(self, run: Run) -> None:
+    def _consider(self, run: PlannedRun) -> None:
         """Start the run, or learn that it must not or need not be started."""
         if any(need in self.failed or need not in self.done | self.open for need in run.needs):
             self.open.discard(run.index)  # blocked
@@ -100,7 +100,7 @@ class Pool:
         elif all(need in self.done for need in run.needs):
             self._start_unless_busy(run)
 
-    def _see_done(self, run: Run) -> None:
+    def _see_done(self, run: PlannedRun) -> None:
         """A folder with the marker can still hold another run."""
         state = look(run)
         if state.name == "failed":
@@ -108,7 +108,7 @@ class Pool:
         else:
             self._finish(run)
 
-    def _start_unless_busy(self, run: Run) -> None:
+    def _start_unless_busy(self, run: PlannedRun) -> None:
         at_work = holder(run.folder)
         failure = self._failure(run)
         if at_work is not None:
@@ -120,7 +120,7 @@ class Pool:
         else:
             self._launch(run)
 
-    def _launch(self, run: Run) -> None:
+    def _launch(self, run: PlannedRun) -> None:
         in_use = [child.device for child in self.children.values()]
         device = min(self.devices, key=in_use.count)
         output = tempfile.TemporaryFile()  # noqa: SIM115  (closed when the child has ended)
@@ -144,7 +144,7 @@ class Pool:
                 del self.children[index]
                 self._ended(self.runs[index], child, code)
 
-    def _ended(self, run: Run, child: _Child, code: int) -> None:
+    def _ended(self, run: PlannedRun, child: _Child, code: int) -> None:
         seconds = f" after {time.monotonic() - child.began:.0f} s"
         with child.output as output:
             output.seek(0)
@@ -163,19 +163,19 @@ class Pool:
             # The line already names the run.
             self._fail(run, _reason(code, lines).removeprefix(f"{run.folder} failed: "), seconds)
 
-    def _finish(self, run: Run, how: str = "") -> None:
+    def _finish(self, run: PlannedRun, how: str = "") -> None:
         self.open.discard(run.index)
         self.done.add(run.index)
         self._say(f"run {run.index} done{how}: {run.folder}")
         self.bar.update()
 
-    def _fail(self, run: Run, reason: str, how: str) -> None:
+    def _fail(self, run: PlannedRun, reason: str, how: str) -> None:
         self.open.discard(run.index)
         self.failed[run.index] = reason
         self._say(f"run {run.index} failed{how}: {reason}")
         self.bar.update()
 
-    def _failure(self, run: Run) -> int:
+    def _failure(self, run: PlannedRun) -> int:
         """When its last failure was recorded; 0 where it has not failed."""
         if read_status(run.folder)["state"] != "failed":
             return 0
@@ -198,7 +198,7 @@ def _reason(code: int, lines: Sequence[str]) -> str:
     return said[-1] if said else next((line for line in reversed(lines) if line.strip()), f"exit code {code}")
 
 
-def run_here(runs: Sequence[Run], jobs: int | None, devices: Sequence[str]) -> int:
+def run_here(runs: Sequence[PlannedRun], jobs: int | None, devices: Sequence[str]) -> int:
     """Run a sweep on this machine; the default is one run a GPU, or one where there is none."""
     jobs = jobs or len(devices) or 1
     if jobs < 1:

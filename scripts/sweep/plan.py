@@ -11,7 +11,7 @@ from method.configs.schema import keys_of
 from method.configs.task import OF_LISTS
 from method.registry import METHODS
 from method.runs.directory import directory_of
-from method.runs.reference import KINDS, is_own_reference, reference_reweights
+from method.runs.reference import REFERENCES, is_own_reference, reference_reweights
 from scripts.sweep.grid import CROSSED, TASKS, Grid, Variant
 from utils.errors import UserError
 
@@ -22,7 +22,7 @@ NOT_FOR_ALL |= {"overwrite", "print_config", "dry_run"}
 
 
 @dataclass(frozen=True)
-class Run:
+class PlannedRun:
     """One run of a sweep. needs: the numbers of the runs that must be done before. added: the grid does not list it."""
 
     index: int
@@ -50,7 +50,7 @@ class _Draft:
         return max([own, *(1 + need.stage for need in self.needs if need.stage >= 1)])
 
 
-def plan(grid: Grid, extra: Sequence[str] = ()) -> list[Run]:
+def plan(grid: Grid, extra: Sequence[str] = ()) -> list[PlannedRun]:
     """Every run in dependency order; `extra` is added to every command line. UserError for what cannot be run."""
     planner = _Planner(grid, _checked_extra(extra))
     for point in grid.points:
@@ -62,7 +62,7 @@ def plan(grid: Grid, extra: Sequence[str] = ()) -> list[Run]:
         raise UserError(f"{grid.file}, per_method: no run of this grid has the method {', '.join(sorted(strangers))}")
     number = {draft.folder: index for index, draft in enumerate(drafts)}
     return [
-        Run(
+        PlannedRun(
             index, draft.arguments, draft.config, draft.folder, draft.stage,
             tuple(sorted(number[need.folder] for need in draft.needs)), draft.added,
         )
@@ -98,7 +98,7 @@ class _Planner:
             there.added &= added
             return there
         draft = _Draft(arguments, config, folder, added)
-        draft.needs = [self.add(needed, point, added=True) for needed in needed_by(config)]
+        draft.needs = [self.add(needed, point, added=True) for needed in list_needs(config)]
         self.drafts[folder] = draft
         return draft
 
@@ -153,12 +153,12 @@ class _Planner:
             )
 
 
-def needed_by(config: Config) -> list[Variant]:
+def list_needs(config: Config) -> list[Variant]:
     """The pretrained run it starts from and the retrained one it is compared with, unless flags name others."""
     method, needed = METHODS[config.method], []
     if method.from_original and not config.values.get("original"):
         needed.append(Variant("pretrain"))
-    if method.forgets and config.reference in KINDS and not is_own_reference(config):
+    if method.forgets and config.reference in REFERENCES and not is_own_reference(config):
         needed.append(Variant("retrain", True if reference_reweights(config) else None))
     return needed
 
@@ -175,7 +175,7 @@ def _words(flags: Mapping[str, Any]) -> list[str]:
     return words
 
 
-def select(runs: Sequence[Run], index: int) -> Run:
+def select(runs: Sequence[PlannedRun], index: int) -> PlannedRun:
     """The run with this number; UserError where there is none."""
     if not 0 <= index < len(runs):
         raise UserError(f"--index {index}: the runs of this grid have the numbers 0 to {len(runs) - 1}")

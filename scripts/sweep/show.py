@@ -3,12 +3,12 @@
 import shlex
 from collections.abc import Sequence
 
-from scripts.sweep.plan import Run
+from scripts.sweep.plan import PlannedRun
 from scripts.sweep.state import STATES, State, counts
 from utils.tables import align
 
 
-def listing(runs: Sequence[Run]) -> str:
+def listing(runs: Sequence[PlannedRun]) -> str:
     """Number, what it needs, and the command to copy."""
     rows = [
         (str(run.index), " ".join(map(str, run.needs)) or "-", shlex.join(["python", "main.py", *run.arguments]))
@@ -17,7 +17,7 @@ def listing(runs: Sequence[Run]) -> str:
     return align(("run", "needs", "command"), rows, left=3)
 
 
-def standing(runs: Sequence[Run], found: Sequence[State]) -> str:
+def format_status(runs: Sequence[PlannedRun], found: Sequence[State]) -> str:
     """By state, what is done first, and the counts below."""
     order = sorted(runs, key=lambda run: (STATES.index(found[run.index].name), run.index))
     rows = [(str(run.index), str(run.folder), str(found[run.index])) for run in order]

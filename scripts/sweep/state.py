@@ -8,7 +8,7 @@ from pathlib import Path
 
 from method.runs import files as run_files
 from method.runs.directory import RunDirectory, directory_of
-from scripts.sweep.plan import Run
+from scripts.sweep.plan import PlannedRun
 from utils.errors import UserError
 from utils.locks import holder
 
@@ -29,7 +29,7 @@ class State:
 DONE, WAITING = State("done"), State("waiting")
 
 
-def states(runs: Sequence[Run], failed: Mapping[int, str] | None = None) -> list[State]:
+def states(runs: Sequence[PlannedRun], failed: Mapping[int, str] | None = None) -> list[State]:
     """Of every run, in order. failed: reasons that are known and stand in no folder, by number."""
     failed = failed or {}
     found: list[State] = []
@@ -47,7 +47,7 @@ def states(runs: Sequence[Run], failed: Mapping[int, str] | None = None) -> list
     return found
 
 
-def look(run: Run) -> State:
+def look(run: PlannedRun) -> State:
     """How one run stands by itself: never blocked."""
     directory, elsewhere = RunDirectory(run.folder), in_checkpoints(run)
     if elsewhere is not None:
@@ -84,12 +84,12 @@ def read_status(folder: Path) -> dict[str, str]:
         return {"state": "", "reason": ""}
 
 
-def is_done(run: Run) -> bool:
+def is_done(run: PlannedRun) -> bool:
     """Whether its marker is there: cheap, and enough for a folder that `look` has seen or a child has checked."""
     return RunDirectory(run.folder).done or in_checkpoints(run) is not None
 
 
-def in_checkpoints(run: Run) -> Path | None:
+def in_checkpoints(run: PlannedRun) -> Path | None:
     """The folder among the checkpoints that serves instead of a run that is only needed, not asked for."""
     if not run.added:
         return None

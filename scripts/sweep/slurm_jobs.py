@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from scripts.sweep.grid import read_grid
-from scripts.sweep.plan import STAGES, Run, plan
+from scripts.sweep.plan import STAGES, PlannedRun, plan
 from scripts.sweep.state import State
 from utils.errors import UserError
 from utils.files import read_text
 
 
-def chains(runs: Sequence[Run], found: Sequence[State], queue: Path | None) -> str:
+def plan_slurm_jobs(runs: Sequence[PlannedRun], found: Sequence[State], queue: Path | None) -> str:
     """Lines `CHAIN STAGE NUMBERS QUEUED`: the runs that are neither done nor queued, by chain and stage.
 
     NUMBERS is a list such as 3-5,8; QUEUED the jobs in the queue that this one waits for, or `-`. It also waits for the
@@ -29,20 +29,20 @@ def chains(runs: Sequence[Run], found: Sequence[State], queue: Path | None) -> s
     return "".join(lines)
 
 
-def _by_chain(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    found: dict[str, list[Run]] = {}
+def _by_chain(runs: Sequence[PlannedRun]) -> dict[str, list[PlannedRun]]:
+    found: dict[str, list[PlannedRun]] = {}
     for run in runs:
         found.setdefault(f"{run.config.data_name}/{run.config.model}/{run.config.seed}", []).append(run)
     return found
 
 
-def _absolute(run: Run) -> Path:
+def _absolute(run: PlannedRun) -> Path:
     return run.folder.resolve()
 
 
 def _queued(queue: Path) -> Mapping[Path, str]:
     """The array task that is to make each folder. Numbers are those of the grid that the task was submitted with."""
-    plans: dict[str, list[Run]] = {}
+    plans: dict[str, list[PlannedRun]] = {}
     tasks = {}
     try:
         text = read_text(queue)
