@@ -6,7 +6,7 @@ NeurIPS 2020; as put together by Jia et al., Model Sparsity Can Simplify Machine
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -41,6 +41,12 @@ class IU(Unlearner):
 
     reweight = None
     has_epochs = False
+
+    metric_keys: ClassVar = {
+        "iu_solver_steps": ("steps", "conjugate-gradient steps that were taken"),
+        "iu_residual": ("relative", "norm of v - H x divided by that of v after them; 1e-4 ends the solver"),
+    }
+    history_columns: ClassVar = metric_keys
 
     @dataclass(frozen=True)
     class Params(NoParams):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,14 @@ class MIU(Unlearner):
     """Make features on F carry no information on the group, while on R they carry what they did in the original."""
 
     reweight = True
+
+    history_columns: ClassVar = {
+        "mi_model": ("nats", "phi's bound on I(features of the model; group), mean over the critic steps on D"),
+        "mi_original": ("nats", "psi's bound on I(features of the original; group), mean over the critic steps on D"),
+        "forget_mi_model": ("nats", "phi's bound on F, which the pass over F lowers, mean over its steps"),
+        "retain_mi_model": ("nats", "phi's bound on R, mean over the steps of the pass over R"),
+        "retain_mi_original": ("nats", "psi's bound on R, which the calibration aims at, mean over the same steps"),
+    }
 
     @dataclass(frozen=True)
     class Params(NoParams):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -16,6 +16,14 @@ class Training(Unlearner):
 
     from_original = False
     data: str
+
+    metric_keys: ClassVar = {
+        "selected_epoch": ("epoch", "the epoch whose weights were kept, as --select says; from 0"),
+        "dro_group_weights": (
+            "list of shares",
+            "with --rob_approach dro: q at the end, by group id; sum 1",
+        ),
+    }
 
     @dataclass(frozen=True)
     class Params(NoParams):
