@@ -111,7 +111,7 @@ METRICS = {
     "groups": Meaning("a row a group: [its keys](#groups)", "list of tables"),
     "reasons": Meaning("for every key that is null, a sentence that says why", "texts by key"),
     "seconds": Meaning("time of training or unlearning without evaluation", "s", "0 and more"),
-    "peak_memory_bytes": Meaning("most GPU memory allocated", "bytes", "0 and more", "there is no CUDA GPU"),
+    "peak_memory_bytes": Meaning("most GPU memory allocated", "bytes", "0 and more", "there is no NVIDIA GPU"),
     "speedup": Meaning("`seconds` of the retrained run divided by this run's", "x", "0 and more", NO_REFERENCE),
     "tow": _percent(
         "tug of war: 100 times the product over RA, UA, TA of (1 - gap / 100); 100 is the retrained model",
@@ -251,7 +251,7 @@ CONFIG = {
     "provenance.threads": "threads inside operations",
     "provenance.world_size": "processes of the run",
     "provenance.precision": "bfloat16 or float32, what `--precision` came to",
-    "provenance.arithmetic": "settings of cuDNN and TF32; on CUDA alone",
+    "provenance.arithmetic": "settings of cuDNN and TF32; on NVIDIA GPUs alone",
     "provenance.original_sha256": "SHA-256 of the pretrained model.pt that the run starts from; else null",
     "provenance.python": "version of Python",
     "provenance.torch": "version of torch",

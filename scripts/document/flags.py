@@ -198,7 +198,7 @@ class _Caught(Exception):
     """Carries a script's parser away from where it was about to parse."""
 
 
-def _parser_of(start: Callable[[list[str]], Any]) -> argparse.ArgumentParser:
+def parser_of(start: Callable[[list[str]], Any]) -> argparse.ArgumentParser:
     """The parser that a script makes for itself, caught as it is asked to parse."""
 
     def catch(parser: argparse.ArgumentParser, *arguments: Any, **options: Any) -> None:
@@ -228,7 +228,7 @@ def _action_row(action: argparse.Action) -> list[str]:
 def _script_sections() -> Iterator[str]:
     yield "## Scripts\n\n"
     for command, start in COMMANDS.items():
-        parser = _parser_of(start)
+        parser = parser_of(start)
         first = (parser.description or "").split("\n\n")[0].removesuffix(".")
         yield f"### {command}\n\n{first}.\n\n"
         yield table(["flag", "meaning"], map(_action_row, _actions(parser))) + "\n"

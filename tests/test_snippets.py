@@ -1,0 +1,173 @@
+"""Everything on a page that can be pasted or typed without a data set is, in a copy of the project, as it stands.
+
+The copy's own configurations train for one epoch, and the user's images with a small network from scratch; what needs
+CelebA, FairFace, SLURM or an account is parsed in test_docs.py.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from cli import ROOT
+from pages import PAGES, PLACEHOLDER, Snippet, pasted_into, simple_commands, snippets, typed_lines
+from PIL import Image
+
+from scripts.document import PAGES as GENERATED
+
+MINUTES = 15
+HARMLESS = ("head", "wc", "cmp", "grep", "echo", "cat")
+UNUSED = shutil.ignore_patterns(".*", "__pycache__", "output", "data", "shared", "runs", "tests", "build")
+
+
+@dataclass
+class Project:
+    """A copy of the project, in which a page's snippets are pasted and its commands are typed."""
+
+    root: Path
+    ran: bool = False
+    variables: str = ""
+
+    def paste(self, snippet: Snippet) -> None:
+        """A new file, or lines of one that is there."""
+        if snippet.new_file:
+            (self.root / snippet.new_file).write_text(snippet.text)
+        elif snippet.edited_file:
+            file = self.root / snippet.edited_file
+            file.write_text(pasted_into(file, snippet.text))
+
+    def register(self, snippet: Snippet) -> str:
+        """The name of a method that was pasted; where the page only says so, it is put into the list of methods."""
+        name = Path(snippet.new_file).stem
+        file = self.root / "method/unlearners/__init__.py"
+        if f"    {name},\n" not in file.read_text():
+            file.write_text(pasted_into(file, f"    {name},"))
+        return name
+
+    def type(self, line: str, codes: tuple[int, ...] = (0,)) -> str:
+        """Type a line into a shell; returns what it prints."""
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PATH": f"{self.root / 'bin'}:{os.environ['PATH']}"}
+        done = subprocess.run(
+            ["bash", "-c", self.variables + line],
+            cwd=self.root,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60 * MINUTES,
+        )
+        assert done.returncode in codes, f"{line}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    def can_run(self, words: list[str]) -> bool:
+        """Whether a command needs nothing but this project, and the page leaves nothing of it open."""
+        if any(map(PLACEHOLDER.fullmatch, words)) or words[0] in HARMLESS:
+            return words[0] in HARMLESS
+        if words[:2] == ["python", "main.py"]:
+            return "--help" in words or ("--wandb" not in words and self.has_data(words))
+        if words[:3] == ["python", "-m", "scripts.report"]:
+            return self.ran and "output" in words and not {"fairface", "celeba", "waterbird"} & set(words)
+        return words[:3] == ["python", "-m", "scripts.sweep"] and "grids" not in words[3] and "--index" not in words
+
+    def has_data(self, words: list[str]) -> bool:
+        """Whether the images of a run are here: digits, or the folder of somebody's own."""
+        given = dict(zip(words, words[1:], strict=False))
+        if "--config" in given:
+            file = self.root / given["--config"]
+            given = (
+                {f"--{key}": value for key, value in yaml.safe_load(file.read_text()).items()} if file.exists() else {}
+            )
+        dataset = given.get("--dataset", "digits" if given else "none")
+        return dataset == "digits" or (dataset == "custom" and (self.root / given.get("--data_dir", "none")).is_dir())
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    root = Path(shutil.copytree(ROOT, tmp_path / "project", ignore=UNUSED))
+    files = root / "method/configs/config_files"
+    for file in files.glob("*.yaml"):
+        file.write_text(re.sub(r"(?<!_)epochs: \d+", "epochs: 1", file.read_text()))
+    (files / "custom.yaml").write_text(
+        (files / "custom.yaml").read_text() + "model: small_cnn\nimage_size: 32\nweights: none\n"
+    )
+    (root / "bin").mkdir()
+    python = root / "bin/python"
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    return Project(root)
+
+
+def make_my_data(folder: Path) -> None:
+    """Images of noise, and labels under the names of the first columns and of those that config.yaml names."""
+    rng, lines = np.random.default_rng(0), ["filename,split,target,sensitive,file,part,gender,race,age"]
+    (folder / "images").mkdir(parents=True)
+    for number in range(64):
+        name, split = f"images/{number}.png", ("train", "train", "val", "test")[number % 4]
+        gender, race, age = ("Female", "Male")[number // 4 % 2], ("Black", "White")[number // 8 % 2], number // 16 % 2
+        Image.fromarray(rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(folder / name)
+        lines.append(f"{name},{split},{gender},{race},{name},{split},{gender},{race},{age}")
+    (folder / "metadata.csv").write_text("\n".join(lines) + "\n")
+
+
+def write_yaml(page: str, project: Project) -> None:
+    """The grids and configurations of the page under the names that its commands give them."""
+    shown = [yaml.safe_load(one.text) for one in snippets(page) if one.language == "yaml" and not one.new_file]
+    for words in (words for _, line in _lines(page) for words in line):
+        for name in (
+            word for word in words if word.endswith(".yaml") and not PLACEHOLDER.fullmatch(word.split(".")[0])
+        ):
+            file, is_grid = project.root / name, "scripts.sweep" in words
+            fitting = [
+                one for one in shown
+                if (one.get("data_dir") == str(Path(name).parent) if not is_grid else "method" in one)
+            ]  # fmt: skip
+            if fitting and not file.exists():
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(yaml.safe_dump(fitting[0]))
+
+
+def _lines(page: str) -> Iterator[tuple[str, list[list[str]]]]:
+    """Every line to type with the commands in it."""
+    variables: dict[str, str] = {}
+    for snippet in snippets(page):
+        for line in typed_lines(snippet):
+            yield line, list(simple_commands(line, variables))
+
+
+def _something_to_run(page: str) -> bool:
+    return any(one.language == "python" for one in snippets(page)) or any(
+        words[:2] == ["python", "main.py"] for _, line in _lines(page) for words in line
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [page for page in PAGES if page not in GENERATED and _something_to_run(page)])
+def test_a_page_runs_as_pasted(page: str, project: Project):
+    make_my_data(project.root / "my_data")
+    for snippet in snippets(page):
+        project.paste(snippet)
+    methods = [project.register(one) for one in snippets(page) if "/unlearners/" in one.new_file]
+    write_yaml(page, project)
+    for line, called in _lines(page):
+        if not called:
+            project.variables += f"{line}\n"
+        elif all(map(project.can_run, called)):
+            sweeps = any("scripts.sweep" in words for words in called)
+            project.type(line, (0, 1) if sweeps else (0,))
+            project.ran = True
+        elif set(called[0]) & {Path(one.new_file).stem for one in snippets(page) if one.new_file}:
+            project.type(f"{line.split('--dry_run')[0]} --print_config")
+    for method in ["pretrain", *methods] if methods else []:
+        project.type(f"python main.py --method {method} --store_dir pasted --checkpoint_dir pasted")
+    scripts = [one.text for one in snippets(page) if one.language == "python" and not (one.new_file or one.edited_file)]
+    if scripts:
+        (project.root / "snippet.py").write_text(
+            "\n".join(scripts).replace("/path/to/group-robust-unlearning", str(project.root))
+        )
+        project.type("python snippet.py")
