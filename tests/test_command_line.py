@@ -49,16 +49,6 @@ def test_readme_commands_mean_what_they_say(command: str):
         assert getattr(config, name) == value, name
 
 
-def test_every_command_in_the_readme_is_understood():
-    lines = re.findall(r"^python main\.py (--method [^#\n]*)", (ROOT / "README.md").read_text(), re.MULTILINE)
-    assert {configuration(line).method for line in lines} == set(METHODS)
-    plain = {" ".join(line.split()) for line in lines}
-    assert {
-        "--method retrain --dataset waterbird --unlearning_ratio 0.1",
-        "--method miu --dataset fairface --multi_group 5",
-    } <= plain
-
-
 def test_a_run_without_a_data_set_is_on_digits():
     config = configuration("--method miu")
     assert (config.dataset, config.model, config.image_size, config.weights) == ("digits", "small_cnn", 32, "none")

@@ -1,7 +1,6 @@
 """A folder of the user's own: what its metadata.csv means, every way it can be wrong, and its flags."""
 
 import os
-import re
 import tracemalloc
 from collections.abc import Sequence
 from itertools import product
@@ -10,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from cli import ROOT, configuration, ok, refused, written
+from cli import configuration, ok, refused, written
 from folders import make_custom
 
 from datasets.custom import Custom
@@ -552,33 +551,3 @@ def test_tables_with_less_than_usual_run_too(change: str, tmp_path: Path, thread
     assert metrics[null] is None
     assert metrics["reasons"][null]
     assert metrics["retain_acc"] is not None
-
-
-# docs/custom_data.md.
-
-PAGE = (ROOT / "docs/custom_data.md").read_text()
-
-
-def test_the_configurations_on_the_page_are_valid(tmp_path: Path):
-    texts = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
-    assert len(texts) == 2
-    for text in texts:
-        (tmp_path / "config.yaml").write_text(text)
-        for command in ("pretrain --print_config", "pretrain --epochs 1 --print_config"):
-            ok(f"--method {command}", config=tmp_path / "config.yaml")
-    (tmp_path / "config.yaml").write_text(texts[0])
-    config = configuration("--method pretrain", config=tmp_path / "config.yaml")
-    assert (config.data_name, config.sensitive, config.image_size, config.epochs) == ("faces", "race,age", 128, 20)
-
-
-def test_the_page_lists_its_keys_with_their_defaults():
-    rows = dict(re.findall(r"^\| `--(\w+)` \| `(\w+)` \|", PAGE, re.MULTILINE))
-    assert rows == {name: all_keys()[name].default for name in OWN - {"dataset_name"}}
-
-
-def test_the_commands_on_the_page_are_understood():
-    lines = re.findall(r"python main\.py ((?:.|\\\n)+)", PAGE)
-    typed = [line for line in lines if "--config" not in line and "FLAGS" not in line]
-    commands = [line.replace("\\\n", " ").split("  #")[0] for line in typed]
-    assert len(commands) == 3
-    assert [configuration(command).data_name for command in commands] == ["my_data"] * 3

@@ -395,27 +395,3 @@ def test_from_a_folder_of_its_own(settings: dict[str, Any], tmp_path: Path):
     assert (done.code, done.err) == (0, "")
     folder = "here/waterbird/small_cnn/pretrain_0"
     assert done.out.splitlines() == [str(tmp_path / folder), folder]
-
-
-# docs/python.md.
-
-PAGE = (ROOT / "docs/python.md").read_text()
-BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)
-
-
-def test_every_block_of_the_page_is_found():
-    assert PAGE.count("```") == 2 * len(BLOCKS)
-    assert len(BLOCKS) >= 5
-
-
-@pytest.mark.slow
-def test_the_page_runs_from_top_to_bottom(tmp_path: Path):
-    code = "\n".join(BLOCKS)
-    assert code.count('"/path/to/group-robust-unlearning"') == 1
-    done = python_apart(code.replace("/path/to/group-robust-unlearning", str(ROOT)), cwd=tmp_path)
-    assert done.code == 0, done.err
-    assert f"{tmp_path}/output/digits/small_cnn/split0/miu_0.9_0" in done.out
-    assert "lr is 0.051 there and 0.02 here" in done.out
-    assert "high digit, warm tint" in done.out
-    assert "tfevents" in done.out
-    assert "retrain + reweight" in done.out
