@@ -8,7 +8,8 @@ from pathlib import Path
 
 from cli import ROOT
 
-PAGES = {str(page.relative_to(ROOT)): page for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
+FILES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
+PAGES = {str(page.relative_to(ROOT)): page for page in FILES}
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BAD_INPUT = re.compile(r"<!-- bad input: begin -->.*?<!-- bad input: end -->", re.DOTALL)
 PLACEHOLDER = re.compile(r"\.\.\.|[A-Z]{3,}[A-Z_0-9]*|/path/to/.*")  # FLAGS, FILE, ...

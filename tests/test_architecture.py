@@ -1,15 +1,13 @@
-"""Who may import whom, what no file may hold, and that a method is one file and one import line."""
+"""Who may import whom, and what no file may hold."""
 
 import ast
 import re
-import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import yaml
-from cli import ROOT, ok, run_apart, written
+from cli import ROOT
 
 from datasets import DATASETS
 from method.registry import METHODS
@@ -373,119 +371,3 @@ def test_registries_name_what_is_there():
             module, _, attribute = target.partition(":")
             tree = ast.parse((ROOT / f"{module.replace('.', '/')}.py").read_text())
             assert attribute in {getattr(node, "name", "") for node in tree.body}
-
-
-# Adding a method, and a data set.
-
-NEW_METHOD = '''"""Fine-tuning: forgetting by going on without the forget set."""
-
-from collections.abc import Iterator
-from dataclasses import dataclass
-
-from torch import Tensor
-from torch.nn.functional import cross_entropy
-
-from method.registry import param, register
-from method.unlearners.base import Batch, NoParams, Phase, Unlearner
-
-
-@register("finetune")
-class FineTune(Unlearner):
-    """Cross-entropy on R."""
-
-    @dataclass(frozen=True)
-    class Params(NoParams):
-        """Its one hyperparameter."""
-
-        scale: float = param(1.0, "weight of the cross-entropy", aliases=("ce_weight",), above=0)
-
-    def phases(self, epoch: int) -> Iterator[Phase]:
-        """One pass."""
-        yield Phase("retain", self.fit, data="retain")
-
-    def fit(self, batch: Batch) -> Tensor:
-        """Scaled cross-entropy."""
-        return self.p.scale * cross_entropy(self.model(batch.image), batch.target)
-'''
-NEW_DATASET = '''"""Squares: bright or dark, on the left or on the right."""
-
-import numpy as np
-
-from datasets.base import GroupDataset
-
-
-class Squares(GroupDataset):
-    """y = bright, a = right."""
-
-    name = "squares"
-    folder = ""
-    forget_pairs = ((1, 0),)
-    view = "none"
-    in_memory = True
-    fixed_size = 16
-
-    @classmethod
-    def load(cls, data_dir, split_number, seed):
-        number = np.arange(120)
-        target, sensitive = number % 2, number // 2 % 2
-        squares = cls(
-            root=None, path=[f"{n}" for n in number], target=target, sensitive=sensitive, split=number // 4 % 3,
-            target_names=("dark", "bright"), sensitive_names=("left", "right"),
-        )
-        squares.pixels = np.full((120, 3, 16, 16), 100, dtype=np.uint8)
-        for n in number:
-            squares.pixels[n, :, 4:12, 8 * sensitive[n] : 8 * sensitive[n] + 8] = 40 + 160 * target[n]
-        return squares
-'''
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    """A copy of the project without what it made."""
-    unwanted = shutil.ignore_patterns(
-        ".*", "__pycache__", "output", "checkpoints", "data", "tests", "docs", "benchmarks", "build"
-    )
-    return Path(shutil.copytree(ROOT, tmp_path / "project", ignore=unwanted))
-
-
-def edit_line(file: Path, pattern: str, new: str) -> None:
-    """Change the one line that holds `pattern`."""
-    text, n = re.subn(pattern, new, file.read_text())
-    assert n == 1
-    file.write_text(text)
-
-
-def test_a_method_is_one_file_and_one_import_line(project: Path, tmp_path: Path):
-    """Its flags, its defaults, REWEIGHT, its run's name and its metrics come by themselves."""
-    (project / "method/unlearners/finetune.py").write_text(NEW_METHOD)
-    edit_line(project / "method/unlearners/__init__.py", r"    l1_sparse,\n", r"    finetune,\n\g<0>")
-    settings = "--dataset digits --epochs 1 --threads 1"
-    ok(f"--method pretrain {settings}", store_dir=tmp_path / "store", checkpoint_dir=tmp_path / "none")
-    result = run_apart(
-        f"--method finetune --ce_weight 0.5 --reweight {settings}", root=project, store_dir=tmp_path / "store"
-    )
-    assert result.code == 0, result.err
-    folder = tmp_path / "store/digits/small_cnn/split0/finetune_reweight_0.5_0"
-    assert result.out.splitlines()[-1] == f"done: {folder}"
-    assert {"metrics.json", "model.pt", "done"} <= set(written(folder))
-    stored = yaml.safe_load((folder / "config.yaml").read_text())
-    assert stored["config"]["finetune_scale"] == stored["identity"]["finetune_scale"] == 0.5
-    assert stored["sources"]["finetune_scale"] == "--finetune_scale"
-    assert forbidden_imports("method.unlearners.finetune", ast.parse(NEW_METHOD)) == []
-
-
-@pytest.mark.slow
-def test_a_data_set_is_one_file_one_registry_line_and_one_yaml(project: Path, tmp_path: Path):
-    (project / "datasets/squares.py").write_text(NEW_DATASET)
-    edit_line(
-        project / "datasets/__init__.py", r'    "waterbird": ', r'    "squares": "datasets.squares:Squares",\n\g<0>'
-    )
-    (project / "method/configs/config_files/squares.yaml").write_text(
-        "model: small_cnn\nimage_size: 16\nweights: none\nepochs: 2\n"
-    )
-    for command in ("--method pretrain", "--method retrain --unlearning_ratio 0.5", "--method scrub"):
-        result = run_apart(f"{command} --dataset squares --threads 1", root=project, store_dir=tmp_path / "store")
-        assert result.code == 0, result.err
-    assert (tmp_path / "store/squares/small_cnn/split0/scrub_0.5_0/done").exists()
-    table = run_apart("--method scrub --dataset squares --dry_run", root=project, store_dir=tmp_path / "store").out
-    assert "bright left" in table

@@ -245,7 +245,8 @@ def test_a_command_that_is_wrong_is_noticed(command: str, tmp_path: Path):
 
 
 def _blocks(language: str) -> list[tuple[str, int]]:
-    return [(page, place) for page in WRITTEN for place, one in enumerate(snippets(page)) if one.language == language]
+    pages = [page for page in WRITTEN if page != "CONTRIBUTING.md"]  # test_templates.py pastes these
+    return [(page, place) for page in pages for place, one in enumerate(snippets(page)) if one.language == language]
 
 
 @pytest.mark.parametrize("page, place", _blocks("yaml"))

@@ -1,0 +1,104 @@
+"""What CONTRIBUTING.md says to add for a method, a data set, a metric, a network or a flag is all there is to add."""
+
+import ast
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from cli import ROOT, ok, run_apart, written
+from pages import Snippet, snippets
+from test_architecture import forbidden_imports
+
+TEMPLATES = snippets("CONTRIBUTING.md")
+# Below which line the snippets for a file go.
+PLACES = {
+    "method/unlearners/__init__.py": r"^from method\.unlearners import.*$",
+    "datasets/__init__.py": r"^DATASETS.*\{$",
+    "method/evaluation/metrics.py": r"^Z_95.*$",
+    "method/evaluation/evaluator.py": r'^    test = sets\["test"\]$',
+    "method/runs/files.py": r"^PERCENTS.*\($",
+    "method/runs/meanings.py": r"^METRICS.*\{$",
+    "scripts/report/columns.py": r"^COLUMNS.*\($",
+    "models/__init__.py": r"^MODELS.*\{$",
+    "method/configs/schema.py": r"^ +train = .*return \[$|^    return \[$",
+}
+QUICK = "--dataset digits --epochs 1 --threads 1"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of the project without what it made."""
+    root = tmp_path / "project"
+    root.mkdir()
+    for name in ("main.py", "method", "datasets", "models", "utils", "scripts"):
+        copied = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copied(ROOT / name, root / name)
+    return root
+
+
+def template(title: str) -> list[Snippet]:
+    """The snippets below a heading of CONTRIBUTING.md, in order."""
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    section = re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
+    assert section
+    return [one for one in TEMPLATES if one.language in ("python", "yaml") and one.text in section[1]]
+
+
+def put(project: Path, title: str) -> None:
+    """Do what a section says."""
+    for snippet in template(title):
+        if snippet.new_file:
+            (project / snippet.new_file).write_text(snippet.text)
+            continue
+        file = project / snippet.files[0]
+        place = re.compile(PLACES[snippet.files[0]], re.MULTILINE)
+        text, n = place.subn(lambda line, added=snippet.text: f"{line[0]}\n{added.rstrip()}", file.read_text(), count=1)
+        assert n == 1, snippet.files[0]
+        file.write_text(text)
+
+
+def test_a_method_is_one_file_and_one_import_line(project: Path, tmp_path: Path):
+    """Its flags, its defaults, REWEIGHT, its run's name and its metrics come by themselves."""
+    put(project, "Add a method")
+    ok(f"--method pretrain {QUICK}", store_dir=tmp_path / "store", checkpoint_dir=tmp_path / "none")
+    command = f"--method finetune --ce_weight 0.5 --reweight {QUICK}"
+    result = run_apart(command, root=project, store_dir=tmp_path / "store")
+    assert result.code == 0, result.err
+    folder = tmp_path / "store/digits/small_cnn/split0/finetune_reweight_0.5_0"
+    assert result.out.splitlines()[-1] == f"done: {folder}"
+    assert {"metrics.json", "model.pt", "done"} <= set(written(folder))
+    stored = yaml.safe_load((folder / "config.yaml").read_text())
+    assert stored["config"]["finetune_scale"] == stored["identity"]["finetune_scale"] == 0.5
+    assert stored["sources"]["finetune_scale"] == "--finetune_scale"
+    assert forbidden_imports("method.unlearners.finetune", ast.parse(template("Add a method")[0].text)) == []
+
+
+@pytest.mark.slow
+def test_a_data_set_is_one_file_one_registry_line_and_one_yaml(project: Path, tmp_path: Path):
+    put(project, "Add a data set")
+    for command in ("--method pretrain", "--method retrain --unlearning_ratio 0.5", "--method scrub"):
+        result = run_apart(f"{command} --dataset squares --threads 1", root=project, store_dir=tmp_path / "store")
+        assert result.code == 0, result.err
+    assert (tmp_path / "store/squares/small_cnn/split0/scrub_0.5_0/done").exists()
+    table = run_apart("--method scrub --dataset squares --dry_run", root=project, store_dir=tmp_path / "store").out
+    assert "bright left" in table
+
+
+@pytest.mark.slow
+def test_a_metric_and_a_network_are_as_many_lines_as_the_page_says(project: Path, tmp_path: Path):
+    put(project, "Add a metric")
+    put(project, "Add a network")
+    result = run_apart(f"--method pretrain --model pixels {QUICK}", root=project, store_dir=tmp_path / "store")
+    assert result.code == 0, result.err
+    metrics = json.loads((tmp_path / "store/digits/pixels/pretrain_0/metrics.json").read_text())
+    assert 0 <= metrics["macro_acc"] <= 100
+
+
+def test_a_flag_is_one_line(project: Path):
+    put(project, "Add a flag")
+    assert "nesterov: true  # --nesterov" in run_apart("--method ft --nesterov --print_config", root=project).out
+    refused = run_apart("--method ssd --nesterov --print_config", root=project)
+    assert (refused.code, "--nesterov is a flag of" in refused.err) == (2, True)
