@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -130,8 +130,6 @@ class Unlearner:
 
     reweight: REWEIGHT's default, None where no phase passes over R; forgets: False only for pretrain;
     from_original: starts from the pretrained weights; has_epochs: False where `prepare` is all it does, without a step.
-    history_columns, metric_keys: unit and meaning of what the method adds to history.csv (`log`, `end_epoch`) and to
-    metrics.json (`extra_metrics`); docs/metrics.md is made of them.
     """
 
     name: str
@@ -139,8 +137,9 @@ class Unlearner:
     forgets = True
     from_original = True
     has_epochs = True
-    history_columns: ClassVar[Mapping[str, tuple[str, str]]] = {}
-    metric_keys: ClassVar[Mapping[str, tuple[str, str]]] = {}
+    # Unit and meaning of what `log` and `end_epoch` add to history.csv, and `extra_metrics` to metrics.json.
+    history_columns: dict[str, tuple[str, str]] = {}
+    metric_keys: dict[str, tuple[str, str]] = {}
     Params: type = NoParams
 
     def __init__(

@@ -6,7 +6,7 @@ NeurIPS 2020; as put together by Jia et al., Model Sparsity Can Simplify Machine
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,11 +42,11 @@ class IU(Unlearner):
     reweight = None
     has_epochs = False
 
-    metric_keys: ClassVar = {
+    metric_keys = {
         "iu_solver_steps": ("steps", "conjugate-gradient steps that were taken"),
         "iu_residual": ("relative", "norm of v - H x divided by that of v after them; 1e-4 ends the solver"),
     }
-    history_columns: ClassVar = metric_keys
+    history_columns = metric_keys
 
     @dataclass(frozen=True)
     class Params(NoParams):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ NEAR_ZERO = 1e-3
 class L1Sparse(Unlearner):
     """Fine-tune on the retain set while an L1 penalty, fading out, drives weights to zero."""
 
-    metric_keys: ClassVar = {"near_zero_share": ("percent", "share of the weights with |theta| < 1e-3 at the end")}
+    metric_keys = {"near_zero_share": ("percent", "share of the weights with |theta| < 1e-3 at the end")}
 
     @dataclass(frozen=True)
     class Params(NoParams):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ class MIU(Unlearner):
 
     reweight = True
 
-    history_columns: ClassVar = {
+    history_columns = {
         "mi_model": ("nats", "phi's bound on I(features of the model; group), mean over the critic steps on D"),
         "mi_original": ("nats", "psi's bound on I(features of the original; group), mean over the critic steps on D"),
         "forget_mi_model": ("nats", "phi's bound on F, which the pass over F lowers, mean over its steps"),

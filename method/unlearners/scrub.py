@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -17,8 +17,8 @@ from utils.device import fetch
 class SCRUB(Unlearner):
     """Leave the original on the forget set, stay with it and with the labels on the retain set."""
 
-    history_columns: ClassVar = {"forget_error": ("percent", "with --scrub_rewind: 100 - accuracy on F after it")}
-    metric_keys: ClassVar = {
+    history_columns = {"forget_error": ("percent", "with --scrub_rewind: 100 - accuracy on F after it")}
+    metric_keys = {
         "rewind_epoch": ("epoch", "with --scrub_rewind: the epoch that was rewound to; -1 is the original"),
         "rewind_target_error": (
             "percent",

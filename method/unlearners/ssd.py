@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -45,8 +45,8 @@ class SSD(Unlearner):
     reweight = None
     has_epochs = False
 
-    metric_keys: ClassVar = {"dampened_share": ("percent", "share of the weights that were dampened: I_F > alpha I_D")}
-    history_columns: ClassVar = metric_keys
+    metric_keys = {"dampened_share": ("percent", "share of the weights that were dampened: I_F > alpha I_D")}
+    history_columns = metric_keys
 
     @dataclass(frozen=True)
     class Params(NoParams):

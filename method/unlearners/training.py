@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import Tensor
 
@@ -17,7 +17,7 @@ class Training(Unlearner):
     from_original = False
     data: str
 
-    metric_keys: ClassVar = {
+    metric_keys = {
         "selected_epoch": ("epoch", "the epoch whose weights were kept, as --select says; from 0"),
         "dro_group_weights": (
             "list of shares",
