@@ -1,5 +1,6 @@
 """CelebA (Liu et al., ICCV 2015): celebrity faces with forty binary attributes, labels as .txt or as .csv."""
 
+from collections.abc import Sequence
 from operator import itemgetter
 from pathlib import Path
 from typing import ClassVar, Self
@@ -31,7 +32,7 @@ PARTITION_CODES = {"0": 0, "1": 1, "2": 2}
 class CelebA(GroupDataset):
     """y = blond hair (split 0) or attractive (split 1), a = male."""
 
-    name: ClassVar[str] = "celeba"
+    name = "celeba"
     folder: ClassVar[str] = "celeba"
     label_names: ClassVar[tuple[tuple[str, ...], ...]] = (
         ("list_attr_celeba.txt", "list_attr_celeba.csv"),
@@ -83,7 +84,7 @@ def _read_partition(file: Path) -> Table:
     return _read_rows(file, wanted, wanted, read_text(file, LAYOUT).split("\n"), first_line=1)
 
 
-def _read_rows(file: Path, header: list[str], wanted: tuple[str, ...], rows: list[str], first_line: int) -> Table:
+def _read_rows(file: Path, header: Sequence[str], wanted: tuple[str, ...], rows: list[str], first_line: int) -> Table:
     """Rows of fields between runs of blanks; only the wanted of the forty are kept."""
     pick = itemgetter(*column_numbers(file, header, wanted))
     width = len(header)

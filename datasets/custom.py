@@ -22,7 +22,7 @@ SPLITS = {
 class Custom(GroupDataset):
     """y and a = columns that the user names; several sensitive columns are crossed into one attribute."""
 
-    name: ClassVar[str] = "custom"
+    name = "custom"
     folder: ClassVar[str] = "."
     label_names: ClassVar[tuple[tuple[str, ...], ...]] = ((FILE,),)
     forget_pairs: ClassVar[tuple[tuple[int, int], ...]] = ()

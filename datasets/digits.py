@@ -25,7 +25,7 @@ LABEL_STREAM, DRAWING_STREAM = 20270, 20251  # seeds of RandomState, whose strea
 class Digits(GroupDataset):
     """y = digit >= 5, a = tint of the background. Drawings of one digit share their tint and are forgotten together."""
 
-    name: ClassVar[str] = "digits"
+    name = "digits"
     folder: ClassVar[str] = ""
     built_in: ClassVar[str] = VERSION
     target_names = ("low digit", "high digit")
@@ -54,7 +54,7 @@ class Digits(GroupDataset):
         )
 
     @property
-    def pixels(self) -> np.ndarray:
+    def pixels(self) -> np.ndarray:  # type: ignore[override]  # drawn when asked for: nobody assigns these
         """Every image, uint8 (n, 3, 32, 32), drawn once in a process."""
         return _draw()
 
@@ -78,10 +78,10 @@ def _draw() -> np.ndarray:
     """All drawings, one of every digit after the other from one stream; as floats only one of each is there."""
     ink, _, _, tint = _digits()
     stream, shapes = np.random.RandomState(DRAWING_STREAM), _enlarged(ink)
-    pixels = np.empty((len(ink), N_DRAWINGS, 3, SIZE, SIZE), dtype=np.uint8)
+    drawings = np.empty((len(ink), N_DRAWINGS, 3, SIZE, SIZE), dtype=np.uint8)
     for drawing in range(N_DRAWINGS):
-        pixels[:, drawing] = _drawn_once(shapes, tint, stream)
-    pixels = pixels.reshape(-1, 3, SIZE, SIZE)
+        drawings[:, drawing] = _drawn_once(shapes, tint, stream)
+    pixels = drawings.reshape(-1, 3, SIZE, SIZE)
     pixels.setflags(write=False)
     return pixels
 

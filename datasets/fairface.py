@@ -36,7 +36,7 @@ class Labels:
 class FairFace(GroupDataset):
     """y = age, a = race, of the faces that `service_test` marks."""
 
-    name: ClassVar[str] = "fairface"
+    name = "fairface"
     folder: ClassVar[str] = "fairface"
     row_for_row: ClassVar[bool] = False
     label_names: ClassVar[tuple[tuple[str, ...], ...]] = (("fairface_label_train.csv",), ("fairface_label_val.csv",))
@@ -65,7 +65,8 @@ class FairFace(GroupDataset):
 
 def read_labels(root: Path, seed: int, columns: Sequence[str]) -> Labels:
     """Both label files in `root`, with some columns of NAMES; `seed` decides which tenth of the train file is val."""
-    path, codes = [], {column: [] for column in columns}
+    path: list[list[str]] = []
+    codes: dict[str, list[np.ndarray]] = {column: [] for column in columns}
     for name in ("train", "val"):
         table = read_csv(root / f"fairface_label_{name}.csv", ("file", *columns, "service_test"), LAYOUT)
         # Spreadsheet programs write True as TRUE, which means the same.

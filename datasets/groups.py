@@ -97,11 +97,13 @@ def _typed_pairs(typed: str) -> list[tuple[str, str]]:
 
 
 def _named_pairs(dataset: Table, typed: str) -> tuple[Pair, ...]:
-    names = {"target": dataset.target_names, "sensitive": dataset.sensitive_names}
     code = _code if _class_has_names(dataset) else _only_code
     pairs = {
-        tuple(code(dataset.name, kind, names[kind], word) for kind, word in zip(names, words, strict=True))
-        for words in _typed_pairs(typed)
+        (
+            code(dataset.name, "target", dataset.target_names, target),
+            code(dataset.name, "sensitive", dataset.sensitive_names, sensitive),
+        )
+        for target, sensitive in _typed_pairs(typed)
     }
     return tuple(sorted(pairs))
 

@@ -13,7 +13,7 @@ LAYOUT = f"{FILE} (img_id,img_filename,y,split,place,place_filename) and the ima
 class Waterbirds(GroupDataset):
     """y = landbird or waterbird, a = land or water behind it."""
 
-    name: ClassVar[str] = "waterbird"
+    name = "waterbird"
     folder: ClassVar[str] = "waterbird_complete95_forest2water2"
     label_names: ClassVar[tuple[tuple[str, ...], ...]] = ((FILE,),)
     target_names = ("landbird", "waterbird")

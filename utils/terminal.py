@@ -108,7 +108,7 @@ class LogLines(logging.StreamHandler):
 class Parser(argparse.ArgumentParser):
     """argparse whose --help says where it could not be printed."""
 
-    def _print_message(self, message: str, file: TextIO | None = None) -> None:
+    def _print_message(self, message: str, file: object = None) -> None:
         if file is sys.stdout:
             tell(message, end="")
         else:

@@ -1,5 +1,6 @@
 """The values of a label column as names and codes, where only the labels know them; no guess at what a value means."""
 
+import math
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -43,7 +44,7 @@ def cross_columns(table: Table, columns: Sequence[str]) -> Named:
     codes = np.zeros(len(table.lines), dtype=np.int64)
     for names, own in parts:
         codes = codes * len(names) + own
-    refuse_too_many(table, 1, np.prod([float(len(names)) for names, _ in parts]), columns)
+    refuse_too_many(table, 1, math.prod(float(len(names)) for names, _ in parts), columns)
     return tuple("/".join(words) for words in product(*(names for names, _ in parts))), codes
 
 
