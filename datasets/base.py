@@ -22,8 +22,9 @@ Rows = Sequence[int] | np.ndarray  # of a table, counted from 0
 class GroupDataset:
     """Labels of every sample as read-only arrays of equal length; group = target * n_sensitive + sensitive.
 
-    root: the folder of the images, None where `in_memory`. path: image file relative to it, distinct per row. unit: what is forgotten together (the path, unless several
-    rows show the same thing). split: 0 train, 1 val, 2 test. Raises UserError for a path listed twice.
+    root: the folder of the images, None where `in_memory`. path: image file relative to it, distinct per row.
+    unit: what is forgotten together (the path, unless several rows show the same thing). split: 0 train, 1 val, 2 test.
+    Raises UserError for a path listed twice.
     """
 
     name: str  # of the class; a table that a user names has that name

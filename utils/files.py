@@ -8,8 +8,8 @@ import os
 import stat
 import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from io import BufferedReader
+from pathlib import Path
 from typing import IO, Any
 
 import yaml

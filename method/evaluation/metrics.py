@@ -168,7 +168,7 @@ def compare(metrics: Mapping[str, Any], reference: Mapping[str, Any]) -> dict[st
         if missing:
             result["reasons"][key] = f"{', '.join(missing)} is null in this run or in its reference"
         else:
-            result[key] = combine([gaps[part] for part in parts])
+            result[key] = combine([gap for part in parts if (gap := gaps[part]) is not None])
     return result
 
 

@@ -4,6 +4,7 @@ import argparse
 import shlex
 import sys
 import time
+from functools import partial
 
 from scripts.acceptance import ROOT, report
 from scripts.acceptance.options import FULL, PARTS, QUICK, SHORT, Options, Part, given_path
@@ -52,7 +53,7 @@ def run(parts: tuple[Part, ...], options: Options, only: list[str], command: str
     start, results = time.monotonic(), {}
     for part in parts:
         if wanted_now(part, options, only):
-            results[part.name] = run_part(part, options, lambda row, part=part: tell(part, row))
+            results[part.name] = run_part(part, options, partial(tell, part))
             rows, seconds = results[part.name]
             say(f"-- {part.name}: {report.counted(rows)} in {seconds:.0f} s", sys.stdout)
         elif not only:
@@ -69,7 +70,7 @@ def run(parts: tuple[Part, ...], options: Options, only: list[str], command: str
 
 
 def main(arguments: list[str]) -> int:
-    """As the command line says."""
+    """Run what the command line says; returns the exit code."""
     set_up()
     options, only = options_of(arguments)
     return run(PARTS, options, only, f"{COMMAND} {shlex.join(arguments)}".strip())

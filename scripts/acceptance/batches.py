@@ -72,24 +72,24 @@ class Reading:
         self.device, self.order = device, order
 
     def by(self, data: Data, workers: int, cache: KeptImages | None = None, sent: bool = False) -> Iterator[Pair]:
-        """sent: as they come back from the device."""
+        """Read in this way; sent: images as they come back from the device."""
         with closing(Loader(data.dataset, SIZE, workers, devices.pin_memory(self.device), cache)) as loader:
+            inference = Inference(loader, self.device, torch.float32)
             for seed in SEEDS:
                 for batch in loader.batches(self.order, BATCH, seed):
-                    yield (
-                        batch["index"].clone(),
-                        (self.there_and_back(batch["image"]) if sent else batch["image"].clone()),
-                    )
+                    image = there_and_back(inference, batch["image"]) if sent else batch["image"].clone()
+                    yield batch["index"].clone(), image
 
     def cached(self, folder: Path, cache: str, workers: int) -> Iterator[Pair]:
-        """By workers of a run of its own with this cache."""
+        """Read by workers of a run of its own with this cache."""
         config, data = read(folder, cache)
         return self.by(data, workers, open_cache(config, data))
 
-    def there_and_back(self, pixels: Tensor) -> Tensor:
-        """The way of pixels to the device, where they become floats, and back."""
-        image = Inference(None, self.device, torch.float32).image(pixels).cpu()
-        return ((image + 1) * 127.5).round().to(torch.uint8)
+
+def there_and_back(inference: Inference, pixels: Tensor) -> Tensor:
+    """The way of pixels to the device, where they become floats, and back."""
+    image = inference.image(pixels).cpu()
+    return ((image + 1) * 127.5).round().to(torch.uint8)
 
 
 def equality(name: str, way: Callable[[], Iterator[Pair]], expected: list[Pair], source: str) -> Row:

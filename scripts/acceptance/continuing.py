@@ -16,7 +16,7 @@ from scripts.acceptance.harness import Made, Place, make, variants
 from scripts.acceptance.options import Options
 from scripts.acceptance.rows import Row, Rows, guarded, skipped, verdict
 
-EPOCHS = {
+EPOCHS: dict[str, Any] = {
     "epochs": 2,
     "batch_size": 8,
     "scrub_batch_size_retain": 16,
@@ -76,13 +76,13 @@ def continued(variant: str, place: Place) -> Row:
     return verdict(f"{variant}: killed and continued", not differing, ", ".join(differing) or "bit-equal", steps)
 
 
-def made_in(folder: Path, variant: str, place: Place) -> Made:
+def made_in(folder: Path, variant: str, place: Place) -> Made[Ending]:
     """A run that saves its state in `folder`."""
     folder.mkdir(exist_ok=True)
     return make(variant, place, folder, Ending, **EPOCHS, save_every=3)
 
 
-def unequal(run: Made, other: Made) -> list[str]:
+def unequal(run: Made[Ending], other: Made[Ending]) -> list[str]:
     """What of two runs is not the same to the last bit."""
     found = []
     ours, theirs = run.weights(), other.weights()
@@ -99,7 +99,7 @@ def unequal(run: Made, other: Made) -> list[str]:
 
 
 def bits(value: Tensor) -> bytes:
-    """In which NaN equals itself."""
+    """The bytes of a tensor, in which NaN equals itself."""
     return value.contiguous().numpy().tobytes()
 
 
@@ -115,8 +115,8 @@ def killed(methods: tuple[str, ...], device: torch.device) -> Rows:
 
 def killed_run(name: str, method: str, device: torch.device, straight: Path, hurt: Path, moments: random.Random) -> Row:
     """Of one method: the run that was killed in `hurt` against the one that was left alone in `straight`."""
-    words = f"--method {method} --dataset digits --unlearning_ratio 0.9 --epochs {KILLED_EPOCHS} --save_every 7"
-    words = [*words.split(), "--device", str(device)]
+    flags = f"--method {method} --dataset digits --unlearning_ratio 0.9 --epochs {KILLED_EPOCHS} --save_every 7"
+    words = [*flags.split(), "--device", str(device)]
     alone = run_alone(words, straight)
     places = run_killed(words, hurt, straight, alone, KILLS, moments)
     differing = differences(straight, hurt)

@@ -126,7 +126,7 @@ class Bench:
     def __init__(self, setting: Setting, device: torch.device):
         self.setting, self.device, self.config = setting, device, setting.config()
         self.precision, self.form = devices.choose_precision("auto", device), devices.memory_format(device)
-        self.model = build_model(setting.model, N_TARGETS, 0, "none").to(device, memory_format=self.form)
+        self.model = build_model(setting.model, N_TARGETS, 0, "none").to(device).to(memory_format=self.form)
         if setting.compiled:
             self.model.backbone.compile()
         self.noise = Noise(setting.rows, setting.size)
@@ -224,7 +224,7 @@ def algorithms(bench: Bench, options: Options) -> Rows:
 
 
 def otherwise(run: Callable[[], None], settings: dict[str, bool]) -> None:
-    """The same with other settings of cuDNN."""
+    """Run with other settings of cuDNN."""
     with gpu.other_arithmetic(**settings):
         run()
 
@@ -241,7 +241,7 @@ def from_files(bench: Bench, options: Options) -> Rows:
     data = faces(options.data_dir, setting.rows)
     order = np.flatnonzero(data.split == 0)
     workers = (8, 16) if options.full else (2,) if options.quick else (8,)
-    ways = {f"{n} workers": (n, None) for n in workers}
+    ways: dict[str, tuple[int, KeptImages | None]] = {f"{n} workers": (n, None) for n in workers}
     ways[f"{workers[0]} workers, --cache ram"] = (workers[0], ram_cache(data))
     with ExitStack() as open_ones:
         there = {way: open_ones.enter_context(bench.inference(data, *how)) for way, how in ways.items()}

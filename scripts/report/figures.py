@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 DPI = 200
 # Text in a PDF stays text, of one size in all figures.
-STYLE = {
+STYLE: Any = {
     "font.size": 8, "axes.titlesize": 8, "axes.labelsize": 8, "legend.fontsize": 7.5, "xtick.labelsize": 7,
     "ytick.labelsize": 7, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
     "grid.color": "#e3e3e3", "grid.linewidth": 0.6, "axes.axisbelow": True, "axes.edgecolor": "#777777",

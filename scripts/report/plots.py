@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 MARKERS = {"circle": "o", "diamond": "D", "square": "s", "triangle": "^"}
 OFFSET = 0.26  # between the series of a group, in rows
 FEW = 12  # so many groups have room for larger markers
-RULE = {"color": "#eeeeee", "linewidth": 0.6, "zorder": 0}
+RULE: dict[str, Any] = {"color": "#eeeeee", "linewidth": 0.6, "zorder": 0}
 
 
 def plain(text: str) -> str:
@@ -121,7 +121,7 @@ def _interval_dots(axes: "Axes", found: Sequence[Any], shift: float, look: dict[
         axes.hlines(*zip(*held, strict=True), color=look["color"], linewidth=1)
     each = [(value, height) for height, own in rows if len(own["each"]) > 1 for value in own["each"]]
     if each:
-        small = {"marker": "o", "linestyle": "none", "markersize": 2, "markerfacecolor": "white"}
+        small: dict[str, Any] = {"marker": "o", "linestyle": "none", "markersize": 2, "markerfacecolor": "white"}
         axes.plot(*zip(*each, strict=True), color=look["color"], markeredgewidth=0.5, **small)
     axes.plot([own["value"] for _, own in rows], [height for height, _ in rows], **dot_look(look), markersize=size)
 
@@ -185,5 +185,5 @@ def _epochs(axes: "Axes", title: str, unit: str, last: float) -> None:
     axes.set_title(plain(title))
     axes.set_xlabel("epoch")
     axes.set_ylabel(plain(unit))
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.locator_params(axis="x", integer=True)
     axes.set_xlim(-0.04 * last, 1.04 * last)

@@ -87,7 +87,7 @@ def _values(file: Path, name: str, value: Any) -> list[Any]:
 def _variant(file: Path, value: Any) -> Variant:
     found = VARIANT.fullmatch(value) if isinstance(value, str) else None
     method = ALIASES.get(found[1], found[1]) if found else None
-    if method not in METHODS:
+    if found is None or method not in METHODS:
         raise UserError(
             f"{file}: method is {value!r}, expected one of {', '.join(METHODS)}, or one with +reweight, -reweight, "
             "+dro or +subsample"
