@@ -259,8 +259,8 @@ def memory_shared() -> Iterator[None]:
         gc.unfreeze()
 
 
-def describe(device: torch.device) -> str:
-    """A name for the record of a run."""
+def describe_device(device: torch.device) -> str:
+    """The device's name in the record of a run: the card's, or cpu, or mps."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 

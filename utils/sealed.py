@@ -48,7 +48,7 @@ def opened(path: Path) -> Iterator[tuple[IO[bytes], dict[str, Any] | None]]:
 
 
 def read_facts(path: Path) -> dict[str, Any] | None:
-    """The facts alone; as `opened`."""
+    """The facts in a checkpoint, and errors as `opened` raises them."""
     with opened(path) as (_, facts):
         return facts
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from datasets.base import TRAIN, GroupDataset
 from datasets.deletion.forget_list import COMMENT, FILE_COLUMNS, HEADER, OWN_FILE, ROW, ROW_COLUMNS, Names
-from datasets.labels.spelling import number_of
+from datasets.labels.spelling import parse_number
 from datasets.labels.tables import header_of, image_paths, read_csv
 from utils.errors import UserError
 
@@ -247,5 +247,5 @@ def _row(value: str, n_rows: int) -> Iterable[int]:
 
 
 def _value(text: str) -> Decimal | str:
-    number = number_of(text.strip())
+    number = parse_number(text.strip())
     return text.strip() if number is None else number

@@ -108,7 +108,7 @@ def png_pixels(content: bytes) -> bytes:
 
 
 def _gif(content: bytes) -> Header:
-    """A picture may be larger than the screen that it is put on."""
+    """The largest size in a GIF: a picture may be larger than the screen that it is put on."""
     width, height, frames = _little(content, 6, 2), _little(content, 8, 2), 0
     at = 13 + _colours(content[10:11])
     while (kind := content[at : at + 1]) in (b"!", b","):

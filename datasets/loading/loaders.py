@@ -157,7 +157,7 @@ class Loader:
                 return
 
     def _go_on_without_workers(self, why: str) -> None:
-        """Batches do not depend on who reads them."""
+        """Read in the main process from here on; batches do not depend on who reads them."""
         log.warning("images are read without worker processes (%d were to be): %s", self._pool.n_workers, why)
         self._pool.close()
         self._pool = self._pool_of(0)
@@ -179,7 +179,7 @@ def batch_bounds(n: int, batch_size: int) -> Bounds:
 
 
 def own_slices(bounds: Bounds) -> Bounds:
-    """This process's contiguous share of every batch; some are empty where a batch is smaller than the processes."""
+    """The contiguous share of this process in every batch; some are empty where a batch is smaller than the processes."""
     shares = [own_range(stop - start) for start, stop in bounds]
     return [(start + first, start + last) for (start, _), (first, last) in zip(bounds, shares, strict=True)]
 

@@ -20,7 +20,7 @@ from datasets.splits import Splits
 from method.configs.loading import Config
 from method.training.inference import Inference
 from method.training.optimizers import build_optimizer, learning_rate
-from method.training.resume import Position, Progress, Resumable, Row
+from method.training.resume import HistoryRow, Position, Progress, Resumable
 from method.unlearners.base import Batch, GroupAccuracy, Phase, Unlearner
 from utils.collectives import any_of, sum_gradients
 from utils.device import autocast, send, synchronize
@@ -78,7 +78,7 @@ class Engine:
         inference: Inference,
         state_file: Path,
         history_file: Path,
-        on_epoch: Callable[[Row], None] = lambda row: None,
+        on_epoch: Callable[[HistoryRow], None] = lambda row: None,
         run: dict[str, Any] | None = None,
     ):
         self.config, self.unlearner, self.dataset, self.splits = config, unlearner, dataset, splits
@@ -118,12 +118,12 @@ class Engine:
 
     @property
     def at(self) -> Position:
-        """Where the run stands."""
+        """Where the run stands: epoch, phase and step."""
         return self.progress.at
 
     @property
     def seconds(self) -> float:
-        """Of training, over all starts of the run."""
+        """Seconds of training, over all starts of the run."""
         return self.progress.seconds
 
     def _prepare(self) -> None:
@@ -141,7 +141,7 @@ class Engine:
                 losses = self.at.row | {f"{phase.name}_loss": loss}
                 self.progress.at = Position(epoch, number + 1, row=losses, seconds=self.at.seconds)
             done += self._model_steps(phase)
-        row: Row = {"epoch": epoch, **self.at.row}
+        row: HistoryRow = {"epoch": epoch, **self.at.row}
         row |= {"lr": self.optimizers["model"].param_groups[0]["lr"]} if self.unlearner.has_epochs else {}
         row["seconds"] = self.at.seconds
         ended = self._end_epoch(epoch)
@@ -163,10 +163,10 @@ class Engine:
             self.on_epoch(row)
         self._told = len(self.progress.history)
 
-    def _end_epoch(self, epoch: int) -> Row:
+    def _end_epoch(self, epoch: int) -> HistoryRow:
         """The unlearner's columns, and every `evaluate_every` epochs a look at V, on which nothing depends."""
         try:
-            found: Row = {**self.unlearner.end_epoch(epoch)}
+            found: HistoryRow = {**self.unlearner.end_epoch(epoch)}
             every = self.config.evaluate_every
             if every and (epoch + 1) % every == 0 and "val_acc" not in found:
                 val = measure(self.inference, self.unlearner.model, self.dataset, self.splits.val, "val")
@@ -381,7 +381,7 @@ class Engine:
         return send(torch.cat(values), self.device)
 
 
-def history_csv(history: list[Row]) -> str:
+def history_csv(history: list[HistoryRow]) -> str:
     """One line an epoch; a column is empty where an epoch has no value for it."""
     columns = list(dict.fromkeys(name for row in history for name in row))
     text = io.StringIO()

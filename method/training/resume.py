@@ -19,7 +19,7 @@ from utils.tensors import load_tensors, save_sealed
 QUICK_SECONDS, SAVING_SHARE = 0.05, 0.01
 
 
-Row = dict[str, float | None]  # an epoch in the history; None where it has no value for a column
+HistoryRow = dict[str, float | None]  # an epoch in the history; None where it has no value for a column
 
 
 @dataclass
@@ -33,7 +33,7 @@ class Position:
     phase: int = 0
     step: int = 0
     loss: float | Tensor = 0.0
-    row: Row = field(default_factory=dict)
+    row: HistoryRow = field(default_factory=dict)
     seconds: float = 0.0
 
 
@@ -42,7 +42,7 @@ class Progress:
     """How far a run is: its position, one row of the history a finished epoch, and the seconds of training."""
 
     at: Position = field(default_factory=Position)
-    history: list[Row] = field(default_factory=list)
+    history: list[HistoryRow] = field(default_factory=list)
     seconds: float = 0.0
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from method.training.engine import Engine
 from method.unlearners.base import Batch, Phase
+from scripts.acceptance.fetching import bits
 from scripts.acceptance.harness import Made, Place, make, variants
 from scripts.acceptance.options import Options
 from scripts.acceptance.rows import Row, Rows, guarded, skipped, verdict
@@ -27,7 +28,7 @@ KILLS, KILLED_EPOCHS = 2, 8
 
 
 class Killed(Exception):
-    """Where a run ends without a word."""
+    """Raised where a run is to end without a word."""
 
 
 class Ending(Engine):
@@ -86,7 +87,7 @@ def unequal(run: Made[Ending], other: Made[Ending]) -> list[str]:
     """What of two runs is not the same to the last bit."""
     found = []
     ours, theirs = run.weights(), other.weights()
-    if list(ours) != list(theirs) or any(bits(ours[name]) != bits(theirs[name]) for name in ours):
+    if list(ours) != list(theirs) or not all(torch.equal(bits(ours[name]), bits(theirs[name])) for name in ours):
         found.append("weights")
     if run.history() != other.history():
         found.append("history")
@@ -96,11 +97,6 @@ def unequal(run: Made[Ending], other: Made[Ending]) -> list[str]:
     if any(not torch.equal(kept[0][key][name], kept[1][key][name]) for key in kept[1] for name in kept[1][key]):
         found.append("other weights")
     return found
-
-
-def bits(value: Tensor) -> bytes:
-    """The bytes of a tensor, in which NaN equals itself."""
-    return value.contiguous().numpy().tobytes()
 
 
 def killed(methods: tuple[str, ...], device: torch.device) -> Rows:

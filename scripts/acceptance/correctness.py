@@ -74,7 +74,7 @@ def steps_agree(place: Place) -> Rows:
 
 
 def inputs_agree(place: Place) -> Rows:
-    """A row a variant."""
+    """A row a variant: what its steps see on the device and on the CPU."""
     for variant in variants():
         name = f"{variant}: what steps see"
         yield from guarded(name, partial(input_agrees, name, variant, place))

@@ -27,7 +27,7 @@ from method.runs.runner import build_unlearner
 from method.training.engine import Engine
 from method.training.inference import Inference
 from method.training.original import Original
-from method.training.resume import Row
+from method.training.resume import HistoryRow
 from method.unlearners.base import Unlearner
 from models import build_model
 from models.batch_norm import across_processes
@@ -124,7 +124,7 @@ class Patterns(GroupDataset):
 
 @cache
 def patterns(counts: tuple[int, ...] = FEW, size: int = TINY) -> Patterns:
-    """One data set of each kind."""
+    """The patterns of these counts and this size, made once."""
     return Patterns(counts, size)
 
 
@@ -199,15 +199,15 @@ class Made(Generic[E]):
         """Copies of all parameters and buffers of what is trained, on the CPU."""
         return weights_of(self.unlearner.modules())
 
-    def history(self) -> list[Row]:
-        """The history without times."""
+    def history(self) -> list[HistoryRow]:
+        """The rows of the history without their seconds."""
         return [
             {name: value for name, value in row.items() if name != "seconds"} for row in self.engine.progress.history
         ]
 
 
 def weights_of(modules: dict[str, nn.Module]) -> dict[str, Tensor]:
-    """Copies on the CPU by the name of module and entry."""
+    """Copies of all parameters and buffers on the CPU, by the name of module and entry."""
     found = nn.ModuleDict(modules).state_dict()
     return {name.replace("_orig_mod.", ""): value.detach().to("cpu", copy=True) for name, value in found.items()}
 

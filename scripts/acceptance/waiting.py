@@ -51,7 +51,7 @@ def rows(options: Options) -> Rows:
 
 
 def looked_at(name: str, check: Callable[..., Row], *given: Any) -> Rows:
-    """A check that is given its name."""
+    """The rows of a check that is given its name."""
     yield from guarded(name, partial(check, name, *given))
 
 
@@ -70,12 +70,12 @@ class Watch:
             with gpu.waits_are(self.mode), self._heard():
                 yield
         else:
-            with Reading(self.sites):
+            with ReadCounter(self.sites):
                 yield
 
     @contextlib.contextmanager
     def _heard(self) -> Iterator[None]:
-        """Warnings of waits are counted by their place."""
+        """Within it warnings of waits are counted by their place."""
         with warnings.catch_warnings():
             warnings.simplefilter("always")
             shown = warnings.showwarning
@@ -97,7 +97,7 @@ class Watch:
             yield
 
 
-class Reading(TorchDispatchMode):
+class ReadCounter(TorchDispatchMode):
     """Counts what would wait for a GPU, were there one."""
 
     def __init__(self, sites: Counter[str]):

@@ -43,7 +43,7 @@ def one(variant: str, device: torch.device) -> dict[str, Any]:
 
 
 def main(device: str, folder: Path, *without: str) -> None:
-    """As one of the processes."""
+    """Run every variant as one of the processes, and save what it left."""
     with distributed.joined():
         own = devices.choose_device(device, distributed.world_size(), distributed.local_rank())
         found = everything(own, without)

@@ -68,7 +68,7 @@ def read_grid(file: Path) -> Grid:
 
 
 def _listed(file: Path, name: str, value: Any) -> list[Any]:
-    """A single value stands for a list of one."""
+    """The values of a key as a list; a single one stands for a list of one."""
     values = value if isinstance(value, list) else [value]
     if not values:
         raise UserError(f"{file}: {name} is an empty list; give at least one value, or leave {name} out")
