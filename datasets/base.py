@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -22,9 +22,12 @@ class GroupDataset:
 
     path: image file relative to `root`, distinct per row. unit: what is forgotten together (the path, unless several
     rows show the same thing). split: 0 train, 1 val, 2 test. Raises UserError for a path listed twice.
+
+    A data set is a subclass. Its docstring says, in this order: input, target (y), sensitive attribute (a), splits,
+    forget groups, source, licence, citation.
     """
 
-    name: ClassVar[str]
+    name: str
     target_names: tuple[str, ...] = ()  # of the class: () where only the labels tell
     sensitive_names: tuple[str, ...] = ()
     folder: ClassVar[str]  # under --data_dir, "." for itself; "" where nothing is read from there
@@ -39,10 +42,10 @@ class GroupDataset:
     in_memory: ClassVar[bool] = False  # True: `pixels` holds every image; False: `file` names one
     max_shift: ClassVar[int] = 0  # of the training view where in_memory, in pixels; 0: none
     fixed_size: ClassVar[int | None] = None  # the only --image_size, where images are not resized
-    file_column: str = ""  # of the label files: the one of `path`
+    file_column: str = ""  # the column of the label files that holds `path`
     options: ClassVar[tuple[str, ...]] = ()  # keys of the configuration that only `load` of this data set takes
     group_format: ClassVar[str] = "{target} {sensitive}"
-    pixels: np.ndarray  # uint8 (n, 3, S, S), only where in_memory
+    pixels: np.ndarray  # every image, uint8 (n, 3, S, S), only where in_memory
 
     def __init__(
         self,
@@ -55,7 +58,7 @@ class GroupDataset:
         sensitive_names: tuple[str, ...],
         unit: Sequence[str] | None = None,
     ) -> None:
-        self.root = root
+        self._root = root
         self.target_names, self.sensitive_names = target_names, sensitive_names
         self.target = read_only(target)
         self.sensitive = read_only(sensitive)
@@ -66,8 +69,12 @@ class GroupDataset:
         self._refuse_repeated_paths()
 
     @classmethod
-    def load(cls, data_dir: Path, split_number: int, seed: int, **options: str) -> Self:
-        """Read the label files (never an image) under `data_dir`; UserError for what is missing or malformed."""
+    def load(cls, data_dir: Path, split_number: int, seed: int, *_: Any, **options: Any) -> Self:
+        """Read the label files (never an image) under `data_dir`; UserError for what is missing or malformed.
+
+        split_number: the task, for a target that depends on it; seed: for splits that are drawn; options: the keys
+        that the class names in `options`.
+        """
         raise NotImplementedError
 
     @classmethod
@@ -79,41 +86,52 @@ class GroupDataset:
     def label_files(cls, data_dir: Path) -> list[Path]:
         """The files that `load` reads; of one that is absent its first name."""
         root = cls.data_root(data_dir)
-        named = [[root / name for name in names] for names in cls.label_names]
+        named = [[root / name for name in names] for names in cls.label_names] if root else []
         return [next((file for file in files if file.exists()), files[0]) for files in named]
 
     @property
+    def root(self) -> Path:
+        """The folder of the images; ValueError where they are in memory."""
+        if self._root is None:
+            raise ValueError(f"the images of {self.name} are in memory, in no folder")
+        return self._root
+
+    @property
     def n_targets(self) -> int:
+        """How many values the target has."""
         return len(self.target_names)
 
     @property
     def n_sensitive(self) -> int:
+        """How many values the sensitive attribute has."""
         return len(self.sensitive_names)
 
     @property
     def n_groups(self) -> int:
+        """How many groups there are, those without a sample among them."""
         return self.n_targets * self.n_sensitive
 
     @property
     def path(self) -> np.ndarray:
-        """Texts (n,), made anew at every call; `paths` for some rows."""
+        """(n,) image files, relative to `root`; decoded anew at every call, so `paths` is quicker for some rows."""
         return _texts(self._path)
 
     @property
     def unit(self) -> np.ndarray:
-        """Texts (n,), made anew at every call; `units` for some rows."""
+        """(n,) what is forgotten together; decoded anew at every call, so `units` is quicker for some rows."""
         return _texts(self._path if self._unit is None else self._unit)
 
-    def paths(self, rows: Sequence[int] | slice) -> list[str]:
-        """Of these rows."""
+    def paths(self, rows: Sequence[int] | np.ndarray | slice) -> list[str]:
+        """The image files of some rows, relative to `root`."""
         return [path.decode() for path in self._path[rows].tolist()]
 
-    def units(self, rows: Sequence[int] | slice) -> list[str]:
-        """Of these rows."""
+    def units(self, rows: Sequence[int] | np.ndarray | slice) -> list[str]:
+        """What some rows are forgotten together with; rows with equal units are."""
         values = self._path if self._unit is None else self._unit
         return [unit.decode() for unit in values[rows].tolist()]
 
     def __len__(self) -> int:
+        """How many samples there are, in all splits."""
         return len(self.target)
 
     def group_name(self, group: int) -> str:
@@ -166,28 +184,30 @@ class GroupDataset:
 
     def _refuse_repeated_paths(self) -> None:
         seen: set[bytes] = set()
-        paths = self._path.tolist()
-        if len(set(paths)) == len(paths):
-            return
-        repeated = next(path for path in paths if path in seen or seen.add(path)).decode()
-        raise UserError(f"{self.name}: image {repeated} is listed more than once; every image needs exactly one row")
+        for path in self._path.tolist():
+            if path in seen:
+                raise UserError(
+                    f"{self.name}: image {path.decode()} is listed more than once; every image needs exactly one row"
+                )
+            seen.add(path)
 
 
 def _encoded(texts: Sequence[str]) -> np.ndarray:
-    """As UTF-8 bytes: a text of numpy's takes four bytes a character, and every row the room of the longest."""
+    """(n,) UTF-8 bytes: a text of numpy's takes four bytes a character, and every row the room of the longest."""
     values = np.array([text.encode() for text in texts], dtype=bytes)
     values.setflags(write=False)
     return values
 
 
 def _texts(values: np.ndarray) -> np.ndarray:
+    """(n,) texts of UTF-8 bytes."""
     texts = np.char.decode(values, "utf-8")
     texts.setflags(write=False)
     return texts
 
 
-def read_only(values: Sequence, dtype: type = np.int64) -> np.ndarray:
+def read_only(values: Sequence | np.ndarray, dtype: type = np.int64) -> np.ndarray:
     """A copy of `values` that cannot be written to."""
-    array = np.array(values, dtype=dtype)
+    array: np.ndarray = np.array(values, dtype=dtype)
     array.setflags(write=False)
     return array
