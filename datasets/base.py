@@ -1,4 +1,8 @@
-"""One metadata table per data set: who is in it, with which target, sensitive attribute and split."""
+"""One metadata table per data set: who is in it, with which target, sensitive attribute and split.
+
+The docstring of a data set's class says, in this order: input (x), target (y), sensitive attribute (a), splits, forget
+groups, source, licence, citation.
+"""
 
 import copy
 import hashlib
@@ -9,25 +13,25 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from datasets.labels.nearby import nearby
 from utils.errors import UserError
 
 TRAIN, VAL, TEST = 0, 1, 2
 CHUNK = 4096  # rows at a time where each becomes a text
+Rows = Sequence[int] | np.ndarray  # of a table, counted from 0
 
 
 class GroupDataset:
     """Labels of every sample as read-only arrays of equal length; group = target * n_sensitive + sensitive.
 
-    path: image file relative to `root`, distinct per row. unit: what is forgotten together (the path, unless several
-    rows show the same thing). split: 0 train, 1 val, 2 test. Raises UserError for a path listed twice.
-
-    A data set is a subclass. Its docstring says, in this order: input, target (y), sensitive attribute (a), splits,
-    forget groups, source, licence, citation.
+    root: the folder of the images, None where `in_memory`. path: image file relative to it, distinct per row.
+    unit: what is forgotten together (the path, unless several rows show the same thing). split: 0 train, 1 val, 2 test.
+    Raises UserError for a path listed twice.
     """
 
-    name: str
+    name: str  # of the class; a table that a user names has that name
     target_names: tuple[str, ...] = ()  # of the class: () where only the labels tell
     sensitive_names: tuple[str, ...] = ()
     folder: ClassVar[str]  # under --data_dir, "." for itself; "" where nothing is read from there
@@ -45,7 +49,7 @@ class GroupDataset:
     file_column: str = ""  # the column of the label files that holds `path`
     options: ClassVar[tuple[str, ...]] = ()  # keys of the configuration that only `load` of this data set takes
     group_format: ClassVar[str] = "{target} {sensitive}"
-    pixels: np.ndarray  # every image, uint8 (n, 3, S, S), only where in_memory
+    pixels: np.ndarray  # uint8 (n, 3, S, S), only where in_memory
 
     def __init__(
         self,
@@ -72,8 +76,7 @@ class GroupDataset:
     def load(cls, data_dir: Path, split_number: int, seed: int, *_: Any, **options: Any) -> Self:
         """Read the label files (never an image) under `data_dir`; UserError for what is missing or malformed.
 
-        split_number: the task, for a target that depends on it; seed: for splits that are drawn; options: the keys
-        that the class names in `options`.
+        options: a text by each key that `options` of the class names, which its own `load` takes as parameters.
         """
         raise NotImplementedError
 
@@ -86,52 +89,54 @@ class GroupDataset:
     def label_files(cls, data_dir: Path) -> list[Path]:
         """The files that `load` reads; of one that is absent its first name."""
         root = cls.data_root(data_dir)
-        named = [[root / name for name in names] for names in cls.label_names] if root else []
+        if root is None:
+            return []
+        named = [[root / name for name in names] for names in cls.label_names]
         return [next((file for file in files if file.exists()), files[0]) for files in named]
 
     @property
     def root(self) -> Path:
-        """The folder of the images; ValueError where they are in memory."""
+        """The folder of the labels and images; ValueError where nothing is read."""
         if self._root is None:
-            raise ValueError(f"the images of {self.name} are in memory, in no folder")
+            raise ValueError(f"{self.name} is in memory: it has no folder")
         return self._root
 
     @property
     def n_targets(self) -> int:
-        """How many values the target has."""
+        """Number of classes."""
         return len(self.target_names)
 
     @property
     def n_sensitive(self) -> int:
-        """How many values the sensitive attribute has."""
+        """Number of values of the sensitive attribute."""
         return len(self.sensitive_names)
 
     @property
     def n_groups(self) -> int:
-        """How many groups there are, those without a sample among them."""
+        """Number of pairs of a target and a sensitive value, whether rows have them or not."""
         return self.n_targets * self.n_sensitive
 
     @property
     def path(self) -> np.ndarray:
-        """(n,) image files, relative to `root`; decoded anew at every call, so `paths` is quicker for some rows."""
+        """Image files relative to `root`, texts (n,) made anew at every call; `paths` gives those of some rows."""
         return _texts(self._path)
 
     @property
     def unit(self) -> np.ndarray:
-        """(n,) what is forgotten together; decoded anew at every call, so `units` is quicker for some rows."""
+        """What each row is forgotten with, texts (n,) made anew at every call; `units` gives those of some rows."""
         return _texts(self._path if self._unit is None else self._unit)
 
-    def paths(self, rows: Sequence[int] | np.ndarray | slice) -> list[str]:
-        """The image files of some rows, relative to `root`."""
+    def paths(self, rows: Rows | slice) -> list[str]:
+        """The image files of these rows, relative to `root`."""
         return [path.decode() for path in self._path[rows].tolist()]
 
-    def units(self, rows: Sequence[int] | np.ndarray | slice) -> list[str]:
-        """What some rows are forgotten together with; rows with equal units are."""
+    def units(self, rows: Rows | slice) -> list[str]:
+        """What these rows are forgotten with: rows of one unit go together."""
         values = self._path if self._unit is None else self._unit
         return [unit.decode() for unit in values[rows].tolist()]
 
     def __len__(self) -> int:
-        """How many samples there are, in all splits."""
+        """Number of samples, those of all splits."""
         return len(self.target)
 
     def group_name(self, group: int) -> str:
@@ -170,7 +175,7 @@ class GroupDataset:
                     f"put the images of {self.name} there"
                 )
 
-    def without(self, rows: Sequence[int]) -> Self:
+    def without(self, rows: Rows) -> Self:
         """The same table without these rows, which must not be in memory; its fingerprint is another one."""
         kept = np.delete(np.arange(len(self)), rows)
         smaller = copy.copy(self)
@@ -183,13 +188,12 @@ class GroupDataset:
         return smaller
 
     def _refuse_repeated_paths(self) -> None:
-        seen: set[bytes] = set()
-        for path in self._path.tolist():
-            if path in seen:
-                raise UserError(
-                    f"{self.name}: image {path.decode()} is listed more than once; every image needs exactly one row"
-                )
-            seen.add(path)
+        paths = self._path.tolist()
+        if len(set(paths)) == len(paths):
+            return
+        first: dict[bytes, int] = {}
+        repeated = next(path for row, path in enumerate(paths) if first.setdefault(path, row) != row).decode()
+        raise UserError(f"{self.name}: image {repeated} is listed more than once; every image needs exactly one row")
 
 
 def _encoded(texts: Sequence[str]) -> np.ndarray:
@@ -206,7 +210,7 @@ def _texts(values: np.ndarray) -> np.ndarray:
     return texts
 
 
-def read_only(values: Sequence | np.ndarray, dtype: type = np.int64) -> np.ndarray:
+def read_only(values: ArrayLike, dtype: type = np.int64) -> np.ndarray:
     """A copy of `values` that cannot be written to."""
     array: np.ndarray = np.array(values, dtype=dtype)
     array.setflags(write=False)

@@ -66,8 +66,8 @@ class Digits(GroupDataset):
             unit=[name for name in names for _ in range(N_DRAWINGS)],
         )
 
-    @property  # not made until it is read, and never assigned
-    def pixels(self) -> np.ndarray:  # type: ignore[override]
+    @property
+    def pixels(self) -> np.ndarray:  # type: ignore[override]  # drawn when asked for: nobody assigns these
         """Every image, uint8 (n, 3, 32, 32), drawn once in a process."""
         return _draw()
 
@@ -94,12 +94,12 @@ def _draw() -> np.ndarray:
     """
     ink, _, _, tint = _digits()
     stream, shapes = np.random.RandomState(DRAWING_STREAM), _enlarged(ink)
-    pixels = np.empty((len(ink), N_DRAWINGS, 3, SIZE, SIZE), dtype=np.uint8)
+    drawings = np.empty((len(ink), N_DRAWINGS, 3, SIZE, SIZE), dtype=np.uint8)
     for drawing in range(N_DRAWINGS):
-        pixels[:, drawing] = _drawn_once(shapes, tint, stream)
-    images = pixels.reshape(-1, 3, SIZE, SIZE)
-    images.setflags(write=False)
-    return images
+        drawings[:, drawing] = _drawn_once(shapes, tint, stream)
+    pixels = drawings.reshape(-1, 3, SIZE, SIZE)
+    pixels.setflags(write=False)
+    return pixels
 
 
 def _drawn_once(shapes: np.ndarray, tint: np.ndarray, stream: np.random.RandomState) -> np.ndarray:

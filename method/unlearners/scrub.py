@@ -30,7 +30,7 @@ SCRUB+R (`--scrub_rewind`) records the error on F of w_o and after every epoch, 
 
 What the rewind aims at is known only at the end, so the weights of every epoch are kept until then.
 
-No departure of the published code is known.
+The published code has no rewind; no other departure of it is known.
 """
 
 from collections.abc import Iterator
