@@ -24,9 +24,10 @@ Symbols, and what each is called here:
 
 Steps. Start at theta0; in every epoch e:
 
-    1. `tune_critics`   100 steps if e = 0, else 10, on augmented batches of D: phi ascends I_phi(h_theta(x); g), psi
-                        ascends I_psi(h_theta0(x); g), by SGD (`mine_lr`, momentum 0.9). The network gets no gradient;
-                        its batch norm uses the batch's statistics and keeps its buffers.
+    1. `tune_critics`   100 steps if e = 0 (`critic_steps_first`), else 10 (`critic_steps`), on augmented batches of D:
+                        phi ascends I_phi(h_theta(x); g), psi ascends I_psi(h_theta0(x); g), by SGD (`mine_lr`, momentum
+                        0.9). The network gets no gradient; its batch norm uses the batch's statistics and keeps its
+                        buffers.
     2. `unlearn`        If e < E_f, one pass over F with the first loss.
     3. `align`          One pass over R with the second loss, I_psi taken as a constant. REWEIGHT draws from R with the
                         group shares of D (`--ablate_rw`: every sample of R once).

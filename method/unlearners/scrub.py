@@ -92,6 +92,7 @@ class SCRUB(Unlearner):
         return self._record(epoch)
 
     def _record(self, epoch: int) -> dict[str, float]:
+        """Keep an epoch's weights and error on F, in percent, which is returned for the history; -1: theta0."""
         if not self.p.rewind:
             return {}
         error, name = 100 - self.measure("forget").accuracy(), f"after_{epoch + 1}"
