@@ -1,4 +1,8 @@
-"""One metadata table per data set: who is in it, with which target, sensitive attribute and split."""
+"""One metadata table per data set: who is in it, with which target, sensitive attribute and split.
+
+The docstring of a data set's class says, in this order: input (x), target (y), sensitive attribute (a), splits, forget
+groups, source, licence, citation.
+"""
 
 import copy
 import hashlib
@@ -42,7 +46,7 @@ class GroupDataset:
     in_memory: ClassVar[bool] = False  # True: `pixels` holds every image; False: `file` names one
     max_shift: ClassVar[int] = 0  # of the training view where in_memory, in pixels; 0: none
     fixed_size: ClassVar[int | None] = None  # the only --image_size, where images are not resized
-    file_column: str = ""  # of the label files: the one of `path`
+    file_column: str = ""  # the column of the label files that holds `path`
     options: ClassVar[tuple[str, ...]] = ()  # keys of the configuration that only `load` of this data set takes
     group_format: ClassVar[str] = "{target} {sensitive}"
     pixels: np.ndarray  # uint8 (n, 3, S, S), only where in_memory
@@ -132,6 +136,7 @@ class GroupDataset:
         return [unit.decode() for unit in values[rows].tolist()]
 
     def __len__(self) -> int:
+        """Number of samples, those of all splits."""
         return len(self.target)
 
     def group_name(self, group: int) -> str:
@@ -192,13 +197,14 @@ class GroupDataset:
 
 
 def _encoded(texts: Sequence[str]) -> np.ndarray:
-    """As UTF-8 bytes: a text of numpy's takes four bytes a character, and every row the room of the longest."""
+    """(n,) UTF-8 bytes: a text of numpy's takes four bytes a character, and every row the room of the longest."""
     values = np.array([text.encode() for text in texts], dtype=bytes)
     values.setflags(write=False)
     return values
 
 
 def _texts(values: np.ndarray) -> np.ndarray:
+    """(n,) texts of UTF-8 bytes."""
     texts = np.char.decode(values, "utf-8")
     texts.setflags(write=False)
     return texts

@@ -72,7 +72,10 @@ def data_folder(data_dir: Path, folder: str, layout: str) -> Path:
 
 
 def read_label_text(file: Path, layout: str) -> str:
-    """A label file's text, in which a line feed alone ends a line; UserError where it is absent, no regular file, or no UTF-8 text."""
+    """A label file's text, in which a line feed alone ends a line.
+
+    UserError where the file is absent, no regular file, or no UTF-8 text.
+    """
     try:
         text = files.read_text(file, "utf-8-sig", LARGEST)
     except FileNotFoundError:

@@ -179,7 +179,7 @@ def batch_bounds(n: int, batch_size: int) -> Bounds:
 
 
 def own_slices(bounds: Bounds) -> Bounds:
-    """The contiguous share of this process in every batch; some are empty where a batch is smaller than the processes."""
+    """The contiguous share of this process in every batch; empty where a batch has fewer samples than processes."""
     shares = [own_range(stop - start) for start, stop in bounds]
     return [(start + first, start + last) for (start, _), (first, last) in zip(bounds, shares, strict=True)]
 

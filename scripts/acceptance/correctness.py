@@ -169,7 +169,7 @@ def rewind_agrees(place: Place) -> Row:
     found, expected = (recorded("scrub, rewind", one, **SCRUB_EPOCHS) for one in (place, REFERENCE))
     choices = [made.unlearner.extra_metrics() for made in (found, expected)]
     scrub = found.unlearner_as(SCRUB)
-    chosen = scrub.chosen["weights"]
+    chosen = scrub.kept[scrub.chosen["weights"]]
     kept = all(torch.equal(value, chosen[name].cpu()) for name, value in scrub.model.cpu().state_dict().items())
     errors = [f"{one['error']:.0f}" for one in scrub.epochs]
     value = f"epoch {choices[0]['rewind_epoch']} of errors {', '.join(errors)}"
