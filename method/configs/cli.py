@@ -6,13 +6,15 @@ import math
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple, NoReturn
 
 import yaml
 
 from datasets import dataset_class
+from method.configs.key import Key
 from method.configs.loading import Config, resolve
-from method.configs.schema import Key, all_keys, keys_of
+from method.configs.schema import all_keys, keys_of
 from method.configs.task import task_flags
 from method.registry import METHODS
 from utils.errors import UserError
@@ -81,7 +83,7 @@ def _type_name(key: Key) -> str:
 def _add(group: Any, key: Key) -> None:
     """Add a key's flag and its other spellings; values stay text here and are typed by the schema."""
     names = [f"--{key.name}", *(f"--{alias}" for alias in key.aliases)]
-    default = "" if key.default in (None, "") else f" (schema: {key.default})"
+    default = "" if key.default in (None, "") else f" ({key.home}: {key.default})"
     text = (key.help + default).replace("%", "%%")
     if key.type is bool:
         group.add_argument(*names, dest=key.name, action=_Switch, help=text)
@@ -143,10 +145,7 @@ def parse(arguments: list[str]) -> Command:
     ablates_reweight = "ablate_rw" in given
     _published_reweight(given)
     keys = all_keys()
-    flags = {
-        name: _agreed(said, lambda value, name=name: keys[name].coerce(value, f"--{name}"))
-        for name, said in given.items()
-    }
+    flags = {name: _agreed(said, partial(keys[name].coerce, where=f"--{name}")) for name, said in given.items()}
     config = resolve(flags, config_file)
     _refuse_other_methods(config.method, flags, ablates_reweight)
     return Command(config, **orders)
@@ -186,7 +185,7 @@ def _refuse_other_methods(method: str, flags: dict[str, Any], ablates_reweight: 
             raise UserError(
                 f"--reweight does not apply to {method}, which does not train on the retain set; leave it out"
             )
-        others = ", ".join(all_keys()[name].methods)
+        others = ", ".join(all_keys()[name].methods or ())
         raise UserError(f"--{name} is a flag of {others}, not of {method}; leave it out")
 
 
