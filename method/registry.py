@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from method.unlearners.base import Unlearner
@@ -17,7 +17,7 @@ Value = TypeVar("Value")
 
 
 def register(name: str, *, aliases: tuple[str, ...] = ()) -> Callable[[Method], Method]:
-    """Class decorator: make the unlearner available as `--method name`; ValueError for a name that is taken.
+    """Return a class decorator that makes the unlearner `--method name`; ValueError for a name that is taken.
 
     aliases: further spellings, such as the published code's; configurations and folders have `name`.
     """
@@ -46,7 +46,9 @@ def param(
     at_most: float | None = None,
     reference: Value = UNSET,
 ) -> Value:
-    """A field of an unlearner's `Params`: the key `<method>_<field>`, its flag, its bounds and its published value.
+    """Declare a field of an unlearner's `Params`: the key `<method>_<field>`, its flag, default and bounds.
+
+    A field without default is no `param`: it is a key of the schema, such as `forget_epochs`, that methods share.
 
     aliases: further spellings of the flag, without dashes, such as the published code's.
     reference: the value that `--preset reference` gives, where the published code departs from the paper.
@@ -60,4 +62,4 @@ def param(
         "at_most": at_most,
         "reference": reference,
     }
-    return cast(Value, dataclasses.field(default=default, metadata=metadata))
+    return dataclasses.field(default=default, metadata=metadata)

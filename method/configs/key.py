@@ -51,50 +51,50 @@ class Key:
     reference: Any = UNSET
 
     def applies(self, method: str, dataset: str | None = None) -> bool:
-        """Whether a run of `method` on `dataset` (None: on any) has this key."""
+        """Say whether a run of `method` on `dataset` (None: on any) has this key."""
         return (self.methods is None or method in self.methods) and (
             self.datasets is None or dataset is None or dataset in self.datasets
         )
 
     def coerce(self, value: Any, where: str) -> Any:
-        """`value` (from YAML or the command line) as this key's type; UserError naming `where` it stood."""
+        """Return `value` (from YAML or the command line) as this key's type; UserError naming `where` it stood."""
         if isinstance(value, LookAlike):
-            value = self._meant(value, where)
+            value = self._read_meaning(value, where)
         if value is None or (self.nullable and value == "null"):
             if self.nullable:
                 return None
-            raise UserError(f"{where}: {self.name} is empty, expected {self._expected()}")
+            raise UserError(f"{where}: {self.name} is empty, expected {self._describe_expected()}")
         try:
             found = _convert(value, self.type)
         except (TypeError, ValueError, OverflowError):
             hint = "" if self.type is not str or isinstance(value, str) else "; in quotes it is one"
-            raise self._refusal(value, where, hint) from None
+            raise self._make_refusal(value, where, hint) from None
         if isinstance(found, str):
             check_characters(found, f"{where}: {self.name}")
             found = self.synonyms.get(found, found)
         if self.path:
             found = expand_path(found, f"{where}: {self.name}")
-        if self._out_of_bounds(found):
-            raise self._refusal(found, where, f" within {LONGEST_INT} bits" if _too_long(found) else "")
+        if self._is_out_of_bounds(found):
+            raise self._make_refusal(found, where, f" within {LONGEST_INT} bits" if _is_too_long(found) else "")
         return found
 
-    def _meant(self, value: LookAlike, where: str) -> Any:
-        """What YAML reads, where this key can mean nothing else by it."""
+    def _read_meaning(self, value: LookAlike, where: str) -> Any:
+        """Return what YAML reads, where this key can mean nothing else by it."""
         of_its_type = isinstance(value.reading, bool) if self.type is bool else value.reading is None
         if of_its_type and self.type is not str:
             return value.reading
         raise UserError(f"{where}: {self.name} is {value.describe()}")
 
-    def _refusal(self, value: Any, where: str, hint: str) -> UserError:
+    def _make_refusal(self, value: Any, where: str, hint: str) -> UserError:
         shown = shorten(repr(value), LONGEST_VALUE, LONGEST_VALUE // 3)
-        return UserError(f"{where}: {self.name} is {shown}, expected {self._expected()}{hint}")
+        return UserError(f"{where}: {self.name} is {shown}, expected {self._describe_expected()}{hint}")
 
-    def _out_of_bounds(self, value: Any) -> bool:
+    def _is_out_of_bounds(self, value: Any) -> bool:
         if self.choices and value not in self.choices:
             return True
         if isinstance(value, float) and not math.isfinite(value):
             return True
-        if _too_long(value):
+        if _is_too_long(value):
             return True
         if self.word and not re.fullmatch(r"(?!\.{1,2}$)[\w.+-]*", value):
             return True
@@ -106,7 +106,7 @@ class Key:
             or (self.at_most is not None and value > self.at_most)
         )
 
-    def _expected(self) -> str:
+    def _describe_expected(self) -> str:
         if self.choices:
             return "one of " + ", ".join(str(choice) for choice in self.choices)
         if self.word:
@@ -122,7 +122,7 @@ class Key:
         return " ".join([kind, " and ".join(bounds)]).strip()
 
 
-def _too_long(value: Any) -> bool:
+def _is_too_long(value: Any) -> bool:
     return isinstance(value, int) and value.bit_length() > LONGEST_INT
 
 

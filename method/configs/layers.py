@@ -31,7 +31,7 @@ class TaskEntry:
     values: Mapping[str, Any]
 
     def fits(self, selected: Mapping[str, Any]) -> bool:
-        """Whether it is for the run with these values of the selectors."""
+        """Say whether it is for the run with these values of the selectors."""
         return all(selected[name] in wanted for name, wanted in self.match.items())
 
 
@@ -45,7 +45,7 @@ class LayerFile:
     tasks: tuple[TaskEntry, ...]
 
     def layers(self, method: str, selected: Mapping[str, Any] | None) -> list[Layer]:
-        """Plain keys < the method's section < the entries for the task (none where `selected` is not known yet).
+        """List plain keys < the method's section < the entries for the task (none while `selected` is not known).
 
         UserError for two entries that are equally specific and set a key to different values.
         """
@@ -53,7 +53,7 @@ class LayerFile:
         return [name_source(self.plain, self.name), section, {} if selected is None else self._task_layer(selected)]
 
     def _task_layer(self, selected: Mapping[str, Any]) -> Layer:
-        """The values of the entries that fit; the more specific wins."""
+        """Merge the values of the entries that fit; the more specific wins."""
         best: dict[str, tuple[int, Any, str]] = {}
         fitting = [entry for entry in self.tasks if entry.fits(selected)]
         for entry in sorted(fitting, key=lambda entry: -len(entry.match)):
@@ -69,7 +69,7 @@ class LayerFile:
 
 
 def name_source(values: Mapping[str, Any], source: str) -> Layer:
-    """A layer of these values, which all come from `source`."""
+    """Make a layer of these values, which all come from `source`."""
     return {name: (value, source) for name, value in values.items()}
 
 
@@ -84,7 +84,7 @@ def read_layer_file(path: Path) -> LayerFile:
 
 @lru_cache(maxsize=32)
 def _read_layer_file(path: Path, changed: int) -> LayerFile:
-    """`changed` makes a file that was edited another one; a sweep configures hundreds of runs from the same files."""
+    """Read a file once for the hundreds of runs of a sweep, and again where `changed`, when it was edited, differs."""
     content = read_mapping(path)
     # A name with nothing below it is an empty section.
     content = {name: value for name, value in content.items() if not _is_null(value) or name not in ("tasks", *METHODS)}
@@ -105,7 +105,7 @@ def _is_null(value: Any) -> bool:
 
 
 def check_layer(content: Any, method: str | None, where: str) -> dict[str, Any]:
-    """Full names and typed values of one mapping; inside a method's section its own keys stand without prefix.
+    """Return full names and typed values of a mapping; in a method's section its own keys stand without prefix.
 
     UserError, naming `where`, for what is no mapping, an unknown key, a wrong value, or a key that no method decides.
     """
@@ -141,6 +141,6 @@ def _task_entry(entry: Any, where: str) -> TaskEntry:
 
 
 def _wanted(selector: str, value: Any, where: str) -> tuple:
-    """The typed values of a selector, of which a list gives several."""
+    """Type the values of a selector, of which a list gives several."""
     key = all_keys()[SELECTORS[selector]]
     return tuple(key.coerce(one, where) for one in (value if isinstance(value, list) else [value]))

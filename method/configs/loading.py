@@ -13,7 +13,7 @@ from datasets import dataset_class
 from datasets.deletion.forget_list import list_digest
 from method.configs.layers import SELECTORS, LayerFile, name_source, read_layer_file
 from method.configs.schema import CONFIG_FILES, FALLBACK, TASK_KEYS, all_keys, key_names, keys_of
-from method.configs.task import Layer, check_groups, name_of_task, requests_of, settle_task
+from method.configs.task import Layer, check_groups, name_task, read_requests, settle_task
 from method.registry import METHODS, UNSET
 from utils.device import check_device_name
 from utils.errors import UserError
@@ -49,7 +49,7 @@ class Config:
     @property
     def task(self) -> str:
         """`split0`, `multi3`, `groups-3-9.White`, `list-1a2b3c4d`, `random`."""
-        return name_of_task(self.values, self.requests)
+        return name_task(self.values, self.requests)
 
     @property
     def data_name(self) -> str:
@@ -67,7 +67,7 @@ class Config:
         return self.values.get("rob_approach", "none") != "none"
 
     def remembered(self, name: str) -> Path:
-        """A file of the store folder that keeps what was found out about the data; it may be deleted."""
+        """Return where the store folder keeps a file of what was found out about the data; it may be deleted."""
         return Path(self.store_dir) / self.data_name / name
 
     @property
@@ -81,7 +81,7 @@ class Config:
         return bool(self.values.get("reweight"))
 
     def identity(self) -> dict[str, Any]:
-        """The keys that can change a number of this run: two runs are the same if these are equal."""
+        """Return the values that can change a number of this run: two runs are the same if these are equal."""
         skipped = set() if METHODS[self.method].forgets else set(TASK_KEYS)
         if self.needs_task_for_target:
             skipped -= {"split_number"}
@@ -92,7 +92,7 @@ class Config:
 
 
 def resolve(flags: Mapping[str, Any], config_file: Path | None = None) -> Config:
-    """The configuration for these flags (typed values by key name) and this --config file.
+    """Make the configuration of these flags (typed values by key name) and this --config file.
 
     UserError for a file that is not right, for keys of another data set, and for values that contradict each other.
     """
@@ -105,7 +105,7 @@ def resolve(flags: Mapping[str, Any], config_file: Path | None = None) -> Config
     fallback, own = (read_layer_file(CONFIG_FILES / name) for name in (FALLBACK, f"{dataset}.yaml"))
 
     def stacked(selected: Mapping[str, Any] | None) -> Layer:
-        """Every key's value and source, with the entries for the tasks that these values select."""
+        """Return every key's value and source, with the entries for tasks that are `selected`."""
         layers = _schema_layers(method, dataset, fixed.get("preset", "strict"))
         for file in (fallback, own, user):
             layers += file.layers(method, selected)
@@ -119,12 +119,12 @@ def resolve(flags: Mapping[str, Any], config_file: Path | None = None) -> Config
     sources = {name: source for name, (_, source) in entries.items()}
     config = Config(MappingProxyType(values), MappingProxyType(sources))
     _refuse_contradictions(config, flags)
-    config = replace(config, requests=requests_of(values))
-    return replace(config, notes=_untuned(own, config))
+    config = replace(config, requests=read_requests(values))
+    return replace(config, notes=_note_untuned(own, config))
 
 
 def _refuse_other_data_sets(dataset: str, user: LayerFile, flags: Mapping[str, Any]) -> None:
-    """A column that nobody reads would be a mistake that nobody sees."""
+    """Refuse keys of other data sets: a column that nobody reads would be a mistake that nobody sees."""
     for given, where in ((user.plain, f"{user.name}: "), (flags, "--")):
         for name in given:
             owners = all_keys()[name].datasets
@@ -133,7 +133,7 @@ def _refuse_other_data_sets(dataset: str, user: LayerFile, flags: Mapping[str, A
 
 
 def _schema_layers(method: str, dataset: str, preset: str) -> list[Layer]:
-    """Every key's default, and above them what the preset departs in."""
+    """Return every key's default, and above them what the preset departs in."""
     keys = keys_of(method, dataset)
     defaults = {name: (key.default, key.home) for name, key in keys.items()}
     if "reweight" in keys:
@@ -143,7 +143,7 @@ def _schema_layers(method: str, dataset: str, preset: str) -> list[Layer]:
 
 
 def _merge(layers: Sequence[Layer], method: str, dataset: str) -> Layer:
-    """The keys of the method and data set from these layers, of which later ones win, with what follows from them."""
+    """Stack layers, of which later ones win, for the keys of a method and data set, with what follows from the task."""
     merged = {name: entry for layer in layers for name, entry in layer.items()}
     settled = dict(settle_task(merged, dataset_class(dataset), METHODS[method].forgets))
     keys = keys_of(method, dataset)
@@ -153,7 +153,7 @@ def _merge(layers: Sequence[Layer], method: str, dataset: str) -> Layer:
 
 
 def _folder_name(folder: str) -> str:
-    """The name of a folder as a word that can stand in a path; empty for the root of all."""
+    """Return the name of a folder as a word that can stand in a path; empty for the root of all."""
     return re.sub(r"[^\w.+-]+", "_", Path(folder).resolve().name)
 
 
@@ -170,8 +170,8 @@ def _refuse_contradictions(config: Config, flags: Mapping[str, Any]) -> None:
     config.params.check()
 
 
-def _untuned(own: LayerFile, config: Config) -> tuple[str, ...]:
-    """A sentence naming the keys that other tasks of this method have tuned values for, where this task has none."""
+def _note_untuned(own: LayerFile, config: Config) -> tuple[str, ...]:
+    """Name the keys that other tasks of this method have tuned values for and this task has not; () for none."""
     method, values, sources = config.method, config.values, config.sources
     approach = values.get("rob_approach")
     entries = [entry for entry in own.tasks if method in entry.match["method"]]

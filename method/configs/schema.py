@@ -32,7 +32,7 @@ def _methods(of: Callable[[type[Unlearner]], bool]) -> tuple[str, ...]:
 
 
 def _table(group: str, execution: bool = False, shared: bool = False) -> Callable[..., Key]:
-    """A constructor of keys of one group; a key that data sets name in their `options` is theirs alone.
+    """Return a constructor of keys of one group; a key that data sets name in their `options` is theirs alone.
 
     shared: of the methods alone whose `Params` have a field of the key's name, without default.
     """
@@ -83,6 +83,7 @@ def _what_to_run() -> list[Key]:
 
 
 def _other_runs() -> list[Key]:
+    """List keys of the runs that one starts from and is compared with."""
     key = _table("what to run")
     return [
         key("original", str, "run folder of the pretrained model to start from, instead of the one looked for",
@@ -111,7 +112,7 @@ def _data_and_model() -> list[Key]:
 
 
 def _training() -> list[Key]:
-    """Their defaults stand in fallback.yaml."""
+    """List keys whose defaults stand in fallback.yaml."""
     key, shared = _table("training"), _table("training", shared=True)
     with_epochs = _methods(lambda method: method.has_epochs)
     return [
@@ -172,20 +173,20 @@ def _files() -> list[Key]:
 
 
 def plain_fields(method: str) -> tuple[str, ...]:
-    """The fields of a method's `Params` that have no default: keys of the tables above, under the same names."""
+    """List the fields of a method's `Params` without default: keys of the tables above, under the same names."""
     fields = dataclasses.fields(METHODS[method].Params)
     return tuple(field.name for field in fields if field.default is dataclasses.MISSING)
 
 
 def key_names(method: str) -> dict[str, str]:
-    """The key of every field of a method's `Params`: `<method>_<field>`, or the plain name of one without default."""
+    """Map each field of a method's `Params` to its key: `<method>_<field>`, or the same name without default."""
     plain = plain_fields(method)
     fields = [field.name for field in dataclasses.fields(METHODS[method].Params)]
     return {name: name if name in plain else f"{method}_{name}" for name in fields}
 
 
 def _own_keys(method: str, common: Mapping[str, Key]) -> list[Key]:
-    """The keys that a method's `Params` declare; ValueError for a field that is neither a `param` nor a common key."""
+    """Make the keys that a method's `Params` declare; ValueError for a field that is neither `param` nor common key."""
     params, names = METHODS[method].Params, key_names(method)
     kinds, keys = typing.get_type_hints(params), []
     given = {key.name for key in common.values() if key.applies(method) and key.datasets is None}
@@ -203,7 +204,7 @@ def _own_keys(method: str, common: Mapping[str, Key]) -> list[Key]:
 
 
 def _with_default(key: Key, fallback: Mapping[Any, Any]) -> Key:
-    """A key whose default stands in fallback.yaml, with it; UserError where it is missing there."""
+    """Add the default that stands in fallback.yaml to a key that has none; UserError where it is missing there."""
     if key.default is not UNSET:
         return key
     if key.name not in fallback:
@@ -213,7 +214,7 @@ def _with_default(key: Key, fallback: Mapping[Any, Any]) -> Key:
 
 @cache
 def all_keys() -> dict[str, Key]:
-    """Every key of every method, by name, in the order of --help."""
+    """Return every key of every method, by name, in the order of --help; UserError for a broken fallback.yaml."""
     fallback = read_mapping(CONFIG_FILES / FALLBACK)
     tables = (_what_to_run, _data_and_model, _training, _other_runs, _execution, _files)
     keys = {key.name: _with_default(key, fallback) for table in tables for key in table()}
@@ -221,5 +222,5 @@ def all_keys() -> dict[str, Key]:
 
 
 def keys_of(method: str, dataset: str | None = None) -> dict[str, Key]:
-    """The keys that a run of `method` has, on `dataset` or (None) on any of them."""
+    """Return the keys that a run of `method` has, on `dataset` or (None) on any of them."""
     return {name: key for name, key in all_keys().items() if key.applies(method, dataset)}
