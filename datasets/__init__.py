@@ -15,7 +15,7 @@ DATASETS: dict[str, str] = {
 
 
 def dataset_class(name: str) -> type[GroupDataset]:
-    """The class behind a `--dataset` name; imports its module and no other. UserError for an unknown name."""
+    """Return the class behind a `--dataset` name, importing its module and no other; UserError for an unknown name."""
     if name not in DATASETS:
         raise UserError(f"unknown data set {name!r}: expected one of {', '.join(DATASETS)}")
     module, _, attribute = DATASETS[name].partition(":")

@@ -1,22 +1,28 @@
 """METHODS maps the name typed after --method to its class; `param` declares a method's own hyperparameters."""
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-METHODS: dict[str, type] = {}
+if TYPE_CHECKING:
+    from method.unlearners.base import Unlearner
+
+METHODS: dict[str, type[Unlearner]] = {}
 ALIASES: dict[str, str] = {}  # other spellings of a method's name, and the name
-UNSET = object()
-Class = TypeVar("Class", bound=type)
+UNSET: Any = object()
+Method = TypeVar("Method", bound="type[Unlearner]")
+Value = TypeVar("Value")
 
 
-def register(name: str, *, aliases: tuple[str, ...] = ()) -> Callable[[Class], Class]:
-    """Class decorator: make the unlearner available as `--method name`.
+def register(name: str, *, aliases: tuple[str, ...] = ()) -> Callable[[Method], Method]:
+    """Return a class decorator that makes the unlearner `--method name`; ValueError for a name that is taken.
 
     aliases: further spellings, such as the published code's; configurations and folders have `name`.
     """
 
-    def add(unlearner: Class) -> Class:
+    def add(unlearner: Method) -> Method:
         for spelling in (name, *aliases):
             other = METHODS.get(ALIASES.get(spelling, spelling))
             if other is not None:
@@ -30,21 +36,30 @@ def register(name: str, *, aliases: tuple[str, ...] = ()) -> Callable[[Class], C
 
 
 def param(
-    default: Any,
+    default: Value,
     help: str,
     *,
     aliases: tuple[str, ...] = (),
-    choices: tuple = (),
+    choices: tuple[Value, ...] = (),
     at_least: float | None = None,
     above: float | None = None,
     at_most: float | None = None,
-    reference: Any = UNSET,
-) -> Any:
-    """A field of an unlearner's `Params`: the key `<method>_<field>`, its flag, its bounds and its published value.
+    reference: Value = UNSET,
+) -> Value:
+    """Declare a field of an unlearner's `Params`: the key `<method>_<field>`, its flag, default and bounds.
+
+    A field without default is no `param`: it is a key of the schema, such as `forget_epochs`, that methods share.
 
     aliases: further spellings of the flag, without dashes, such as the published code's.
     reference: the value that `--preset reference` gives, where the published code departs from the paper.
     """
-    bounds = {"at_least": at_least, "above": above, "at_most": at_most}
-    metadata = {"help": help, "aliases": aliases, "choices": choices, "bounds": bounds, "reference": reference}
+    metadata = {
+        "help": help,
+        "aliases": aliases,
+        "choices": choices,
+        "at_least": at_least,
+        "above": above,
+        "at_most": at_most,
+        "reference": reference,
+    }
     return dataclasses.field(default=default, metadata=metadata)

@@ -17,7 +17,7 @@ MODELS: dict[str, str] = {
 
 
 def build_model(name: str, n_targets: int, seed: int, weights: str) -> "Classifier":
-    """The classifier `name`, its initial weights a function of `seed` alone.
+    """Build the classifier `name`, its initial weights a function of `seed` alone.
 
     weights: "none" (random), "imagenet", or the path of a state dict for the backbone.
     Raises UserError for an unknown model and for weights that are absent or do not fit.

@@ -12,9 +12,11 @@ from cli import configuration, ok, refused
 
 from datasets import DATASETS
 from datasets.digits import Digits
-from method.configs import loading
+from method.configs import loading, schema
+from method.configs.key import Key
 from method.configs.schema import all_keys, keys_of
-from method.registry import METHODS, UNSET
+from method.registry import METHODS, UNSET, param
+from method.unlearners.base import NoParams, Unlearner
 from utils.errors import UserError
 
 EXECUTION = {
@@ -110,29 +112,89 @@ def test_a_flag_beats_the_preset():
     assert (config.miu_critic_steps, config.sources["miu_critic_steps"]) == (3, "--miu_critic_steps")
 
 
-def test_fallback_and_data_set_files_only_say_what_differs():
-    """A plain value of a data set that repeats fallback.yaml would hide later changes of the latter."""
-    fallback = loading.read_layer_file(loading.CONFIG_FILES / "fallback.yaml")
-    for name in DATASETS:
-        own = loading.read_layer_file(loading.CONFIG_FILES / f"{name}.yaml")
-        assert not {key for key, value in own.plain.items() if fallback.plain.get(key) == value}, name
-        for method, section in own.sections.items():
-            below = {**fallback.plain, **fallback.sections.get(method, {}), **own.plain}
-            assert not {key for key, value in section.items() if below.get(key) == value}, (name, method)
+# One home for each default.
 
 
-def test_fallback_values():
-    config = configuration("--method miu --dataset celeba --split_number 1")
+def test_files_only_say_what_differs():
+    """A value that repeats the one below it would hide later changes of the latter."""
     fallback = loading.read_layer_file(loading.CONFIG_FILES / "fallback.yaml")
-    expected = {
+    defaults = {name: key.default for name, key in all_keys().items()}
+    for name in ("fallback", *DATASETS):
+        file = loading.read_layer_file(loading.CONFIG_FILES / f"{name}.yaml")
+        plain = {} if file == fallback else file.plain
+        assert not {key for key, value in plain.items() if defaults[key] == value}, name
+        for method, section in file.sections.items():
+            general = {} if file == fallback else fallback.sections.get(method, {})
+            below = {**defaults, **general, **plain}
+            assert not {key for key, value in section.items() if below[key] == value}, (name, method)
+
+
+def test_defaults_of_training_stand_in_fallback_yaml_alone():
+    fallback = loading.read_layer_file(loading.CONFIG_FILES / "fallback.yaml").plain
+    assert fallback == {
         "batch_size": 32, "epochs": 10, "lr": 0.1, "momentum": 0.9, "weight_decay": 1e-4, "optimizer": "sgd",
         "scheduler": "const", "warmup_epochs": 0, "max_grad_norm": 0, "forget_epochs": 5, "use_train_aug": True,
+        "select": "best_val", "dro_step_size": 0.01, "dro_adjustment": 0, "precision": "auto", "compile": False,
     }  # fmt: skip
-    assert fallback.plain == expected
-    assert fallback.sections["miu"] == {"miu_mine_lr": 0.01, "miu_lambda_mi": 1}
-    published = {"pretrain", "retrain", "salun", "scrub", "l1_sparse"}
-    assert not published & set(fallback.sections)
-    assert config.sources["forget_epochs"] == "fallback.yaml"
+    assert {key.name for key in schema._training()} == set(fallback)
+    assert all(key.default is UNSET for key in schema._training())
+    for name, key in all_keys().items():
+        assert (key.home == "fallback.yaml") == (name in fallback), name
+        assert key.default is not UNSET, name
+    published = {"pretrain", "retrain", "salun", "scrub", "l1_sparse", "miu"}
+    assert not published & set(loading.read_layer_file(loading.CONFIG_FILES / "fallback.yaml").sections)
+    assert configuration("--method miu --dataset celeba --split_number 1").sources["forget_epochs"] == "fallback.yaml"
+
+
+def test_a_change_in_fallback_yaml_is_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    text = (schema.CONFIG_FILES / "fallback.yaml").read_text()
+    monkeypatch.setattr(schema, "CONFIG_FILES", tmp_path)
+    declared = schema.all_keys.__wrapped__
+    (tmp_path / "fallback.yaml").write_text(text.replace("momentum: 0.9 ", "momentum: 0.8 "))
+    assert declared()["momentum"].default == 0.8
+    (tmp_path / "fallback.yaml").write_text(text.replace("momentum: 0.9 ", "momentum: much "))
+    with pytest.raises(UserError, match=r"fallback.yaml: momentum is 'much', expected a number"):
+        declared()
+    (tmp_path / "fallback.yaml").write_text(text.replace("momentum: 0.9 ", ""))
+    with pytest.raises(UserError, match="fallback.yaml: momentum is missing"):
+        declared()
+
+
+def declared_with(monkeypatch: pytest.MonkeyPatch, **attributes: object) -> dict[str, Key]:
+    """The keys where there is a further method, `odd`, with these attributes."""
+    monkeypatch.setitem(METHODS, "odd", type("Odd", (Unlearner,), attributes))
+    return schema.all_keys.__wrapped__()
+
+
+def params(**fields: object) -> type:
+    """A method's `Params` with fields of a whole number: ... stands for no default."""
+    listed = [(name, int) if value is ... else (name, int, value) for name, value in fields.items()]
+    return dataclasses.make_dataclass("Params", listed, bases=(NoParams,), frozen=True)
+
+
+def test_a_key_is_shared_by_the_methods_whose_params_name_it(monkeypatch: pytest.MonkeyPatch):
+    assert all_keys()["forget_epochs"].methods == ("miu", "scrub")
+    for name in ("select", "rob_approach", "dro_step_size", "dro_adjustment"):
+        assert set(all_keys()[name].methods) == {"pretrain", "retrain"}, name
+    own = params(forget_epochs=..., batch_size=..., size=param(3, "its size", at_least=1))
+    keys = declared_with(monkeypatch, Params=own)
+    assert keys["forget_epochs"].methods == ("miu", "scrub", "odd")
+    assert keys["batch_size"].methods is None
+    assert (keys["odd_size"].default, keys["odd_size"].at_least, keys["odd_size"].methods) == (3, 1, ("odd",))
+    assert [name for name in keys if name.startswith("odd_")] == ["odd_size"]
+    assert schema.key_names("odd") == {"forget_epochs": "forget_epochs", "batch_size": "batch_size", "size": "odd_size"}
+
+
+@pytest.mark.parametrize("field", [{"size": 3}, {"size": ...}, {"forget_epochs": 5}, {"target": ...}, {"lr": ...}])
+def test_a_field_that_is_no_key_is_noticed(field: dict[str, object], monkeypatch: pytest.MonkeyPatch):
+    """Neither a `param`, nor a key that the method has: a plain default would be a second home."""
+    with pytest.raises(ValueError, match=rf"Params\.{next(iter(field))} of odd: declare it by param\(\)"):
+        declared_with(monkeypatch, Params=params(**field), has_epochs=False)
+
+
+def test_help_names_the_methods_that_reweight_by_default(monkeypatch: pytest.MonkeyPatch):
+    assert all_keys()["reweight"].help.endswith("; on by default in miu")
+    assert declared_with(monkeypatch, reweight=True)["reweight"].help.endswith("; on by default in miu, odd")
 
 
 def test_config_is_frozen():
@@ -405,7 +467,9 @@ def test_tasks_nobody_tuned_are_named():
     assert len(notes) == 1
     assert "nobody tuned miu for celeba split1 ratio 0.5" in notes[0]
     assert "use_train_aug True" in notes[0]
-    assert "lr" not in notes[0].replace("use_train_aug", "").split("come")[1]  # lr is shared by all of celeba's tasks
+    assert (
+        "lr" not in notes[0].replace("use_train_aug", "").split("defaults")[1]
+    )  # lr is shared by all of celeba's tasks
 
 
 @pytest.mark.parametrize(

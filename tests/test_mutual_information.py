@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from tiny import GROUP_COUNTS, N_GROUPS, TinyNet, task
+from tiny import GROUP_COUNTS, N_GROUPS, TinyNet, params_of, task
 from torch import Tensor
 from torch.nn.functional import one_hot
 
@@ -247,7 +247,7 @@ def test_trained_critic_finds_nothing_where_features_and_group_are_independent()
 
 
 def miu(**values) -> MIU:
-    return MIU(TinyNet(), None, MIU.Params(**values), task(), lambda name: None)
+    return MIU(TinyNet(), None, params_of(MIU, **values), task(), lambda name: None)
 
 
 @pytest.mark.parametrize("marginal", ["histogram", "uniform"])
@@ -267,7 +267,9 @@ def test_other_group_is_the_generator_s_alone():
     assert torch.equal(first, second)
     assert not torch.equal(first, other)
     # A group that D does not have is never drawn.
-    method = MIU(TinyNet(), None, MIU.Params(), task(group_counts=torch.tensor([5, 0, 1, 0, 2, 0])), lambda name: None)
+    method = MIU(
+        TinyNet(), None, params_of(MIU), task(group_counts=torch.tensor([5, 0, 1, 0, 2, 0])), lambda name: None
+    )
     assert set(method.draw_groups(torch.Generator().manual_seed(0), 500).tolist()) == {0, 2, 4}
 
 
@@ -280,5 +282,5 @@ def test_critics_are_drawn_from_the_seed_and_leave_the_global_generator_alone():
     two = miu()
     assert all(torch.equal(a, b) for a, b in zip(one.critics.parameters(), two.critics.parameters(), strict=True))
     assert not torch.equal(one.phi.layers[0].weight, one.psi.layers[0].weight)
-    other = MIU(TinyNet(), None, MIU.Params(), task(seed=1), lambda name: None)
+    other = MIU(TinyNet(), None, params_of(MIU), task(seed=1), lambda name: None)
     assert not torch.equal(one.phi.layers[0].weight, other.phi.layers[0].weight)

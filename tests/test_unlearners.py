@@ -19,6 +19,7 @@ from tiny import (
     changed,
     folder,
     make_run,
+    params_of,
     snapshot,
     tiny_data,
     trained_network,
@@ -406,12 +407,12 @@ def test_l1_makes_the_network_sparser(tmp_path: Path):
 
 def test_alignment_and_retain_ablated_together_are_refused():
     with pytest.raises(UserError, match=r"--ablate_alignment with --ablate_retain"):
-        MIU.Params(ablate_alignment=True, ablate_retain=True).check()
+        params_of(MIU, ablate_alignment=True, ablate_retain=True).check()
     flags = {"method": "miu", "dataset": "digits", "miu_ablate_alignment": True, "miu_ablate_retain": True}
     with pytest.raises(UserError, match=r"--ablate_alignment with --ablate_retain"):
         resolve(flags)
     for ablated in ([], ["ablate_alignment"], ["ablate_retain"], ["ablate_retain", "ablate_unlearn"]):
-        MIU.Params(**dict.fromkeys(ablated, True)).check()
+        params_of(MIU, **dict.fromkeys(ablated, True)).check()
 
 
 def aligned(**params: Any) -> tuple[Tensor, Tensor, float, float, set[str]]:

@@ -17,7 +17,7 @@ from datasets.base import TEST, TRAIN, VAL, GroupDataset
 from datasets.loading.loaders import Loader
 from datasets.splits import Splits, make_splits
 from method.configs.loading import Config, resolve
-from method.configs.schema import keys_of
+from method.configs.schema import all_keys, keys_of, plain_fields
 from method.registry import METHODS
 from method.runs.data import Data
 from method.runs.runner import build_unlearner
@@ -235,7 +235,12 @@ def build(
 ) -> Any:
     """An unlearner without an engine; facts: what differs in its Task."""
     frozen = Directly(original or trained_network())
-    return kind(model or trained_network(), frozen, kind.Params(**params), task(**(facts or {})), measure)
+    return kind(model or trained_network(), frozen, params_of(kind, **params), task(**(facts or {})), measure)
+
+
+def params_of(kind: type[Unlearner], **values: Any) -> Any:
+    """A method's `Params`; what methods share stands at its default."""
+    return kind.Params(**{name: all_keys()[name].default for name in plain_fields(kind.name)} | values)
 
 
 @dataclass

@@ -6,13 +6,15 @@ import math
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple, NoReturn
 
 import yaml
 
 from datasets import dataset_class
+from method.configs.key import Key
 from method.configs.loading import Config, resolve
-from method.configs.schema import Key, all_keys, keys_of
+from method.configs.schema import all_keys, keys_of
 from method.configs.task import task_flags
 from method.registry import METHODS
 from utils.errors import UserError
@@ -72,25 +74,25 @@ class _Parser(Parser):
         raise UserError(f"{message}; main.py --help lists the flags")
 
 
-def _type_name(key: Key) -> str:
+def _name_type(key: Key) -> str:
     if key.choices:
         return "{" + ",".join(str(choice) for choice in key.choices) + "}"
     return {int: "N", float: "X", str: "TEXT"}[key.type]
 
 
-def _add(group: Any, key: Key) -> None:
+def _add_flag(group: Any, key: Key) -> None:
     """Add a key's flag and its other spellings; values stay text here and are typed by the schema."""
     names = [f"--{key.name}", *(f"--{alias}" for alias in key.aliases)]
-    default = "" if key.default in (None, "") else f" (schema: {key.default})"
+    default = "" if key.default in (None, "") else f" ({key.home}: {key.default})"
     text = (key.help + default).replace("%", "%%")
     if key.type is bool:
         group.add_argument(*names, dest=key.name, action=_Switch, help=text)
     else:
-        group.add_argument(*names, dest=key.name, action=_Noted, metavar=_type_name(key), help=text)
+        group.add_argument(*names, dest=key.name, action=_Noted, metavar=_name_type(key), help=text)
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """All flags of all methods, grouped; nothing may be abbreviated."""
+    """Make the parser of all flags of all methods, grouped; nothing may be abbreviated."""
     parser = _Parser(
         prog="main.py",
         usage="python main.py --method METHOD [--dataset NAME] [--unlearning_ratio X] [flags]",
@@ -105,7 +107,7 @@ def build_parser() -> argparse.ArgumentParser:
         if key.group not in groups:
             own = key.methods == (key.group,)
             groups[key.group] = parser.add_argument_group(f"only with --method {key.group}" if own else key.group)
-        _add(groups[key.group], key)
+        _add_flag(groups[key.group], key)
     for group, flag, dest, value, text in OTHER_SPELLINGS:
         groups[group].add_argument(flag, dest=dest, action=_Noted, nargs=0, const=value, help=text)
     files = groups["files"]
@@ -123,37 +125,34 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _unknown(arguments: list[str], parser: argparse.ArgumentParser) -> UserError:
+def _refuse_unknown(arguments: list[str], parser: argparse.ArgumentParser) -> NoReturn:
     flag = arguments[0].split("=")[0]
     known = [name.removeprefix("--") for name in parser._option_string_actions]
     near = difflib.get_close_matches(flag.removeprefix("--"), known, n=1) if flag.startswith("--") else []
     hint = f"did you mean --{near[0]}?" if near else "main.py --help lists the flags"
-    return UserError(f"unknown argument {flag}: {hint}")
+    raise UserError(f"unknown argument {flag}: {hint}")
 
 
 def parse(arguments: list[str]) -> Command:
-    """Parse a command line into a Command; UserError for anything that is not right."""
+    """Parse the words of a command line; UserError for anything that is not right."""
     parser = build_parser()
     found, unknown = parser.parse_known_args(arguments)
     if unknown:
-        raise _unknown(unknown, parser)
+        _refuse_unknown(unknown, parser)
     given = vars(found)
     orders = {name: given.pop(name, False) for name in ("print_config", "dry_run", "overwrite")}
-    config_file = _agreed(given.pop("config", ()), typed_path)
+    config_file = _agree(given.pop("config", ()), typed_path)
     ablates_reweight = "ablate_rw" in given
-    _published_reweight(given)
+    _translate_reweight(given)
     keys = all_keys()
-    flags = {
-        name: _agreed(said, lambda value, name=name: keys[name].coerce(value, f"--{name}"))
-        for name, said in given.items()
-    }
+    flags = {name: _agree(said, partial(keys[name].coerce, where=f"--{name}")) for name, said in given.items()}
     config = resolve(flags, config_file)
     _refuse_other_methods(config.method, flags, ablates_reweight)
     return Command(config, **orders)
 
 
-def _agreed(said: Sequence[Said], convert: Callable[[Any], Any]) -> Any:
-    """The one value that was given, however often; None where none was. UserError, naming both flags, for two."""
+def _agree(said: Sequence[Said], convert: Callable[[Any], Any]) -> Any:
+    """Return the one value that was given, however often, or None; UserError, naming both flags, for two values."""
     values = [convert(one.value) for one in said]
     for one, value in zip(said, values, strict=True):
         if value != values[0]:
@@ -161,14 +160,14 @@ def _agreed(said: Sequence[Said], convert: Callable[[Any], Any]) -> Any:
     return values[0] if values else None
 
 
-def _published_reweight(given: dict[str, Any]) -> None:
+def _translate_reweight(given: dict[str, Any]) -> None:
     """Turn --rob_approach target_reweight and --ablate_rw into --reweight / --no-reweight."""
     approach, ours = given.get("rob_approach", []), all_keys()["rob_approach"].choices
     for one in approach:
         if one.value not in (PUBLISHED_REWEIGHT, *ours):
             raise UserError(f"--rob_approach {one.value}: expected {PUBLISHED_REWEIGHT}, or one of {', '.join(ours)}")
     wanted = [*given.pop("ablate_rw", ()), *given.get("reweight", ())]
-    if _agreed(approach, str) == PUBLISHED_REWEIGHT:
+    if _agree(approach, str) == PUBLISHED_REWEIGHT:
         wanted += [Said(one.typed, True) for one in given.pop("rob_approach")]
     if wanted:
         given["reweight"] = wanted
@@ -186,12 +185,12 @@ def _refuse_other_methods(method: str, flags: dict[str, Any], ablates_reweight: 
             raise UserError(
                 f"--reweight does not apply to {method}, which does not train on the retain set; leave it out"
             )
-        others = ", ".join(all_keys()[name].methods)
+        others = ", ".join(all_keys()[name].methods or ())
         raise UserError(f"--{name} is a flag of {others}, not of {method}; leave it out")
 
 
 def flat_yaml(config: Config) -> str:
-    """`key: value  # source`, one line a key; --config reads it back."""
+    """Write a configuration as lines of `key: value  # source`, which --config reads back."""
     lines = []
     for name, value in config.values.items():
         text = yaml.safe_dump(value, default_flow_style=True, width=math.inf).splitlines()[0]
@@ -200,7 +199,7 @@ def flat_yaml(config: Config) -> str:
 
 
 def command_line(config: Config, method: str, **values: Any) -> str:
-    """The command that makes the run this one needs: `method` on the same data and model."""
+    """Spell the command that makes the run this one needs: `method` on the same data and model."""
     task = task_flags(config.values) if METHODS[method].forgets else {}
     task |= {"split_number": config.split_number} if config.needs_task_for_target else {}
     default = resolve({"method": method, "dataset": config.dataset, **task}).values

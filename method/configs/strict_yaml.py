@@ -35,20 +35,21 @@ class LookAlike(str):
     line: int
 
     def __new__(cls, text: str, reading: Any, line: int) -> "LookAlike":
+        """Keep the text beside what YAML takes it for."""
         one = super().__new__(cls, text)
         one.reading, one.line = reading, line
         return one
 
     def describe(self) -> str:
-        """What is to be said of it."""
+        """Say where it stands, what YAML takes it for, and how to write what was meant."""
         text = shorten(str(self), LONGEST, LONGEST // 3)
         remedy = f"quote it ('{text}') to have it read as it is written"
         if self.reading is None:
             remedy = f"write null for no value, or {remedy}"
-        return f"{text} in line {self.line}, which YAML reads as {_told(self.reading)}; {remedy}"
+        return f"{text} in line {self.line}, which YAML reads as {_describe_reading(self.reading)}; {remedy}"
 
 
-def _told(reading: Any) -> str:
+def _describe_reading(reading: Any) -> str:
     if isinstance(reading, (bool, type(None))):
         return {True: "true", False: "false", None: "null"}[reading]
     if isinstance(reading, (int, float)):
@@ -61,30 +62,32 @@ class StrictLoader(yaml.SafeLoader):
     """YAML without duplicate keys (PyYAML would keep the last, silently) and without look-alikes."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """Refuse a key that stands twice."""
         seen = set()
         for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
             if key.value in seen:
-                raise _error(f"{key.value} stands twice; keep one", key)
+                raise _make_error(f"{key.value} stands twice; keep one", key)
             seen.add(key.value)
         return super().construct_mapping(node, deep=deep)
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """Return a LookAlike for what YAML reads as another value than it looks like."""
         try:
             value = super().construct_object(node, deep=deep)
         except (ValueError, AttributeError, LookupError):  # how PyYAML fails on the 45th of a month, or `!!int x`
             text = f"{str(node.value)[:40]!r} is no such value as it looks like; correct it, or quote it as a text"
-            raise _error(text, node) from None
+            raise _make_error(text, node) from None
         if isinstance(node, yaml.ScalarNode) and node.tag != TEXT and not PLAIN.fullmatch(node.value):
             return LookAlike(node.value, value, node.start_mark.line + 1)
         return value
 
 
-def _error(text: str, node: yaml.Node) -> yaml.YAMLError:
+def _make_error(text: str, node: yaml.Node) -> yaml.YAMLError:
     return yaml.constructor.ConstructorError(None, None, text, node.start_mark)
 
 
-def _problem(error: Exception) -> str:
-    """What is wrong, and where; without the lines themselves, which can be long."""
+def _describe_problem(error: Exception) -> str:
+    """Say what is wrong, and where; without the lines themselves, which can be long."""
     if not isinstance(error, yaml.MarkedYAMLError):
         return " ".join(str(error).split()).replace(' in "<unicode string>"', "")
     told = ", ".join(part for part in (error.context, error.problem) if part)
@@ -93,7 +96,7 @@ def _problem(error: Exception) -> str:
 
 
 def read_mapping(path: Path) -> dict[Any, Any]:
-    """The mapping in a YAML file, empty for an empty file; UserError for anything else."""
+    """Read the mapping in a YAML file, empty for an empty file; UserError for anything else."""
     try:
         content = load_yaml(read_text(path, at_most=LARGEST), StrictLoader)
     except FileNotFoundError:
@@ -101,7 +104,7 @@ def read_mapping(path: Path) -> dict[Any, Any]:
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); give the path of a YAML file") from None
     except (ValueError, yaml.YAMLError) as error:
-        raise UserError(f"{path} cannot be read as YAML: {_problem(error)}") from None
+        raise UserError(f"{path} cannot be read as YAML: {_describe_problem(error)}") from None
     content = {} if content is None else content
     if not isinstance(content, dict):
         raise UserError(f"{path}: expected lines `key: value`, found a {type(content).__name__}")

@@ -16,12 +16,11 @@ OF_LISTS = ("forget_list_column", "skip_unknown")
 
 
 def settle_task(entries: Layer, dataset: type[GroupDataset], forgets: bool) -> Layer:
-    """The entries with what follows from the task.
+    """Add what follows from the task: group 0 where nothing is chosen, one spelling of groups, ratio 1 of a list.
 
-    That is group 0 where nothing is chosen, the one spelling of groups, and the ratio 1 of a list. UserError for two
-    tasks at once, and for a run that forgets and does not say what.
+    UserError for two tasks at once, and for a run that forgets and does not say what.
     """
-    entries, chosen = dict(entries), _chosen(entries)
+    entries, chosen = dict(entries), _find_chosen(entries)
     refuse_two_tasks(chosen)
     if not chosen and dataset.forget_pairs:
         entries["split_number"] = (0, "schema")
@@ -33,28 +32,28 @@ def settle_task(entries: Layer, dataset: type[GroupDataset], forgets: bool) -> L
     if "forget_groups" in chosen:
         entries["forget_groups"] = (spell_groups(dataset, chosen["forget_groups"]), entries["forget_groups"][1])
     if "forget_list" in chosen:
-        entries["unlearning_ratio"] = (_whole(*entries["unlearning_ratio"]), "--forget_list")
+        entries["unlearning_ratio"] = (_settle_ratio(*entries["unlearning_ratio"]), "--forget_list")
     else:
         _refuse_flags_of_lists(entries)
     return entries
 
 
 def check_groups(values: Mapping[str, Any], dataset: type[GroupDataset]) -> None:
-    """UserError for groups that the data set has not, as far as its class knows them."""
+    """Raise UserError for groups that the data set has not, as far as its class knows them."""
     given = [values[name] for name in ("split_number", "multi_group")]
     if any(value is not None for value in given):
         forget_groups(dataset, *given)
 
 
-def requests_of(values: Mapping[str, Any]) -> tuple[str, ...]:
-    """The names in the forget list; none without one."""
+def read_requests(values: Mapping[str, Any]) -> tuple[str, ...]:
+    """Read the names in the forget list; () without one, UserError for one that cannot be read."""
     if values["forget_list"] is None:
         return ()
     return read_forget_list(Path(values["forget_list"]), values["forget_list_column"])
 
 
 def task_flags(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The flags that say what is forgotten, and their values."""
+    """Return the flags that say what is forgotten, and their values."""
     keys = all_keys()
     flags = {name: values[name] for name in (*TASK_KEYS, "forget_list_column")}
     ratio = {} if flags["forget_list"] else {"unlearning_ratio": flags["unlearning_ratio"]}
@@ -62,8 +61,8 @@ def task_flags(values: Mapping[str, Any]) -> dict[str, Any]:
     return ratio | {name: value for name, value in flags.items() if value and value != keys[name].default}
 
 
-def name_of_task(values: Mapping[str, Any], requests: tuple[str, ...]) -> str:
-    """`split0`, `multi3`, `groups-3-9.White`, `list-1a2b3c4d`, `random`."""
+def name_task(values: Mapping[str, Any], requests: tuple[str, ...]) -> str:
+    """Name the task: `split0`, `multi3`, `groups-3-9.White`, `list-1a2b3c4d`, `random`."""
     if requests:
         return f"list-{list_digest(requests)[:8]}"
     if values["unlearning_type"] == RANDOM:
@@ -71,15 +70,15 @@ def name_of_task(values: Mapping[str, Any], requests: tuple[str, ...]) -> str:
     return task_name(values["split_number"], values["multi_group"], values["forget_groups"])
 
 
-def _chosen(entries: Layer) -> dict[str, Any]:
+def _find_chosen(entries: Layer) -> dict[str, Any]:
     names = ("multi_group", "split_number", "forget_groups", "forget_list")
     chosen = {name: entries[name][0] for name in names if entries[name][0] is not None}
     kind = entries["unlearning_type"][0]
     return chosen | ({"unlearning_type": kind} if kind == RANDOM else {})
 
 
-def _whole(ratio: float, source: str) -> float:
-    """The ratio of a list: 1."""
+def _settle_ratio(ratio: float, source: str) -> float:
+    """Return the ratio of a list, 1; UserError where another was asked for."""
     if ratio != 1 and source != "schema":
         raise UserError(
             f"--unlearning_ratio {ratio} does not apply to --forget_list, all of which is forgotten; leave it out"

@@ -83,7 +83,7 @@ class MIU(Unlearner):
     class Params(NoParams):
         """The critics' training, the calibration's weight, the ablations and the published code's departures."""
 
-        forget_epochs: int = 5
+        forget_epochs: int
         mine_lr: float = param(0.01, "learning rate of both critics", aliases=("mine_lr",), above=0)
         lambda_mi: float = param(1.0, "weight of the calibration on R", aliases=("lambda_mi",), at_least=0)
         critic_steps_first: int = param(100, "critic steps before the first epoch", at_least=1, reference=101)

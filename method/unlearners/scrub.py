@@ -64,7 +64,7 @@ class SCRUB(Unlearner):
     class Params(NoParams):
         """The weights of the two retain terms, the temperature of both divergences, and the rewind."""
 
-        forget_epochs: int = 5
+        forget_epochs: int
         alpha: float = param(0.001, "weight of KL(original || model) on R", aliases=("alpha_scrub",), at_least=0)
         gamma: float = param(0.99, "weight of the cross-entropy on R", aliases=("gamma_scrub",), at_least=0)
         temperature: float = param(4.0, "softens both distributions", aliases=("temperature_scrub",), above=0)

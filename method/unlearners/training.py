@@ -59,10 +59,10 @@ class Training(Unlearner):
     class Params(NoParams):
         """Which epoch's weights are kept: the best on V, the best worst group of V, or the last; and the groups."""
 
-        select: str = "best_val"
-        rob_approach: str = "none"
-        dro_step_size: float = 0.01
-        dro_adjustment: float = 0.0
+        select: str
+        rob_approach: str
+        dro_step_size: float
+        dro_adjustment: float
 
     def __init__(self, *args: Any):
         super().__init__(*args)

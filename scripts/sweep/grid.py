@@ -7,7 +7,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from method.configs.loading import check_layer
+from method.configs.layers import check_layer
 from method.configs.schema import all_keys
 from method.configs.strict_yaml import read_mapping
 from method.registry import ALIASES, METHODS
