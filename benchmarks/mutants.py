@@ -157,14 +157,14 @@ def _call_changes(
         yield f".{name}() gone", (end - len(f".{name}"), place(node)[1]), ""
 
 
-def choose(n: int, seed: int, only: str) -> list[Slip]:
+def choose(project: Path, n: int, seed: int, only: str) -> list[Slip]:
     """n different slips: a module, a kind within it and a place, each as likely as another."""
     rng = random.Random(seed)
     pool: dict[str, dict[str, list[Slip]]] = {}
     for module in COVERED:
         if only in module:
             kinds = defaultdict(list)
-            for slip in slips(module, (ROOT / module).read_text()):
+            for slip in slips(module, (project / module).read_text()):
                 kinds[slip.kind].append(slip)
             pool[module] = dict(kinds)
     chosen: list[Slip] = []
@@ -184,9 +184,8 @@ def planted(slip: Slip, text: str) -> str:
     return (raw[: slip.start] + slip.new.encode() + raw[slip.stop :]).decode()
 
 
-def describe(slip: Slip) -> tuple[str, str, str]:
-    """Where it is, the line before and the line with it."""
-    text = (ROOT / slip.module).read_text()
+def describe(slip: Slip, text: str) -> tuple[str, str, str]:
+    """Where it is in its module's text, the line before and the line with it."""
     line = text.encode()[: slip.start].count(b"\n")
     new = planted(slip, text).splitlines()[line].strip()
     return f"{slip.module}:{line + 1}", text.splitlines()[line].strip(), new
@@ -225,12 +224,14 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=60.0, help="begin no slip after so long")
     parser.add_argument("--list", action="store_true", help="say which, and test nothing")
     wanted = parser.parse_args()
-    chosen = choose(wanted.n, wanted.seed, wanted.only)
-    if wanted.list:
-        print(align(("slip", "line", "with it"), list(map(describe, chosen)), left=3))
-        return 0
     with tempfile.TemporaryDirectory() as folder:
-        return run(make_copy(Path(folder)), chosen, 60 * wanted.minutes)
+        project = make_copy(Path(folder))
+        chosen = choose(project, wanted.n, wanted.seed, wanted.only)
+        if not wanted.list:
+            return run(project, chosen, 60 * wanted.minutes)
+        rows = [describe(slip, (project / slip.module).read_text()) for slip in chosen]
+        print(align(("slip", "line", "with it"), rows, left=3))
+    return 0
 
 
 def run(project: Path, chosen: list[Slip], seconds: float) -> int:
@@ -246,11 +247,12 @@ def run(project: Path, chosen: list[Slip], seconds: float) -> int:
                 print(f"the tests fail without a slip: {', '.join(tests)}", file=sys.stderr)
                 return 2
             usual[tests], start = time.monotonic() - start, time.monotonic()
-        file, text = project / slip.module, (ROOT / slip.module).read_text()
+        file = project / slip.module
+        text = file.read_text()
         file.write_text(planted(slip, text))
         survived = passes(project, tests, 60 + 5 * usual[tests])
         file.write_text(text)
-        where, before, after = describe(slip)
+        where, before, after = describe(slip, text)
         survivors += [f"{where}\n    {before}\n    {after}"] if survived else []
         rows.append((where, slip.kind, "survived" if survived else "killed", f"{time.monotonic() - start:.0f}"))
         print(*rows[-1], flush=True)

@@ -39,20 +39,36 @@ class Snippet:
         registered = re.search(r'@register\("(\w+)"', self.text) if self.language == "python" else None
         return made[0] if made else f"method/unlearners/{registered[1]}.py" if registered else ""
 
-    @property
-    def edited_file(self) -> str:
-        """The file of the project that a reader puts these lines into; empty where they are none of this kind."""
-        is_whole = self.new_file or re.search(r"^\s*(import|from|class|def) ", self.text, re.MULTILINE)
-        there = [name for name in self.files if name.endswith(".py") and _is_there(name)]
-        return there[0] if self.language == "python" and there and not is_whole else ""
+    def edits(self) -> dict[str, list[str]]:
+        """Of a diff: the lines for each file that it names, or that the text above names last."""
+        found: dict[str, list[str]] = {}
+        name = next(filter(_is_there, self.files), "")
+        for line in self.text.splitlines():
+            if line.startswith("--- "):
+                name = line.removeprefix("--- ")
+            elif not line.startswith(("+++ ", "@@")):
+                found.setdefault(name, []).append(line)
+        return found
 
 
-def pasted_into(file: Path, text: str) -> str:
-    """A file of the project with the lines of a snippet that it lacks, before the last bracket that stands alone."""
-    lines = file.read_text().splitlines()
-    new = [line for line in text.splitlines() if line not in lines]
-    place = max(number for number, line in enumerate(lines) if line in (")", "}", "]"))
-    return "\n".join([*lines[:place], *new, *lines[place:]]) + "\n"
+def patched(text: str, edit: list[str]) -> str:
+    """A text with the `+` lines of a diff below its other lines, which must be there, or above them.
+
+    ValueError for a line that is not there, and for a `-`, which no page needs.
+    """
+    lines, place = text.splitlines(), None
+    for number, line in enumerate(edit):
+        if line.startswith("+"):
+            if place is None:
+                follows = next(one[1:] for one in edit[number:] if one.startswith(" "))
+                place = lines.index(follows) - 1
+            place += 1
+            lines.insert(place, line[1:])
+        elif line.startswith(" ") and line[1:] in lines:
+            place = lines.index(line[1:], place or 0)
+        else:
+            raise ValueError(f"no such line: {line}")
+    return "\n".join(lines) + "\n"
 
 
 def _is_there(name: str) -> bool:
@@ -76,6 +92,8 @@ def prose(page: str) -> str:
 
 def typed_lines(snippet: Snippet) -> Iterator[str]:
     """What is typed in a block: every line of a bash block, elsewhere what follows `$ `; with its continuation."""
+    if snippet.language == "diff":
+        return
     is_script, lines = snippet.language in ("bash", "sh"), iter(snippet.text.splitlines())
     for line in lines:
         if not (is_script or line.startswith("$ ")):

@@ -18,7 +18,7 @@ from pages import (
     commands,
     inline_commands,
     links,
-    pasted_into,
+    patched,
     prose,
     snippets,
 )
@@ -196,10 +196,10 @@ def _check_main(page: str, arguments: list[str], folder: Path) -> None:
 
 
 def _is_pasted(page: str, arguments: list[str]) -> bool:
-    """Whether the method or the data set is one that the page adds; test_snippets.py runs these."""
+    """Whether the method, the data set or the network is one that the page adds; test_snippets.py runs these."""
     names = {Path(file).stem for file in _pasted_files(page)}
     pairs = dict(zip(arguments, arguments[1:], strict=False))
-    return bool({pairs.get("--method"), pairs.get("--dataset")} & names)
+    return bool({pairs.get(flag) for flag in ("--method", "--dataset", "--model")} & names)
 
 
 def _check_script(script: Path, arguments: list[str]) -> None:
@@ -245,8 +245,7 @@ def test_a_command_that_is_wrong_is_noticed(command: str, tmp_path: Path):
 
 
 def _blocks(language: str) -> list[tuple[str, int]]:
-    pages = [page for page in WRITTEN if page != "CONTRIBUTING.md"]  # test_templates.py pastes these
-    return [(page, place) for page in pages for place, one in enumerate(snippets(page)) if one.language == language]
+    return [(page, place) for page in WRITTEN for place, one in enumerate(snippets(page)) if one.language == language]
 
 
 @pytest.mark.parametrize("page, place", _blocks("yaml"))
@@ -264,5 +263,14 @@ def test_yaml_is_a_grid_or_a_configuration(page: str, place: int, tmp_path: Path
 
 @pytest.mark.parametrize("page, place", _blocks("python"))
 def test_python_can_be_read(page: str, place: int):
-    snippet = snippets(page)[place]
-    assert ast.parse(pasted_into(ROOT / snippet.edited_file, snippet.text) if snippet.edited_file else snippet.text)
+    assert ast.parse(snippets(page)[place].text)
+
+
+@pytest.mark.parametrize("page, place", _blocks("diff"))
+def test_a_diff_fits(page: str, place: int):
+    edits = snippets(page)[place].edits()
+    assert edits
+    for name, edit in edits.items():
+        text = patched((ROOT / name).read_text(), edit)
+        assert text.count("\n") > (ROOT / name).read_text().count("\n")
+        assert not name.endswith(".py") or ast.parse(text)

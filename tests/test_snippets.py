@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import yaml
 from cli import ROOT
-from pages import PAGES, PLACEHOLDER, Snippet, pasted_into, simple_commands, snippets, typed_lines
+from pages import PAGES, PLACEHOLDER, Snippet, patched, simple_commands, snippets, typed_lines
 from PIL import Image
 
 from scripts.document import PAGES as GENERATED
@@ -37,19 +37,18 @@ class Project:
     variables: str = ""
 
     def paste(self, snippet: Snippet) -> None:
-        """A new file, or lines of one that is there."""
+        """A new file, or lines of some that are there."""
         if snippet.new_file:
             (self.root / snippet.new_file).write_text(snippet.text)
-        elif snippet.edited_file:
-            file = self.root / snippet.edited_file
-            file.write_text(pasted_into(file, snippet.text))
+        for name, edit in snippet.edits().items() if snippet.language == "diff" else ():
+            (self.root / name).write_text(patched((self.root / name).read_text(), edit))
 
     def register(self, snippet: Snippet) -> str:
         """The name of a method that was pasted; where the page only says so, it is put into the list of methods."""
         name = Path(snippet.new_file).stem
         file = self.root / "method/unlearners/__init__.py"
         if f"    {name},\n" not in file.read_text():
-            file.write_text(pasted_into(file, f"    {name},"))
+            file.write_text(patched(file.read_text(), [f"+    {name},", "     miu,"]))
         return name
 
     def type(self, line: str, codes: tuple[int, ...] = (0,)) -> str:
@@ -168,7 +167,7 @@ def test_a_page_runs_as_pasted(page: str, project: Project):
             project.type(f"{line.split('--dry_run')[0]} --print_config")
     for method in ["pretrain", *methods] if methods else []:
         project.type(f"python main.py --method {method} --store_dir pasted --checkpoint_dir pasted")
-    scripts = [one.text for one in snippets(page) if one.language == "python" and not (one.new_file or one.edited_file)]
+    scripts = [one.text for one in snippets(page) if one.language == "python" and not one.new_file]
     if scripts:
         (project.root / "snippet.py").write_text(
             "\n".join(scripts).replace("/path/to/group-robust-unlearning", str(project.root))

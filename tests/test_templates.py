@@ -9,22 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 from cli import ROOT, ok, run_apart, written
-from pages import Snippet, snippets
+from pages import Snippet, patched, snippets
 from test_architecture import forbidden_imports
 
-TEMPLATES = snippets("CONTRIBUTING.md")
-# Below which line the snippets for a file go.
-PLACES = {
-    "method/unlearners/__init__.py": r"^from method\.unlearners import.*$",
-    "datasets/__init__.py": r"^DATASETS.*\{$",
-    "method/evaluation/metrics.py": r"^Z_95.*$",
-    "method/evaluation/evaluator.py": r'^    test = sets\["test"\]$',
-    "method/runs/files.py": r"^PERCENTS.*\($",
-    "method/runs/meanings.py": r"^METRICS.*\{$",
-    "scripts/report/columns.py": r"^COLUMNS.*\($",
-    "models/__init__.py": r"^MODELS.*\{$",
-    "method/configs/schema.py": r"^ +train = .*return \[$|^    return \[$",
-}
 QUICK = "--dataset digits --epochs 1 --threads 1"
 
 
@@ -44,7 +31,7 @@ def template(title: str) -> list[Snippet]:
     page = (ROOT / "CONTRIBUTING.md").read_text()
     section = re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
     assert section
-    return [one for one in TEMPLATES if one.language in ("python", "yaml") and one.text in section[1]]
+    return [one for one in snippets("CONTRIBUTING.md") if one.text in section[1]]
 
 
 def put(project: Path, title: str) -> None:
@@ -52,12 +39,8 @@ def put(project: Path, title: str) -> None:
     for snippet in template(title):
         if snippet.new_file:
             (project / snippet.new_file).write_text(snippet.text)
-            continue
-        file = project / snippet.files[0]
-        place = re.compile(PLACES[snippet.files[0]], re.MULTILINE)
-        text, n = place.subn(lambda line, added=snippet.text: f"{line[0]}\n{added.rstrip()}", file.read_text(), count=1)
-        assert n == 1, snippet.files[0]
-        file.write_text(text)
+        for name, edit in snippet.edits().items() if snippet.language == "diff" else ():
+            (project / name).write_text(patched((project / name).read_text(), edit))
 
 
 def test_a_method_is_one_file_and_one_import_line(project: Path, tmp_path: Path):

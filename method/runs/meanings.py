@@ -222,6 +222,7 @@ FILES = {
     "done": "there once the run ended well; the files without which it is not done, one a line",
     "forget_list.txt": "with `--forget_list`: the names in it, each once; it makes the same run again",
     "last.pt": "state of an unfinished run, from which the same command continues; removed at the end",
+    "last_NAME.pt": "weights of an earlier epoch that this state needs, such as those of a rewind; removed likewise",
     "lock": "held by the process that works on the run",
     "tensorboard/": "with `--tensorboard`: event files",
     "wandb/": "with `--wandb`: what Weights & Biases writes",

@@ -2,7 +2,7 @@
 
 import argparse
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -10,8 +10,9 @@ from unittest.mock import patch
 import yaml
 
 from method.configs.cli import EXIT_CODES, OTHER_SPELLINGS, build_parser
-from method.configs.loading import CONFIG_FILES, LayerFile, read_layer_file
-from method.configs.schema import Key, all_keys
+from method.configs.key import Key
+from method.configs.layers import LayerFile, TaskEntry, read_layer_file
+from method.configs.schema import CONFIG_FILES, FALLBACK, all_keys
 from method.registry import ALIASES, METHODS, UNSET
 from scripts import keep_runs, skewed_faces
 from scripts.acceptance import __main__ as acceptance
@@ -21,7 +22,6 @@ from scripts.report import command as report
 from scripts.sweep import command as sweep
 
 SCRIPTS = Path(__file__).resolve().parents[1]
-FALLBACK = "fallback"
 # What reads the arguments of every script with flags of its own, by the command that starts it.
 COMMANDS: dict[str, Callable[[list[str]], Any]] = {
     "python -m scripts.report": report.main,
@@ -87,13 +87,12 @@ def _takes(key: Key) -> str:
 
 
 def _default(key: Key) -> str:
-    """The schema's, or that of fallback.yaml, which stands above it."""
-    value = _layers()[FALLBACK].plain.get(key.name, key.default)
+    """The default, and the data sets whose file says another value."""
     if key.name == "reweight":
         return f"on in {', '.join(name for name, method in METHODS.items() if method.reweight)}"
-    others = [name for name, layer in _layers().items() if name != FALLBACK and key.name in _keys_of(layer)]
-    told = ["" if value in (None, "") else code(_shown(value)), f"other on {', '.join(others)}" if others else ""]
-    return "; ".join(filter(None, told))
+    value = "" if key.default in (None, "", UNSET) else code(_shown(key.default))
+    others = ", ".join(file.stem for file in _files() if file.name != FALLBACK and key.name in _keys_of(file))
+    return "; ".join(filter(None, (value, others and f"other on {others}")))
 
 
 def _method_list(methods: tuple[str, ...] | None) -> str:
@@ -137,17 +136,16 @@ def _exit_codes() -> str:
 # Values by data set.
 
 
-def _layers() -> dict[str, LayerFile]:
-    """The files under method/configs/config_files by their names, fallback first."""
-    files = sorted(CONFIG_FILES.glob("*.yaml"), key=lambda file: (file.stem != FALLBACK, file.stem))
-    return {file.stem: read_layer_file(file) for file in files}
+def _files() -> list[Path]:
+    """The files under method/configs/config_files, fallback.yaml first."""
+    return sorted(CONFIG_FILES.glob("*.yaml"), key=lambda file: (file.name != FALLBACK, file.name))
 
 
-def _keys_of(layer: LayerFile) -> set[str]:
+def _keys_of(file: Path) -> set[str]:
     """Every key that a file sets, for whomever."""
-    return {
-        key for values in (layer.plain, *layer.sections.values(), *(one for _, one in layer.tasks)) for key in values
-    }
+    layer = read_layer_file(file)
+    tables = [layer.plain, *layer.sections.values(), *(entry.values for entry in layer.tasks)]
+    return {key for table in tables for key in table}
 
 
 def _data_set_sections() -> Iterator[str]:
@@ -155,11 +153,12 @@ def _data_set_sections() -> Iterator[str]:
     yield "## Values by data set\n\n"
     yield "Later wins: schema, `fallback.yaml`, the data set's file, `--config FILE`, flags. Within a file a method's\n"
     yield "section wins over plain values, and an entry for a task over both.\n\n"
-    for name, layer in _layers().items():
-        title = "every data set (fallback.yaml)" if name == FALLBACK else name
+    for file in _files():
+        layer = read_layer_file(file)
+        title = f"every data set ({FALLBACK})" if file.name == FALLBACK else file.stem
         yield f"### {title}\n\n"
         yield "".join(f"- {code(key)}: {told}\n" for key, told in _by_key(layer).items())
-        yield "".join(f"- {_selected(match)}: {_set(values)}\n" for match, values in layer.tasks)
+        yield "".join(f"- {_entry(entry)}\n" for entry in layer.tasks)
         yield "\n"
 
 
@@ -177,13 +176,11 @@ def _by_key(layer: LayerFile) -> dict[str, str]:
     }
 
 
-def _selected(match: Mapping[str, tuple]) -> str:
-    """Which runs an entry for tasks is for."""
-    return ", ".join(f"{name} {' or '.join(_shown(value) for value in wanted)}" for name, wanted in match.items())
-
-
-def _set(values: Mapping[str, Any]) -> str:
-    return ", ".join(code(f"{key}: {_shown(value)}") for key, value in values.items())
+def _entry(entry: TaskEntry) -> str:
+    """Which runs an entry for tasks is for, and what it sets."""
+    match = (f"{name} {' or '.join(map(_shown, wanted))}" for name, wanted in entry.match.items())
+    values = codes(f"{key}: {_shown(value)}" for key, value in entry.values.items())
+    return f"{', '.join(match)}: {values}"
 
 
 def _shown(value: Any) -> str:

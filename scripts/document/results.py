@@ -1,10 +1,12 @@
 """docs/metrics.md: everything in a run's folder, from method/runs/meanings.py and the methods themselves."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
 
+from method.configs.loading import resolve
 from method.registry import METHODS
 from method.runs import meanings
 from method.runs.meanings import Meaning
@@ -101,7 +103,8 @@ def _phase_rows() -> list[list[str]]:
     found: dict[tuple[str, str], list[str]] = {}
     for name in METHODS:
         for phase in _example(name).phases(0):
-            what = (phase.loss.__doc__ or "").split("\n")[0].removesuffix(".")
+            first = (phase.loss.__doc__ or "").split("\n")[0].removesuffix(".")
+            what = re.sub(r"^Step \d+: ", "", first)
             found.setdefault((f"{phase.name}_loss", what), []).append(name)
     return [[", ".join(methods), code(column), what] for (column, what), methods in found.items()]
 
@@ -114,8 +117,8 @@ def _example(name: str) -> Unlearner:
     def measure(name: str) -> GroupAccuracy:
         return GroupAccuracy(counts, counts)
 
-    method = METHODS[name]
-    return method(build_model("small_cnn", 2, 0, "none"), _Frozen(), method.Params(), task, measure)
+    params = resolve({"method": name}).params
+    return METHODS[name](build_model("small_cnn", 2, 0, "none"), _Frozen(), params, task, measure)
 
 
 class _Frozen:
