@@ -90,7 +90,7 @@ def slips(module: str, text: str) -> list[Slip]:
 
     def place(node: ast.AST) -> tuple[int, int]:
         at = (node.lineno, node.col_offset), (node.end_lineno, node.end_col_offset)  # type: ignore[attr-defined]
-        return tuple(starts[line - 1] + column for line, column in at)  # type: ignore[return-value]
+        return tuple(starts[line - 1] + column for line, column in at)
 
     found = []
     for node in _nodes(ast.parse(text)):
