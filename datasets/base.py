@@ -1,4 +1,8 @@
-"""One metadata table per data set: who is in it, with which target, sensitive attribute and split."""
+"""One metadata table per data set: who is in it, with which target, sensitive attribute and split.
+
+The docstring of a data set's class says, in this order: input (x), target (y), sensitive attribute (a), splits, forget
+groups, source, licence, citation.
+"""
 
 import copy
 import hashlib
@@ -6,25 +10,28 @@ import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from datasets.labels.nearby import nearby
 from utils.errors import UserError
 
 TRAIN, VAL, TEST = 0, 1, 2
 CHUNK = 4096  # rows at a time where each becomes a text
+Rows = Sequence[int] | np.ndarray  # of a table, counted from 0
 
 
 class GroupDataset:
     """Labels of every sample as read-only arrays of equal length; group = target * n_sensitive + sensitive.
 
-    path: image file relative to `root`, distinct per row. unit: what is forgotten together (the path, unless several
-    rows show the same thing). split: 0 train, 1 val, 2 test. Raises UserError for a path listed twice.
+    root: the folder of the images, None where `in_memory`. path: image file relative to it, distinct per row.
+    unit: what is forgotten together (the path, unless several rows show the same thing). split: 0 train, 1 val, 2 test.
+    Raises UserError for a path listed twice.
     """
 
-    name: ClassVar[str]
+    name: str  # of the class; a table that a user names has that name
     target_names: tuple[str, ...] = ()  # of the class: () where only the labels tell
     sensitive_names: tuple[str, ...] = ()
     folder: ClassVar[str]  # under --data_dir, "." for itself; "" where nothing is read from there
@@ -39,7 +46,7 @@ class GroupDataset:
     in_memory: ClassVar[bool] = False  # True: `pixels` holds every image; False: `file` names one
     max_shift: ClassVar[int] = 0  # of the training view where in_memory, in pixels; 0: none
     fixed_size: ClassVar[int | None] = None  # the only --image_size, where images are not resized
-    file_column: str = ""  # of the label files: the one of `path`
+    file_column: str = ""  # the column of the label files that holds `path`
     options: ClassVar[tuple[str, ...]] = ()  # keys of the configuration that only `load` of this data set takes
     group_format: ClassVar[str] = "{target} {sensitive}"
     pixels: np.ndarray  # uint8 (n, 3, S, S), only where in_memory
@@ -55,7 +62,7 @@ class GroupDataset:
         sensitive_names: tuple[str, ...],
         unit: Sequence[str] | None = None,
     ) -> None:
-        self.root = root
+        self._root = root
         self.target_names, self.sensitive_names = target_names, sensitive_names
         self.target = read_only(target)
         self.sensitive = read_only(sensitive)
@@ -66,8 +73,11 @@ class GroupDataset:
         self._refuse_repeated_paths()
 
     @classmethod
-    def load(cls, data_dir: Path, split_number: int, seed: int, **options: str) -> Self:
-        """Read the label files (never an image) under `data_dir`; UserError for what is missing or malformed."""
+    def load(cls, data_dir: Path, split_number: int, seed: int, *_: Any, **options: Any) -> Self:
+        """Read the label files (never an image) under `data_dir`; UserError for what is missing or malformed.
+
+        options: a text by each key that `options` of the class names, which its own `load` takes as parameters.
+        """
         raise NotImplementedError
 
     @classmethod
@@ -79,41 +89,54 @@ class GroupDataset:
     def label_files(cls, data_dir: Path) -> list[Path]:
         """The files that `load` reads; of one that is absent its first name."""
         root = cls.data_root(data_dir)
+        if root is None:
+            return []
         named = [[root / name for name in names] for names in cls.label_names]
         return [next((file for file in files if file.exists()), files[0]) for files in named]
 
     @property
+    def root(self) -> Path:
+        """The folder of the labels and images; ValueError where nothing is read."""
+        if self._root is None:
+            raise ValueError(f"{self.name} is in memory: it has no folder")
+        return self._root
+
+    @property
     def n_targets(self) -> int:
+        """Number of classes."""
         return len(self.target_names)
 
     @property
     def n_sensitive(self) -> int:
+        """Number of values of the sensitive attribute."""
         return len(self.sensitive_names)
 
     @property
     def n_groups(self) -> int:
+        """Number of pairs of a target and a sensitive value, whether rows have them or not."""
         return self.n_targets * self.n_sensitive
 
     @property
     def path(self) -> np.ndarray:
-        """Texts (n,), made anew at every call; `paths` for some rows."""
+        """Image files relative to `root`, texts (n,) made anew at every call; `paths` gives those of some rows."""
         return _texts(self._path)
 
     @property
     def unit(self) -> np.ndarray:
-        """Texts (n,), made anew at every call; `units` for some rows."""
+        """What each row is forgotten with, texts (n,) made anew at every call; `units` gives those of some rows."""
         return _texts(self._path if self._unit is None else self._unit)
 
-    def paths(self, rows: Sequence[int] | slice) -> list[str]:
-        """Of these rows."""
+    def paths(self, rows: Rows | slice) -> list[str]:
+        """The image files of these rows, relative to `root`."""
         return [path.decode() for path in self._path[rows].tolist()]
 
-    def units(self, rows: Sequence[int] | slice) -> list[str]:
-        """Of these rows."""
+    def units(self, rows: Rows | slice) -> list[str]:
+        """What these rows are forgotten with: rows of one unit go together."""
         values = self._path if self._unit is None else self._unit
         return [unit.decode() for unit in values[rows].tolist()]
 
     def __len__(self) -> int:
+        """Number of samples, those of all splits."""
         return len(self.target)
 
     def group_name(self, group: int) -> str:
@@ -152,7 +175,7 @@ class GroupDataset:
                     f"put the images of {self.name} there"
                 )
 
-    def without(self, rows: Sequence[int]) -> Self:
+    def without(self, rows: Rows) -> Self:
         """The same table without these rows, which must not be in memory; its fingerprint is another one."""
         kept = np.delete(np.arange(len(self)), rows)
         smaller = copy.copy(self)
@@ -165,29 +188,30 @@ class GroupDataset:
         return smaller
 
     def _refuse_repeated_paths(self) -> None:
-        seen: set[bytes] = set()
         paths = self._path.tolist()
         if len(set(paths)) == len(paths):
             return
-        repeated = next(path for path in paths if path in seen or seen.add(path)).decode()
+        first: dict[bytes, int] = {}
+        repeated = next(path for row, path in enumerate(paths) if first.setdefault(path, row) != row).decode()
         raise UserError(f"{self.name}: image {repeated} is listed more than once; every image needs exactly one row")
 
 
 def _encoded(texts: Sequence[str]) -> np.ndarray:
-    """As UTF-8 bytes: a text of numpy's takes four bytes a character, and every row the room of the longest."""
+    """(n,) UTF-8 bytes: a text of numpy's takes four bytes a character, and every row the room of the longest."""
     values = np.array([text.encode() for text in texts], dtype=bytes)
     values.setflags(write=False)
     return values
 
 
 def _texts(values: np.ndarray) -> np.ndarray:
+    """(n,) texts of UTF-8 bytes."""
     texts = np.char.decode(values, "utf-8")
     texts.setflags(write=False)
     return texts
 
 
-def read_only(values: Sequence, dtype: type = np.int64) -> np.ndarray:
+def read_only(values: ArrayLike, dtype: type = np.int64) -> np.ndarray:
     """A copy of `values` that cannot be written to."""
-    array = np.array(values, dtype=dtype)
+    array: np.ndarray = np.array(values, dtype=dtype)
     array.setflags(write=False)
     return array

@@ -1,5 +1,6 @@
-"""CelebA (Liu et al., ICCV 2015): celebrity faces with forty binary attributes, labels as .txt or as .csv."""
+"""CelebA: celebrity faces with forty binary attributes, labels as .txt or as .csv."""
 
+from collections.abc import Sequence
 from operator import itemgetter
 from pathlib import Path
 from typing import ClassVar, Self
@@ -29,9 +30,19 @@ PARTITION_CODES = {"0": 0, "1": 1, "2": 2}
 
 
 class CelebA(GroupDataset):
-    """y = blond hair (split 0) or attractive (split 1), a = male."""
+    """CelebA, the large-scale CelebFaces attributes data set.
 
-    name: ClassVar[str] = "celeba"
+    Input (x): faces of celebrities, aligned and cropped by the authors, 178 x 218 pixels, squeezed into a square.
+    Target (y): `Blond_Hair` (`--split_number` 0) or `Attractive` (1): 0 no, 1 yes.
+    Sensitive attribute (a): `Male`: 0 female, 1 male.
+    Splits: the authors': 162,770 train, 19,867 val, 19,962 test.
+    Forget groups: `--split_number` 0: blond male, (y, a) = (1, 1), 1,387 in train; 1: attractive male, (1, 1).
+    Source: https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html
+    Licence: non-commercial research alone, by the agreement on that page.
+    Citation: Ziwei Liu, Ping Luo, Xiaogang Wang and Xiaoou Tang, Deep Learning Face Attributes in the Wild, ICCV 2015.
+    """
+
+    name = "celeba"
     folder: ClassVar[str] = "celeba"
     label_names: ClassVar[tuple[tuple[str, ...], ...]] = (
         ("list_attr_celeba.txt", "list_attr_celeba.csv"),
@@ -46,7 +57,7 @@ class CelebA(GroupDataset):
 
     @classmethod
     def load(cls, data_dir: Path, split_number: int, seed: int) -> Self:
-        """`split_number` decides the target."""
+        """Read the attributes and the partition; `split_number` decides the target, `seed` nothing."""
         root = data_folder(data_dir, cls.folder, LAYOUT)
         attribute, adjective = TARGETS[split_number]
         attribute_file, partition_file = cls.label_files(data_dir)
@@ -83,7 +94,7 @@ def _read_partition(file: Path) -> Table:
     return _read_rows(file, wanted, wanted, read_text(file, LAYOUT).split("\n"), first_line=1)
 
 
-def _read_rows(file: Path, header: list[str], wanted: tuple[str, ...], rows: list[str], first_line: int) -> Table:
+def _read_rows(file: Path, header: Sequence[str], wanted: tuple[str, ...], rows: list[str], first_line: int) -> Table:
     """Rows of fields between runs of blanks; only the wanted of the forty are kept."""
     pick = itemgetter(*column_numbers(file, header, wanted))
     width = len(header)

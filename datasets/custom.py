@@ -20,9 +20,17 @@ SPLITS = {
 
 
 class Custom(GroupDataset):
-    """y and a = columns that the user names; several sensitive columns are crossed into one attribute."""
+    """A data set of the user's own, described in metadata.csv by one row an image.
 
-    name: ClassVar[str] = "custom"
+    Input (x): the image files that column `--filename_column` names, of any size; turned as EXIF says.
+    Target (y): column `--target`, two values or more.
+    Sensitive attribute (a): column `--sensitive`, or several with commas between, which are crossed into one attribute.
+    Splits: column `--split_column`: train, val (or valid, validation), test; or 0, 1, 2.
+    Forget groups: those of `--forget_groups`; none has a number.
+    Source, licence, citation: the user's.
+    """
+
+    name = "custom"
     folder: ClassVar[str] = "."
     label_names: ClassVar[tuple[tuple[str, ...], ...]] = ((FILE,),)
     forget_pairs: ClassVar[tuple[tuple[int, int], ...]] = ()
@@ -43,7 +51,9 @@ class Custom(GroupDataset):
         split_column: str = "split",
         dataset_name: str = "",
     ) -> Self:
-        """`target`, `sensitive` (several with commas between), `filename_column` and `split_column` name columns.
+        """Read metadata.csv; `split_number` and `seed` change nothing.
+
+        `target`, `sensitive` (several with commas between), `filename_column` and `split_column` name columns.
 
         Integers are coded in the order of their numbers, names in that of the alphabet. dataset_name: for messages.
         """
@@ -98,6 +108,7 @@ def _stripped(table: Table, filename_column: str) -> Table:
 
 
 def _splits(table: Table, column: str) -> np.ndarray:
+    """(n,) splits of the rows; UserError where none is of train or none of val."""
     split = table.codes(column, SPLITS, ignore_case=True)
     for code, name in ((TRAIN, "train"), (VAL, "val")):
         if code not in split:
@@ -110,6 +121,7 @@ def _splits(table: Table, column: str) -> np.ndarray:
 
 
 def _refuse_equal_names(table: Table, dataset: GroupDataset) -> None:
+    """UserError where two groups would have one name, which names with commas can bring about."""
     name, times = Counter(map(dataset.group_name, range(dataset.n_groups))).most_common(1)[0]
     if times > 1:
         raise UserError(f"{table.file}: {times} groups would be called {name!r}; expected names without commas")

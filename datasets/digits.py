@@ -1,4 +1,4 @@
-"""Real handwritten digits (UCI, shipped with scikit-learn) on tinted backgrounds: a spurious tint, no download."""
+"""Digits: real handwritten digits on tinted backgrounds, where the tint is a shortcut; no download."""
 
 from functools import cache
 from pathlib import Path
@@ -23,9 +23,22 @@ LABEL_STREAM, DRAWING_STREAM = 20270, 20251  # seeds of RandomState, whose strea
 
 
 class Digits(GroupDataset):
-    """y = digit >= 5, a = tint of the background. Drawings of one digit share their tint and are forgotten together."""
+    """Digits, embedded: a small task of this program's own with the effect that the paper is about.
 
-    name: ClassVar[str] = "digits"
+    Input (x): the handwritten digits of scikit-learn, each drawn four times at 32 x 32 pixels, shifted, on a tinted
+        background, with noise. Drawings of one digit share their tint and are forgotten together.
+    Target (y): the digit: 0 below five, 1 five or more.
+    Sensitive attribute (a): the tint: 0 warm, 1 cold; it is the target's with probability 0.8 in train, 0.5 elsewhere.
+    Splits: fixed, by digit: 4,800 images of 1,200 digits train, 1,200 of 300 val, 1,188 of 297 test.
+    Forget groups: high digits on a warm tint, (y, a) = (1, 0), 504 images in train.
+    Source: `sklearn.datasets.load_digits`, which is the test set of
+        https://archive.ics.uci.edu/dataset/80/optical+recognition+of+handwritten+digits; the drawings are made here.
+    Licence: of the digits that of the UCI page, as scikit-learn names none of its own; of the drawing this program's.
+    Citation: Ethem Alpaydin and Cenk Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning
+        Repository, 1998.
+    """
+
+    name = "digits"
     folder: ClassVar[str] = ""
     built_in: ClassVar[str] = VERSION
     target_names = ("low digit", "high digit")
@@ -39,7 +52,7 @@ class Digits(GroupDataset):
 
     @classmethod
     def load(cls, data_dir: Path, split_number: int, seed: int) -> Self:
-        """The same table for every argument: it needs no files and no seed. The images are drawn when asked for."""
+        """Make the table, which no argument changes: it needs no files and no seed. Images are drawn when asked for."""
         _, digit, split, tint = _digits()
         names = [f"{VERSION}/{number:04d}" for number in range(len(digit))]
         return cls(
@@ -54,14 +67,14 @@ class Digits(GroupDataset):
         )
 
     @property
-    def pixels(self) -> np.ndarray:
+    def pixels(self) -> np.ndarray:  # type: ignore[override]  # drawn when asked for: nobody assigns these
         """Every image, uint8 (n, 3, 32, 32), drawn once in a process."""
         return _draw()
 
 
 @cache
 def _digits() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Per digit: its 8 x 8 ink in 0..1, its value, its split, its tint."""
+    """Of the n digits: (n, 8, 8) ink from 0 to 1, and (n,) values, splits and tints."""
     # Here, because importing scikit-learn takes a second and the configuration needs only the class above.
     from sklearn.datasets import load_digits
 
@@ -75,13 +88,16 @@ def _digits() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 
 @cache
 def _draw() -> np.ndarray:
-    """All drawings, one of every digit after the other from one stream; as floats only one of each is there."""
+    """(n, 3, 32, 32) uint8, the drawings of a digit one after the other.
+
+    One stream draws every digit once, then every digit again, so that as floats only one drawing of each is there.
+    """
     ink, _, _, tint = _digits()
     stream, shapes = np.random.RandomState(DRAWING_STREAM), _enlarged(ink)
-    pixels = np.empty((len(ink), N_DRAWINGS, 3, SIZE, SIZE), dtype=np.uint8)
+    drawings = np.empty((len(ink), N_DRAWINGS, 3, SIZE, SIZE), dtype=np.uint8)
     for drawing in range(N_DRAWINGS):
-        pixels[:, drawing] = _drawn_once(shapes, tint, stream)
-    pixels = pixels.reshape(-1, 3, SIZE, SIZE)
+        drawings[:, drawing] = _drawn_once(shapes, tint, stream)
+    pixels = drawings.reshape(-1, 3, SIZE, SIZE)
     pixels.setflags(write=False)
     return pixels
 
@@ -99,6 +115,7 @@ def _drawn_once(shapes: np.ndarray, tint: np.ndarray, stream: np.random.RandomSt
 
 
 def _per_drawing(values: np.ndarray) -> np.ndarray:
+    """Values of n digits as values of their n * N_DRAWINGS drawings."""
     return np.repeat(values, N_DRAWINGS, axis=0)
 
 

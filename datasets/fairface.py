@@ -1,4 +1,4 @@
-"""FairFace (Karkkainen and Joo, WACV 2021): faces with age and race, balanced over race."""
+"""FairFace: faces with age, gender and race, balanced over race."""
 
 import re
 from collections.abc import Sequence
@@ -26,7 +26,10 @@ DATE = re.compile(r"\d{1,4}[-/. ][a-z]{3}|[a-z]{3}[-/. ]\d{1,4}|\d{1,4}[-/.]\d{1
 
 @dataclass(frozen=True)
 class Labels:
-    """Of the faces that `service_test` marks: image files, train (0), val (1) or test (2), and codes by column."""
+    """Of the n faces that `service_test` marks: n image files, (n,) splits, and (n,) codes by column.
+
+    split: 0 train, 1 val, 2 test; codes: places in the column's tuple of NAMES.
+    """
 
     path: list[str]
     split: np.ndarray
@@ -34,9 +37,23 @@ class Labels:
 
 
 class FairFace(GroupDataset):
-    """y = age, a = race, of the faces that `service_test` marks."""
+    """FairFace, of which the faces are used that its column `service_test` marks.
 
-    name: ClassVar[str] = "fairface"
+    Input (x): faces, aligned by the authors with a margin (their "padding") of 0.25.
+    Target (y): `age`, nine ranges: 0-2, 3-9, 10-19, 20-29, 30-39, 40-49, 50-59, 60-69, more than 70.
+    Sensitive attribute (a): `race`, seven values: those of RACES, in its order.
+    Splits: of the authors' train file 90 % are train and 10 % val, drawn by `--seed`; their val file is test. Of the
+        whole data set 36,226 train, 4,026 val, 5,162 test.
+    Forget groups: (y, a) by `--split_number`: 0 (20-29, Black), 1 (50-59, Latino_Hispanic), 2 (3-9, White),
+        3 (more than 70, East Asian), 4 (30-39, Middle Eastern). `--multi_group` k crosses the ages and the races of the
+        first k of them: 9 groups for 3, 25 for 5.
+    Source: https://github.com/joojs/fairface
+    Licence: CC BY 4.0.
+    Citation: Kimmo Karkkainen and Jungseock Joo, FairFace: Face Attribute Dataset for Balanced Race, Gender, and Age
+        for Bias Measurement and Mitigation, WACV 2021.
+    """
+
+    name = "fairface"
     folder: ClassVar[str] = "fairface"
     row_for_row: ClassVar[bool] = False
     label_names: ClassVar[tuple[tuple[str, ...], ...]] = (("fairface_label_train.csv",), ("fairface_label_val.csv",))
@@ -49,7 +66,7 @@ class FairFace(GroupDataset):
 
     @classmethod
     def load(cls, data_dir: Path, split_number: int, seed: int) -> Self:
-        """`seed` decides which tenth of the train file is val."""
+        """Read both label files; `seed` decides which tenth of the train file is val, `split_number` nothing."""
         root = data_folder(data_dir, cls.folder, LAYOUT)
         labels = read_labels(root, seed, ("age", "race"))
         return cls(
@@ -65,7 +82,8 @@ class FairFace(GroupDataset):
 
 def read_labels(root: Path, seed: int, columns: Sequence[str]) -> Labels:
     """Both label files in `root`, with some columns of NAMES; `seed` decides which tenth of the train file is val."""
-    path, codes = [], {column: [] for column in columns}
+    path: list[list[str]] = []
+    codes: dict[str, list[np.ndarray]] = {column: [] for column in columns}
     for name in ("train", "val"):
         table = read_csv(root / f"fairface_label_{name}.csv", ("file", *columns, "service_test"), LAYOUT)
         # Spreadsheet programs write True as TRUE, which means the same.

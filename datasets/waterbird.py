@@ -1,4 +1,4 @@
-"""Waterbirds (Sagawa et al., ICLR 2020): birds cut out of CUB and pasted onto land or water."""
+"""Waterbirds: birds cut out of CUB-200-2011 and pasted onto scenes of Places, mostly the kind that they live in."""
 
 from pathlib import Path
 from typing import ClassVar, Self
@@ -11,9 +11,22 @@ LAYOUT = f"{FILE} (img_id,img_filename,y,split,place,place_filename) and the ima
 
 
 class Waterbirds(GroupDataset):
-    """y = landbird or waterbird, a = land or water behind it."""
+    """Waterbirds.
 
-    name: ClassVar[str] = "waterbird"
+    Input (x): photographs of birds of CUB-200-2011 on backgrounds of Places, of various sizes.
+    Target (y): the kind of bird: 0 landbird, 1 waterbird.
+    Sensitive attribute (a): the background: 0 land, 1 water.
+    Splits: the authors': 4,795 train, 1,199 val, 5,794 test. The background fits 95 % of the birds of train (3,498
+        landbirds on land and 184 on water, 56 waterbirds on land and 1,057 on water), and half of each kind in val and
+        test.
+    Forget groups: (y, a) by `--split_number`: 0 waterbird on land, (1, 0); 1 landbird on water, (0, 1).
+    Source: the archive waterbird_complete95_forest2water2, https://github.com/kohpangwei/group_DRO
+    Licence: none is named there; WILDS, which offers it too, restricts it to non-commercial research and education.
+    Citation: Shiori Sagawa, Pang Wei Koh, Tatsunori B. Hashimoto and Percy Liang, Distributionally Robust Neural
+        Networks for Group Shifts: On the Importance of Regularization for Worst-Case Generalization, ICLR 2020.
+    """
+
+    name = "waterbird"
     folder: ClassVar[str] = "waterbird_complete95_forest2water2"
     label_names: ClassVar[tuple[tuple[str, ...], ...]] = ((FILE,),)
     target_names = ("landbird", "waterbird")
@@ -25,6 +38,7 @@ class Waterbirds(GroupDataset):
 
     @classmethod
     def load(cls, data_dir: Path, split_number: int, seed: int) -> Self:
+        """Read metadata.csv, the same for every `split_number` and `seed`."""
         root = data_folder(data_dir, cls.folder, LAYOUT)
         table = read_csv(root / FILE, (cls.file_column, "y", "split", "place"), LAYOUT)
         return cls(

@@ -1,4 +1,23 @@
-"""What `--rob_approach` names: how training treats groups - which samples it draws, and how their losses count."""
+"""What `--rob_approach` names: how training treats groups - which samples it draws, and how their losses count.
+
+Group DRO: Shiori Sagawa, Pang Wei Koh, Tatsunori B. Hashimoto and Percy Liang, Distributionally Robust Neural Networks
+for Group Shifts: On the Importance of Regularization for Worst-Case Generalization, ICLR 2020, Algorithm 1.
+
+Objective. With l_g, the mean loss of group g, and N_g, its samples in the training set:
+
+    min over theta of   max over q of   sum_g q_g (l_g + C / sqrt(N_g)),   q a distribution over the groups
+
+Symbols, and what each is called here: q `log_q`, in logarithms; its step size eta_q `step_size`; C `adjustment`, the
+group adjustment; l_g a batch's `losses`.
+
+Steps. q starts uniform over the groups that have samples; for every batch, which is drawn with every group as likely as
+another (the algorithm draws a group uniformly, and a sample of it):
+
+    1. q_g <- q_g exp(eta_q (l_g + C / sqrt(N_g))) for every group g in the batch, then q <- q / sum q
+    2. theta descends sum_g q_g (l_g + C / sqrt(N_g)), q taken as a constant
+
+The published code has no adjustment (C = 0, the default here), and starts q uniform over all groups.
+"""
 
 from typing import Any
 
@@ -21,19 +40,19 @@ class ERM:
         pass
 
     def risk(self, logits: Tensor, target: Tensor, group: Tensor) -> Tensor:
-        """Mean cross-entropy of (B, n_targets) logits."""
+        """Mean cross-entropy of (B, n_targets) logits with (B,) targets, a scalar; group: (B,) ids."""
         return cross_entropy(logits, target)
 
     def metrics(self) -> dict[str, Any]:
-        """Keys for metrics.json."""
+        """What the approach adds to metrics.json, by key."""
         return {}
 
     def state(self) -> dict[str, Tensor]:
-        """What a resumed run needs."""
+        """What a resumed run needs of the approach: tensors by name."""
         return {}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        """Take it back."""
+        """Restore the approach from a saved state (`state`'s format)."""
 
 
 class Subsampling(ERM):
@@ -43,16 +62,9 @@ class Subsampling(ERM):
 
 
 class GroupDRO(ERM):
-    """Group DRO (Sagawa et al., Distributionally Robust Neural Networks for Group Shifts, ICLR 2020), Algorithm 1.
+    """Group DRO: the loss of the groups, weighted by a distribution that follows the worst of them.
 
-    A distribution q over the groups, uniform at first, follows the loss: of every group g in the batch, with mean loss
-    l_g over its samples there and N_g samples in the training set,
-
-        q_g <- q_g exp(step_size * (l_g + adjustment / sqrt(N_g))), then q <- q / sum q,
-
-    and the network descends sum_g q_g (l_g + adjustment / sqrt(N_g)). The algorithm draws a group uniformly and a
-    sample of it; so batches are drawn with every group as likely as another. Groups that have no sample to train on
-    stay at 0.
+    Groups that have no sample to train on keep the weight 0.
     """
 
     sampling = "group_balanced"
@@ -65,7 +77,10 @@ class GroupDRO(ERM):
         self.log_q = torch.where(self.present, -self.present.sum().log(), -torch.inf)
 
     def risk(self, logits: Tensor, target: Tensor, group: Tensor) -> Tensor:
-        """Move q, and return the loss weighted by it; both are those of the whole batch on every process."""
+        """Steps 1 and 2: move q, and return the loss weighted by it, a scalar.
+
+        Both are those of the whole batch on every process.
+        """
         losses = cross_entropy(logits, target, reduction="none")
         # torch's one_hot checks its values, for which the device is waited for.
         member = (group[:, None] == self.groups).to(losses.dtype)
@@ -77,15 +92,15 @@ class GroupDRO(ERM):
         return (self.log_q.exp() * adjusted).sum()
 
     def metrics(self) -> dict[str, Any]:
-        """The distribution over the groups at the end."""
+        """The distribution q over the groups, in their order, as it is now."""
         return {"dro_group_weights": self.log_q.exp().tolist()}
 
     def state(self) -> dict[str, Tensor]:
-        """Its logarithm."""
+        """The logarithm of q, (n_groups,)."""
         return {"log_q": self.log_q}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        """Take it back."""
+        """Restore the group weights from a saved state (`state`'s format)."""
         self.log_q = state["log_q"]
 
 

@@ -1,4 +1,4 @@
-"""Losses that several methods share; pure functions of tensors, in fp32."""
+"""Losses that several methods share; pure functions of tensors, in fp32 whatever the logits are."""
 
 from collections.abc import Iterable
 
@@ -8,12 +8,16 @@ from torch import Tensor
 
 
 def kl_to_teacher(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """T^2 / B * sum p_t log(p_t / p_s) of (B, C) logits, both softened by `temperature` (Hinton et al., 2015)."""
+    """KL_T(teacher || student) = T^2 / B * sum p_t log(p_t / p_s), in nats, a scalar.
+
+    student, teacher: (B, C) logits; both distributions are softened by T, `temperature`. T^2 keeps the size of the
+    gradient (Hinton et al., Distilling the Knowledge in a Neural Network, 2015).
+    """
     log_student = F.log_softmax(student.float() / temperature, dim=1)
     log_teacher = F.log_softmax(teacher.float() / temperature, dim=1)
     return temperature**2 * F.kl_div(log_student, log_teacher, reduction="batchmean", log_target=True)
 
 
 def l1_norm(parameters: Iterable[Tensor]) -> Tensor:
-    """Sum of the absolute values of all parameters."""
+    """||theta||_1, the sum of the absolute values of all entries of all parameters, a scalar."""
     return torch.stack([parameter.abs().sum() for parameter in parameters]).sum()

@@ -300,7 +300,7 @@ def test_another_epoch_to_rewind_to_fails(monkeypatch: Patch):
     def rewind_to_the_first(_: None, scrub: SCRUB) -> None:
         if by_the_device():
             scrub.chosen = scrub.epochs[0]
-            scrub.model.load_state_dict(scrub.chosen["weights"])
+            scrub.model.load_state_dict(scrub.kept[scrub.chosen["weights"]])
 
     around(monkeypatch, SCRUB, "finish", rewind_to_the_first)
     assert correctness.rewind_agrees(HERE).status == FAIL

@@ -94,7 +94,8 @@ def test_every_method_ends_where_one_process_does(three: list[Found], alone: Fou
         assert one["methods"][name]["history"] == three[0]["methods"][name]["history"]
         for row, wanted in zip(one["methods"][name]["history"], expected["history"], strict=True):
             assert row == pytest.approx(wanted, rel=1e-4, abs=1e-5)
-    assert [one["methods"][name]["files"] for one in three] == [["history.csv", "last.pt"], [], []]
+    kept = [f"last_after_{n}.pt" for n in range(3)] if name == "scrub" else []
+    assert [one["methods"][name]["files"] for one in three] == [["history.csv", "last.pt", *kept], [], []]
 
 
 def test_rank_0_decides_and_the_first_to_fail_speaks(three: list[Found]):

@@ -10,7 +10,15 @@ import torch
 from tiny import SpyEngine, Step, folder, make_run, outcome
 from torch import Tensor
 
+from method.training import resume
+from utils.errors import RunError
 from utils.signals import Interrupted, stop_signals_noted
+
+
+@pytest.fixture(autouse=True)
+def _saved_after_every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long the machine at hand takes for it."""
+    monkeypatch.setattr(resume, "QUICK_SECONDS", 600)
 
 
 class StoppedEngine(SpyEngine):
@@ -176,3 +184,96 @@ def test_a_finished_state_runs_no_step_again(tmp_path: Path):
     again.engine.train()
     assert again.engine.spied_steps == []
     assert outcome(again) == outcome(run)
+
+
+# Weights that are kept from an epoch on: files beside last.pt.
+
+
+@pytest.fixture
+def sizes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """Name and bytes of every file that a state is saved in, in order."""
+    found = []
+
+    def save(path: Path, content: dict[str, Any], run: dict[str, Any]) -> None:
+        save_sealed(path, content, run)
+        found.append((path.name, path.stat().st_size))
+
+    save_sealed = resume.save_sealed
+    monkeypatch.setattr(resume, "save_sealed", save)
+    return found
+
+
+def rewinding(place: Path, kind: type[SpyEngine] = SpyEngine, **flags: Any) -> Any:
+    return make_run("scrub", place, kind, **{"epochs": 6, "forget_epochs": 2, "scrub_rewind": True} | flags)
+
+
+def test_what_is_kept_is_written_once_and_last_pt_does_not_grow_with_it(tmp_path: Path, sizes: list[tuple[str, int]]):
+    run = rewinding(tmp_path, save_every=1)
+    run.engine.train()
+    kept = [(name, size) for name, size in sizes if name != "last.pt"]
+    assert [name for name, _ in kept] == [f"last_after_{n}.pt" for n in range(7)]
+    states = [size for name, size in sizes if name == "last.pt"]
+    assert len(states) > 30
+    assert states[-1] - states[0] < 6 * min(size for _, size in kept) / 2  # a row of the history an epoch, no weights
+    # Only what is read back counts: the first has theta0, the last the weights at the end.
+    ends = {name: torch.load(tmp_path / name, weights_only=True)["head.bias"].tolist() for name, _ in kept}
+    assert ends["last_after_6.pt"] == run.unlearner.other_weights()["without_rewind"]["head.bias"].tolist()
+    assert ends["last_after_0.pt"] == run.original.module.head.bias.tolist()
+
+
+def half_rewound(whole: Any, place: Path) -> Path:
+    """A folder in which a run was ended in its fifth epoch."""
+    run = rewinding(place, StoppedEngine)
+    run.engine.stop = sum(step.epoch < 4 for step in whole.engine.spied_steps) + 1
+    with pytest.raises(KeyboardInterrupt):
+        run.engine.train()
+    return place
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> Any:
+    run = rewinding(folder(tmp_path, "whole"))
+    run.engine.train()
+    return run
+
+
+def test_a_continued_run_writes_only_what_it_has_not(tmp_path: Path, whole: Any, sizes: list[tuple[str, int]]):
+    place = half_rewound(whole, folder(tmp_path, "half"))
+    assert {file.name for file in place.glob("last_*")} == {f"last_after_{n}.pt" for n in range(5)}
+    # As where a run is killed after it wrote one, before last.pt names it: it does not count, and is made again.
+    (place / "last_after_5.pt").write_bytes(b"of a killed run")
+    sizes.clear()
+    continued = rewinding(place)
+    continued.engine.train()
+    assert [name for name, _ in sizes if name != "last.pt"] == ["last_after_5.pt", "last_after_6.pt"]
+    assert outcome(continued) == outcome(whole)
+
+
+def test_a_state_of_an_earlier_version_with_all_weights_in_one_file_goes_on(tmp_path: Path, whole: Any):
+    place = half_rewound(whole, folder(tmp_path, "half"))
+    state = torch.load(place / "last.pt", weights_only=True)
+    del state["kept"]
+    for one in state["unlearner"]["epochs"]:
+        file = place / f"last_{one['weights']}.pt"
+        one["weights"] = torch.load(file, weights_only=True)
+        file.unlink()
+    torch.save(state, place / "last.pt")
+    continued = rewinding(place)
+    continued.engine.train()
+    assert {step.epoch for step in continued.engine.spied_steps} == {4, 5}
+    assert {file.name for file in place.glob("last_*")} == {f"last_after_{n}.pt" for n in range(7)}
+    assert outcome(continued) == outcome(whole)
+
+
+def test_a_kept_file_that_is_not_the_one_that_was_written_is_refused(tmp_path: Path, whole: Any):
+    place = half_rewound(whole, folder(tmp_path, "half"))
+    file, other = place / "last_after_2.pt", place / "last_after_3.pt"
+    content = file.read_bytes()
+    for wrong in (None, b"", content[:-1], content + b"0", other.read_bytes()):
+        file.unlink() if wrong is None else file.write_bytes(wrong)
+        with pytest.raises(RunError, match=r"last_after_2\.pt is damaged, or .*--overwrite starts the run anew"):
+            rewinding(place).engine.train()
+    file.write_bytes(content)
+    continued = rewinding(place)
+    continued.engine.train()
+    assert outcome(continued) == outcome(whole)

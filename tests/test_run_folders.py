@@ -147,7 +147,12 @@ def test_a_linked_model_is_read(workshop: Workshop, tmp_path: Path):
 def test_what_killed_writes_left_is_cleared(workshop: Workshop):
     folder = workshop.place("pretrain")
     (folder / "done").unlink()
-    for name in (".last.pt.a1b2c3d4.part", ".records.npz.00000000.part", ".done.x_x_x_x_.part"):
+    for name in (
+        ".last.pt.a1b2c3d4.part",
+        ".last_after_3.pt.a1b2c3d4.part",
+        ".records.npz.00000000.part",
+        ".done.x_x_x_x_.part",
+    ):
         (folder / name).touch()
     # A waiting process's, a file server's, and somebody's.
     others = [".config.yaml.original", ".lock.a1b2c3d4", ".my.settings", ".nfs000000000123", ".notes"]

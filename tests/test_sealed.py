@@ -137,6 +137,18 @@ def test_a_flipped_bit_in_a_saved_state_never_ends_in_another_result(
         assert_same_run(half.place(variant), runs.place(variant))
 
 
+def test_the_weights_that_a_rewind_keeps_are_sealed_and_go_with_the_run(half: Workshop, runs: Workshop):
+    folder, file = half.place(THREE[2]), half.place(THREE[2]) / "last_after_1.pt"
+    assert sealed.read_facts(file) == sealed.read_facts(folder / "last.pt")
+    flip(file, 8 * 1000)
+    result = half.run(THREE[2], checkpoint_dir=runs.store)
+    assert result.code == 1
+    assert f"{file} is damaged, or no saved state of this run (ValueError): --overwrite" in result.err
+    half.ok(f"{THREE[2]} --overwrite", checkpoint_dir=runs.store)
+    assert set(written(folder)) == set(written(runs.place(THREE[2])))
+    assert_same_run(folder, runs.place(THREE[2]))
+
+
 @pytest.mark.parametrize("n", [pytest.param(4, id="4"), pytest.param(40, marks=pytest.mark.slow, id="40")])
 def test_a_flipped_bit_in_a_model_never_ends_in_another_result(n: int, runs: Workshop, tmp_path: Path):
     checkpoints = Path(shutil.copytree(runs.store, tmp_path / "checkpoints"))

@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -169,7 +169,7 @@ def _replaced(content: Any, function: Callable[[torch.Tensor], torch.Tensor]) ->
     return function(content) if isinstance(content, torch.Tensor) else content
 
 
-def fused(parameters: list[torch.Tensor]) -> bool | None:
+def fused(parameters: Sequence[torch.Tensor]) -> bool | None:
     """Whether an optimiser of these updates them all in one kernel: on a GPU, where launching each takes the time."""
     return True if all(parameter.device.type == "cuda" for parameter in parameters) else None
 

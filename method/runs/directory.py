@@ -15,7 +15,7 @@ from method.registry import METHODS
 from method.runs.files import read_config
 from method.runs.image_inputs import changed_images, recorded_images
 from method.runs.inputs import NAMING, REFERENCES, Comparison, compare, is_path, open_digests
-from method.runs.removal import DONE, clear, empty, refuse_links
+from method.runs.removal import DONE, clear, empty, refuse_links, remove_state
 from method.runs.signature import ORIGINAL, differences, signature, without_hardware
 from utils import sealed
 from utils.digests import Digests
@@ -240,7 +240,7 @@ class RunDirectory:
         write_json(self.file("metrics.json"), metrics)
         self.status("done")
         write_text(self.file(DONE), "".join(f"{name}\n" for name in files_of(self.path)))
-        self.file("last.pt").unlink(missing_ok=True)
+        remove_state(self.path)
 
 
 def files_of(folder: Path) -> list[str]:

@@ -10,8 +10,9 @@ from utils.locks import LOCK
 
 DONE = "done"  # the marker of a finished run: a line for each file that it has
 APPENDED = ("run.log", "tensorboard", "wandb")  # not renamed into place, so written through a link
+STATE = r"last(_\w+)?\.pt"  # what a half-finished run goes on from
 RENAMED = (
-    r"(config\.yaml|done|forget_list\.txt|history\.csv|last\.pt|metrics\.json|model\.pt|records(_\w+)?\.npz|splits\.npz"
+    rf"(config\.yaml|done|forget_list\.txt|history\.csv|{STATE}|metrics\.json|model\.pt|records(_\w+)?\.npz|splits\.npz"
     r"|status\.json)"
 )
 LOCKS = r"(\.?lock(\.[0-9a-z_]{8,12})?)"  # one on its succession, and what is written before it is renamed
@@ -60,6 +61,13 @@ def _is_foreign(folder: Path, names: list[str]) -> bool:
     except ValueError:
         return False
     return not isinstance(stored, dict) or not isinstance(stored.get("identity"), dict)
+
+
+def remove_state(folder: Path) -> None:
+    """Remove what a half-finished run goes on from: last.pt first, without which the files beside it mean nothing."""
+    found = [entry for entry in folder.iterdir() if re.fullmatch(STATE, entry.name)]
+    for file in sorted(found, key=lambda file: file.name != "last.pt"):
+        file.unlink()
 
 
 def clear(folder: Path) -> None:

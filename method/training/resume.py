@@ -1,6 +1,13 @@
-"""The state of a half-finished run: saved atomically between two steps, taken back to the last bit."""
+"""The state of a half-finished run: saved atomically between two steps, restored to the last bit.
+
+One file holds it, last.pt. Weights that a method keeps from an epoch on and never changes (`Unlearner.kept`) stand in
+files of their own beside it, last_<name>.pt, each written once: in last.pt they would be written again at every save.
+Only those count that last.pt names, with the content that it names by SHA-256; it is written after them.
+"""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +20,7 @@ from utils import sealed
 from utils.device import fetch
 from utils.distributed import from_rank_0
 from utils.errors import RunError
+from utils.files import sha256_file
 from utils.tensors import load_tensors, save_sealed
 
 # What takes longer is saved after an epoch only so often that saving takes this share of the time.
@@ -48,7 +56,7 @@ class Resumable:
     """What moves in training. Random numbers are not part of it: they derive from seed, epoch, phase and step.
 
     run: what says whose state it is. saved_at: when it was last saved, or else made (time.monotonic); saving_seconds:
-    how long that took.
+    how long that took. written: SHA-256 of the files of `Unlearner.kept` that stand there, by its names.
     """
 
     unlearner: Unlearner
@@ -57,6 +65,7 @@ class Resumable:
     run: dict[str, Any]
     saved_at: float = field(default_factory=time.monotonic)
     saving_seconds: float = 0.0
+    written: dict[str, str] = field(default_factory=dict)
 
     def worth_saving(self) -> bool:
         """Whether saving is quick, or was so long ago that it takes but a small share of the time."""
@@ -70,6 +79,10 @@ class Resumable:
         self.saving_seconds = self.saved_at - start
 
     def _write(self, file: Path, progress: Progress) -> None:
+        for name, weights in self.unlearner.kept.items():
+            if name not in self.written:
+                save_sealed(kept_file(file, name), fetch(weights), self.run)
+                self.written[name] = sha256_file(kept_file(file, name))
         state = {
             "history": progress.history,
             "seconds": progress.seconds,
@@ -77,27 +90,24 @@ class Resumable:
             "modules": {name: module.state_dict() for name, module in self.modules.items()},
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
             "unlearner": self.unlearner.state(),
+            "kept": self.written,
             "logged": self.unlearner.logged,
         }
         save_sealed(file, fetch(state), self.run)
 
     def load(self, file: Path, device: torch.device) -> Progress | None:
-        """Take the state back; None where none was saved, RunError where the file is damaged or another run's."""
+        """Restore the state; None where none was saved, RunError where a file is damaged, missing or another run's."""
         if not from_rank_0(file.exists):
             return None
-        try:
+        with damage_told(file):
             with sealed.opened(file) as (opened, _):
                 state = load_tensors(opened, device)
-            return self._take_back(state)
-        except torch.OutOfMemoryError:  # the file may be whole
-            raise
-        except Exception as error:  # torch.load raises nearly anything on damaged bytes
-            raise RunError(
-                f"{file} is damaged, or no saved state of this run ({type(error).__name__}): "
-                "--overwrite starts the run anew"
-            ) from error
+            self.written = dict(state.get("kept", {}))  # an earlier version has all in one file
+            self.unlearner.kept = {name: read_kept(kept_file(file, name), sha) for name, sha in self.written.items()}
+            return self._restore(state)
 
-    def _take_back(self, state: dict[str, Any]) -> Progress:
+    def _restore(self, state: dict[str, Any]) -> Progress:
+        """Put a loaded state into modules, optimisers and unlearner; returns how far the run was."""
         for name, module in self.modules.items():
             module.load_state_dict(state["modules"][name])
         for name, optimizer in self.optimizers.items():
@@ -105,3 +115,31 @@ class Resumable:
         self.unlearner.load_state(state["unlearner"])
         self.unlearner.logged = state["logged"]
         return Progress(Position(**state["position"]), list(map(dict, state["history"])), float(state["seconds"]))
+
+
+def kept_file(file: Path, name: str) -> Path:
+    """Where weights of `Unlearner.kept` stand: beside the state, last_<name>.pt beside last.pt."""
+    return file.with_name(f"{file.stem}_{name}{file.suffix}")
+
+
+def read_kept(file: Path, sha256: str) -> dict[str, Tensor]:
+    """Weights of `Unlearner.kept`, on the CPU; RunError where the file is not the one with this checksum."""
+    with damage_told(file):
+        if sha256_file(file) != sha256:
+            raise ValueError("it is not as it was written")
+        with sealed.opened(file) as (opened, _):
+            return load_tensors(opened)
+
+
+@contextmanager
+def damage_told(file: Path) -> Iterator[None]:
+    """Within it, what goes wrong with a saved file becomes a RunError that names the file and the remedy."""
+    try:
+        yield
+    except (RunError, torch.OutOfMemoryError):  # another file is named already; this one may be whole
+        raise
+    except Exception as error:  # torch.load raises nearly anything on damaged bytes
+        raise RunError(
+            f"{file} is damaged, or no saved state of this run ({type(error).__name__}): "
+            "--overwrite starts the run anew"
+        ) from error

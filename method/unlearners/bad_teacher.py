@@ -1,8 +1,27 @@
-"""Bad teacher (Chundawat et al., Can Bad Teaching Induce Forgetting?, AAAI 2023).
+"""Bad teacher.
 
-The paper descends l KL(incompetent || model) + (1 - l) KL(competent || model), l = 1 on F and 0 on R, over batches
-that mix F with a random 30 % of R. Here, as in the other methods, a pass over F with the first term is followed by one
-over R with the second: over all of R, or what REWEIGHT draws from it.
+Vikram S Chundawat, Ayush K Tarun, Murari Mandal and Mohan Kankanhalli, Can Bad Teaching Induce Forgetting? Unlearning
+in Deep Networks Using an Incompetent Teacher, AAAI 2023.
+
+Objective. The student S imitates a competent teacher T_s on R and an incompetent one T_d on F; with l = 1 for a sample
+of F and 0 for one of R, it descends
+
+    (1 - l) KL_T(T_s(x) || S(x)) + l KL_T(T_d(x) || S(x))
+
+Symbols, and what each is called here:
+
+    S           `model`, which starts at theta0
+    T_s, T_d    `original`, and `incompetent`: a network of the same architecture with random weights
+    KL_T        `kl_to_teacher`, of distributions softened by a temperature T, `temperature`
+
+Steps. In every epoch:
+
+    1. `unlearn`    one pass over F with the second term
+    2. `preserve`   one pass over R with the first
+
+Here, as in the other methods, the passes follow each other, and the second is over all of R, or over what REWEIGHT
+draws from it. The paper mixes F with a random 30 % of R in its batches, the published code with all of R, at T = 1;
+neither has a flag here.
 """
 
 import copy
@@ -24,7 +43,7 @@ class BadTeacher(Unlearner):
 
     @dataclass(frozen=True)
     class Params(NoParams):
-        """How soft the teachers are."""
+        """The temperature of all three networks."""
 
         temperature: float = param(1.0, "softens all distributions", above=0)
 
@@ -34,18 +53,18 @@ class BadTeacher(Unlearner):
         self.incompetent = build_untrained(self.model, self.task.generator("bad_teacher", "incompetent teacher"))
 
     def phases(self, epoch: int) -> Iterator[Phase]:
-        """A pass over F with the incompetent teacher, one over R with the competent."""
+        """Steps 1 and 2 of the algorithm: `unlearn` on F, `preserve` on R."""
         yield Phase("forget", self.unlearn, data="forget")
         yield Phase("retain", self.preserve, data="retain")
 
     def unlearn(self, batch: Batch) -> Tensor:
-        """Descend KL_T(incompetent || model) on F."""
+        """Step 1: descend KL_T(incompetent || model) on F."""
         with torch.no_grad():
             teacher = self.incompetent(batch.image)
         return kl_to_teacher(self.model(batch.image), teacher, self.p.temperature)
 
     def preserve(self, batch: Batch) -> Tensor:
-        """Descend KL_T(original || model) on R."""
+        """Step 2: descend KL_T(original || model) on R."""
         return kl_to_teacher(self.model(batch.image), self.original.logits(batch), self.p.temperature)
 
 
@@ -55,7 +74,7 @@ def build_untrained(network: nn.Module, generator: torch.Generator) -> nn.Module
     The initial weights of pretraining would not do: they may be ImageNet's, and share the run's own start.
     TypeError for a layer that holds weights and cannot be drawn anew.
     """
-    drawn = copy.deepcopy(network).to("cpu", memory_format=torch.contiguous_format)  # the same on every device
+    drawn = copy.deepcopy(network).cpu().to(memory_format=torch.contiguous_format)  # the same on every device
     with initial_weights(generator):
         for name, layer in drawn.named_modules():
             if hasattr(layer, "reset_parameters"):

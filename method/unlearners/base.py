@@ -1,11 +1,16 @@
-"""What a method is: phases (which data, which loss, whose parameters); the engine owns every loop."""
+"""What a method is: phases (which data, which loss, whose parameters); the engine owns every loop.
+
+In the docstrings of all methods: D, F, R and V are the train, forget, retain (D without F) and val sets; theta0 the
+original's weights; E the epochs, e = 0 .. E - 1 one of them; CE cross-entropy, as a mean. "The published code" is that
+of Group-robust Machine Unlearning (De Min et al., TMLR 2025); where it departs from a paper, `--preset reference` does.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +24,7 @@ class Batch:
     """One step's samples on the device.
 
     image: (B, 3, S, S) normalised; target, group, index: (B,) int64, index a row of the data set's table.
-    drawn: (B, ...) what `Phase.draw` gave for these samples; augmented: whether the images were.
+    drawn: (B, ...) what `Phase.draw` gave for these samples, empty without it; augmented: whether the images were.
     size: samples of the step on all processes together, of which these are this process's; B may be 0.
     """
 
@@ -27,7 +32,7 @@ class Batch:
     target: Tensor
     group: Tensor
     index: Tensor
-    drawn: Tensor | None = None
+    drawn: Tensor = torch.empty(0)
     epoch: int = 0
     augmented: bool = False
     size: int = -1
@@ -92,11 +97,14 @@ class GroupAccuracy:
     correct: Tensor
     count: Tensor
 
-    def accuracy(self, groups: tuple[int, ...] | None = None) -> float | None:
-        """Share of right predictions, in percent, over these groups (None: all); None where they are empty."""
-        chosen = slice(None) if groups is None else list(groups)
-        total = int(self.count[chosen].sum())
-        return 100 * int(self.correct[chosen].sum()) / total if total else None
+    def accuracy(self) -> float:
+        """Share of right predictions, in percent, of a set that is not empty."""
+        return 100 * int(self.correct.sum()) / int(self.count.sum())
+
+    def accuracy_of(self, groups: Sequence[int]) -> float | None:
+        """Share of right predictions, in percent, over some groups; None where they have no sample."""
+        total = int(self.count[list(groups)].sum())
+        return 100 * int(self.correct[list(groups)].sum()) / total if total else None
 
     def worst(self) -> float:
         """Accuracy of the worst group that is present, in percent."""
@@ -104,17 +112,31 @@ class GroupAccuracy:
         return 100 * float((self.correct[present].double() / self.count[present].double()).min())
 
 
+class Network(nn.Module):
+    """What every network offers, `models.classifier.Classifier` or another: logits = head(features(image))."""
+
+    head: nn.Linear
+    feature_dim: int
+
+    def features(self, image: Tensor) -> Tensor:
+        """(B, feature_dim) input of the head."""
+        raise NotImplementedError
+
+
 class OriginalModel(Protocol):
-    """The pretrained model: frozen and in eval mode for its whole life."""
+    """The pretrained model: frozen and in eval mode for its whole life.
+
+    train_mode: True where a method departs from that, with batch norm by (and moved by) the statistics of every batch.
+    """
 
     module: nn.Module
     train_mode: bool
 
     def logits(self, batch: Batch) -> Tensor:
-        """(B, n_targets), no gradient."""
+        """(B, n_targets) logits of the batch's images, without gradient."""
 
     def features(self, batch: Batch) -> Tensor:
-        """(B, feature_dim), no gradient."""
+        """(B, feature_dim) features of the batch's images, without gradient."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +152,8 @@ class Unlearner:
 
     reweight: REWEIGHT's default, None where no phase passes over R; forgets: False only for pretrain;
     from_original: starts from the pretrained weights; has_epochs: False where `prepare` is all it does, without a step.
+    kept: weights that never change once they are in it, by a name for a file. They need not be in `state`: each is
+    saved once, in a file of its own.
     """
 
     name: str
@@ -147,7 +171,10 @@ class Unlearner:
         task: Task,
         measure: Callable[[str], GroupAccuracy],
     ):
-        self.model, self.original, self.p, self.task, self.measure = model, original, params, task, measure
+        self.model = cast(Network, model)
+        self.original = cast(OriginalModel, original)  # None for a method that is not from_original, and does not ask
+        self.p, self.task, self.measure = params, task, measure
+        self.kept: dict[str, dict[str, Tensor]] = {}
         self.logged: dict[str, list[Tensor]] = {}  # sums and counts since the last epoch
 
     def modules(self) -> dict[str, nn.Module]:
@@ -190,11 +217,11 @@ class Unlearner:
         return {}
 
     def state(self) -> dict[str, Any]:
-        """What a resumed run needs beside modules and optimisers: tensors and plain values."""
+        """What a resumed run needs beside modules, optimisers and `kept`: tensors and plain values."""
         return {}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take back what `state` gave."""
+        """Restore what `state` gave; `kept` is restored before."""
 
     def log(self, name: str, value: Tensor) -> None:
         """Add a value to this epoch's mean of `name` in the history, without waiting for the device."""
@@ -203,10 +230,18 @@ class Unlearner:
         count += 1
 
     def take_logged(self) -> dict[str, float]:
-        """The means since the last call."""
+        """The mean of every logged value since the last call, by name; the counting starts anew."""
         means = {name: float(total.cpu() / count) for name, (total, count) in self.logged.items()}
         self.logged.clear()
         return means
+
+
+def gradients_of(parameters: Sequence[Tensor]) -> list[Tensor]:
+    """The gradients that lie in the parameters, in their order and shapes; ValueError where one has none."""
+    found = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    if len(found) < len(parameters):
+        raise ValueError(f"{len(parameters) - len(found)} of {len(parameters)} parameters got no gradient")
+    return found
 
 
 def copy_weights(module: nn.Module) -> dict[str, Tensor]:

@@ -1,4 +1,23 @@
-"""Boundary expand (Chen et al., Boundary Unlearning, CVPR 2023)."""
+"""Boundary expand.
+
+Min Chen, Weizhuo Gao, Gaoyang Liu, Kai Peng and Chen Wang, Boundary Unlearning: Rapid Forgetting of Deep Networks via
+Shifting the Decision Boundary, CVPR 2023 (its boundary expanding; boundary shrink is the other method of the paper).
+
+Objective. With an extra, shadow class C beside the classes 0 .. C - 1, F is given to it:
+
+    min over theta and the extra output of   mean_F CE(f(x), C)
+
+Symbols, and what each is called here: C `task.n_targets`; f with C + 1 outputs `expanded`, whose last output is the
+layer `extra`; F the phase's data.
+
+Steps.
+
+    1. A random output for the shadow class is put beside the head of the original.
+    2. `expand`     In every epoch one pass over F with the loss above, on all weights.
+    3. The extra output is dropped: the network has its own outputs at any time.
+
+R is not used. The published code returns the network with the extra output in it.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,10 +32,7 @@ from method.unlearners.base import Batch, Phase, Unlearner, initial_weights
 
 @register("boundary_expand", aliases=("boundary_exp",))
 class BoundaryExpand(Unlearner):
-    """Give the forget set to an extra class that is dropped afterwards; the retain set is not used.
-
-    The extra output is a layer beside the head, so the network has its own outputs at any time.
-    """
+    """Give the forget set to an extra class that is dropped afterwards; the retain set is not used."""
 
     reweight = None
 
@@ -25,18 +41,19 @@ class BoundaryExpand(Unlearner):
         head = self.model.head
         with initial_weights(self.task.generator("boundary_expand", "extra output")):
             extra = type(head)(head.in_features, 1)  # of the head's class, which decides its precision
-        self.expanded = nn.ModuleDict({"network": self.model, "extra": extra.to(head.weight.device)})
+        self.extra = extra.to(head.weight.device)
+        self.expanded = nn.ModuleDict({"network": self.model, "extra": self.extra})
 
     def modules(self) -> dict[str, nn.Module]:
-        """The network with its extra output."""
+        """The network and the layer of its extra output, trained as one module."""
         return {"model": self.expanded}
 
     def phases(self, epoch: int) -> Iterator[Phase]:
-        """One pass over F."""
+        """Step 2 of the algorithm, the epoch's only phase: `expand` on F."""
         yield Phase("forget", self.expand, data="forget")
 
     def expand(self, batch: Batch) -> Tensor:
-        """Cross-entropy of the extra class."""
+        """Cross-entropy on F, with the extra class as everybody's label."""
         features = self.model.features(batch.image)
-        logits = torch.cat([self.model.head(features), self.expanded["extra"](features)], dim=1)
+        logits = torch.cat([self.model.head(features), self.extra(features)], dim=1)
         return cross_entropy(logits, torch.full_like(batch.target, self.task.n_targets))

@@ -1,4 +1,26 @@
-"""Boundary shrink (Chen et al., Boundary Unlearning, CVPR 2023)."""
+"""Boundary shrink.
+
+Min Chen, Weizhuo Gao, Gaoyang Liu, Kai Peng and Chen Wang, Boundary Unlearning: Rapid Forgetting of Deep Networks via
+Shifting the Decision Boundary, CVPR 2023.
+
+Objective. Every sample of F is given to the class across the decision boundary of the original (weights w_0) that is
+nearest to it, found by one signed gradient step of length epsilon:
+
+    x'    = x + epsilon sign(grad_x CE(f_w0(x), y))
+    y_nbi = argmax over c != y of f_w0(x')_c        (the nearest but incorrect class)
+    min over w of   mean_F CE(f_w(x), y_nbi)
+
+Symbols, and what each is called here: f_w `model`, which starts at w_0; f_w0 `original.module`; epsilon `epsilon`, as a
+share of the range of pixels; y_nbi `nearest_class`.
+
+Steps. In every epoch one pass over F, and for each of its batches:
+
+    1. `nearest_class`  x' from the original, its pixels kept in range, and y_nbi from the original at x'
+    2. `shrink`         the loss above
+
+Where x' is still of class y, its runner-up is taken. R is not used. The published code takes y itself there, clips the
+normalised pixels, whose range is -1 to 1, to 0 and 1, and steps by half as much (`--boundary_shrink_epsilon 0.05`).
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,23 +43,20 @@ class BoundaryShrink(Unlearner):
 
     @dataclass(frozen=True)
     class Params(NoParams):
-        """How far the boundary is looked for."""
+        """The length of the step towards the boundary."""
 
         epsilon: float = param(0.1, "step towards the boundary, as a share of the range of pixels", above=0, at_most=1)
 
     def phases(self, epoch: int) -> Iterator[Phase]:
-        """One pass over F."""
+        """The epoch's only phase: `shrink` on F."""
         yield Phase("forget", self.shrink, data="forget")
 
     def shrink(self, batch: Batch) -> Tensor:
-        """Cross-entropy of the nearest other class."""
+        """Step 2: cross-entropy on F, with `nearest_class` as labels."""
         return cross_entropy(self.model(batch.image), self.nearest_class(batch))
 
     def nearest_class(self, batch: Batch) -> Tensor:
-        """argmax over c != y of the original at x' = x + epsilon sign(grad_x CE(original(x), y)), of pixels in range.
-
-        The paper names it the nearest but incorrect class. Where x' is still of class y, its runner-up is taken.
-        """
+        """Step 1: (B,) classes y_nbi of a batch, from the original alone."""
         image = batch.image.clone().requires_grad_()
         loss = cross_entropy(self.original.module(image), batch.target, reduction="sum")
         (gradient,) = torch.autograd.grad(loss, image)

@@ -1,6 +1,20 @@
-"""Fine-tuning: a baseline of Golatkar et al. (Eternal Sunshine of the Spotless Net, CVPR 2020) and of Warnecke et al.
+"""FT: fine-tuning on the retain set.
 
-(Machine Unlearning of Features and Labels, NDSS 2023). What is no longer trained on may be forgotten.
+A baseline of Aditya Golatkar, Alessandro Achille and Stefano Soatto, Eternal Sunshine of the Spotless Net: Selective
+Forgetting in Deep Networks, CVPR 2020, and of Alexander Warnecke et al., Machine Unlearning of Features and Labels,
+NDSS 2023. What is no longer trained on may be forgotten.
+
+Objective.
+
+    min over theta of   mean_R CE(f_theta(x), y),   from theta0
+
+Symbols, and what each is called here: f_theta `model`; R the phase's data.
+
+Steps. In every epoch
+
+    1. `fit`    one pass over R with this loss.
+
+No departure of the published code is known.
 """
 
 from collections.abc import Iterator
@@ -17,9 +31,9 @@ class FineTuning(Unlearner):
     """Go on training on the retain set."""
 
     def phases(self, epoch: int) -> Iterator[Phase]:
-        """One pass over R."""
+        """The epoch's only phase: `fit` on R."""
         yield Phase("retain", self.fit, data="retain")
 
     def fit(self, batch: Batch) -> Tensor:
-        """Cross-entropy on R."""
+        """Cross-entropy of the true labels on R."""
         return cross_entropy(self.model(batch.image), batch.target)

@@ -1,8 +1,22 @@
-"""Gradient ascent: training undone by steps up the loss of what is forgotten.
+"""GA: gradient ascent, training undone by steps up the loss of what is forgotten.
 
-Graves et al. (Amnesiac Machine Learning, AAAI 2021) take recorded updates back, Thudi et al. (Unrolling SGD, EuroS&P
-2022) add gradients of F to the weights; later work compares with plain ascent on F, which this is. The loss has no
-floor: how far it goes is a matter of learning rate and epochs.
+Laura Graves et al., Amnesiac Machine Learning, AAAI 2021, take recorded updates back; Anvith Thudi et al., Unrolling
+SGD: Understanding Factors Influencing Machine Unlearning, EuroS&P 2022, add gradients of F to the weights. Later work
+compares with plain ascent on F, which this is.
+
+Objective.
+
+    max over theta of   mean_F CE(f_theta(x), y),   from theta0
+
+It has no upper bound: how far it goes is a matter of learning rate and epochs.
+
+Symbols, and what each is called here: f_theta `model`; F the phase's data.
+
+Steps. In every epoch
+
+    1. `ascend`     one pass over F up this loss.
+
+R is not used. No departure of the published code is known.
 """
 
 from collections.abc import Iterator
@@ -21,9 +35,9 @@ class GradientAscent(Unlearner):
     reweight = None
 
     def phases(self, epoch: int) -> Iterator[Phase]:
-        """One pass over F."""
+        """The epoch's only phase: `ascend` on F."""
         yield Phase("forget", self.ascend, data="forget")
 
     def ascend(self, batch: Batch) -> Tensor:
-        """Ascend the cross-entropy on F."""
+        """The negative of the cross-entropy on F, whose descent raises it."""
         return -cross_entropy(self.model(batch.image), batch.target)

@@ -1,7 +1,39 @@
 """IU: influence unlearning with the damped empirical Fisher matrix of WoodFisher.
 
-Izzo et al., Approximate Data Deletion from Machine Learning Models, AISTATS 2021; Singh and Alistarh, WoodFisher,
-NeurIPS 2020; as put together by Jia et al., Model Sparsity Can Simplify Machine Unlearning, NeurIPS 2023.
+Zachary Izzo, Mary Anne Smart, Kamalika Chaudhuri and James Zou, Approximate Data Deletion from Machine Learning Models,
+AISTATS 2021; Sidak Pal Singh and Dan Alistarh, WoodFisher: Efficient Second-Order Approximation for Neural Network
+Compression, NeurIPS 2020; as put together by Jinghan Jia et al., Model Sparsity Can Simplify Machine Unlearning,
+NeurIPS 2023.
+
+Objective. Let L(w) = sum_i w_i l_i have its minimum at theta0 for w = 1/N on D. For weights of 1/N_R on R and 0 on F
+the minimum moves, to first order (Jia et al., Proposition 1), by
+
+    H^-1 grad L(1/N - w) = H^-1 v,    v = 1/N sum_F grad l_i - N_F / (N N_R) sum_R grad l_i.
+
+WoodFisher's estimate stands for the Hessian H: with the gradients g_i of n samples of R,
+
+    H = damping I + 1/n sum_i g_i g_i^T,
+
+and theta = theta0 + alpha H^-1 v.
+
+Symbols, and what each is called here:
+
+    theta, theta0   the parameters of `model`, after and before
+    l_i, g_i        the cross-entropy of a sample, and its gradient at theta0
+    N, N_R, N_F     `n`, `n_retain` and their difference
+    alpha, damping  `scale`, `damping`
+    n               `fisher_batches` batches
+
+Steps. Everything at theta0, in eval mode, on plain images:
+
+    1. v, from one pass over F and one over R that add up gradients (`summed_loss`).
+    2. x = H^-1 v by conjugate gradients: at most `solver_steps` products with H, each a pass over the same n samples
+       (`fisher_product`), until the residual's norm is 1e-4 of v's.
+    3. `move`: theta = theta0 + alpha x.
+
+WoodFisher applies Woodbury's identity a sample at a time; to be exact, that keeps H_i^-1 g_i, a vector of the network's
+size, for every sample. Conjugate gradients solve H x = v to the same result with four such vectors. The published code
+runs a recursion that keeps one such vector, over the mean gradients of batches; no flag gives that here.
 """
 
 from collections.abc import Iterator
@@ -13,7 +45,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from method.registry import param, register
-from method.unlearners.base import Batch, NoParams, Phase, Unlearner
+from method.unlearners.base import Batch, NoParams, Phase, Unlearner, gradients_of
 from utils.errors import RunError
 
 TOLERANCE = 1e-4  # of the residual, relative to the right-hand side
@@ -21,23 +53,7 @@ TOLERANCE = 1e-4  # of the residual, relative to the right-hand side
 
 @register("iu")
 class IU(Unlearner):
-    """One step from the original to where the loss without the forget set has its minimum, by influence functions.
-
-    Let L(w) = sum_i w_i l_i have its minimum at theta0 for w = 1/N on D. For weights of 1/N_R on R and 0 on F the
-    minimum moves, to first order (Jia et al., Proposition 1), by
-
-        H^-1 grad L(1/N - w) = H^-1 v,    v = 1/N sum_F grad l_i - N_F / (N N_R) sum_R grad l_i.
-
-    WoodFisher's estimate stands for the Hessian H: with the gradients g_i of n samples of R,
-
-        H = damping I + 1/n sum_i g_i g_i^T,
-
-    and theta = theta0 + scale * H^-1 v. Everything at theta0, in eval mode, on plain images.
-
-    WoodFisher applies Woodbury's identity a sample at a time; to be exact, that keeps H_i^-1 g_i, a vector of the
-    network's size, for every sample. Conjugate gradients solve H x = v to the same result with four such vectors; a
-    product with H is one pass over the n samples.
-    """
+    """One step from the original to where the loss without the forget set has its minimum, by influence functions."""
 
     reweight = None
     has_epochs = False
@@ -59,8 +75,8 @@ class IU(Unlearner):
         self.solved: dict[str, float] = {}
 
     def prepare(self) -> Iterator[Phase]:
-        """The right-hand side v, then as many products with H as the solver asks for, then the step."""
-        whole = {"step": False, "train_mode": False, "augment": False}
+        """Steps 1 to 3 of the algorithm: v, as many products with H as the solver asks for, and the move."""
+        whole: dict[str, Any] = {"step": False, "train_mode": False, "augment": False}
         yield Phase("forget", self.summed_loss, data="forget", reduction="sum", **whole)
         forget = self.gradient()
         yield Phase("retain", self.summed_loss, data="retain", reduction="sum", **whole)
@@ -86,7 +102,7 @@ class IU(Unlearner):
         self.move(self.p.scale * x)
 
     def summed_loss(self, batch: Batch) -> Tensor:
-        """Cross-entropy, summed over the samples."""
+        """Cross-entropy of the true labels, summed over the samples."""
         return cross_entropy(self.model(batch.image), batch.target, reduction="sum")
 
     def fisher_product(self, batch: Batch) -> Tensor:
@@ -97,16 +113,17 @@ class IU(Unlearner):
             weight = torch.ones_like(losses, requires_grad=True)
             gradients = torch.autograd.grad(losses, self.parameters, weight, create_graph=True)
             # The gradient of sum_i w_i g_i . direction in w is g_i . direction.
-            along = sum((g * d).sum() for g, d in zip(gradients, self.split(self.direction), strict=True))
+            products = [(g * d).sum() for g, d in zip(gradients, self.split(self.direction), strict=True)]
+            along = sum(products, start=torch.zeros_like(products[0]))
             slopes = torch.autograd.grad(along, weight, retain_graph=True)[0]
             return (slopes.detach() * losses).mean()
 
     def gradient(self) -> Tensor:
-        """What lies in the parameters, in one vector."""
-        return torch.cat([parameter.grad.flatten() for parameter in self.parameters])
+        """(n_parameters,) the gradient that lies in the parameters, in one vector."""
+        return torch.cat([gradient.flatten() for gradient in gradients_of(self.parameters)])
 
     def split(self, vector: Tensor) -> list[Tensor]:
-        """The pieces of a vector, in the parameters' shapes."""
+        """The pieces of a (n_parameters,) vector, in the parameters' order and shapes."""
         pieces = vector.split([parameter.numel() for parameter in self.parameters])
         return [piece.view_as(parameter) for piece, parameter in zip(pieces, self.parameters, strict=True)]
 
@@ -116,20 +133,20 @@ class IU(Unlearner):
         if not change.isfinite().all():
             raise RunError("the step of iu is not finite; a larger --iu_damping usually helps, or --precision fp32")
         for parameter, piece in zip(self.parameters, self.split(change), strict=True):
-            parameter += piece
+            parameter.add_(piece)
 
     def end_epoch(self, epoch: int) -> dict[str, float]:
-        """How far the solver came: its steps, and the residual's norm relative to v's."""
+        """How far the solver came, for the history: its steps, and the residual's norm relative to v's."""
         return self.solved
 
     def extra_metrics(self) -> dict[str, Any]:
-        """The same."""
+        """How far the solver came, as in `end_epoch`."""
         return self.solved
 
     def state(self) -> dict[str, Any]:
-        """The same."""
+        """How far the solver came; the weights have moved already."""
         return {"solved": self.solved}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take it back."""
+        """Restore how far the solver came from a saved state (`state`'s format)."""
         self.solved = state["solved"]

@@ -1,4 +1,23 @@
-"""L1-sparse (Jia et al., Model Sparsity Can Simplify Machine Unlearning, NeurIPS 2023)."""
+"""L1-sparse.
+
+Jinghan Jia, Jiancheng Liu, Parikshit Ram, Yuguang Yao, Gaowen Liu, Yang Liu, Pranay Sharma and Sijia Liu, Model
+Sparsity Can Simplify Machine Unlearning, NeurIPS 2023.
+
+Objective. Fine-tuning on R, with an L1 penalty over all parameters that fades out:
+
+    min over theta of   mean_R CE(f_theta(x), y) + alpha_e ||theta||_1,   from theta0
+
+    alpha_e = alpha (1 - e / (E - E_0)) for e < E - E_0, then 0
+
+Symbols, and what each is called here: f_theta `model`; alpha `penalty`; alpha_e `penalty(epoch)`; E `task.epochs`; E_0,
+the last epochs without a penalty, `free_epochs`; ||theta||_1 `l1_norm`.
+
+Steps. In every epoch e
+
+    1. `sparsify`   one pass over R with this loss.
+
+No departure of the published code is known. The share of |theta| < 1e-3 at the end is reported.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,20 +46,20 @@ class L1Sparse(Unlearner):
         free_epochs: int = param(0, "last epochs without penalty", aliases=("l1_free_epochs",), at_least=0)
 
     def phases(self, epoch: int) -> Iterator[Phase]:
-        """One pass over R."""
+        """The epoch's only phase: `sparsify` on R."""
         yield Phase("retain", self.sparsify, data="retain")
 
     def penalty(self, epoch: int) -> float:
-        """alpha (1 - e / (E - E_0)) for e < E - E_0, then 0."""
+        """alpha_e, the weight of the penalty in an epoch."""
         penalised = self.task.epochs - self.p.free_epochs
         return self.p.penalty * (1 - epoch / penalised) if epoch < penalised else 0.0
 
     def sparsify(self, batch: Batch) -> Tensor:
-        """Cross-entropy + alpha_e * sum |theta|."""
+        """Cross-entropy on R + alpha_e ||theta||_1."""
         loss = cross_entropy(self.model(batch.image), batch.target)
         return loss + self.penalty(batch.epoch) * l1_norm(self.model.parameters())
 
     def extra_metrics(self) -> dict[str, Any]:
-        """Share of |theta| < 1e-3, in percent."""
+        """The share of parameters with |theta| < 1e-3, in percent."""
         weights = torch.cat([parameter.detach().flatten() for parameter in self.model.parameters()])
         return {"near_zero_share": 100 * float((weights.abs() < NEAR_ZERO).double().mean())}

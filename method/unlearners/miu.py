@@ -1,4 +1,53 @@
-"""MIU: mutual information unlearning (De Min et al., Group-robust Machine Unlearning, TMLR 2025)."""
+"""MIU, mutual information-aware machine unlearning.
+
+Thomas De Min, Subhankar Roy, Stéphane Lathuilière, Elisa Ricci and Massimiliano Mancini, Group-robust Machine
+Unlearning, TMLR 2025. The bound is that of Belghazi et al., Mutual Information Neural Estimation (MINE), ICML 2018.
+
+Objective. A critic T scores a sample's features z with its group g; with g~ drawn apart from x, MINE bounds the mutual
+information of features and group from below by
+
+    I_T(z; g) = mean_i T(z_i, g_i) - log mean_i exp T(z_i, g~_i).
+
+Features on F shall tell nothing about the group, and on R as much as they did in the original:
+
+    on F descend    I_phi(h_theta(x); g)
+    on R descend    CE(f_theta(x), y) + lambda (I_phi(h_theta(x); g) - I_psi(h_theta0(x); g))^2
+
+Symbols, and what each is called here:
+
+    f_theta, h_theta    the network and its features: `model`, `model.features`
+    h_theta0            the original's features: `original.features`
+    g, g~               `batch.group`, and `batch.drawn` from the group histogram of D (`draw_groups`)
+    phi, psi            the critics of the network and of the original: `phi`, `psi`, both `Critic`
+    I_T                 `Critic.bound`, with MINE's corrected gradient (`donsker_varadhan`)
+    lambda, E_f         `lambda_mi`, `forget_epochs`
+
+Steps. Start at theta0; in every epoch e:
+
+    1. `tune_critics`   100 steps if e = 0 (`critic_steps_first`), else 10 (`critic_steps`), on augmented batches of D:
+                        phi ascends I_phi(h_theta(x); g), psi ascends I_psi(h_theta0(x); g), by SGD (`mine_lr`, momentum
+                        0.9). The network gets no gradient; its batch norm uses the batch's statistics and keeps its
+                        buffers.
+    2. `unlearn`        If e < E_f, one pass over F with the first loss.
+    3. `align`          One pass over R with the second loss, I_psi taken as a constant. REWEIGHT draws from R with the
+                        group shares of D (`--ablate_rw`: every sample of R once).
+
+In 2 and 3 the network alone moves. Each part can be left out: `--ablate_alignment` (the square), `--ablate_unlearn`
+(step 2), `--ablate_retain` (CE).
+
+The published code does otherwise. `--preset reference` takes over all of this, and each flag one of it:
+
+    --miu_marginal uniform              g~ uniform over all groups, so that the value is I + log(#groups) - H(g)
+    --miu_psi_features model            psi is tuned on the network's features
+    --miu_original_mode train           the original's batch norm is in train mode, and its buffers drift
+    --miu_critic_refreshes_bn           critic steps move the network's batch-norm buffers, on F too
+    --miu_critic_steps_first 101        one critic step more at e = 0,
+    --miu_critic_steps 11               and one more in every later epoch
+    --miu_mean_updates every_pass       the running mean in MINE's gradient moves in steps 2 and 3 too
+
+Its gradient clipping multiplies the critics' gradients by zero and never touches the network, so nothing is clipped
+there either.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +67,7 @@ CRITIC_MOMENTUM = 0.9
 
 @register("miu")
 class MIU(Unlearner):
-    """Make features on F carry no information on the group, while on R they carry what they did in the original."""
+    """Make features tell nothing about the group on F, and on R as much as they did in the original."""
 
     reweight = True
 
@@ -70,23 +119,23 @@ class MIU(Unlearner):
     def __init__(self, *args: Any):
         super().__init__(*args)
         device = next(self.model.parameters()).device
+        sizes = self.model.feature_dim, self.task.n_groups
         with initial_weights(self.task.generator("miu", "critics")):
-            sizes = self.model.feature_dim, self.task.n_groups
-            self.critics = nn.ModuleDict({"phi": Critic(*sizes), "psi": Critic(*sizes)}).to(device)
-        self.phi, self.psi = self.critics["phi"], self.critics["psi"]
+            self.phi, self.psi = Critic(*sizes), Critic(*sizes)
+        self.critics = nn.ModuleDict({"phi": self.phi, "psi": self.psi}).to(device)
         if self.original is not None:
             self.original.train_mode = self.p.original_mode == "train"
 
     def modules(self) -> dict[str, nn.Module]:
-        """The network, and phi (of the network) with psi (of the original)."""
+        """The network, and the two critics as one module: phi and psi."""
         return {"model": self.model, "critics": self.critics}
 
     def optimizer(self, name: str) -> torch.optim.Optimizer:
-        """SGD for both critics."""
+        """SGD with momentum for both critics, which are the only other module."""
         return sgd(list(self.critics.parameters()), self.p.mine_lr, CRITIC_MOMENTUM)
 
     def phases(self, epoch: int) -> Iterator[Phase]:
-        """Tune the critics on D, unlearn on F, align on R."""
+        """Steps 1 to 3 of the algorithm: critics on D, `unlearn` on F while e < E_f, `align` on R."""
         steps = self.p.critic_steps if epoch else self.p.critic_steps_first
         on_all = {"data": "train", "module": "critics", "steps": steps, "augment": True}
         yield Phase("critics", self.tune_critics, draw=self.draw_groups, **on_all)
@@ -95,7 +144,7 @@ class MIU(Unlearner):
         yield Phase("retain", self.align, data="retain", draw=None if self.p.ablate_alignment else self.draw_groups)
 
     def tune_critics(self, batch: Batch) -> Tensor:
-        """Ascend I_phi(h_theta(x)) and I_psi(h_theta0(x)); nothing reaches the network."""
+        """Step 1: ascend I_phi(h_theta(x); g) and I_psi(h_theta0(x); g); no gradient reaches the network."""
         features = self._observe(batch)
         current = self.p.psi_features == "model"
         original = features if current else self.original.features(batch)
@@ -107,20 +156,20 @@ class MIU(Unlearner):
 
     @torch.no_grad()
     def _observe(self, batch: Batch) -> Tensor:
-        """The network's features by batch statistics, its buffers unchanged."""
+        """(B, feature_dim) features of the network by the batch's statistics, with its buffers unchanged by default."""
         if self.p.critic_refreshes_bn:
             return self.model.features(batch.image)
         with batch_norm_buffers_kept(self.model):
             return self.model.features(batch.image)
 
     def unlearn(self, batch: Batch) -> Tensor:
-        """Descend I_phi(h_theta(x), g, g~) on F."""
+        """Step 2: descend I_phi(h_theta(x); g) on F."""
         mi = self.phi.bound(self.model.features(batch.image), batch.group, batch.drawn, self._every_pass)
         self.log("forget_mi_model", mi)
         return mi
 
     def align(self, batch: Batch) -> Tensor:
-        """Descend CE + lambda (I_phi(h_theta(x)) - stop[I_psi(h_theta0(x))])^2 on R."""
+        """Step 3: descend CE + lambda (I_phi(h_theta(x); g) - I_psi(h_theta0(x); g))^2 on R, I_psi a constant."""
         features = self.model.features(batch.image)
         loss = features.new_zeros(())
         if not self.p.ablate_retain:
@@ -137,10 +186,14 @@ class MIU(Unlearner):
 
     @property
     def _every_pass(self) -> bool:
+        """Whether the running mean of exp T moves in the network's passes too, as in the published code."""
         return self.p.mean_updates == "every_pass"
 
     def draw_groups(self, generator: torch.Generator, n: int) -> Tensor:
-        """(n,) groups g~, drawn apart from x: from D's histogram, since a batch of F may hold a single group."""
+        """(n,) groups g~, drawn apart from x.
+
+        From D's histogram rather than by a shuffle of the batch, which may hold one group alone where it is of F.
+        """
         weights = self.task.group_counts.float()
         if self.p.marginal == "uniform":
             weights = torch.ones_like(weights)

@@ -1,6 +1,23 @@
-"""Random labels: the baseline of Golatkar et al. (Eternal Sunshine of the Spotless Net, CVPR 2020).
+"""RL: random labels on the forget set.
 
-Its passes and labels are those of SalUn (Fan et al., ICLR 2024), which is this method with a mask on the weights.
+The baseline of Aditya Golatkar, Alessandro Achille and Stefano Soatto, Eternal Sunshine of the Spotless Net: Selective
+Forgetting in Deep Networks, CVPR 2020. Its passes and labels are those of SalUn (Fan et al., ICLR 2024), which is this
+method with a mask on the weights.
+
+Objective. With labels y' drawn at random, from theta0:
+
+    on F descend    CE(f_theta(x), y')
+    on R descend    CE(f_theta(x), y)
+
+Symbols, and what each is called here: f_theta `model`; y' `relabel(batch)`.
+
+Steps. In every epoch:
+
+    1. `random_labels`  one pass over F with the first loss. `--rl_relabel uniform`: y' is any class, the true one too,
+                        drawn anew for every batch; `other`: never the true one, drawn once an epoch.
+    2. `true_labels`    one pass over R with the second.
+
+The published code has the first kind of labels alone; no other departure of it is known.
 """
 
 from collections.abc import Iterator
@@ -34,17 +51,17 @@ class RandomLabels(Unlearner):
         self._shift, self._shifted = torch.empty(0), -1  # and the epoch they are of
 
     def phases(self, epoch: int) -> Iterator[Phase]:
-        """A pass over F with random labels, one over R with the true ones."""
+        """Steps 1 and 2 of the algorithm: `random_labels` on F, `true_labels` on R."""
         draw = self.draw_labels if self.p.relabel == "uniform" else None
         yield Phase("forget", self.random_labels, data="forget", draw=draw)
         yield Phase("retain", self.true_labels, data="retain")
 
     def random_labels(self, batch: Batch) -> Tensor:
-        """Cross-entropy of labels drawn at random."""
+        """Step 1: cross-entropy on F of labels drawn at random."""
         return cross_entropy(self.model(batch.image), self.relabel(batch))
 
     def relabel(self, batch: Batch) -> Tensor:
-        """Uniform over all classes, or over the others than the true one (the same for a sample all epoch)."""
+        """(B,) labels y': uniform over all classes, or over those but the true one, the same for a sample all epoch."""
         if self.p.relabel == "uniform":
             return batch.drawn
         return (batch.target + self._shifts(batch)[batch.index]) % self.task.n_targets
@@ -54,7 +71,7 @@ class RandomLabels(Unlearner):
         return torch.randint(self.task.n_targets, (n,), generator=generator)
 
     def _shifts(self, batch: Batch) -> Tensor:
-        """(n_rows,) how far the label of each row is from the true one, drawn once an epoch."""
+        """(n_rows,) what is added to each row's true label, modulo the number of classes; drawn once an epoch."""
         if self._shifted != batch.epoch:
             generator = self.task.generator(self.name, batch.epoch, "relabel")
             shifts = torch.randint(1, self.task.n_targets, (self.task.n_rows,), generator=generator)
@@ -62,5 +79,5 @@ class RandomLabels(Unlearner):
         return self._shift
 
     def true_labels(self, batch: Batch) -> Tensor:
-        """Cross-entropy on R."""
+        """Step 2: cross-entropy of the true labels on R."""
         return cross_entropy(self.model(batch.image), batch.target)

@@ -1,4 +1,27 @@
-"""SSD (Foster et al., Fast Machine Unlearning without Retraining through Selective Synaptic Dampening, AAAI 2024)."""
+"""SSD: selective synaptic dampening.
+
+Jack Foster, Stefan Schoepf and Alexandra Brintrup, Fast Machine Unlearning without Retraining through Selective
+Synaptic Dampening, AAAI 2024.
+
+Objective. I_S, the importance of each weight to a set S, is the diagonal of the Fisher information, estimated by the
+squared gradient of a batch's mean CE, averaged over the batches of S. Weights that matter much more to F than to D are
+dampened: where I_F > alpha I_D,
+
+    theta <- min(lambda I_D / I_F, 1) theta,
+
+and every other weight stays as it is. Nothing is trained.
+
+Symbols, and what each is called here: theta the parameters of `model`; I_S `MeanSquares`; alpha, which selects,
+`alpha`; lambda, which dampens, `dampening`.
+
+Steps. At theta0, in eval mode, on plain images:
+
+    1. I_F, in one pass over F.
+    2. I_D, in one pass over D.
+    3. `dampen`, as above.
+
+No departure of the published code is known.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,38 +32,30 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from method.registry import param, register
-from method.unlearners.base import Batch, NoParams, Phase, Unlearner
+from method.unlearners.base import Batch, NoParams, Phase, Unlearner, gradients_of
 
 
 class MeanSquares:
-    """Squared gradients of `parameters`, averaged over batches."""
+    """Squared gradients of `parameters`, averaged over batches: the diagonal of the Fisher information."""
 
     def __init__(self, parameters: list[nn.Parameter]):
         self.parameters, self.n_batches = parameters, 0
         self.totals = [torch.zeros_like(parameter) for parameter in parameters]
 
     def add(self) -> None:
-        """Take the gradient of a batch."""
+        """Add the squared gradient of a batch, which lies in the parameters."""
         self.n_batches += 1
-        for total, parameter in zip(self.totals, self.parameters, strict=True):
-            total += parameter.grad**2
+        for total, gradient in zip(self.totals, gradients_of(self.parameters), strict=True):
+            total += gradient**2
 
     def mean(self) -> list[Tensor]:
-        """In the parameters' shapes."""
+        """The mean over the batches that were added, in the parameters' order and shapes."""
         return [total / self.n_batches for total in self.totals]
 
 
 @register("ssd")
 class SSD(Unlearner):
-    """Dampen the weights that matter much more to the forget set than to the whole train set.
-
-    I_S, the importance of each weight to a set S: the diagonal of the Fisher information, estimated by the squared
-    gradient of a batch's mean loss, averaged over the batches of S. Where I_F > alpha I_D,
-
-        theta <- min(lambda I_D / I_F, 1) theta,
-
-    and every other weight stays as it is. Nothing is trained.
-    """
+    """Dampen the weights that matter much more to the forget set than to the whole train set."""
 
     reweight = None
     has_epochs = False
@@ -60,7 +75,7 @@ class SSD(Unlearner):
         self.n_dampened = 0
 
     def prepare(self) -> Iterator[Phase]:
-        """The importances on F and on D, at theta0 in eval mode on plain images; then the dampening."""
+        """Steps 1 to 3 of the algorithm: I_F, I_D, and the dampening."""
         importance = {}
         for data in ("forget", "train"):
             squares = MeanSquares(self.parameters)
@@ -74,7 +89,7 @@ class SSD(Unlearner):
 
     @torch.no_grad()
     def dampen(self, forget: list[Tensor], train: list[Tensor]) -> None:
-        """Scale the selected weights."""
+        """Step 3: scale the selected weights; forget, train: I_F and I_D, in the parameters' order and shapes."""
         for parameter, i_f, i_d in zip(self.parameters, forget, train, strict=True):
             selected = i_f > self.p.alpha * i_d
             factor = (self.p.dampening * i_d / i_f).clamp(max=1)
@@ -86,7 +101,7 @@ class SSD(Unlearner):
         return {"dampened_share": 100 * self.n_dampened / sum(parameter.numel() for parameter in self.parameters)}
 
     def extra_metrics(self) -> dict[str, Any]:
-        """The same."""
+        """The share of the weights that was selected, in percent, as in the history."""
         return self.end_epoch(0)
 
     def state(self) -> dict[str, Any]:
@@ -94,5 +109,5 @@ class SSD(Unlearner):
         return {"n_dampened": self.n_dampened}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take it back."""
+        """Restore how many weights were selected from a saved state (`state`'s format)."""
         self.n_dampened = state["n_dampened"]

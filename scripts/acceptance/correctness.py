@@ -165,7 +165,7 @@ def rewind_agrees(place: Place) -> Row:
     """SCRUB+R goes back to the epoch that the CPU goes back to, and its weights are those of that epoch."""
     found, expected = (recorded("scrub, rewind", one, **SCRUB_EPOCHS) for one in (place, REFERENCE))
     choices = [made.unlearner.extra_metrics() for made in (found, expected)]
-    chosen = found.unlearner.chosen["weights"]
+    chosen = found.unlearner.kept[found.unlearner.chosen["weights"]]
     kept = all(
         torch.equal(value, chosen[name].cpu()) for name, value in found.unlearner.model.cpu().state_dict().items()
     )
