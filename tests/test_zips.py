@@ -11,8 +11,8 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
+import yaml
 from cli import ROOT
 from trees import Capture, make_run, metrics, shown
 
@@ -190,9 +190,7 @@ def test_models_stay_in_the_zip(folder: Path, tmp_path: Path, monkeypatch: pytes
         (next(folder.rglob("miu_0.9_0")) / name).write_text("large")
     read_runs(zipped(folder))
     names = {file.name for file in (tmp_path / "copies").rglob("*") if file.is_file()}
-    assert names == {"config.yaml", "metrics.json", "history.csv", "status.json", "done", "records.npz", "splits.npz"} | {
-        file.name for file in folder.rglob("records_*.npz")
-    }
+    assert names == {file.name for file in TREE.rglob("*") if file.is_file()}
 
 
 @pytest.mark.parametrize("end", ["", "raise SystemExit(1)", "raise KeyboardInterrupt"])
@@ -353,7 +351,7 @@ def test_odd_names_are_read_and_shown_as_escapes(tmp_path: Path, capsys: Capture
 @pytest.mark.parametrize("seed", range(4))
 def test_no_damage_ends_in_a_traceback(seed: int, folder: Path, tmp_path: Path, capsys: Capture) -> None:
     whole = zipped(folder).read_bytes()
-    directory = whole.rindex(b"PK\1\2waterbird/small_cnn/pretrain"[:4])
+    directory = whole.index(b"PK\1\2")
     damaged = tmp_path / "damaged.zip"
     codes = set()
     for number in range(30):
@@ -366,10 +364,8 @@ def test_no_damage_ends_in_a_traceback(seed: int, folder: Path, tmp_path: Path, 
             del content[chance.randrange(len(content)) :]
         damaged.write_bytes(content)
         codes.add(report.main([str(damaged)]))
-        told = capsys.readouterr()
-        assert told.err.count("\n") == (codes == {2} or bool(told.err)), told.err
-    assert codes <= {0, 2}
-    assert 2 in codes
+        assert capsys.readouterr().err.count("\n") <= 1
+    assert 2 in codes <= {0, 2}
 
 
 # Written.
@@ -414,15 +410,15 @@ def test_every_committed_study_is_counted() -> None:
 
 
 def test_a_sweep_goes_on_from_an_unzipped_study(tmp_path: Path, capsys: Capture) -> None:
-    """Its finished runs are done, whatever is not in a repository."""
+    """Its finished runs are done, without their models and their data."""
     with zipfile.ZipFile(COMMITTED / "digits.zip") as archive:
         archive.extractall(tmp_path)
     removed = tmp_path / "digits/small_cnn/split0/miu_0.9_1"
     shutil.rmtree(removed)
-    grid = ROOT / "scripts/grids/digits.yaml"
-    assert sweep.main([str(grid), "--status", "--", "--store_dir", str(tmp_path), "--checkpoint_dir", "none"]) == 0
+    grid = {"dataset": "digits", "method": ["pretrain", "retrain", "retrain+reweight", "miu", "salun"]}
+    grid |= {"unlearning_ratio": 0.9, "seed": [1, 2], "set": {"store_dir": str(tmp_path), "checkpoint_dir": "none"}}
+    (tmp_path / "grid.yaml").write_text(yaml.safe_dump(grid))
+    assert sweep.main([str(tmp_path / "grid.yaml"), "--status"]) == 1
     told = capsys.readouterr().out
-    assert told.endswith("155 runs: 154 done, 1 waiting\n")
+    assert told.endswith("10 runs: 9 done, 1 waiting\n")
     assert next(line for line in told.splitlines() if str(removed) in line).endswith("waiting")
-    with np.load(next((tmp_path / "digits/small_cnn").glob("pretrain_0/records.npz"))) as records:
-        assert len(records["index"])
