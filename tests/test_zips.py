@@ -7,6 +7,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -218,7 +219,7 @@ def test_a_full_disk_ends_the_report(folder: Path, monkeypatch: pytest.MonkeyPat
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(shutil, "copyfileobj", full)
-    with pytest.raises(RunError, match="cannot be written, the disk is full"):
+    with pytest.raises(RunError, match=f"{tempfile.gettempdir()} cannot be written, the disk is full"):
         read_runs(zipped(folder))
 
 

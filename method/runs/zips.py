@@ -99,7 +99,7 @@ def _explained(file: Path) -> Iterator[None]:
     except Told:
         raise
     except Exception as error:  # zipfile and zlib raise nearly anything on damaged bytes
-        if full := disk_full(error):
+        if full := disk_full(error, Path(tempfile.gettempdir())):
             raise full from error
         told = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
         reason = told or type(error).__name__
