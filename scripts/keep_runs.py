@@ -1,21 +1,24 @@
 """Keep what a repository needs of finished runs: their numbers, without models and without this machine's paths.
 
-    python -m scripts.keep_runs output docs/results/runs/digits
+    python -m scripts.keep_runs output docs/results/runs/digits.zip
 
-Of every finished run under the first folder config.yaml, history.csv and metrics.json go to the same place under the
-second, and a `done` marker that lists what was kept. Reports make the rows of pretrained models from records and
-splits, so a pretrained run keeps its records, and one run of every table its splits, compressed: `python -m
-scripts.report` shows both folders alike. A run that is there already is replaced; nothing else is removed, and nothing
-is written through a link. Of an absolute path in config.yaml the last part is left.
+Of every finished run under the first folder config.yaml, history.csv and metrics.json go to the same place in the zip,
+or in the folder where the name does not end in .zip, and a `done` marker that lists what was kept. Reports make the
+rows of pretrained models from records and splits, so a pretrained run keeps its records, and one run of every table its
+splits, compressed: `python -m scripts.report` shows both alike. A run that is there already is replaced; nothing else
+is removed, and nothing is written through a link. Of an absolute path in config.yaml the last part is left. Equal runs
+give an equal zip, byte by byte with the same versions of numpy and zlib.
 
 Exit code 1 where a finished run, or a file of one, could not be kept: it cannot be read.
 """
 
 import argparse
+import contextlib
 import functools
+import io
 import os
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path, PureWindowsPath
 from typing import IO, Any
 
@@ -26,10 +29,11 @@ from datasets.splits import STORED, load_splits
 from method.evaluation.records import COLUMNS, Records
 from method.runs.files import read_history
 from method.runs.stored import StoredRun, read_runs
+from method.runs.zips import read_zip, write_zip
 from scripts.report.collect import pretrain_pairs
 from utils.arrays import read_npz
 from utils.errors import RunError, UserError
-from utils.files import read_bytes, write_atomic, write_text
+from utils.files import read_bytes, write_atomic
 from utils.paths import typed_path
 from utils.terminal import Parser, on_terminal, say, tell
 
@@ -43,14 +47,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = Parser(
         "python -m scripts.keep_runs", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("source", type=typed_path, help="a folder with runs, such as output")
-    parser.add_argument("target", type=typed_path, help="where to keep them, such as docs/results/runs/digits")
+    parser.add_argument("source", type=typed_path, help="a folder with runs, such as output, or a zip of them")
+    parser.add_argument("target", type=typed_path, help="where to keep them, such as docs/results/runs/digits.zip")
     wanted = parser.parse_args(arguments)
     try:
         runs = read_runs(wanted.source)
         places = {run: wanted.target / run.folder.relative_to(wanted.source) for run in runs if not run.problem}
         _refuse_own_and_links(wanted.source, wanted.target, places.values())
-        unread = _keep_all(places)
+        in_zip = wanted.target.suffix.lower() == ".zip" and not os.path.isdir(wanted.target)
+        unread = (_keep_in_zip if in_zip else _keep_in_folders)(places, wanted.target)
     except (UserError, RunError) as error:
         say(f"error: {error}")
         return error.exit_code
@@ -75,54 +80,79 @@ def _refuse_own_and_links(source: Path, target: Path, folders: Collection[Path])
                 )
 
 
-def _keep_all(places: dict[StoredRun, Path]) -> list[str]:
-    """Copy every run to its place; returns lines on files that could not be read."""
-    pairs = list(pretrain_pairs(list(places)))
+def _keep_in_folders(places: dict[StoredRun, Path], target: Path) -> list[str]:
+    """Copy every run to its place under `target`; returns lines on files that could not be read."""
+    lines = []
+    for run, contents, unread in _kept_of(places):
+        with _writing(places[run]):
+            places[run].mkdir(parents=True, exist_ok=True)
+            (places[run] / "done").unlink(missing_ok=True)
+            for name, content in contents.items():
+                write_atomic(places[run] / name, functools.partial(_write, content=content))
+        lines += unread
+    return lines
+
+
+def _keep_in_zip(places: dict[StoredRun, Path], target: Path) -> list[str]:
+    """The same in a zip, which is written anew with what is in it."""
+    everything, lines = read_zip(target) if os.path.lexists(target) else {}, []
+    for run, contents, unread in _kept_of(places):
+        folder = places[run].relative_to(target)
+        everything |= {(folder / name).as_posix(): content for name, content in contents.items()}
+        lines += unread
+    with _writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_zip(target, everything)
+    return lines
+
+
+def _kept_of(runs: Collection[StoredRun]) -> Iterator[tuple[StoredRun, dict[str, bytes], list[str]]]:
+    """Every run with what is kept of it, and lines on what of it cannot be read."""
+    pairs = list(pretrain_pairs(list(runs)))
     with_records, with_splits = {pretrain for pretrain, _ in pairs}, {sibling for _, sibling in pairs}
-    unread = []
-    for run, folder in places.items():
+    for run in runs:
         arrays = [name for name, kept in ((RECORDS, with_records), (SPLITS, with_splits)) if run in kept]
-        try:
-            unread += _keep(run, folder, arrays)
-        except OSError as error:
-            raise UserError(f"{folder} cannot be written ({error.strerror or error}); give another folder") from None
-    return unread
+        yield run, *_contents(run, arrays)
 
 
-def _keep(run: StoredRun, folder: Path, arrays: Sequence[str]) -> list[str]:
-    """Copy one run, the marker last; a file that cannot be read is left out, and told."""
+@contextlib.contextmanager
+def _writing(place: Path) -> Iterator[None]:
+    """UserError where it cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{place} cannot be written ({error.strerror or error}); give another place") from None
+
+
+def _contents(run: StoredRun, arrays: Sequence[str]) -> tuple[dict[str, bytes], list[str]]:
+    """What is kept of one run, the marker last, and lines on files that cannot be read and are left out."""
     contents, unread = {"metrics.json": read_bytes(run.folder / "metrics.json")}, []
-    found: dict[str, dict[str, np.ndarray]] = {}
     for name in ("history.csv", *arrays):
         file = run.folder / name
         try:
             if name in arrays:
-                found[name] = _arrays(file)
+                contents[name] = _compressed(file)
             elif os.path.lexists(file):  # a method without epochs has no history
                 read_history(file)
                 contents[name] = read_bytes(file)
         except (ValueError, UserError) as error:
             unread.append(f"{name}: {run.place}: {error}")
     contents["config.yaml"] = yaml.safe_dump(_portable(run.stored), sort_keys=False).encode()
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "done").unlink(missing_ok=True)
-    for name, content in contents.items():
-        write_atomic(folder / name, functools.partial(_write, content=content))
-    for name, own in found.items():
-        write_atomic(folder / name, functools.partial(np.savez_compressed, **own))
-    write_text(folder / "done", "".join(f"{name}\n" for name in sorted([*contents, *found])))
-    return unread
+    return contents | {"done": "".join(f"{name}\n" for name in sorted(contents)).encode()}, unread
 
 
 def _write(file: IO[bytes], content: bytes) -> None:
     file.write(content)
 
 
-def _arrays(file: Path) -> dict[str, np.ndarray]:
-    """The arrays of records or splits, which are checked; UserError where they cannot be read."""
+def _compressed(file: Path) -> bytes:
+    """Records or splits, which are checked, as a compressed archive; UserError where they cannot be read."""
     load, expected = (Records.load, COLUMNS) if file.name == RECORDS else (load_splits, STORED)
     load(file)
-    return dict(zip(expected, read_npz(file, expected), strict=True))
+    arrays: dict[str, Any] = dict(zip(expected, read_npz(file, expected), strict=True))
+    archive = io.BytesIO()
+    np.savez_compressed(archive, **arrays)
+    return archive.getvalue()
 
 
 def _portable(value: Any) -> Any:

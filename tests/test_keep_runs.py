@@ -9,6 +9,7 @@ import yaml
 from cli import ROOT
 from trees import Capture, shown
 
+from method.runs.zips import read_zip, write_zip
 from scripts import keep_runs
 
 TREE = ROOT / "tests/golden/output"
@@ -20,9 +21,14 @@ def kept(tmp_path: Path) -> Path:
     return tmp_path / "kept"
 
 
+@pytest.mark.parametrize("place", ["kept", "kept.zip"])
 @pytest.mark.parametrize("flags", [(), ("--each",), ("--difference",)])
-def test_the_tables_are_those_of_the_original(kept: Path, capsys: Capture, flags: tuple[str, ...]) -> None:
-    theirs, ours = (shown(root, capsys, *flags).partition("Not in the tables:")[0] for root in (TREE, kept))
+def test_the_tables_are_those_of_the_original(
+    place: str, tmp_path: Path, capsys: Capture, flags: tuple[str, ...]
+) -> None:
+    assert keep_runs.main([str(TREE), str(tmp_path / place)]) == 0
+    capsys.readouterr()
+    theirs, ours = (shown(root, capsys, *flags).partition("Not in the tables:")[0] for root in (TREE, tmp_path / place))
     assert "pretrain" in ours
     assert ours.split("In percent:")[0].rstrip() == theirs.rstrip()
 
@@ -125,6 +131,65 @@ def test_a_folder_that_is_a_link_is_refused_before_anything_is_written(
     assert f"error: {target / where} is a link, through which nothing is written" in capsys.readouterr().err
     assert not list(elsewhere.iterdir())
     assert not [file for file in target.rglob("*") if file.is_file()]
+
+
+# In a zip.
+
+
+def test_a_zip_holds_what_a_folder_does_and_is_the_same_each_time(kept: Path, tmp_path: Path) -> None:
+    source = copied(tmp_path)
+    for number, file in enumerate(sorted(source.rglob("*"))):
+        os.utime(file, (number, number))
+    for place, name in ((TREE, "first"), (source, "second"), (kept, "third"), (tmp_path / "first.zip", "fourth")):
+        assert keep_runs.main([str(place), str(tmp_path / f"new/{name}.zip")]) == 0
+        if name == "first":
+            shutil.copy(tmp_path / "new/first.zip", tmp_path / "first.zip")
+    zips = sorted((tmp_path / "new").iterdir())
+    assert len({file.read_bytes() for file in zips}) == 1
+    assert len(zips) == 4
+    assert read_zip(zips[0]) == {
+        file.relative_to(kept).as_posix(): file.read_bytes() for file in kept.rglob("*") if file.is_file()
+    }
+
+
+def test_runs_are_added_to_a_zip_and_nothing_else_is_removed(tmp_path: Path, capsys: Capture) -> None:
+    source, target = copied(tmp_path), tmp_path / "kept.zip"
+    assert keep_runs.main([str(source), str(target)]) == 0
+    whole = read_zip(target)
+    of_seed_1 = {name: content for name, content in whole.items() if "_1/" in name}
+    write_zip(target, {**of_seed_1, "notes.txt": b"mine", next(iter(of_seed_1)): b"old"})
+    assert keep_runs.main([str(source), str(target)]) == 0
+    assert "11 runs kept in" in capsys.readouterr().out
+    assert read_zip(target) == {**whole, "notes.txt": b"mine"}
+
+
+def test_a_file_that_is_no_zip_is_left_alone(tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "kept.zip").write_text("mine")
+    assert keep_runs.main([str(TREE), str(tmp_path / "kept.zip")]) == 2
+    assert f"error: {tmp_path / 'kept.zip'} cannot be read (File is not a zip file)" in capsys.readouterr().err
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["mine"]
+
+
+def test_a_zip_that_is_a_link_is_replaced_not_followed(tmp_path: Path) -> None:
+    write_zip(tmp_path / "treasure", {"notes.txt": b"mine"})
+    before = (tmp_path / "treasure").read_bytes()
+    (tmp_path / "kept.zip").symlink_to("treasure")
+    assert keep_runs.main([str(TREE), str(tmp_path / "kept.zip")]) == 0
+    assert (tmp_path / "treasure").read_bytes() == before
+    assert not (tmp_path / "kept.zip").is_symlink()
+    assert len(read_zip(tmp_path / "kept.zip")) > 11
+
+
+def test_a_zip_that_cannot_be_written(tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "file").write_text("a file")
+    assert keep_runs.main([str(TREE), str(tmp_path / "file/kept.zip")]) == 2
+    assert f"error: {tmp_path / 'file/kept.zip'} cannot be written (" in capsys.readouterr().err
+
+
+def test_a_folder_can_be_named_as_a_zip(tmp_path: Path) -> None:
+    (tmp_path / "kept.zip").mkdir()
+    assert keep_runs.main([str(TREE), str(tmp_path / "kept.zip")]) == 0
+    assert len(list(tmp_path.rglob("done"))) == 11
 
 
 def test_the_runs_are_not_kept_over_themselves(tmp_path: Path, capsys: Capture) -> None:

@@ -3,7 +3,7 @@
 import math
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -39,7 +39,7 @@ def read_npz(path: Path, expected: Mapping[str, Array]) -> list[np.ndarray]:
                 raise ValueError(OBJECTS)
             size = file.seek(0, os.SEEK_END)
             archive = zipfile.ZipFile(file)
-            _refuse_bombs(archive, size)
+            refuse_bombs(archive.infolist(), size)
             return [_read_array(archive, name, description) for name, description in expected.items()]
     except OSError as error:
         raise ValueError(error.strerror or str(error)) from None
@@ -49,11 +49,13 @@ def read_npz(path: Path, expected: Mapping[str, Array]) -> list[np.ndarray]:
         raise ValueError(" ".join(str(error).split()) or type(error).__name__) from None
 
 
-def _refuse_bombs(archive: zipfile.ZipFile, size: int) -> None:
-    """By the archive's directory alone; parts that lie within each other count as often as they are named."""
-    members = archive.infolist()
+def refuse_bombs(members: Sequence[zipfile.ZipInfo], size: int, most: int = MOST_MEMBERS) -> None:
+    """ValueError where an archive of `size` bytes unpacks to too much, or to more than `most` parts.
+
+    By its directory alone; parts that lie within each other count as often as they are named.
+    """
     total = sum(member.file_size for member in members)
-    if len(members) > MOST_MEMBERS or total > min(LARGEST, max(ALWAYS, EXPANSION * size)):
+    if len(members) > most or total > min(LARGEST, max(ALWAYS, EXPANSION * size)):
         raise ValueError(f"{size:,} bytes that would unpack to {total:,} in {len(members):,} parts")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from method.runs.files import PRETRAIN, one_line, read_config, read_metrics, read_status
+from method.runs.zips import is_zip, unpack
 from utils.errors import UserError
 from utils.text import for_people
 
@@ -81,11 +82,12 @@ class StoredRun:
 def read_runs(root: Path) -> list[StoredRun]:
     """Every run directory (a folder with config.yaml) under `root`, by path; UserError if there is none.
 
-    A folder that cannot be looked into is among them, as a run with that problem.
+    root: a folder or a zip; zips in a folder are looked into. A folder or zip in it that cannot be looked into is
+    among the runs, as one with that problem.
     """
-    if not os.path.isdir(root):
+    if not (os.path.isdir(root) or is_zip(root)):
         raise UserError(f"{root} is not a folder; give the folder that runs were written to, such as output")
-    runs = sorted(_walk(root), key=lambda run: run.folder)
+    runs = sorted(_walk_zip(root) if is_zip(root) else _walk(root), key=lambda run: run.folder)
     if not runs:
         raise UserError(f"no run under {root} (a run is a folder with a config.yaml); make one with python main.py")
     return runs
@@ -110,6 +112,21 @@ def _walk(root: Path) -> Iterator[StoredRun]:
         # A config.yaml within a run's folder is another program's, such as that of Weights & Biases.
         if not (run and run.config):
             waiting += [folder / name for name, is_folder in found.items() if is_folder]
+            for file in filter(is_zip, (folder / name for name in found)):
+                try:
+                    yield from _walk_zip(file)
+                except UserError as error:
+                    yield StoredRun(file, problem=str(error))
+
+
+def _walk_zip(file: Path) -> Iterator[StoredRun]:
+    """The runs in a zip, the same ones as in a folder that it is unzipped to; UserError where it cannot be read."""
+    outer = None
+    for folder in unpack(file):  # by path: what lies within a run follows it
+        if outer is None or not folder.is_relative_to(outer):
+            run = _read_run(folder)
+            yield run
+            outer = folder if run.config else outer
 
 
 def find_reference(run: StoredRun, runs: Sequence[StoredRun], reweight: bool) -> StoredRun | None:

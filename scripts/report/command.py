@@ -9,6 +9,7 @@ from pathlib import Path
 
 from method.runs.recompute import recompute
 from method.runs.stored import PRETRAIN, StoredRun, read_runs
+from method.runs.zips import refuse_zip
 from scripts.report.collect import FILTERS, Report, reference_of
 from scripts.report.columns import COLUMNS, choose_columns
 from scripts.report.figures import save_figures
@@ -39,7 +40,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         allow_abbrev=False,
     )
     parser.add_argument(
-        "path", nargs="?", type=typed_path, default=Path("output"), help="folder with runs (default: output)"
+        "path", nargs="?", type=typed_path, default=Path("output"), help="folder or zip of runs (default: output)"
     )
     for name, kind in FILTERS.items():
         untagged = "; '' for runs without one" if name == "tag" else ""
@@ -146,8 +147,10 @@ def _is_name(out: Path) -> bool:
 def recompute_all(runs: Sequence[StoredRun]) -> bool:
     """Make metrics.json anew where a run is finished, the retrained ones first, as others are compared with them.
 
-    Returns whether all could be; what could not is named on standard error.
+    Returns whether all could be; what could not is named on standard error. UserError where one lies in a zip.
     """
+    for run in runs:
+        refuse_zip(run.folder)
     unreadable = [run for run in runs if run.marked and not run.config]
     finished = [run for run in runs if run.marked and run.config]
     own = {id(run): None if run.method == PRETRAIN else reference_of(run, finished) for run in finished}
