@@ -33,7 +33,7 @@ class Project:
     """A copy of the project, in which a page's snippets are pasted and its commands are typed."""
 
     root: Path
-    ran: bool = False
+    n_typed: int = 0
     variables: str = ""
 
     def paste(self, snippet: Snippet) -> None:
@@ -59,6 +59,7 @@ class Project:
             shell, cwd=self.root, env=environment, capture_output=True, text=True, timeout=60 * MINUTES
         )
         assert done.returncode in codes, f"{line}\n{done.stdout}{done.stderr}"
+        self.n_typed += 1
         return done.stdout
 
     def can_run(self, words: list[str]) -> bool:
@@ -68,9 +69,9 @@ class Project:
         if words[:2] == ["python", "main.py"]:
             return "--help" in words or ("--wandb" not in words and self.has_data(words))
         if words[:3] == ["python", "-m", "scripts.report"]:
-            return self.ran and "output" in words and not {"fairface", "celeba", "waterbird"} & set(words)
+            return "output" in words and not {"fairface", "celeba", "waterbird"} & set(words)
         if words[:3] == ["python", "-m", "scripts.sweep"]:
-            return "grids" not in words[3] and "--index" not in words
+            return (self.root / words[3]).exists() and "grids/" not in words[3]
         return words[0] in HARMLESS
 
     def has_data(self, words: list[str]) -> bool:
@@ -86,8 +87,9 @@ class Project:
 
     def prepare(self, words: list[str]) -> None:
         """Make what the first command of the README leaves behind, where a page takes it for granted."""
-        method = dict(zip(words, words[1:], strict=False)).get("--method", "pretrain")
-        if method in ("pretrain", "retrain") or "custom" in words or "--config" in words or self.ran:
+        given = dict(zip(words, words[1:], strict=False))
+        starts = given.get("--method") in ("pretrain", "retrain") or "--help" in words or "scripts.sweep" in words
+        if self.n_typed or starts or given.get("--dataset") == "custom" or "--config" in given:
             return
         for method in ("pretrain", "retrain", "retrain --reweight", "miu"):
             ratio = "" if method == "pretrain" else "--unlearning_ratio 0.9"
@@ -128,19 +130,15 @@ def make_my_data(folder: Path) -> None:
 
 def write_yaml(page: str, project: Project) -> None:
     """The grids and configurations of the page under the names that its commands give them."""
-    shown = [yaml.safe_load(one.text) for one in snippets(page) if one.language == "yaml" and not one.new_file]
+    shown = [one.text for one in snippets(page) if one.language == "yaml" and not one.new_file]
     for words in (words for _, line in _lines(page) for words in line):
-        for name in (
-            word for word in words if word.endswith(".yaml") and not PLACEHOLDER.fullmatch(word.split(".")[0])
-        ):
-            file, is_grid = project.root / name, "scripts.sweep" in words
-            fitting = [
-                one for one in shown
-                if (one.get("data_dir") == str(Path(name).parent) if not is_grid else "method" in one)
-            ]  # fmt: skip
+        for name in (word for word in words if re.fullmatch(r"[a-z][\w/]*\.yaml", word)):
+            file = project.root / name
+            wanted = "method:" if "scripts.sweep" in words else f"data_dir: {Path(name).parent}\n"
+            fitting = [text for text in shown if wanted in text]
             if fitting and not file.exists():
                 file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_text(yaml.safe_dump(fitting[0]))
+                file.write_text(fitting[0])
 
 
 def _lines(page: str) -> Iterator[tuple[str, list[list[str]]]]:
@@ -152,8 +150,15 @@ def _lines(page: str) -> Iterator[tuple[str, list[list[str]]]]:
 
 
 def _something_to_run(page: str) -> bool:
-    return any(one.language == "python" for one in snippets(page)) or any(
-        words[:2] == ["python", "main.py"] for _, line in _lines(page) for words in line
+    """Whether the page has Python, a run on digits or one's own images, a report of such runs, or a grid of its own."""
+    called = [words for _, line in _lines(page) for words in line if words[0] == "python"]
+    given = [dict(zip(words, words[1:], strict=False)) for words in called if words[1] == "main.py"]
+    grids = any(one.language == "yaml" and "method:" in one.text for one in snippets(page))
+    return (
+        any(one.language == "python" for one in snippets(page))
+        or any(flags.get("--dataset", "digits") in ("digits", "custom") for flags in given)
+        or any(words[1:4] == ["-m", "scripts.report", "output"] for words in called)
+        or (grids and any("scripts.sweep" in words for words in called))
     )
 
 
@@ -165,6 +170,7 @@ def test_a_page_runs_as_pasted(page: str, project: Project):
         project.paste(snippet)
     methods = [project.register(one) for one in snippets(page) if "/unlearners/" in one.new_file]
     write_yaml(page, project)
+    pasted = {Path(one.new_file).stem for one in snippets(page) if one.new_file}
     for line, called in _lines(page):
         if not called:
             project.variables += f"{line}\n"
@@ -172,8 +178,7 @@ def test_a_page_runs_as_pasted(page: str, project: Project):
             project.prepare(called[0])
             sweeps = any("scripts.sweep" in words for words in called)
             project.type(line, (0, 1) if sweeps else (0,))
-            project.ran = True
-        elif set(called[0]) & {Path(one.new_file).stem for one in snippets(page) if one.new_file}:
+        elif called[0][:2] == ["python", "main.py"] and set(called[0]) & pasted:
             project.type(f"{line.split('--dry_run')[0]} --print_config")
     for method in ["pretrain", *methods] if methods else []:
         project.type(f"python main.py --method {method} --store_dir pasted --checkpoint_dir pasted")
@@ -183,3 +188,4 @@ def test_a_page_runs_as_pasted(page: str, project: Project):
             "\n".join(scripts).replace("/path/to/group-robust-unlearning", str(project.root))
         )
         project.type("python snippet.py")
+    assert project.n_typed > 0
