@@ -11,7 +11,10 @@ import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.figure import Figure
+from scipy.stats import t  # scikit-learn needs it, so it is there
 
 from method.runs.stored import read_runs
 from scripts.report.collect import Report, Row, by_label
@@ -19,9 +22,6 @@ from scripts.report.look import BLUE, GREEN, VERMILLION
 from utils.errors import UserError
 from utils.paths import typed_path
 from utils.terminal import Parser, on_terminal, say
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 GA = "forget_group_acc"
 # Label in reports -> name in the picture, colour, marker, and whether the marker is filled (REWEIGHT, or the original).
@@ -74,17 +74,12 @@ def read_cells(path: Path, ratio: float) -> dict[str, list[Row]]:
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
     """Mean of two values or more and half the width of its 95 % interval, by Student's t."""
-    import numpy as np
-    from scipy.stats import t  # scikit-learn needs it, so it is there
-
     n = len(values)
     return float(np.mean(values)), float(t.ppf(0.975, n - 1) * np.std(values, ddof=1) / math.sqrt(n))
 
 
-def draw(cells: dict[str, list[Row]], ratio: float) -> "Figure":
+def draw(cells: dict[str, list[Row]], ratio: float) -> Figure:
     """One row a label of ROWS, the first on top; the background is opaque, as README pages may be dark."""
-    from matplotlib.figure import Figure
-
     found = {label: interval([row.values[GA] for row in rows]) for label, rows in cells.items()}
     n_seeds = {len(rows) for rows in cells.values()}
     figure = Figure(figsize=SIZE, layout="constrained")
