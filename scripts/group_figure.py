@@ -11,10 +11,11 @@ import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from scipy.stats import t  # scikit-learn needs it, so it is there
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from method.runs.stored import read_runs
 from scripts.report.collect import Report, Row, by_label
@@ -24,6 +25,8 @@ from utils.paths import typed_path
 from utils.terminal import Parser, on_terminal, say
 
 GA = "forget_group_acc"
+# 97.5 % quantile of Student's t with n - 1 degrees of freedom, by the number n of seeds.
+T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
 # Label in reports -> name in the picture, colour, marker, and whether the marker is filled (REWEIGHT, or the original).
 ROWS = {
     "pretrain": ("original", BLUE, "o", True),
@@ -37,7 +40,7 @@ ROWS = {
     "l1_sparse": ("L1-sparse", VERMILLION, "D", False),
     "l1_sparse + reweight": ("L1-sparse + REWEIGHT", VERMILLION, "D", True),
 }
-SIZE, DPI = (8, 4.4), 200  # inches, dots an inch
+SIZE, DPI = (8, 3.9), 200  # inches, dots an inch
 
 
 @on_terminal
@@ -56,6 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         say(f"error: {error}")
         return error.exit_code
+    except OSError as error:
+        say(f"error: --out {wanted.out}: it cannot be written ({error.strerror}); give the name of another file")
+        return UserError.exit_code
     return 0
 
 
@@ -73,30 +79,37 @@ def read_cells(path: Path, ratio: float) -> dict[str, list[Row]]:
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
-    """Mean of two values or more and half the width of its 95 % interval, by Student's t."""
+    """Mean and half the width of its 95 % interval, by Student's t; UserError for another number than T_95 has."""
     n = len(values)
-    return float(np.mean(values)), float(t.ppf(0.975, n - 1) * np.std(values, ddof=1) / math.sqrt(n))
+    if n not in T_95:
+        raise UserError(f"an interval over {n} seeds cannot be drawn; expected 2 to {max(T_95)} runs of every method")
+    return float(np.mean(values)), float(T_95[n] * np.std(values, ddof=1) / math.sqrt(n))
 
 
 def draw(cells: dict[str, list[Row]], ratio: float) -> Figure:
     """One row a label of ROWS, the first on top; the background is opaque, as README pages may be dark."""
     found = {label: interval([row.values[GA] for row in rows]) for label, rows in cells.items()}
     n_seeds = {len(rows) for rows in cells.values()}
-    figure = Figure(figsize=SIZE, layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.15, h_pad=0.1)
+    figure = Figure(figsize=SIZE, layout=ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.06))
     axes = figure.subplots()
     for label, dashes in (("retrain", (2, 2)), ("retrain + reweight", (6, 2))):
         axes.axvline(found[label][0], color=GREEN, linewidth=1.2, dashes=dashes, zorder=0)
     for place, (label, (_, color, marker, filled)) in enumerate(ROWS.items()):
         mean, half = found[label]
         face = color if filled else "white"
-        look = {"color": color, "marker": marker, "markersize": 9, "markerfacecolor": face, "markeredgewidth": 1.8}
+        look: dict[str, Any] = {
+            "color": color,
+            "marker": marker,
+            "markersize": 8,
+            "markerfacecolor": face,
+            "markeredgewidth": 1.8,
+        }
         axes.errorbar(mean, place, xerr=half, elinewidth=2, capsize=4, capthick=2, **look)
-        above = {"xytext": (0, 9), "textcoords": "offset points", "ha": "center", "fontsize": 10}
+        above: dict[str, Any] = {"xytext": (0, 8), "textcoords": "offset points", "ha": "center", "fontsize": 9}
         axes.annotate(f"{mean:.0f}", (mean, place), **above, bbox={"facecolor": "white", "linewidth": 0, "pad": 0.5})
     axes.set_yticks(range(len(ROWS)), [name for name, *_ in ROWS.values()], fontsize=11)
     axes.set_ylim(len(ROWS) - 0.4, -0.8)
-    axes.set_xlim(30, 100)
+    axes.set_xlim(10 * math.floor(min(mean - half for mean, half in found.values()) / 10), 100)
     title = f"Test accuracy of the group of which {100 * ratio:.0f} % was forgotten"
     figure.suptitle(title, fontsize=13, fontweight="bold")
     data, seeds = cells["pretrain"][0].run.config["dataset"], " or ".join(map(str, sorted(n_seeds)))
