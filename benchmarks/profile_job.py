@@ -10,7 +10,7 @@ import argparse
 import contextlib
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,9 @@ from utils.tables import align
 class Clock:
     """Own seconds and calls by part."""
 
-    def __init__(self):
-        self.seconds, self.calls = Counter(), Counter()
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+        self.calls: Counter[str] = Counter()
         self.stack: list[str] = []
         self.last = time.perf_counter()
 
@@ -116,7 +117,7 @@ def main() -> None:
     total = sum(clock.seconds.values())
     rows = [
         (name, f"{clock.calls[name]:,}", f"{seconds:.2f}", f"{100 * seconds / total:.1f}")
-        for name, seconds in clock.seconds.most_common()
+        for name, seconds in sorted(clock.seconds.items(), key=lambda one: -one[1])
         if seconds >= 0.001 * total
     ]
     what = f"{wanted.method}, {wanted.image_size} px, {wanted.rows:,} rows of FairFace, {wanted.epochs} epochs"

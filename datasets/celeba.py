@@ -16,7 +16,7 @@ from datasets.labels.tables import (
     one_row_each,
     ragged_line_error,
     read_csv,
-    read_text,
+    read_label_text,
     table_of,
 )
 from utils.errors import UserError
@@ -77,7 +77,7 @@ class CelebA(GroupDataset):
 def _read_attributes(file: Path, wanted: tuple[str, ...]) -> Table:
     if file.suffix == ".csv":
         return read_csv(file, wanted, LAYOUT)
-    count, names, *rows = (read_text(file, LAYOUT) + "\n").split("\n")
+    count, names, *rows = (read_label_text(file, LAYOUT) + "\n").split("\n")
     header = ["image_id", *names.split()]
     table = _read_rows(file, header, wanted, rows, first_line=3)
     if count.strip() != str(len(table.lines)):
@@ -91,7 +91,7 @@ def _read_partition(file: Path) -> Table:
     wanted = ("image_id", "partition")
     if file.suffix == ".csv":
         return read_csv(file, wanted, LAYOUT)
-    return _read_rows(file, wanted, wanted, read_text(file, LAYOUT).split("\n"), first_line=1)
+    return _read_rows(file, wanted, wanted, read_label_text(file, LAYOUT).split("\n"), first_line=1)
 
 
 def _read_rows(file: Path, header: Sequence[str], wanted: tuple[str, ...], rows: list[str], first_line: int) -> Table:

@@ -97,11 +97,13 @@ def _typed_pairs(typed: str) -> list[tuple[str, str]]:
 
 
 def _named_pairs(dataset: Table, typed: str) -> tuple[Pair, ...]:
-    names = {"target": dataset.target_names, "sensitive": dataset.sensitive_names}
     code = _code if _class_has_names(dataset) else _only_code
     pairs = {
-        tuple(code(dataset.name, kind, names[kind], word) for kind, word in zip(names, words, strict=True))
-        for words in _typed_pairs(typed)
+        (
+            code(dataset.name, "target", dataset.target_names, target),
+            code(dataset.name, "sensitive", dataset.sensitive_names, sensitive),
+        )
+        for target, sensitive in _typed_pairs(typed)
     }
     return tuple(sorted(pairs))
 
@@ -131,7 +133,7 @@ def _only_code(dataset: str, kind: str, names: Sequence[str], word: str) -> int:
     spellings = [_word(names, code) for code in range(len(names))]
     if word in spellings:
         return spellings.index(word)
-    told = [_told(one, name) for one, name in zip(spellings, names, strict=True)]
+    told = [_describe_spelling(one, name) for one, name in zip(spellings, names, strict=True)]
     meant = _as_it_looks(names, word) or _as_code(names, word)
     expected = f"one of {_listed(told)}"
     if len(meant) == 1:
@@ -139,7 +141,7 @@ def _only_code(dataset: str, kind: str, names: Sequence[str], word: str) -> int:
     raise UserError(f"--forget_groups: {dataset} has no {kind} {word!r}; expected {expected}")
 
 
-def _told(spelling: str, name: str) -> str:
+def _describe_spelling(spelling: str, name: str) -> str:
     return spelling if spelling == compose(name) else f"{spelling} (for {name!r})"
 
 
@@ -152,7 +154,7 @@ def _as_it_looks(names: Sequence[str], word: str) -> list[int]:
 
 
 def _as_code(names: Sequence[str], word: str) -> list[int]:
-    """0 must not mean the first of "1" and "2"."""
+    """The code that a word is; none where names are numbers: 0 must not mean the first of "1" and "2"."""
     is_code = _have_codes(names) and re.fullmatch(r"[0-9]{1,9}", word) and int(word) < len(names)
     return [int(word)] if is_code else []
 

@@ -101,7 +101,11 @@ def _splits(
         )
     fingerprint = dataset.fingerprint
     return Splits(
-        *(read_only(indices) for indices in (train, val, test, forgotten, retain)),
+        train=read_only(train),
+        val=read_only(val),
+        test=read_only(test),
+        forget=read_only(forgotten),
+        retain=read_only(retain),
         forget_groups=tuple(np.unique(dataset.group[forgotten]).tolist()) if groups is None else groups,
         data_fingerprint=fingerprint,
         forget_fingerprint=None if forget is None else _forget_fingerprint(fingerprint, forget),
@@ -130,25 +134,21 @@ def save_splits(path: Path, splits: Splits) -> None:
 def load_splits(path: Path) -> Splits:
     """Read what `save_splits` wrote; UserError naming the file where it cannot be read, or was changed since."""
     try:
-        *sets, groups, data, forget = read_npz(path, STORED)
-        train, val, test, *parts = sets
+        *sets, groups, data, fingerprint = read_npz(path, STORED)
+        train, val, test, forget, retain = map(read_only, sets)
         for name, rows in zip(INDEX_SETS, sets, strict=True):
             if len(rows) and (rows[0] < 0 or (np.diff(rows) <= 0).any()):
                 raise ValueError(f"{name} holds rows that are not sorted, not different, or below 0")
-        if not np.array_equal(np.sort(np.concatenate(parts)), train):
+        if not np.array_equal(np.sort(np.concatenate([forget, retain])), train):
             raise ValueError("forget and retain are not the two parts of train")
         if len(np.unique(np.concatenate([train, val, test]))) != len(train) + len(val) + len(test):
             raise ValueError("train, val and test share rows")
         if (groups < 0).any():
             raise ValueError("forget_groups holds a number below 0")
-        if str(forget) and str(forget) != _forget_fingerprint(str(data), parts[0]):
+        if str(fingerprint) and str(fingerprint) != _forget_fingerprint(str(data), forget):
             raise ValueError("forget is not what its fingerprint says")
-        return Splits(
-            *map(read_only, sets),
-            forget_groups=tuple(groups.tolist()),
-            data_fingerprint=str(data),
-            forget_fingerprint=str(forget) or None,
-        )
+        forget_groups = tuple(groups.tolist())
+        return Splits(train, val, test, forget, retain, forget_groups, str(data), str(fingerprint) or None)
     except (ValueError, TypeError) as error:
         raise UserError(f"cannot read the splits {path} ({error}): run that command again with --overwrite") from None
 
@@ -179,7 +179,7 @@ def _choose_forget(dataset: GroupDataset, rows: np.ndarray, whose: str, ratio: f
 def _of_units(dataset: GroupDataset, rows: np.ndarray, units: Iterable[str]) -> np.ndarray:
     """Those of `rows` whose unit is one of these."""
     wanted = set(units)
-    return rows[np.fromiter((unit in wanted for unit in dataset.units(rows)), dtype=bool, count=len(rows))]
+    return rows[np.fromiter((unit in wanted for unit in dataset.units(rows)), dtype=np.bool_, count=len(rows))]
 
 
 def _forget_fingerprint(data_fingerprint: str, forget: np.ndarray) -> str:

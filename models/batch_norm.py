@@ -35,9 +35,13 @@ class GlobalBatchNorm2d(nn.BatchNorm2d):
         return centred * scale[:, None, None] + self.bias[:, None, None]
 
     def _track(self, mean: Tensor, variance: Tensor) -> None:
+        """Move the running statistics by `momentum`, or where it is None to the mean over all batches."""
+        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
+            return  # made without them
         self.num_batches_tracked.add_(1)
-        self.running_mean.lerp_(mean, self.momentum)
-        self.running_var.lerp_(variance, self.momentum)
+        share = 1 / self.num_batches_tracked if self.momentum is None else self.momentum
+        self.running_mean.lerp_(mean, share)
+        self.running_var.lerp_(variance, share)
 
 
 def across_processes(network: nn.Module) -> None:

@@ -14,6 +14,7 @@ class FullPrecisionLinear(nn.Linear):
     """A linear layer in fp32 wherever it is called: bf16 logits lose small losses and ties."""
 
     def forward(self, features: Tensor) -> Tensor:
+        """(n, in_features) of any precision to (n, out_features), float32."""
         with torch.autocast(device_type=features.device.type, enabled=False):
             return super().forward(features.float())
 
@@ -37,6 +38,7 @@ class Classifier(nn.Module):
         return self.backbone(image).float()
 
     def forward(self, image: Tensor) -> Tensor:
+        """The logits, n x n_targets, float32."""
         return self.head(self.features(image))
 
 

@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (UserError, RunError) as error:
         say(f"error: {error}")
         return error.exit_code
-    tell(f"{group_table(labels, rows)}\n\nwritten: {wanted.out / FILE}, {wanted.out / 'config.yaml'}")
+    tell(f"{format_group_table(labels, rows)}\n\nwritten: {wanted.out / FILE}, {wanted.out / 'config.yaml'}")
     return 0
 
 
@@ -89,7 +89,7 @@ def draw_skewed_rows(labels: Labels, share: str, seed: int) -> np.ndarray:
 
 
 def _fraction(share: str) -> Fraction:
-    """The decimal number that was written."""
+    """The decimal number that --share gives, exactly; UserError unless it is between 0 and 0.5."""
     try:
         found = Fraction(share)
     except (ValueError, ZeroDivisionError):
@@ -110,7 +110,7 @@ def _first(labels: Labels, rows: np.ndarray, n: int, seed: int) -> np.ndarray:
     return rows[[path in first for path in paths]]
 
 
-def group_table(labels: Labels, rows: np.ndarray) -> str:
+def format_group_table(labels: Labels, rows: np.ndarray) -> str:
     """Gender and race: how many in train, val and test, and which part of the gender's train images."""
     cells = []
     split = labels.split[rows]

@@ -46,7 +46,7 @@ from scripts.acceptance import (
     worker,
 )
 from scripts.acceptance import pack as packing
-from scripts.acceptance.__main__ import main, options_of, run
+from scripts.acceptance.__main__ import main, options_of, run_parts
 from scripts.acceptance.harness import CPU, Place
 from scripts.acceptance.options import FULL, PARTS, QUICK, SHORT, Options, Part
 from scripts.acceptance.rows import FAIL, FIGURE, PASS, SKIPPED, Row, guarded, line, reason, told_by
@@ -571,7 +571,7 @@ def of_a_process(value: float, loss: float = 1.0) -> dict[str, Any]:
     ],
 )
 def test_processes_that_differ_fail(found: list[tuple[float, float]], told: str):
-    row = processes.equality("miu", [of_a_process(*one) for one in found], of_a_process(1.0))
+    row = processes.compare_processes("miu", [of_a_process(*one) for one in found], of_a_process(1.0))
     assert row.status == told
 
 
@@ -720,7 +720,7 @@ def test_a_part_that_breaks_fails(plant: Options, name: str, value: str, detail:
 
 def test_the_others_go_on_and_the_table_says_it_all(plant: Options, capsys: pytest.CaptureFixture):
     parts = tuple(planted(name) for name in ("machine", "broken", "good"))
-    assert run(parts, plant, [], "the command") == 1
+    assert run_parts(parts, plant, [], "the command") == 1
     lines = capsys.readouterr().out.splitlines()
     assert [text.split()[:2] for text in lines if not text.startswith("--")][:4] == [
         ["machine", FIGURE], ["broken", PASS], ["broken", FAIL], ["good", PASS],
@@ -734,9 +734,9 @@ def test_the_others_go_on_and_the_table_says_it_all(plant: Options, capsys: pyte
     assert "| broken | fail   | the part itself | ValueError" in page
     assert (plant.out / "good.log").read_text() == "a word for the log\n"
 
-    assert run(parts[::2], plant, [], "the command") == 0
+    assert run_parts(parts[::2], plant, [], "the command") == 0
     assert "accepted on cpu: 1 pass, 1 figure" in capsys.readouterr().out
-    assert run(parts[:1], plant, [], "the command") == 1  # nothing passed
+    assert run_parts(parts[:1], plant, [], "the command") == 1  # nothing passed
 
 
 def test_without_its_device_nothing_else_runs(tmp_path: Path, capsys: pytest.CaptureFixture):

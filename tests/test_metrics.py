@@ -312,7 +312,7 @@ def row(**values: float | None) -> dict[str, float | None]:
 
 
 def test_tow_and_avg_gap_by_hand() -> None:
-    found = metrics.compare(row(retain_acc=90.0, forget_acc=40.0, mia=20.0), row(retain_acc=100.0, test_acc=70.0))
+    found = metrics.compute_gaps(row(retain_acc=90.0, forget_acc=40.0, mia=20.0), row(retain_acc=100.0, test_acc=70.0))
     assert found["tow"] == pytest.approx(100 * 0.9 * 0.9 * 0.8)
     assert found["avg_gap"] == pytest.approx((10 + 10 + 20 + 30) / 6)
     assert found["gaps"] == {
@@ -327,7 +327,7 @@ def test_tow_and_avg_gap_by_hand() -> None:
 
 
 def test_a_null_part_makes_avg_gap_null_and_leaves_tow() -> None:
-    found = metrics.compare(row(equalized_odds=None), row(mia=None))
+    found = metrics.compute_gaps(row(equalized_odds=None), row(mia=None))
     assert found["tow"] == 100.0
     assert found["avg_gap"] is None
     assert found["gaps"]["equalized_odds"] is None

@@ -34,13 +34,13 @@ from utils import device
 gpu = device.choose_device("auto")
 print(device.gpu_names(), default_workers(False, gpu, 4), default_workers(False, device.choose_device("cpu"), 4))
 if os.fork() == 0:
-    print(device.describe(gpu), flush=True)
+    print(device.describe_device(gpu), flush=True)
     os._exit(0)
 os.wait()
 device.choose_precision("auto", gpu)
 if os.fork() == 0:
     try:
-        device.describe(gpu)
+        device.describe_device(gpu)
     except RuntimeError as error:
         print(error, flush=True)
     os._exit(0)

@@ -18,7 +18,7 @@ from report_payload import DIGITS, FACES, METHODS, averaged, example
 
 from scripts.report import view
 from scripts.report.look import curve_keys, in_words
-from scripts.report.page import in_script, pack, page
+from scripts.report.page import in_script, pack_payload, page
 from utils.tables import cell as in_text
 
 MARKUP = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 2'>&amp;\u2028"
@@ -99,7 +99,7 @@ def test_data_in_a_script_element_cannot_end_it() -> None:
 
 
 def test_what_runs_share_stands_once(payload: dict[str, Any]) -> None:
-    found = pack(payload)
+    found = pack_payload(payload)
     runs = [run for run in found["runs"] if run["table"] == "t0"]
     assert len({run["groups"]["name"] for run in runs}) == len({run["losses"]["edges"] for run in runs}) == 1
     assert found["pool"][runs[0]["groups"]["name"]] == DIGITS
@@ -274,7 +274,7 @@ def test_groups_before_after_and_retrained(browser: Browser, file: Path, payload
     numbers = []
     for text in told:
         name, role, *shown = MARK.fullmatch(text).groups()
-        wanted = view.accuracy(partners[role], name)
+        wanted = view.average_accuracy(partners[role], name)
         numbers.append(wanted["value"])
         assert list(map(float, shown)) == pytest.approx([wanted["value"], *wanted["interval"]], abs=0.051)
     assert told[0].startswith(DIGITS[2])

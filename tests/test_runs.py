@@ -40,7 +40,7 @@ from method.runs.recompute import recompute
 from method.training.engine import Engine
 from method.training.resume import Resumable
 from utils import sealed
-from utils.device import choose_device, describe
+from utils.device import choose_device, describe_device
 from utils.tensors import save_sealed
 
 
@@ -67,7 +67,7 @@ def anywhere(finished: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Wo
 
 def default_device() -> str:
     """What a run without --device says of its device."""
-    return describe(choose_device("auto"))
+    return describe_device(choose_device("auto"))
 
 
 @pytest.fixture

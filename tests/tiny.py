@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -333,14 +333,14 @@ class SpyEngine(Engine):
         self.spied_steps.append(Step(self.spied_epoch, phase, batch, random, float(loss), lr, open_to, after))
         return loss
 
-    def _drawn(self, phase: Phase, epoch: int, bounds: Any) -> Tensor:
+    def _drawn(self, draw: Any, phase: Phase, epoch: int, bounds: Any) -> Tensor:
         self.spied_random = []
 
-        def draw(generator: torch.Generator, n: int) -> Tensor:
+        def spied(generator: torch.Generator, n: int) -> Tensor:
             self.spied_random.append(generator.get_state())
-            return phase.draw(generator, n)
+            return draw(generator, n)
 
-        return super()._drawn(replace(phase, draw=draw), epoch, bounds)
+        return super()._drawn(spied, phase, epoch, bounds)
 
     def _everything(self) -> dict[str, State]:
         original = self.unlearner.original

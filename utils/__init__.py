@@ -1,1 +1,1 @@
-"""Leaf helpers (errors, seeds, files, device) and the tools that stand on top of everything (report)."""
+"""Leaves, which know nothing of the program: files, locks, devices, processes, signals, tables, text."""

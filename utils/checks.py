@@ -74,7 +74,7 @@ def text(longest: int = LONGEST_NAME, empty: bool = True) -> Check:
 
 
 def flag(value: Any) -> None:
-    """True or false."""
+    """A truth value, true or false."""
     if type(value) is not bool:
         raise Wrong(f"is {_shown(value)}, expected true or false")
 
@@ -176,7 +176,7 @@ def _plain_table(value: dict, depth: int) -> None:
 
 
 def anything(value: Any) -> None:
-    """What nobody reads."""
+    """Any value: what nobody reads."""
 
 
 _finite = number(-sys.float_info.max, sys.float_info.max)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.autograd.function import FunctionCtx
 
 from utils.distributed import finished, world_size
 from utils.signals import interrupted, stop_asked
@@ -27,13 +28,13 @@ class _Sum(torch.autograd.Function):
     """The sum over processes. Every process's loss depends on it, so its gradient is the sum of their gradients."""
 
     @staticmethod
-    def forward(ctx, values: Tensor) -> Tensor:
+    def forward(ctx: FunctionCtx, values: Tensor) -> Tensor:
         total = values.clone(memory_format=torch.contiguous_format)
         all_reduce(total)
         return total
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> Tensor:
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> Tensor:
         return _Sum.apply(gradient)
 
 

@@ -159,7 +159,7 @@ def _copied(content: Any, copied: dict[torch.device, list[torch.Tensor]]) -> Any
 
 
 def _replaced(content: Any, function: Callable[[torch.Tensor], torch.Tensor]) -> Any:
-    """The same with another tensor for each."""
+    """Dictionaries, lists and tuples with what `function` gives in place of each tensor."""
     if isinstance(content, dict):
         replaced = copy.copy(content)  # of its kind, with what a state dict knows of its versions
         replaced.update({key: _replaced(value, function) for key, value in content.items()})
@@ -185,7 +185,7 @@ def arithmetic_set(device: torch.device) -> Iterator[dict[str, bool] | None]:
         yield None
         return
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-    wanted = [(cudnn, "benchmark", False), (cudnn, "deterministic", True)]
+    wanted: list[tuple[Any, str, bool]] = [(cudnn, "benchmark", False), (cudnn, "deterministic", True)]
     wanted += [(cudnn, "allow_tf32", False), (matmul, "allow_tf32", False)]
     before = [(backend, name, getattr(backend, name)) for backend, name, _ in wanted]
     try:
@@ -259,8 +259,8 @@ def memory_shared() -> Iterator[None]:
         gc.unfreeze()
 
 
-def describe(device: torch.device) -> str:
-    """A name for the record of a run."""
+def describe_device(device: torch.device) -> str:
+    """The device's name in the record of a run: the card's, or cpu, or mps."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 

@@ -21,7 +21,7 @@ class Digests:
         self._changed = False
 
     def of(self, path: Path) -> str:
-        """Hexadecimal; OSError where there is no such file."""
+        """SHA-256 of a file's content, hexadecimal; OSError where there is no such file."""
         key, state = str(path.resolve()), _state(path)
         known = self._known.get(key)
         if isinstance(known, list) and known[:-1] == state and isinstance(known[-1], str):

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
-from utils.environment import PATIENCE, REMEDY, VARIABLES, check_variables, number_of
+from utils.environment import PATIENCE, REMEDY, VARIABLES, check_variables, read_variable
 from utils.errors import RunError, UserError
 from utils.locks import LockLost
 from utils.signals import LOOK_SECONDS, TELL_SECONDS, Interrupted, asked_seconds, interrupted, stop_asked
@@ -42,18 +42,18 @@ def rank() -> int:
 
 def local_rank() -> int:
     """Number of this process on its machine, from 0."""
-    return number_of("LOCAL_RANK", rank()) if world_size() > 1 else 0
+    return read_variable("LOCAL_RANK", rank()) if world_size() > 1 else 0
 
 
 def local_world_size() -> int:
     """Processes of the run on this machine."""
-    return number_of("LOCAL_WORLD_SIZE", world_size()) if world_size() > 1 else 1
+    return read_variable("LOCAL_WORLD_SIZE", world_size()) if world_size() > 1 else 1
 
 
 def _numbers() -> tuple[int, int]:
     """Rank and number of processes; (0, 1) also where the variables make no sense, which `joined` refuses."""
     try:
-        number, size = number_of("RANK"), number_of("WORLD_SIZE")
+        number, size = read_variable("RANK"), read_variable("WORLD_SIZE")
     except (KeyError, ValueError):
         return 0, 1
     return (number, size) if all(map(os.environ.get, VARIABLES)) and number < size else (0, 1)
@@ -85,7 +85,7 @@ def joined() -> Iterator[None]:
     from utils.meeting import meet
 
     _alone.clear()
-    store = meet(rank(), world_size(), os.environ["MASTER_ADDR"], number_of("MASTER_PORT"))
+    store = meet(rank(), world_size(), os.environ["MASTER_ADDR"], read_variable("MASTER_PORT"))
     group = dist.PrefixStore("group", store)
     dist.init_process_group(collective_backend(), store=group, rank=rank(), world_size=world_size(), timeout=PATIENCE)
     _stores.append(store)
@@ -149,7 +149,7 @@ def finished(work: Any, patience: float = STOP_PATIENCE) -> None:
         work.wait()
     except RuntimeError as error:
         # torchrun stops the others as soon as one has failed: that signal is not why this run ends.
-        if not _told(FIRST_FAILURE) and (stop_asked() or _told(STOPPED)):
+        if not _has_said(FIRST_FAILURE) and (stop_asked() or _has_said(STOPPED)):
             raise leaving_alone("") from error
         raise RunError(f"another of the {world_size()} processes is gone ({_cause(error)})") from error
 
@@ -176,7 +176,7 @@ def leaving_alone(where: str) -> Interrupted:
     return interrupted(where)
 
 
-def _told(word: str) -> bool:
+def _has_said(word: str) -> bool:
     """Whether another process has said so: that it STOPPED because of a signal, or a FIRST_FAILURE."""
     try:
         return bool(_stores) and _stores[0].check([word])

@@ -13,7 +13,7 @@ REMEDY = "start the processes with torchrun, or unset RANK and WORLD_SIZE for a 
 PATIENCE = timedelta(days=1)
 
 
-def number_of(name: str, default: int | None = None) -> int:
+def read_variable(name: str, default: int | None = None) -> int:
     """A variable of the environment; KeyError where it is absent, ValueError where it is no number within LIMITS."""
     if default is not None and name not in os.environ:
         return default
@@ -31,7 +31,7 @@ def check_variables() -> None:
         return
     for name in (name for name in LIMITS if name in os.environ):
         try:
-            number_of(name)
+            read_variable(name)
         except ValueError:
             least, most = LIMITS[name]
             found = f"{name}={os.environ[name]} in the environment"
@@ -44,6 +44,6 @@ def check_variables() -> None:
             f"processes nor a single one; {REMEDY}"
         )
     for number, size in (("RANK", "WORLD_SIZE"), ("LOCAL_RANK", "LOCAL_WORLD_SIZE")):
-        if {number, size} <= os.environ.keys() and number_of(number) >= number_of(size):
+        if {number, size} <= os.environ.keys() and read_variable(number) >= read_variable(size):
             found = f"{number}={os.environ[number]} and {size}={os.environ[size]} in the environment"
-            raise UserError(f"{found}: they count from 0, so the largest is {number_of(size) - 1}; {REMEDY}")
+            raise UserError(f"{found}: they count from 0, so the largest is {read_variable(size) - 1}; {REMEDY}")

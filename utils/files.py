@@ -8,6 +8,7 @@ import os
 import stat
 import tempfile
 from collections.abc import Callable
+from io import BufferedReader
 from pathlib import Path
 from typing import IO, Any
 
@@ -37,7 +38,7 @@ FILE_TYPES = {
 }
 
 
-def write_atomic(path: Path, write: Callable[[IO[bytes]], None]) -> None:
+def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Let `write` fill a temporary file beside `path`, then rename it there.
 
     RunError where the disk is full, LockLost in a folder that another process has taken over.
@@ -51,7 +52,7 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], None]) -> None:
         raise
 
 
-def _write_and_rename(path: Path, write: Callable[[IO[bytes]], None]) -> None:
+def _write_and_rename(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=PART, dir=path.parent)
     try:
         with os.fdopen(handle, "w+b") as file:
@@ -76,7 +77,7 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
-def open_regular(path: str | Path) -> IO[bytes]:
+def open_regular(path: str | Path) -> BufferedReader:
     """Open a file for reading; OSError where it is none: a pipe would be waited for, a device never ends."""
     return os.fdopen(_regular(path)[0], "rb")
 

@@ -52,12 +52,12 @@ class Holder:
 
     @classmethod
     def here(cls) -> "Holder":
-        """This process, with a new token."""
+        """A holder that is this process, with a new token."""
         pid = os.getpid()
         return cls(socket.gethostname(), _boot(), _namespace(), pid, _started(pid), secrets.token_hex(16))
 
     def describe(self) -> str:
-        """`process 12 on host`."""
+        """The holder in a message: `process 12 on host`."""
         return f"process {self.pid} on {self.host}"
 
     def gone(self) -> bool:

@@ -49,21 +49,24 @@ class _News:
     def __init__(self, rank: int, world_size: int, place: str) -> None:
         self.rank, self.world_size, self.place = rank, world_size, place
         self.began = time.monotonic()
-        self._due = FIRST_SECONDS
+        self._next = FIRST_SECONDS
 
-    def look(self) -> float | None:
-        """The seconds of waiting where it is time to say so. Interrupted where a stop signal has come."""
+    def due(self) -> float | None:
+        """The seconds of waiting where it is time to say so, else None.
+
+        Interrupted where a stop signal has come, RunError after a day.
+        """
         check_stop()
         waited = time.monotonic() - self.began
         if waited > PATIENCE.total_seconds():
             raise RunError(f"process {self.rank} of {self.world_size} has waited a day at {self.place}; {REMEDY}")
-        if waited < self._due:
+        if waited < self._next:
             return None
-        self._due = waited + TELL_SECONDS
+        self._next = waited + TELL_SECONDS
         return waited
 
-    def tell(self, waited: float, what: str) -> None:
-        """Of every process that has something to say, whatever the log's level is for the others."""
+    def log_waiting(self, waited: float, what: str) -> None:
+        """Log what this process waits for, whatever the log's level is for those that are not the first."""
         level = logging.WARNING if self.rank == 0 else logging.CRITICAL
         log.log(level, "process %d of %d, for %.0f s: %s; %s", self.rank, self.world_size, waited, what, REMEDY)
 
@@ -101,19 +104,21 @@ def _connect(news: _News, address: str, port: int) -> dist.Store:
             break
         except OSError as error:
             why = error.strerror or "no answer"
-        waited = news.look()
+        waited = news.due()
         if waited is not None:
-            news.tell(waited, f"waiting for process 0 at {news.place} (MASTER_ADDR:MASTER_PORT; {why})")
+            news.log_waiting(waited, f"waiting for process 0 at {news.place} (MASTER_ADDR:MASTER_PORT; {why})")
         time.sleep(LOOK_SECONDS)
     try:
-        return _answer(lambda: dist.TCPStore(address, port, news.world_size, False, HANDSHAKE, wait_for_workers=False))
+        return _ask_in_time(
+            lambda: dist.TCPStore(address, port, news.world_size, False, HANDSHAKE, wait_for_workers=False)
+        )
     except (RuntimeError, TimeoutError) as error:
         check_stop()
         found = f"MASTER_ADDR={address} and MASTER_PORT={port} in the environment"
         raise UserError(f"{found}: what listens there does not answer as a process of this run; {REMEDY}") from error
 
 
-def _answer(ask: Callable[[], dist.Store]) -> dist.Store:
+def _ask_in_time(ask: Callable[[], dist.Store]) -> dist.Store:
     """What `ask` gives or raises; TimeoutError where nothing comes, as from a program that accepts and is silent."""
     answer: Future[dist.Store] = Future()
 
@@ -134,10 +139,10 @@ def _gather(store: dist.Store, news: _News) -> None:
         if store.check([_key(missing[0])]):
             missing.pop(0)
             continue
-        waited = news.look()
+        waited = news.due()
         if waited is not None and 0 in (news.rank, missing[0]):  # one says it; another where that one is missing
             absent = [number for number in missing if not store.check([_key(number)])]
             names = ", ".join(map(str, absent[:NAMED])) + (", ..." if len(absent) > NAMED else "")
             come = f"{news.world_size - len(absent)} of {news.world_size} have come to {news.place}"
-            news.tell(waited, f"waiting for process{'es' * (len(absent) > 1)} {names}; {come}")
+            news.log_waiting(waited, f"waiting for process{'es' * (len(absent) > 1)} {names}; {come}")
         time.sleep(LOOK_SECONDS)

@@ -30,8 +30,7 @@ def seal(file: IO[bytes], facts: dict[str, Any]) -> None:
         raise ValueError(f"facts of {length} bytes do not fit into the comment of an archive")
     file.seek(-2, os.SEEK_END)  # where the length of the comment, 0, stands
     file.write(struct.pack("<H", length) + comment)
-    file.seek(0)
-    checksum = hashlib.file_digest(file, "sha256").hexdigest()
+    checksum = _checksum(file, file.tell())
     file.seek(0, os.SEEK_END)
     file.write(checksum.encode())
 
@@ -49,7 +48,7 @@ def opened(path: Path) -> Iterator[tuple[IO[bytes], dict[str, Any] | None]]:
 
 
 def read_facts(path: Path) -> dict[str, Any] | None:
-    """The facts alone; as `opened`."""
+    """The facts in a checkpoint, and errors as `opened` raises them."""
     with opened(path) as (_, facts):
         return facts
 

@@ -168,7 +168,7 @@ def _end_if_still(heard: socket.socket, code: int) -> None:
 
 def _place() -> str:
     """Which line of this program the main thread is at, for who wants to know what never came."""
-    frame = sys._current_frames().get(threading.main_thread().ident)
+    frame = sys._current_frames().get(threading.main_thread().ident or 0)
     while frame is not None and ROOT not in Path(frame.f_code.co_filename).parents:
         frame = frame.f_back
     return f" at {Path(frame.f_code.co_filename).relative_to(ROOT)}, line {frame.f_lineno}" if frame else ""

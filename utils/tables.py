@@ -12,7 +12,7 @@ HOLE = "-"
 PLUS_MINUS = " ± "
 MARKDOWN = {letter: f"\\{letter}" for letter in "\\`*<|"}  # what would be markup in a name; _ within a word is none
 LINK = re.compile(r"\](?=[(\[])")
-CELL = re.compile(rf"(.*?)(?:{PLUS_MINUS}(\S+))?( \[\d+\])?")
+CELL = re.compile(rf"(.*?)(?:{PLUS_MINUS}(\S+))?( \[\d+\])?\Z")
 
 
 def cell(values: Sequence[Any], decimals: int = 1) -> str:
@@ -53,7 +53,7 @@ def align(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -
 
 
 def align_markdown(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
-    """The same as a Markdown table, aligned in its source too."""
+    """Columns as a Markdown table, its source aligned too; the first `left` of them to the left, the others right."""
     escaped = [[in_markdown(text) for text in line] for line in (header, *rows)]
     columns = [_padded(column, number < left, 4) for number, column in enumerate(zip(*escaped, strict=True))]
     rule = ["-" * (len(column[0]) - 1) + ("-" if number < left else ":") for number, column in enumerate(columns)]
@@ -72,7 +72,7 @@ def _padded(column: Sequence[str], left: bool, at_least: int = 1) -> list[str]:
 
 def _below_each_other(cells: Sequence[str]) -> list[str]:
     """Each of mean, " ± deviation" and " [k]" as wide as the widest of its kind in the column."""
-    parts = [CELL.fullmatch(text).groups(default="") for text in cells]
+    parts = [CELL.findall(text)[0] for text in cells]
     mean, deviation, count = (max((len(part[i]) for part in parts), default=0) for i in range(3))
     lined = []
     for part in parts:

@@ -35,4 +35,5 @@ class PrintableFormatter(logging.Formatter):
     """Lines of a log without control characters, whatever the names in them hold."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """The record's line, with control characters as escapes."""
         return printable(super().format(record))

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from datasets.labels.spelling import number_of
+from datasets.labels.spelling import parse_number
 from datasets.labels.tables import LARGEST, column_numbers, ragged_line_error
 from utils.errors import UserError
 from utils.files import read_text
@@ -129,7 +129,7 @@ def _cell(where: str, column: str, cell: str) -> str:
         if not (found := ROW_CELL.fullmatch(cell)):
             raise UserError(f"{where}: {column} is {cell!r}, expected the number of a row, counted from 0")
         return f"row:{int(found[1])}"
-    is_value = number_of(cell) is not None or not re.search(r"[./]", cell)
+    is_value = parse_number(cell) is not None or not re.search(r"[./]", cell)
     return f"{kind}:{cell}" if is_value and kind not in FILE_COLUMNS and not ROW.fullmatch(cell) else _name(cell)
 
 

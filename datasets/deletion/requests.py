@@ -11,7 +11,7 @@ import numpy as np
 
 from datasets.base import TRAIN, GroupDataset
 from datasets.deletion.forget_list import COMMENT, FILE_COLUMNS, HEADER, OWN_FILE, ROW, ROW_COLUMNS, Names
-from datasets.labels.spelling import number_of
+from datasets.labels.spelling import parse_number
 from datasets.labels.tables import header_of, image_paths, read_csv
 from utils.errors import UserError
 
@@ -45,10 +45,11 @@ class Requests:
 
     @property
     def n_left_out(self) -> int:
+        """Number of names that were left out."""
         return sum(map(len, self.left_out.values()))
 
     def without(self, dataset: GroupDataset, bad_rows: Sequence[int]) -> "Requests":
-        """The same for the table without these rows, whose requests are left out."""
+        """What became of the list in the table without these rows, whose requests are left out."""
         kept = np.delete(np.arange(len(dataset)), bad_rows)
         gone = dict.fromkeys(dataset.paths(self.rows[np.isin(self.rows, bad_rows)]))
         left_out = self.left_out | ({UNREADABLE: tuple(gone)} if gone else {})
@@ -110,7 +111,7 @@ class _Index:
 
     @property
     def label_file(self) -> tuple[Path, str]:
-        """The only one, and its name."""
+        """The only file of the labels, and its name."""
         ((name,),) = self.dataset.label_names
         return self.dataset.root / name, name
 
@@ -209,7 +210,8 @@ class _Index:
 
     def _by_value(self, column: str) -> dict[Decimal | str, list[int]]:
         """Rows by the value of one of the labels' own columns; numbers are equal as numbers."""
-        dataset, found = self.dataset, {}
+        dataset = self.dataset
+        found: dict[Decimal | str, list[int]] = {}
         file, layout = self.label_file
         for own in self.own_columns[column]:
             table = read_csv(file, (dataset.file_column, own), layout)
@@ -245,5 +247,5 @@ def _row(value: str, n_rows: int) -> Iterable[int]:
 
 
 def _value(text: str) -> Decimal | str:
-    number = number_of(text.strip())
+    number = parse_number(text.strip())
     return text.strip() if number is None else number

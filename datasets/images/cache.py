@@ -170,7 +170,7 @@ def _fill(file: IO[bytes], dataset: GroupDataset, rows: np.ndarray, state: str) 
 
     def keep(row: int, image: Image) -> None:
         if not isinstance(image, UnreadableImage):
-            pixels = image.permute(1, 2, 0).contiguous().numpy()
+            pixels = image.permute(1, 2, 0).contiguous().numpy().data
             with lock:
                 index[row] = file.tell(), *image.shape[1:]
                 file.write(pixels)
@@ -195,5 +195,5 @@ def estimated_bytes(dataset: GroupDataset, rows: np.ndarray) -> int:
 
 
 def gibibytes(size: float) -> str:
-    """A size for people."""
+    """A number of bytes in GiB, with one decimal."""
     return f"{size / 2**30:.1f} GiB"

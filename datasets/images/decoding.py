@@ -22,7 +22,7 @@ from torchvision.transforms.v2.functional import center_crop
 
 from datasets.base import GroupDataset
 from datasets.images.headers import LARGEST_FILE, MOST_PIXELS, PNG, UPRIGHT, Header, png_pixels, read_header
-from datasets.images.types import KeptImages, UnreadableImage
+from datasets.images.types import ImageSource, KeptImages, UnreadableImage
 from utils.files import read_bytes
 
 CROP_SCALE = (0.08, 1.0)  # share of the area, the published training transform
@@ -102,13 +102,13 @@ def open_image(file: str, upright: bool = False) -> Encoded | UnreadableImage:
         header = read_header(content)
     except (OSError, ValueError) as error:
         return UnreadableImage(file, getattr(error, "strerror", None) or str(error))
-    refusal = "it is empty" if not content else _refusal(header)
+    if header is None:
+        return UnreadableImage(file, "it is no JPEG, PNG, GIF or WebP file" if content else "it is empty")
+    refusal = _refusal(header)
     return UnreadableImage(file, refusal) if refusal else Encoded(file, content, header, upright)
 
 
-def _refusal(header: Header | None) -> str | None:
-    if header is None:
-        return "it is no JPEG, PNG, GIF or WebP file"
+def _refusal(header: Header) -> str | None:
     if header.width * header.height > MOST_PIXELS:
         return f"it has {header.width} x {header.height} pixels, expected at most {MOST_PIXELS:,}"
     if header.frames > 1:
@@ -146,7 +146,7 @@ class Transforms:
         """A random crop, resized, flipped half the time; a function of `image` and `seed` alone."""
         # All at once, as a call of torch takes longer than its numbers.
         draws = iter(torch.rand(4 * CROP_TRIES + 1, generator=torch.Generator().manual_seed(seed)).tolist())
-        top, left, height, width = random_crop(*image.shape[1:], draws)
+        top, left, height, width = random_crop(image.shape[1], image.shape[2], draws)
         flip = next(draws) < 0.5
         crop = resize(image[:, top : top + height, left : left + width], self.size, self.size)
         return crop.permute(1, 2, 0).flip(1).permute(2, 0, 1) if flip else crop
@@ -173,7 +173,7 @@ def random_crop(height: int, width: int, draws: Iterator[float]) -> tuple[int, i
     return (height - h) // 2, (width - w) // 2, h, w
 
 
-class FileImages(torch.utils.data.Dataset):
+class FileImages(ImageSource):
     """Images from files or a cache, in DataLoader workers or without: a pure function of (row, augmentation seed)."""
 
     augments = True

@@ -137,7 +137,7 @@ def threads() -> Iterator[Chunked]:
 
 
 def _result(future: Future) -> Any:
-    """A chunk of large images takes long; a stop signal does not wait for it."""
+    """The result of a chunk, which may take long: Interrupted where a stop signal comes before it."""
     while not wait([future], PAUSE).done:
         check_stop()
     return future.result()
@@ -161,7 +161,7 @@ class Room:
 
     @contextlib.contextmanager
     def taken(self, wanted: int) -> Iterator[None]:
-        """Wait until they are free."""
+        """Within it `wanted` bytes are taken; waits until they are free."""
         wanted = min(wanted, self._size)
         with self._changed:
             self._changed.wait_for(lambda: self._free >= wanted)
@@ -183,7 +183,7 @@ class Decoding:
         self._dataset, self._room = dataset, Room(ROOM)
 
     def __call__(self, row: int, use: Callable[[Image], Any]) -> Any:
-        """What `use` makes of the image, which nobody keeps."""
+        """What `use` makes of a row's image, which nobody keeps."""
         opened = self._open(str(self._dataset.file(row)), self._dataset.upright)
         if isinstance(opened, UnreadableImage):
             return use(opened)

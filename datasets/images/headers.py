@@ -6,7 +6,7 @@ Read here because a decoder asks for the memory first, and because it takes 2 mi
 
 import zlib
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 MOST_PIXELS = 178_956_970  # where PIL, too, takes a file for an attack: half a gigabyte of pixels
 LARGEST_FILE = 3 * MOST_PIXELS  # bytes, as many as its pixels take
@@ -15,6 +15,7 @@ ORIENTATION = 0x0112  # the EXIF tag
 PNG = b"\x89PNG"
 PNG_HELD = 4 + 4 + 3 + 3  # as Pillow reads it, as it converts it, and as an array, twice
 EXIF = b"Exif\0\0"
+BYTE_ORDERS: dict[bytes, Literal["little", "big"]] = {b"II": "little", b"MM": "big"}
 # JPEG: every "start of frame", those of them that are progressive, and what stands alone, without a length.
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 PROGRESSIVE = frozenset((0xC2, 0xC6, 0xCA, 0xCE))
@@ -107,7 +108,7 @@ def png_pixels(content: bytes) -> bytes:
 
 
 def _gif(content: bytes) -> Header:
-    """A picture may be larger than the screen that it is put on."""
+    """The largest size in a GIF: a picture may be larger than the screen that it is put on."""
     width, height, frames = _little(content, 6, 2), _little(content, 8, 2), 0
     at = 13 + _colours(content[10:11])
     while (kind := content[at : at + 1]) in (b"!", b","):
@@ -157,7 +158,7 @@ def _riff(content: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 def _orientation(tiff: bytes) -> int:
     """Of EXIF's first directory; where it says nothing that EXIF knows, the image stands as it is."""
-    order = {b"II": "little", b"MM": "big"}.get(tiff[:2])
+    order = BYTE_ORDERS.get(tiff[:2])
     if order is None:
         return UPRIGHT
     at = int.from_bytes(tiff[4:8], order)

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
+from torch.utils.data import Dataset
 
 
 @dataclass(frozen=True)
@@ -19,3 +21,13 @@ class KeptImages(Protocol):
 
     def image(self, row: int) -> torch.Tensor | None:
         """uint8 (3, H, W) as the decoder gave it, None where there is none."""
+
+
+class ImageSource(Dataset):
+    """What batches of images are read from. augments: whether its training view is another than the evaluation view."""
+
+    augments: bool
+
+    def __getitems__(self, batch: tuple[np.ndarray, np.ndarray]) -> torch.Tensor | UnreadableImage:
+        """uint8 (B, 3, S, S) of rows and augmentation seeds (-1: evaluation view), or what could not be read."""
+        raise NotImplementedError

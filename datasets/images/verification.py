@@ -78,7 +78,7 @@ def _decode(dataset: GroupDataset, rows: np.ndarray) -> list[BadImage]:
 
     def check(some: Iterable[int]) -> list[BadImage]:
         reasons = ((row, decoding(row, _why_not)) for row in some)
-        return [BadImage(row, *dataset.paths([row]), reason) for row, reason in reasons if reason]
+        return [BadImage(row, dataset.paths([row])[0], reason) for row, reason in reasons if reason]
 
     with threads() as in_chunks:
         title = f"checking the images of {dataset.name}"

@@ -59,7 +59,7 @@ class Table:
 
 
 def format_count(n: int, what: str) -> str:
-    """1 row, 2 rows."""
+    """A number with its noun: 1 row, 2 rows."""
     return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
@@ -71,8 +71,11 @@ def data_folder(data_dir: Path, folder: str, layout: str) -> Path:
     return root
 
 
-def read_text(file: Path, layout: str) -> str:
-    """A label file's text, lines ended by \\n; UserError where it is absent, no regular file, or no UTF-8 text."""
+def read_label_text(file: Path, layout: str) -> str:
+    """A label file's text, in which a line feed alone ends a line.
+
+    UserError where the file is absent, no regular file, or no UTF-8 text.
+    """
     try:
         text = files.read_text(file, "utf-8-sig", LARGEST)
     except FileNotFoundError:
@@ -86,7 +89,7 @@ def read_text(file: Path, layout: str) -> str:
 
 def read_csv(file: Path, wanted: Sequence[str], layout: str) -> Table:
     """The `wanted` columns (two or more) of a CSV file with a header; UserError for a missing one or a ragged row."""
-    reader = csv.reader(io.StringIO(read_text(file, layout), newline=""))
+    reader = csv.reader(io.StringIO(read_label_text(file, layout), newline=""))
     try:
         header = [name.strip() for name in next(reader, [])]
         pick = itemgetter(*column_numbers(file, header, wanted))
@@ -105,7 +108,7 @@ def read_csv(file: Path, wanted: Sequence[str], layout: str) -> Table:
 
 def header_of(file: Path, layout: str) -> list[str]:
     """The names of a CSV file's columns."""
-    reader = csv.reader(io.StringIO(read_text(file, layout), newline=""))
+    reader = csv.reader(io.StringIO(read_label_text(file, layout), newline=""))
     return [name.strip() for name in next(reader, [])]
 
 

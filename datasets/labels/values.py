@@ -1,5 +1,6 @@
 """The values of a label column as names and codes, where only the labels know them; no guess at what a value means."""
 
+import math
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -7,7 +8,7 @@ from itertools import product
 
 import numpy as np
 
-from datasets.labels.spelling import find_spelled_alike, is_missing, number_of
+from datasets.labels.spelling import find_spelled_alike, is_missing, parse_number
 from datasets.labels.tables import Table, format_count
 from utils.errors import UserError
 
@@ -43,7 +44,7 @@ def cross_columns(table: Table, columns: Sequence[str]) -> Named:
     codes = np.zeros(len(table.lines), dtype=np.int64)
     for names, own in parts:
         codes = codes * len(names) + own
-    refuse_too_many(table, 1, np.prod([float(len(names)) for names, _ in parts]), columns)
+    refuse_too_many(table, 1, math.prod(float(len(names)) for names, _ in parts), columns)
     return tuple("/".join(words) for words in product(*(names for names, _ in parts))), codes
 
 
@@ -71,7 +72,7 @@ def _refuse_missing(table: Table, column: str, present: set[str]) -> None:
 
 
 def _refuse_spelled_alike(table: Table, column: str, present: set[str]) -> None:
-    """Escaped, because what makes them two is often not to be seen."""
+    """UserError for one value in two spellings, escaped: what makes them two is often not to be seen."""
     alike = find_spelled_alike(present)
     if not alike:
         return
@@ -92,11 +93,11 @@ def _refuse_spelled_alike(table: Table, column: str, present: set[str]) -> None:
 
 def _are_decimals(present: set[str]) -> bool:
     """1.0 beside 1.5 is no integer; 1 beside 1.5 is one value too many for a column of either."""
-    return all(number_of(value) is not None and "." in value for value in present)
+    return all(parse_number(value) is not None and "." in value for value in present)
 
 
 def _mixed(table: Table, column: str, integers: set[str]) -> UserError:
-    """The kind that fewer rows have is taken for the mistake."""
+    """An error for integers among names; the kind that fewer rows have is taken for the mistake."""
     rows: dict[bool, list[int]] = {True: [], False: []}
     for row, value in enumerate(table[column]):
         rows[value in integers].append(row)

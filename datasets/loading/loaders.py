@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
 
 from datasets.base import GroupDataset
-from datasets.images.types import KeptImages, UnreadableImage
+from datasets.images.types import ImageSource, KeptImages, UnreadableImage
 from datasets.loading.workers import NotShared, Pool
 from utils.distributed import own_range, rank, world_size
 from utils.errors import RunError, UserError
@@ -22,7 +21,7 @@ EVALUATION_VIEW = -1  # in place of an augmentation seed
 Bounds = list[tuple[int, int]]  # (start, stop) of batches in the order drawn
 
 
-class MemoryImages(Dataset):
+class MemoryImages(ImageSource):
     """Images held in memory as uint8 (n, 3, S, S); the training view shifts each by up to `max_shift` pixels."""
 
     def __init__(self, pixels: np.ndarray, max_shift: int) -> None:
@@ -30,6 +29,7 @@ class MemoryImages(Dataset):
         self.augments = max_shift > 0
 
     def __getitems__(self, batch: tuple[np.ndarray, np.ndarray]) -> torch.Tensor:
+        """uint8 (B, 3, S, S) of rows and seeds (-1: evaluation view)."""
         rows, seeds = batch
         images = self.pixels[rows]
         if self.augments and len(seeds) and seeds[0] != EVALUATION_VIEW:
@@ -53,6 +53,7 @@ class PassSampler:
         self.plan(np.empty(0, dtype=np.int64), [], None)
 
     def plan(self, order: np.ndarray, bounds: Bounds, augment_seed: int | None) -> None:
+        """Make the next pass one over the rows in `order`, with a seed for each place in it where there is one."""
         self.order, self.bounds, self.augment_seed = order, bounds, augment_seed
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -92,7 +93,7 @@ class Loader:
         dataset.check_images()
         self._source = _memory_images(dataset) if dataset.in_memory else _file_images(dataset, image_size, cache)
         self._in_memory, self._image_bytes = dataset.in_memory, 3 * image_size**2
-        self.augments: bool = self._source.augments
+        self.augments = self._source.augments
         self._pin_memory = pin_memory
         self._sampler = PassSampler()
         self._pool = self._pool_of(0 if dataset.in_memory else num_workers)
@@ -156,12 +157,12 @@ class Loader:
                 return
 
     def _go_on_without_workers(self, why: str) -> None:
-        """Batches do not depend on who reads them."""
+        """Read in the main process from here on; batches do not depend on who reads them."""
         log.warning("images are read without worker processes (%d were to be): %s", self._pool.n_workers, why)
         self._pool.close()
         self._pool = self._pool_of(0)
-        dataset, image_size, _, *others = self._arguments
-        self._arguments = (dataset, image_size, 0, *others)
+        dataset, image_size, _, pin_memory, cache = self._arguments
+        self._arguments = (dataset, image_size, 0, pin_memory, cache)
 
     def close(self) -> None:
         """End the workers, in mid-pass too; calling it again does nothing."""
@@ -178,7 +179,7 @@ def batch_bounds(n: int, batch_size: int) -> Bounds:
 
 
 def own_slices(bounds: Bounds) -> Bounds:
-    """This process's contiguous share of every batch; some are empty where a batch is smaller than the processes."""
+    """The contiguous share of this process in every batch; empty where a batch has fewer samples than processes."""
     shares = [own_range(stop - start) for start, stop in bounds]
     return [(start + first, start + last) for (start, _), (first, last) in zip(bounds, shares, strict=True)]
 
@@ -202,10 +203,10 @@ def default_workers(in_memory: bool, device: torch.device, cpus: int) -> int:
     return 0 if in_memory or device.type == "cpu" else min(max(cpus - 1, 0), MAX_WORKERS)
 
 
-def _memory_images(dataset: GroupDataset) -> Dataset:
+def _memory_images(dataset: GroupDataset) -> ImageSource:
     return MemoryImages(dataset.pixels, dataset.max_shift)
 
 
-def _file_images(dataset: GroupDataset, image_size: int, cache: KeptImages | None) -> Dataset:
+def _file_images(dataset: GroupDataset, image_size: int, cache: KeptImages | None) -> ImageSource:
     """Chosen by name, because torchvision takes seconds to import and images in memory do without it."""
     return importlib.import_module("datasets.images.decoding").FileImages(dataset, image_size, cache)

@@ -93,18 +93,18 @@ def _mebibytes(size: int) -> str:
     return f"{size / 2**20:,.0f} MiB"
 
 
-def describe_process(pid: int) -> str:
-    """What the system says of a process that is waited for, as far as it tells."""
+def describe_process(pid: int | None) -> str:
+    """What the system says of a process that is waited for, as far as it tells; None: it was not started."""
     state = _state(pid)
     return f" ({STATES[state]})" if state in STATES else ""
 
 
-def is_stopped(pid: int) -> bool:
+def is_stopped(pid: int | None) -> bool:
     """Whether a process is stopped, as far as the system tells."""
     return _state(pid) in ("T", "t")
 
 
-def _state(pid: int) -> str:
+def _state(pid: int | None) -> str:
     """The letter of Linux for what a process does; empty where there is none."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

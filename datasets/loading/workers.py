@@ -7,10 +7,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset, get_worker_info
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from datasets.loading.reading import describe_process, is_stopped, read_in_a_thread, why_no_handover
 from utils.distributed import STOP_PATIENCE, leaving_alone, rank, world_size
@@ -47,7 +49,7 @@ class Pool:
             persistent_workers=n_workers > 0,
             generator=torch.Generator(),  # its own, or every pass would advance the global one
         )
-        self._workers: list[multiprocessing.Process] = []
+        self._workers: list[BaseProcess] = []
         self._given_up = False  # whether a batch was waited for in vain
         self._number = 0  # of the batch that is read, from 0 in every pass
 
@@ -81,7 +83,7 @@ class Pool:
             with _signal_handlers_kept():
                 iter(self._loader)
             started = [process for process in multiprocessing.active_children() if process not in before]
-            self._workers = sorted(started, key=lambda process: process.pid)
+            self._workers = sorted(started, key=lambda process: process.pid or 0)
 
     def _waiting(self, seconds: float) -> None:
         """What to do while a batch takes its time: stop where that is asked for, and say so every minute.
@@ -112,14 +114,14 @@ class Pool:
         for worker in self._workers:
             worker.join(seconds)
             seconds = 0.0  # for all of them together
-        ended = next((worker for worker in self._workers if worker.exitcode is not None), None)
-        if ended is None:
+        ended = ((worker.pid, worker.exitcode) for worker in self._workers if worker.exitcode is not None)
+        pid, code = next(ended, (None, 0))
+        if pid is None:
             return None
         self._given_up = True
-        by_signal = ended.exitcode < 0
-        how = f"was ended by the signal {signal.Signals(-ended.exitcode).name}" if by_signal else "ended"
+        how = f"was ended by the signal {signal.Signals(-code).name}" if code < 0 else "ended"
         return RunError(
-            f"worker process {ended.pid}, which reads images, {how}, as happens where memory runs out: give a lower "
+            f"worker process {pid}, which reads images, {how}, as happens where memory runs out: give a lower "
             "--num_workers (0: none), and the same command goes on from the last saved state"
         )
 
@@ -127,8 +129,9 @@ class Pool:
         """End the workers, in mid-pass too; calling it again does nothing."""
         if self._given_up:
             _kill(self._workers)  # asked politely, each would be waited for
-        if self._loader._iterator is not None:
-            self._loader._iterator._shutdown_workers()  # torch has no public name for it
+        iterator = self._loader._iterator
+        if isinstance(iterator, _MultiProcessingDataLoaderIter):
+            iterator._shutdown_workers()  # torch has no public name for it
             self._loader._iterator = None
         _kill([worker for worker in self._workers if worker.is_alive()])  # such as one that is stopped
         self._workers = []
@@ -146,7 +149,7 @@ def _signal_handlers_kept() -> Iterator[None]:
             signal.signal(signal.SIGCHLD, handler)
 
 
-def _kill(workers: list[multiprocessing.Process]) -> None:
+def _kill(workers: list[BaseProcess]) -> None:
     """End processes that hold nothing of worth."""
     for worker in workers:
         worker.kill()

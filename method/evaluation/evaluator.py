@@ -56,7 +56,7 @@ def evaluate(
         if repeated_attacks:
             _add_repeated_attacks(found, sets)
         found.values["forget_group_names"] = [group_names[group] for group in splits.forget_groups]
-    groups = metrics.group_table({name: (part.group, part.correct) for name, part in sets.items()}, group_names)
+    groups = metrics.tabulate_groups({name: (part.group, part.correct) for name, part in sets.items()}, group_names)
     if forgets:
         found.values["forget_composition"] = [composition(groups[group]) for group in splits.forget_groups]
         of_forget = (sets["forget"].group, test.group, test.correct, group_names)
@@ -96,7 +96,7 @@ def _add_forgetting(
 
 
 def _add_repeated_attacks(found: "_Collected", sets: Mapping[str, Records]) -> None:
-    """The attacks with several draws."""
+    """Add the membership attacks that draw several times."""
     forget = sets["forget"]
     members = forgetting.Samples(forget.loss, forget.target, forget.group)
     others = forgetting.Samples(
@@ -157,7 +157,7 @@ def add_reference(
         return values
     found = _Collected()
     found.add("speedup", metrics.speedup, values.get("seconds"), reference.get("seconds"))
-    compared = metrics.compare(values, reference)
+    compared = metrics.compute_gaps(values, reference)
     outputs = dict(outputs or dict.fromkeys(OUTPUT_KEYS) | {"reasons": dict.fromkeys(OUTPUT_KEYS, NO_OUTPUTS)})
     for part in (compared, outputs):
         found.reasons.update(part.pop("reasons"))

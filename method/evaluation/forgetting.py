@@ -48,7 +48,8 @@ def group_aware_attack(members: Samples, others: Samples) -> dict[str, float]:
     sample standard deviations over the draws. Undefined with fewer than 20 members or 20 such pairs.
     """
     _refuse_few(len(members.loss))
-    wanted = {group: min(n, np.count_nonzero(others.group == group)) for group, n in _counts(members.group).items()}
+    there = _counts(others.group)
+    wanted = {group: min(n, there.get(group, 0)) for group, n in _counts(members.group).items()}
     n_pairs = sum(wanted.values())
     if n_pairs < MIN_SAMPLES:
         raise Undefined(
@@ -103,7 +104,7 @@ def attack_accuracy(member_loss: np.ndarray, non_member_loss: np.ndarray, seed: 
             score = ((loss - loss[train].mean()) / (loss[train].std() or 1.0))[:, None]
             model = LogisticRegression().fit(score[train], is_member[train])
             called = score[asked, 0] * model.coef_[0, 0] + model.intercept_[0] > 0
-            n_right += np.count_nonzero(called == is_member[asked])
+            n_right += int(np.count_nonzero(called == is_member[asked]))
     return 100.0 * n_right / len(loss)
 
 

@@ -35,7 +35,7 @@ def wilson_interval(n_correct: int, n: int, z: float = Z_95) -> tuple[float, flo
     return max(0.0, float(scale * (centre - half))), min(100.0, float(scale * (centre + half)))
 
 
-def group_table(sets: Mapping[str, tuple[np.ndarray, np.ndarray]], names: Sequence[str]) -> list[dict[str, Any]]:
+def tabulate_groups(sets: Mapping[str, tuple[np.ndarray, np.ndarray]], names: Sequence[str]) -> list[dict[str, Any]]:
     """Per group: id, name and, for each set of `sets` (name -> group and correct, both (n,)), n and accuracy.
 
     The accuracy of a group is None where the set has no sample of it. The test set's has its 95 % interval beside it.
@@ -156,7 +156,7 @@ def speedup(seconds: float | None, reference_seconds: float | None) -> float:
     return reference_seconds / seconds
 
 
-def compare(metrics: Mapping[str, Any], reference: Mapping[str, Any]) -> dict[str, Any]:
+def compute_gaps(metrics: Mapping[str, Any], reference: Mapping[str, Any]) -> dict[str, Any]:
     """`tow` and `avg_gap` to the retrain reference m*, the `gaps` |m - m*| and `reasons` for what is None.
 
     tow = 100 * product over RA, UA, TA of (1 - |m - m*| / 100); avg_gap = mean |m - m*| over RA, UA, TA, MIA, EO, GA.
@@ -168,7 +168,7 @@ def compare(metrics: Mapping[str, Any], reference: Mapping[str, Any]) -> dict[st
         if missing:
             result["reasons"][key] = f"{', '.join(missing)} is null in this run or in its reference"
         else:
-            result[key] = combine([gaps[part] for part in parts])
+            result[key] = combine([gap for part in parts if (gap := gaps[part]) is not None])
     return result
 
 

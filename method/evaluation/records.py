@@ -58,11 +58,13 @@ class Records:
         logits: np.ndarray,
     ) -> Self:
         """Records of n samples with (n, C) logits; RunError if a logit is not finite. A tie goes to the first class."""
-        labels = [np.array(column, dtype=np.int64) for column in (index, split, target, sensitive, group)]
+        index, split, target, sensitive, group = (
+            np.array(column, dtype=np.int64) for column in (index, split, target, sensitive, group)
+        )
         logits = np.array(logits, dtype=np.float32)
-        _refuse_non_finite(labels[0], logits)
-        loss = _cross_entropy(logits.astype(np.float64), labels[2])
-        return cls(*labels, logits, logits.argmax(axis=1), loss, np.exp(-loss))
+        _refuse_non_finite(index, logits)
+        loss = _cross_entropy(logits.astype(np.float64), target)
+        return cls(index, split, target, sensitive, group, logits, logits.argmax(axis=1), loss, np.exp(-loss))
 
     @property
     def correct(self) -> np.ndarray:

@@ -80,7 +80,7 @@ def run(command: Command, directory: RunDirectory) -> list[str] | None:
         if notes is not None:
             return notes
         provenance = {
-            "device": devices.describe(device),
+            "device": devices.describe_device(device),
             "threads": threads,
             "world_size": world_size(),
             "precision": str(precision).removeprefix("torch."),

@@ -20,7 +20,7 @@ from datasets.splits import Splits
 from method.configs.loading import Config
 from method.training.inference import Inference
 from method.training.optimizers import build_optimizer, learning_rate
-from method.training.resume import Position, Progress, Resumable
+from method.training.resume import HistoryRow, Position, Progress, Resumable
 from method.unlearners.base import Batch, GroupAccuracy, Phase, Unlearner
 from utils.collectives import any_of, sum_gradients
 from utils.device import autocast, send, synchronize
@@ -34,7 +34,7 @@ REFRESH_SECONDS = 0.5
 
 
 def clear_gradients(parameters: list[nn.Parameter]) -> None:
-    """As before any backward pass."""
+    """Take the gradients away, as before any backward pass."""
     for parameter in parameters:
         parameter.grad = None
 
@@ -42,7 +42,7 @@ def clear_gradients(parameters: list[nn.Parameter]) -> None:
 def measure(
     inference: Inference, model: nn.Module, dataset: GroupDataset, rows: np.ndarray, what: str
 ) -> GroupAccuracy:
-    """Right predictions by group on these rows."""
+    """Right predictions by group on these rows, of which `what` is the name on the bar."""
     predicted = inference.apply(model, model, rows, what).argmax(dim=1).cpu().numpy()
     groups, right = dataset.group[rows], predicted == dataset.target[rows]
     counts = [torch.from_numpy(np.bincount(g, minlength=dataset.n_groups)) for g in (groups[right], groups)]
@@ -78,7 +78,7 @@ class Engine:
         inference: Inference,
         state_file: Path,
         history_file: Path,
-        on_epoch: Callable[[dict[str, float]], None] = lambda row: None,
+        on_epoch: Callable[[HistoryRow], None] = lambda row: None,
         run: dict[str, Any] | None = None,
     ):
         self.config, self.unlearner, self.dataset, self.splits = config, unlearner, dataset, splits
@@ -118,12 +118,12 @@ class Engine:
 
     @property
     def at(self) -> Position:
-        """Where the run stands."""
+        """Where the run stands: epoch, phase and step."""
         return self.progress.at
 
     @property
     def seconds(self) -> float:
-        """Of training, over all starts of the run."""
+        """Seconds of training, over all starts of the run."""
         return self.progress.seconds
 
     def _prepare(self) -> None:
@@ -138,14 +138,14 @@ class Engine:
         for number, phase in enumerate(phases):
             if number >= self.at.phase:
                 loss = self._timed(phase, epoch, done, n_steps)
-                row = self.at.row | {f"{phase.name}_loss": loss}
-                self.progress.at = Position(epoch, number + 1, row=row, seconds=self.at.seconds)
+                losses = self.at.row | {f"{phase.name}_loss": loss}
+                self.progress.at = Position(epoch, number + 1, row=losses, seconds=self.at.seconds)
             done += self._model_steps(phase)
-        row = {"epoch": epoch, **self.at.row}
+        row: HistoryRow = {"epoch": epoch, **self.at.row}
         row |= {"lr": self.optimizers["model"].param_groups[0]["lr"]} if self.unlearner.has_epochs else {}
         row["seconds"] = self.at.seconds
         ended = self._end_epoch(epoch)
-        row |= self.unlearner.take_logged() | ended
+        row |= {**self.unlearner.take_logged(), **ended}
         self.progress.history.append(row)
         self.progress.at = Position(epoch + 1)
         from_rank_0(lambda: write_text(self.history_file, history_csv(self.progress.history)))
@@ -163,14 +163,14 @@ class Engine:
             self.on_epoch(row)
         self._told = len(self.progress.history)
 
-    def _end_epoch(self, epoch: int) -> dict[str, float]:
+    def _end_epoch(self, epoch: int) -> HistoryRow:
         """The unlearner's columns, and every `evaluate_every` epochs a look at V, on which nothing depends."""
         try:
-            found = self.unlearner.end_epoch(epoch)
+            found: HistoryRow = {**self.unlearner.end_epoch(epoch)}
             every = self.config.evaluate_every
             if every and (epoch + 1) % every == 0 and "val_acc" not in found:
                 val = measure(self.inference, self.unlearner.model, self.dataset, self.splits.val, "val")
-                found = found | {"val_acc": val.accuracy(), "val_worst_group_acc": val.worst()}
+                found |= {"val_acc": val.accuracy(), "val_worst_group_acc": val.worst()}
             return found
         except Interrupted:  # while measuring, which can be done again
             self._save()
@@ -199,7 +199,7 @@ class Engine:
         clear_gradients(self.parameters[phase.module])
         self._steps(phase, epoch, optimizer, done, n_steps)
         if not phase.step and not phase.collect:
-            self.at.loss = sum_gradients(self.parameters[phase.module], self.at.loss)
+            self.at.loss = sum_gradients(self.parameters[phase.module], torch.as_tensor(self.at.loss))
         self._check_finite(phase, epoch)
         return float(self.at.loss) / self.at.step
 
@@ -209,7 +209,7 @@ class Engine:
         """The batches that are left of a phase. Nothing here waits for the device but the bar and a saved state."""
         shown = time.monotonic()
         for step, batch in enumerate(self._batches(phase, epoch, self.at.step), start=self.at.step):
-            if phase.module == "model" and phase.step:
+            if optimizer is not None and phase.module == "model":
                 for group in optimizer.param_groups:
                     group["lr"] = learning_rate(self.config, epoch, done + step, n_steps)
             loss = self._step(phase, batch, optimizer)
@@ -261,7 +261,7 @@ class Engine:
         self.unlearner.edit_gradients(phase)
         if phase.collect:
             phase.collect()
-        if phase.step:
+        if optimizer is not None:
             if self.config.max_grad_norm and phase.module == "model":
                 nn.utils.clip_grad_norm_(self.parameters["model"], self.config.max_grad_norm)
             optimizer.step()
@@ -284,7 +284,7 @@ class Engine:
         numbered = f"{epoch + 1}/{self.config.n_epochs} " if epoch >= 0 else ""
         self.bar.set_description(f"{self.unlearner.name} {numbered}{phase.name}", refresh=False)
         rate = {"lr": f"{self.optimizers[phase.module].param_groups[0]['lr']:.2g}"} if phase.step else {}
-        self.bar.set_postfix(loss=f"{float(loss):.4f}", **rate)
+        self.bar.set_postfix({"loss": f"{float(loss):.4f}", **rate})
         self._check_finite(phase, epoch)
 
     def _check_finite(self, phase: Phase, epoch: int) -> None:
@@ -312,7 +312,7 @@ class Engine:
         return phase.batch_size or self.config.batch_size
 
     def n_steps(self, phase: Phase) -> int:
-        """Batches of a phase."""
+        """Number of batches in a phase."""
         return phase.steps or n_batches(len(self._rows(phase)), self._batch_size(phase))
 
     def _model_steps(self, phase: Phase) -> int:
@@ -358,7 +358,7 @@ class Engine:
         bounds, index = batch_bounds(len(order), batch_size), send(torch.tensor(order), self.device)
         columns = {name: values[index] for name, values in self.labels.items()} | {"index": index}
         if phase.draw:
-            columns["drawn"] = self._drawn(phase, epoch, bounds)
+            columns["drawn"] = self._drawn(phase.draw, phase, epoch, bounds)
         images = self.loader.batches(order, batch_size, augment_seed, first, own_slices)
         images = self._saved_where_stopped(images, phase, epoch)
         bounds = bounds[first:]
@@ -371,15 +371,17 @@ class Engine:
                 size=stop - start,
             )
 
-    def _drawn(self, phase: Phase, epoch: int, bounds: Bounds) -> Tensor:
+    def _drawn(
+        self, draw: Callable[[torch.Generator, int], Tensor], phase: Phase, epoch: int, bounds: Bounds
+    ) -> Tensor:
         """What the steps of a phase draw at random, one after the other, on the device."""
         seeds = (self.config.seed, self.config.method, epoch, phase.name)
         steps = enumerate(bounds)
-        values = [phase.draw(torch_generator(*seeds, step), stop - start) for step, (start, stop) in steps]
+        values = [draw(torch_generator(*seeds, step), stop - start) for step, (start, stop) in steps]
         return send(torch.cat(values), self.device)
 
 
-def history_csv(history: list[dict[str, float]]) -> str:
+def history_csv(history: list[HistoryRow]) -> str:
     """One line an epoch; a column is empty where an epoch has no value for it."""
     columns = list(dict.fromkeys(name for row in history for name in row))
     text = io.StringIO()

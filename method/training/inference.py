@@ -56,7 +56,7 @@ class Inference:
                 if world_size() == 1:  # several stop together, and not all have as many batches
                     check_stop_together()
                 yield self.image(batch["image"])
-                bar.update(min(len(batch["index"]) * world_size(), bar.total - bar.n))
+                bar.update(min(len(batch["index"]) * world_size(), len(rows) - bar.n))
 
     def apart(self, module: nn.Module, function: Callable[[Tensor], Tensor], rows: np.ndarray, what: str) -> Tensor:
         """`apply` with a loader of its own, for use while a training pass holds the other."""

@@ -22,7 +22,7 @@ def learning_rate(config: Config, epoch: int, step: int, n_steps: int) -> float:
 
 
 def build_optimizer(config: Config, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-    """The optimiser of the network."""
+    """The network's optimiser, Adam or SGD, as the configuration says."""
     parameters = list(parameters)
     if config.optimizer == "adam":
         one_kernel = fused(parameters)

@@ -1,5 +1,8 @@
 """The pretrained model during unlearning: frozen, in eval mode, its outputs computed once where they cannot differ."""
 
+from collections.abc import Callable
+from typing import cast
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -25,15 +28,16 @@ class Original:
         self._position: Tensor | None = None
 
     def logits(self, batch: Batch) -> Tensor:
-        """(B, n_targets), no gradient."""
+        """(B, n_targets) logits of the batch's images, without gradient."""
         return self._output("logits", self.module, batch)
 
     def features(self, batch: Batch) -> Tensor:
-        """(B, feature_dim), no gradient."""
-        return self._output("features", self.module.features, batch)
+        """(B, feature_dim) features of the batch's images, without gradient."""
+        # To torch's types every attribute of a module is a tensor or a module.
+        return self._output("features", cast(Callable[[Tensor], Tensor], self.module.features), batch)
 
     @torch.no_grad()
-    def _output(self, name: str, function, batch: Batch) -> Tensor:
+    def _output(self, name: str, function: Callable[[Tensor], Tensor], batch: Batch) -> Tensor:
         if batch.augmented or self.train_mode:
             self.module.train(self.train_mode)
             return function(batch.image).float()

@@ -27,6 +27,9 @@ from utils.tensors import load_tensors, save_sealed
 QUICK_SECONDS, SAVING_SHARE = 0.05, 0.01
 
 
+HistoryRow = dict[str, float | None]  # an epoch in the history; None where it has no value for a column
+
+
 @dataclass
 class Position:
     """Where a run stands: `step` batches into phase number `phase` of `epoch`.
@@ -38,7 +41,7 @@ class Position:
     phase: int = 0
     step: int = 0
     loss: float | Tensor = 0.0
-    row: dict[str, float] = field(default_factory=dict)
+    row: HistoryRow = field(default_factory=dict)
     seconds: float = 0.0
 
 
@@ -47,7 +50,7 @@ class Progress:
     """How far a run is: its position, one row of the history a finished epoch, and the seconds of training."""
 
     at: Position = field(default_factory=Position)
-    history: list[dict[str, float]] = field(default_factory=list)
+    history: list[HistoryRow] = field(default_factory=list)
     seconds: float = 0.0
 
 

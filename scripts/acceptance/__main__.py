@@ -4,6 +4,7 @@ import argparse
 import shlex
 import sys
 import time
+from functools import partial
 
 from scripts.acceptance import ROOT, report
 from scripts.acceptance.options import FULL, PARTS, QUICK, SHORT, Options, Part, given_path
@@ -15,7 +16,7 @@ COMMAND = "bash scripts/accept_gpu.sh"
 
 
 def options_of(arguments: list[str]) -> tuple[Options, list[str]]:
-    """What was asked for, and the parts named."""
+    """The options on the command line, and the parts that it names."""
     names = [part.name for part in PARTS[1:]]
     parser = argparse.ArgumentParser(
         prog=COMMAND, description=__doc__.splitlines()[0], allow_abbrev=False,
@@ -41,23 +42,23 @@ def wanted_now(part: Part, options: Options, only: list[str]) -> bool:
     return part is PARTS[0] or (part.name in only if only else options.scope in part.limits)
 
 
-def tell(part: Part, row: Row) -> None:
-    """A line of the table."""
+def print_row(part: Part, row: Row) -> None:
+    """Print a row of the table."""
     say(line(part.name, row), sys.stdout)
 
 
-def run(parts: tuple[Part, ...], options: Options, only: list[str], command: str) -> int:
-    """All parts in their order; 0 where something passed and nothing failed."""
+def run_parts(parts: tuple[Part, ...], options: Options, only: list[str], command: str) -> int:
+    """Run the parts in their order; returns 0 where something passed and nothing failed, else 1."""
     options.out.mkdir(parents=True, exist_ok=True)
     start, results = time.monotonic(), {}
     for part in parts:
         if wanted_now(part, options, only):
-            results[part.name] = run_part(part, options, lambda row, part=part: tell(part, row))
+            results[part.name] = run_part(part, options, partial(print_row, part))
             rows, seconds = results[part.name]
             say(f"-- {part.name}: {report.counted(rows)} in {seconds:.0f} s", sys.stdout)
         elif not only:
             results[part.name] = [skipped(part.proves, f"a part of --full, or --only {part.name}")], 0.0
-            tell(part, results[part.name][0][0])
+            print_row(part, results[part.name][0][0])
         files = report.write(results, options, command)
         if part is parts[0] and any(row.status == FAIL for row in results[part.name][0]):
             break  # without its device nothing else can be said
@@ -69,10 +70,10 @@ def run(parts: tuple[Part, ...], options: Options, only: list[str], command: str
 
 
 def main(arguments: list[str]) -> int:
-    """As the command line says."""
+    """Run what the command line says; returns the exit code."""
     set_up()
     options, only = options_of(arguments)
-    return run(PARTS, options, only, f"{COMMAND} {shlex.join(arguments)}".strip())
+    return run_parts(PARTS, options, only, f"{COMMAND} {shlex.join(arguments)}".strip())
 
 
 if __name__ == "__main__":

@@ -35,21 +35,21 @@ def rows(device: torch.device, options: Options) -> Rows:
     workers = 2 if options.quick else WORKERS
     with tempfile.TemporaryDirectory() as folder:
         source = images_in(Path(folder), options)
-        _, data = read(Path(folder), "none")
+        _, data = read_run_data(Path(folder), "none")
         reading = Reading(device, np.random.default_rng(0).permutation(data.splits.train))
         expected = list(reading.by(data, 0))
         for cache, n in product(CACHES, (0, workers)):
             name = f"batches, {n} workers" + (f", --cache {cache}" if cache != "none" else "")
             if (cache, n) != ("none", 0):
                 way = partial(reading.cached, Path(folder), cache, n)
-                yield from guarded(name, partial(equality, name, way, expected, source))
+                yield from guarded(name, partial(compare_batches, name, way, expected, source))
         name = f"batches, {workers} workers, on {device.type} and back"
         way = partial(reading.by, data, workers, sent=True)
-        yield from guarded(name, partial(equality, name, way, expected, source))
+        yield from guarded(name, partial(compare_batches, name, way, expected, source))
 
 
 def images_in(folder: Path, options: Options) -> str:
-    """Faces in folder/fairface; says which."""
+    """Put faces into folder/fairface; returns which in words."""
     if options.data_dir is None:
         make_fairface(folder)
         return "made-up images"
@@ -58,7 +58,7 @@ def images_in(folder: Path, options: Options) -> str:
     return "faces"
 
 
-def read(folder: Path, cache: str) -> tuple[Config, Data]:
+def read_run_data(folder: Path, cache: str) -> tuple[Config, Data]:
     """The configuration of a run on the images in `folder`, and its data."""
     words = ["--method", "pretrain", "--dataset", "fairface", "--image_size", str(SIZE), "--cache", cache]
     config = parse([*words, "--data_dir", str(folder), "--store_dir", str(folder / "output")]).config
@@ -72,27 +72,27 @@ class Reading:
         self.device, self.order = device, order
 
     def by(self, data: Data, workers: int, cache: KeptImages | None = None, sent: bool = False) -> Iterator[Pair]:
-        """sent: as they come back from the device."""
+        """Read in this way; sent: images as they come back from the device."""
         with closing(Loader(data.dataset, SIZE, workers, devices.pin_memory(self.device), cache)) as loader:
+            inference = Inference(loader, self.device, torch.float32)
             for seed in SEEDS:
                 for batch in loader.batches(self.order, BATCH, seed):
-                    yield (
-                        batch["index"].clone(),
-                        (self.there_and_back(batch["image"]) if sent else batch["image"].clone()),
-                    )
+                    image = there_and_back(inference, batch["image"]) if sent else batch["image"].clone()
+                    yield batch["index"].clone(), image
 
     def cached(self, folder: Path, cache: str, workers: int) -> Iterator[Pair]:
-        """By workers of a run of its own with this cache."""
-        config, data = read(folder, cache)
+        """Read by workers of a run of its own with this cache."""
+        config, data = read_run_data(folder, cache)
         return self.by(data, workers, open_cache(config, data))
 
-    def there_and_back(self, pixels: Tensor) -> Tensor:
-        """The way of pixels to the device, where they become floats, and back."""
-        image = Inference(None, self.device, torch.float32).image(pixels).cpu()
-        return ((image + 1) * 127.5).round().to(torch.uint8)
+
+def there_and_back(inference: Inference, pixels: Tensor) -> Tensor:
+    """The way of pixels to the device, where they become floats, and back."""
+    image = inference.image(pixels).cpu()
+    return ((image + 1) * 127.5).round().to(torch.uint8)
 
 
-def equality(name: str, way: Callable[[], Iterator[Pair]], expected: list[Pair], source: str) -> Row:
+def compare_batches(name: str, way: Callable[[], Iterator[Pair]], expected: list[Pair], source: str) -> Row:
     """Whether all batches read in this way are those of this process."""
     unequal = n = 0
     for batch in way():

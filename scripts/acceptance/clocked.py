@@ -39,7 +39,7 @@ def main(file: Path, arguments: list[str]) -> int:
 
 
 def since_the_process_began() -> float:
-    """Seconds; 0 where the system does not say."""
+    """Seconds since this process began; 0 where the system does not say."""
     try:
         began = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
         return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - began)

@@ -12,11 +12,12 @@ from torch import Tensor
 
 from method.training.engine import Engine
 from method.unlearners.base import Batch, Phase
+from scripts.acceptance.fetching import bits
 from scripts.acceptance.harness import Made, Place, make, variants
 from scripts.acceptance.options import Options
 from scripts.acceptance.rows import Row, Rows, guarded, skipped, verdict
 
-EPOCHS = {
+EPOCHS: dict[str, Any] = {
     "epochs": 2,
     "batch_size": 8,
     "scrub_batch_size_retain": 16,
@@ -27,7 +28,7 @@ KILLS, KILLED_EPOCHS = 2, 8
 
 
 class Killed(Exception):
-    """Where a run ends without a word."""
+    """Raised where a run is to end without a word."""
 
 
 class Ending(Engine):
@@ -76,17 +77,17 @@ def continued(variant: str, place: Place) -> Row:
     return verdict(f"{variant}: killed and continued", not differing, ", ".join(differing) or "bit-equal", steps)
 
 
-def made_in(folder: Path, variant: str, place: Place) -> Made:
+def made_in(folder: Path, variant: str, place: Place) -> Made[Ending]:
     """A run that saves its state in `folder`."""
     folder.mkdir(exist_ok=True)
     return make(variant, place, folder, Ending, **EPOCHS, save_every=3)
 
 
-def unequal(run: Made, other: Made) -> list[str]:
+def unequal(run: Made[Ending], other: Made[Ending]) -> list[str]:
     """What of two runs is not the same to the last bit."""
     found = []
     ours, theirs = run.weights(), other.weights()
-    if list(ours) != list(theirs) or any(bits(ours[name]) != bits(theirs[name]) for name in ours):
+    if list(ours) != list(theirs) or not all(torch.equal(bits(ours[name]), bits(theirs[name])) for name in ours):
         found.append("weights")
     if run.history() != other.history():
         found.append("history")
@@ -96,11 +97,6 @@ def unequal(run: Made, other: Made) -> list[str]:
     if any(not torch.equal(kept[0][key][name], kept[1][key][name]) for key in kept[1] for name in kept[1][key]):
         found.append("other weights")
     return found
-
-
-def bits(value: Tensor) -> bytes:
-    """In which NaN equals itself."""
-    return value.contiguous().numpy().tobytes()
 
 
 def killed(methods: tuple[str, ...], device: torch.device) -> Rows:
@@ -115,8 +111,8 @@ def killed(methods: tuple[str, ...], device: torch.device) -> Rows:
 
 def killed_run(name: str, method: str, device: torch.device, straight: Path, hurt: Path, moments: random.Random) -> Row:
     """Of one method: the run that was killed in `hurt` against the one that was left alone in `straight`."""
-    words = f"--method {method} --dataset digits --unlearning_ratio 0.9 --epochs {KILLED_EPOCHS} --save_every 7"
-    words = [*words.split(), "--device", str(device)]
+    flags = f"--method {method} --dataset digits --unlearning_ratio 0.9 --epochs {KILLED_EPOCHS} --save_every 7"
+    words = [*flags.split(), "--device", str(device)]
     alone = run_alone(words, straight)
     places = run_killed(words, hurt, straight, alone, KILLS, moments)
     differing = differences(straight, hurt)

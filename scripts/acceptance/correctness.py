@@ -14,6 +14,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, linear
 
 from datasets.images.normalisation import normalise
+from method.unlearners.salun import SalUn
+from method.unlearners.scrub import SCRUB
 from scripts.acceptance import batches, continuing, fetching, gpu
 from scripts.acceptance.harness import (
     CPU,
@@ -25,7 +27,7 @@ from scripts.acceptance.harness import (
     variants,
 )
 from scripts.acceptance.options import Options
-from scripts.acceptance.recording import agreement, gaps_of, not_nan, recorded
+from scripts.acceptance.recording import Recording, agreement, gaps_of, not_nan, recorded
 from scripts.acceptance.rows import Row, Rows, guarded, skipped, told_by, verdict
 from utils import device as devices
 from utils.errors import UserError
@@ -72,7 +74,7 @@ def steps_agree(place: Place) -> Rows:
 
 
 def inputs_agree(place: Place) -> Rows:
-    """A row a variant."""
+    """A row a variant: what its steps see on the device and on the CPU."""
     for variant in variants():
         name = f"{variant}: what steps see"
         yield from guarded(name, partial(input_agrees, name, variant, place))
@@ -128,7 +130,7 @@ def draws_agree(place: Place) -> Rows:
 def saliency_is_right(place: Place) -> Row:
     """The mask against the largest gradients, computed apart in fp64."""
     made = recorded("salun", place)
-    mask = torch.cat([piece.flatten() for piece in made.unlearner.saliency_mask]).cpu()
+    mask = torch.cat([piece.flatten() for piece in made.unlearner_as(SalUn).saliency_mask]).cpu()
     gradient = forget_gradient(made)
     n = int(made.config.salun_saliency_ratio * len(gradient))
     smallest = gradient.sort(descending=True).values[n - 1]
@@ -137,14 +139,15 @@ def saliency_is_right(place: Place) -> Row:
     return verdict(MASK, right, f"{wrong} wrong of {len(mask)}, {int(mask.sum())} salient", f"0 wrong, {n}")
 
 
-def forget_gradient(made: Made) -> Tensor:
+def forget_gradient(made: Made[Recording]) -> Tensor:
     """|gradient| of the summed loss of the forget set at the original, in eval mode, in fp64 on the CPU."""
     data, rows_ = patterns(), made.splits.forget
     model = network("tiny", trained=True).double().eval()
     image = normalise(torch.from_numpy(data.pixels[rows_])).double()
     logits = linear(model.backbone(image), model.head.weight, model.head.bias)  # a classifier's own are fp32
-    cross_entropy(logits, torch.tensor(data.target[rows_]), reduction="sum").backward()
-    return torch.cat([parameter.grad.abs().flatten() for parameter in model.parameters()])
+    loss = cross_entropy(logits, torch.tensor(data.target[rows_]), reduction="sum")
+    gradients = torch.autograd.grad(loss, list(model.parameters()))
+    return torch.cat([gradient.abs().flatten() for gradient in gradients])
 
 
 def frozen_stay(place: Place) -> Row:
@@ -152,7 +155,7 @@ def frozen_stay(place: Place) -> Row:
     made = recorded("salun", place, **SALUN_EPOCHS)
     before, after = made.engine.start, made.weights()
     names = [f"model.{name}" for name, _ in made.unlearner.model.named_parameters()]
-    masks = [mask.cpu() for mask in made.unlearner.saliency_mask]
+    masks = [mask.cpu() for mask in made.unlearner_as(SalUn).saliency_mask]
     frozen = sum(int((~mask).sum()) for mask in masks)
     changed = sum(int((~mask & (before[name] != after[name])).sum()) for name, mask in zip(names, masks, strict=True))
     moved = sum(int((mask & (before[name] != after[name])).sum()) for name, mask in zip(names, masks, strict=True))
@@ -165,11 +168,10 @@ def rewind_agrees(place: Place) -> Row:
     """SCRUB+R goes back to the epoch that the CPU goes back to, and its weights are those of that epoch."""
     found, expected = (recorded("scrub, rewind", one, **SCRUB_EPOCHS) for one in (place, REFERENCE))
     choices = [made.unlearner.extra_metrics() for made in (found, expected)]
-    chosen = found.unlearner.kept[found.unlearner.chosen["weights"]]
-    kept = all(
-        torch.equal(value, chosen[name].cpu()) for name, value in found.unlearner.model.cpu().state_dict().items()
-    )
-    errors = [f"{one['error']:.0f}" for one in found.unlearner.epochs]
+    scrub = found.unlearner_as(SCRUB)
+    chosen = scrub.kept[scrub.chosen["weights"]]
+    kept = all(torch.equal(value, chosen[name].cpu()) for name, value in scrub.model.cpu().state_dict().items())
+    errors = [f"{one['error']:.0f}" for one in scrub.epochs]
     value = f"epoch {choices[0]['rewind_epoch']} of errors {', '.join(errors)}"
     detail = f"epoch {choices[1]['rewind_epoch']} on the CPU" + ("" if kept else "; the weights are not that epoch's")
     return verdict(REWOUND, choices[0] == choices[1] and kept, value, detail)
@@ -201,7 +203,7 @@ def bf16_step_agrees(name: str, variant: str, place: Place) -> Row:
     return verdict(name, good, value, f"at most {STEP_SHARE:.0%}, {LOSS_SHARE:.0%}")
 
 
-def distance(made: Made, weights: dict[str, Tensor], others: dict[str, Tensor]) -> float:
+def distance(made: Made[Recording], weights: dict[str, Tensor], others: dict[str, Tensor]) -> float:
     """The norm of the difference of two sets of parameters; buffers move without a step."""
     names = [name for name, _ in torch.nn.ModuleDict(made.unlearner.modules()).named_parameters()]
     return float(sum((weights[name].double() - others[name].double()).square().sum() for name in names)) ** 0.5
@@ -229,6 +231,6 @@ def compiled_graphs() -> int:
 
 
 def graphs_at_most() -> int:
-    """Of one function; what the setting is called depends on torch's version."""
+    """The compiler's limit for one function; what the setting is called depends on torch's version."""
     settings = torch._dynamo.config
     return getattr(settings, "recompile_limit", None) or settings.cache_size_limit

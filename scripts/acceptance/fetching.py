@@ -63,5 +63,5 @@ def alike(value: Tensor, other: Tensor) -> bool:
 
 
 def bits(value: Tensor) -> Tensor:
-    """In which NaN equals itself, and a zero is not the negative one."""
+    """The bytes of a tensor, uint8 (n,), in which NaN equals itself, and a zero is not the negative one."""
     return value.flatten().view(torch.uint8)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from method.runs.runner import build_unlearner
 from method.training.engine import Engine
 from method.training.inference import Inference
 from method.training.original import Original
+from method.training.resume import HistoryRow
 from method.unlearners.base import Unlearner
 from models import build_model
 from models.batch_norm import across_processes
@@ -34,6 +35,8 @@ from models.classifier import Classifier
 from utils import device as devices
 from utils.distributed import world_size
 
+E = TypeVar("E", bound=Engine)
+U = TypeVar("U", bound=Unlearner)
 CPU = torch.device("cpu")
 N_TARGETS, N_SENSITIVE = 3, 2
 FORGET_GROUP, RATIO = 3, 0.9
@@ -121,7 +124,7 @@ class Patterns(GroupDataset):
 
 @cache
 def patterns(counts: tuple[int, ...] = FEW, size: int = TINY) -> Patterns:
-    """One data set of each kind."""
+    """The patterns of these counts and this size, made once."""
     return Patterns(counts, size)
 
 
@@ -159,7 +162,7 @@ def _trained_by_one_thread() -> Classifier:
     return model.eval()
 
 
-def network(name: str, trained: bool, n_targets: int = N_TARGETS) -> nn.Module:
+def network(name: str, trained: bool, n_targets: int = N_TARGETS) -> Classifier:
     """The tiny network, trained on the patterns or not; or one of the program's by name, untrained."""
     if name == "tiny":
         return copy.deepcopy(_trained()) if trained else tiny_network()
@@ -177,28 +180,34 @@ def settings(method: str, **flags: Any) -> Config:
 
 
 @dataclass
-class Made:
+class Made(Generic[E]):
     """Everything of one run."""
 
     config: Config
     splits: Splits
     inference: Inference
     unlearner: Unlearner
-    engine: Engine
+    engine: E
+
+    def unlearner_as(self, kind: type[U]) -> U:
+        """The unlearner, which must be one of this class."""
+        if not isinstance(self.unlearner, kind):
+            raise TypeError(f"{self.unlearner.name} is no {kind.__name__}")
+        return self.unlearner
 
     def weights(self) -> dict[str, Tensor]:
         """Copies of all parameters and buffers of what is trained, on the CPU."""
         return weights_of(self.unlearner.modules())
 
-    def history(self) -> list[dict[str, float]]:
-        """The history without times."""
+    def history(self) -> list[HistoryRow]:
+        """The rows of the history without their seconds."""
         return [
             {name: value for name, value in row.items() if name != "seconds"} for row in self.engine.progress.history
         ]
 
 
 def weights_of(modules: dict[str, nn.Module]) -> dict[str, Tensor]:
-    """Copies on the CPU by the name of module and entry."""
+    """Copies of all parameters and buffers on the CPU, by the name of module and entry."""
     found = nn.ModuleDict(modules).state_dict()
     return {name.replace("_orig_mod.", ""): value.detach().to("cpu", copy=True) for name, value in found.items()}
 
@@ -207,13 +216,13 @@ def make(
     variant: str,
     place: Place,
     folder: Path,
-    kind: type[Engine] = Engine,
+    kind: type[E],
     data: GroupDataset | None = None,
     model: str = "tiny",
     files: tuple[int, int] | None = None,
     **flags: Any,
-) -> Made:
-    """A run that has not begun; its state is saved in `folder`. kind: an engine that looks on.
+) -> Made[E]:
+    """A run that has not begun; its state is saved in `folder`. kind: the engine, or one that looks on.
 
     files: of `data` that is not in memory, the size of its images and the number of workers that read them.
     """
@@ -227,7 +236,7 @@ def make(
     inference = Inference(loader, place.device, place.precision)
     form = devices.memory_format(place.device)
     trained = METHODS[method].from_original
-    net = network(model, trained, data.n_targets).to(place.device, memory_format=form)
+    net = network(model, trained, data.n_targets).to(place.device).to(memory_format=form)
     if world_size() > 1:
         across_processes(net)
     original = Original(copy.deepcopy(net), inference, splits.train) if trained else None
@@ -239,7 +248,7 @@ def make(
 
 
 @contextlib.contextmanager
-def trained(variant: str, place: Place, kind: type[Engine] = Engine, **more: Any) -> Iterator[Made]:
+def trained(variant: str, place: Place, kind: type[E], **more: Any) -> Iterator[Made[E]]:
     """A run from its begin to its end, in a folder that lives as long as this."""
     with tempfile.TemporaryDirectory() as folder, place.settings():
         made = make(variant, place, Path(folder), kind, **more)

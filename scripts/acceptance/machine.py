@@ -17,7 +17,7 @@ PACKED = "PACKED_COMMIT"  # written by scripts/pack_for_gpu.sh, where no .git co
 
 
 def rows(options: Options) -> Rows:
-    """A row a fact."""
+    """A row for each fact about the machine and the packages."""
     facts = gpu.card(gpu.chosen(options)) | {
         "torch": torch.__version__,
         "torchvision": torchvision.__version__,

@@ -17,8 +17,14 @@ from scripts.acceptance.options import Options
 from scripts.acceptance.rows import Row, Rows, figure, guarded, skipped, verdict
 from utils import device as devices
 
-LONG_STEPS = {"batch_size": 2, "scrub_batch_size_retain": 2, "miu_critic_steps_first": 200, "iu_fisher_batches": 200}
-LONG_STEPS |= {"iu_solver_steps": 1, "lr": 1e-4}
+LONG_STEPS: dict[str, Any] = {
+    "batch_size": 2,
+    "scrub_batch_size_retain": 2,
+    "miu_critic_steps_first": 200,
+    "iu_fisher_batches": 200,
+    "iu_solver_steps": 1,
+    "lr": 1e-4,
+}
 FROM, TO = 40, 200  # steps of a phase between which memory is compared
 ON_CARD = 32 * 1024  # bytes: a number kept at every step would be 80 KiB there
 IN_PROCESS = 16 * 2**20  # bytes of a process, whose memory comes and goes in pieces
@@ -102,7 +108,7 @@ class Peaking(Engine):
     def _step(self, phase: Phase, batch: Batch, *more: Any) -> Tensor:
         gpu.reset_peak(self.device)
         loss = super()._step(phase, batch, *more)
-        self.noted[phase.name, self.at.step] = devices.peak_memory_bytes(self.device)
+        self.noted[phase.name, self.at.step] = devices.peak_memory_bytes(self.device) or 0
         return loss
 
 

@@ -32,16 +32,16 @@ class Options:
 
     @property
     def full(self) -> bool:
-        """Whether everything is."""
+        """Whether every part is wanted at length."""
         return self.scope == FULL
 
     def as_json(self) -> str:
-        """For the process of a part."""
+        """The options as the process of a part is given them."""
         return json.dumps({name: value and str(value) for name, value in asdict(self).items()})
 
     @classmethod
     def from_json(cls, text: str) -> "Options":
-        """What `as_json` gave."""
+        """The options from what `as_json` gave."""
         known = json.loads(text)
         folder = known["data_dir"]
         return cls(known["device"], known["scope"], Path(folder) if folder else None, Path(known["out"]))

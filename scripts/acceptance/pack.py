@@ -90,17 +90,17 @@ def copied(files: list[Path], place: Path) -> int:
 
 
 def bytes_in(folder: Path) -> int:
-    """Of all files."""
+    """Bytes of all files under a folder."""
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 def megabytes(size: int) -> str:
-    """With a decimal."""
+    """A number of bytes in MB, with one decimal."""
     return f"{size / 10**6:.1f} MB"
 
 
 def told(sizes: Sizes) -> str:
-    """What is how large, the largest first."""
+    """Kinds of content with their sizes, the largest first."""
     return ", ".join(f"{name} {megabytes(size)}" for name, size in sorted(sizes.items(), key=lambda one: -one[1]))
 
 

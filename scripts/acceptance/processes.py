@@ -78,7 +78,7 @@ def started(n: int, device: torch.device, alone: Found) -> Rows:
         return
     for variant, expected in alone.items():
         name = f"{variant}: {where}"
-        yield from guarded(name, partial(equality, name, [one[variant] for one in found], expected))
+        yield from guarded(name, partial(compare_processes, name, [one[variant] for one in found], expected))
 
 
 def nccl_sums(device: torch.device) -> Row:
@@ -113,7 +113,7 @@ def same_bits(name: str, found: Found, alone: Found) -> Row:
     return verdict(name, gap == 0, f"weights {gap:.1e} from those without torchrun", "bit-equal")
 
 
-def equality(name: str, found: list[dict[str, Any]], expected: dict[str, Any]) -> Row:
+def compare_processes(name: str, found: list[dict[str, Any]], expected: dict[str, Any]) -> Row:
     """Whether all processes hold the same bits, and those of one process but for rounding."""
     agree = all(
         apart(one["weights"], found[0]["weights"]) == 0 and one["history"] == found[0]["history"] for one in found

@@ -38,7 +38,7 @@ class Recording(Engine):
         return loss
 
 
-def recorded(variant: str, place: Place, **flags: Any) -> Made:
+def recorded(variant: str, place: Place, **flags: Any) -> Made[Recording]:
     """The finished run, its engine a Recording."""
     with trained(variant, place, Recording, **flags) as made:
         return made
@@ -49,7 +49,7 @@ def agreement(name: str, variant: str, place: Place, other: Place) -> Row:
     return equal_but_for_rounding(name, recorded(variant, place), recorded(variant, other))
 
 
-def equal_but_for_rounding(name: str, found: Made, expected: Made) -> Row:
+def equal_but_for_rounding(name: str, found: Made[Recording], expected: Made[Recording]) -> Row:
     """Whether weights and losses of all steps, and the weights at the end, are equal but for rounding."""
     gaps = gaps_of(found.engine.steps, expected.engine.steps)
     gaps["weights at the end"] = apart(found.weights(), expected.weights())

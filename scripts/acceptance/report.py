@@ -15,7 +15,7 @@ Results = Mapping[str, tuple[list[Row], float]]
 
 
 def counted(rows: list[Row]) -> str:
-    """How many rows of each kind."""
+    """How many rows passed, failed, are figures and were skipped, in words."""
     counts = Counter(row.status for row in rows)
     return ", ".join(f"{counts[status]} {status}" for status in (PASS, FAIL, FIGURE, SKIPPED) if counts[status])
 
@@ -27,7 +27,7 @@ def accepted(results: Results) -> bool:
 
 
 def write(results: Results, options: Options, command: str) -> list[Path]:
-    """Both files, from what there is so far."""
+    """Write the table as JSON and as Markdown, from what there is so far; returns both files."""
     files = [options.out / f"{NAME}.{kind}" for kind in ("json", "md")]
     files[0].write_text(as_json(results, command), encoding="utf-8")
     files[1].write_text(as_markdown(results, command), encoding="utf-8")
@@ -35,12 +35,12 @@ def write(results: Results, options: Options, command: str) -> list[Path]:
 
 
 def machine(results: Results) -> dict[str, str]:
-    """The facts of the first part."""
+    """The facts of the part called machine, by name."""
     return {row.name: row.value for row in results.get("machine", ([], 0))[0] if row.status == FIGURE}
 
 
 def as_json(results: Results, command: str) -> str:
-    """Machine, command, verdict, and every row by part."""
+    """The table as JSON: machine, command, verdict, and every row by part."""
     parts = {
         name: {"seconds": round(seconds, 1), "rows": [*map(asdict, rows)]} for name, (rows, seconds) in results.items()
     }
@@ -49,7 +49,7 @@ def as_json(results: Results, command: str) -> str:
 
 
 def as_markdown(results: Results, command: str) -> str:
-    """A heading, the machine, a line a part, and all rows."""
+    """The table as Markdown: a heading, the machine, a line a part, and all rows."""
     proves = {part.name: part.proves for part in PARTS}
     facts = [*machine(results).items(), ("command", command)]
     parts = [(name, proves.get(name, ""), counted(rows), f"{seconds:.0f}") for name, (rows, seconds) in results.items()]

@@ -21,7 +21,7 @@ class Row:
     detail: str = ""
 
     def as_json(self) -> str:
-        """One line of JSON."""
+        """The row as one line of JSON."""
         return json.dumps(asdict(self))
 
 

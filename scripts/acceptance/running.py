@@ -56,7 +56,7 @@ def judged(rows: list[Row], code: int, late: str, log: Path) -> Iterator[Row]:
 
 
 def arriving(reader: int, process: subprocess.Popen, deadline: float) -> Iterator[Row]:
-    """The rows, until the process has ended or its time is over."""
+    """The rows as they come, until the process has ended or its time is over."""
     rest = b""
     while time.monotonic() < deadline:
         ended = process.poll() is not None  # asked before: what it wrote last is there then
@@ -72,7 +72,7 @@ def arriving(reader: int, process: subprocess.Popen, deadline: float) -> Iterato
 
 
 def ended_within(process: subprocess.Popen, deadline: float) -> bool:
-    """Whether it ends in time by itself."""
+    """Whether a process ends by itself in time."""
     try:
         process.wait(max(0.0, deadline - time.monotonic()))
     except subprocess.TimeoutExpired:

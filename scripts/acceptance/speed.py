@@ -51,7 +51,7 @@ class Setting:
 
     @property
     def steps_a_pass(self) -> int:
-        """Batches of all rows."""
+        """Number of batches in a pass over all rows."""
         return len(batch_bounds(self.rows, self.batch))
 
     @property
@@ -61,7 +61,7 @@ class Setting:
 
     @property
     def image_bytes(self) -> int:
-        """Of all images as they are in memory, a byte a value."""
+        """Bytes of all images as they are in memory, a byte a value."""
         return self.rows * 3 * self.size**2
 
     def config(self) -> Config:
@@ -126,7 +126,7 @@ class Bench:
     def __init__(self, setting: Setting, device: torch.device):
         self.setting, self.device, self.config = setting, device, setting.config()
         self.precision, self.form = devices.choose_precision("auto", device), devices.memory_format(device)
-        self.model = build_model(setting.model, N_TARGETS, 0, "none").to(device, memory_format=self.form)
+        self.model = build_model(setting.model, N_TARGETS, 0, "none").to(device).to(memory_format=self.form)
         if setting.compiled:
             self.model.backbone.compile()
         self.noise = Noise(setting.rows, setting.size)
@@ -138,7 +138,7 @@ class Bench:
         return partial(run_bare_loop, self.config, self.model, images, self.targets, precision or self.precision)
 
     def engine(self, inference: Inference, data: GroupDataset) -> Callable[[], float]:
-        """The engine on this data."""
+        """A training by the engine on this data, which returns its seconds."""
         return partial(run_engine, self.config, data, inference, self.model)
 
     @contextlib.contextmanager
@@ -160,7 +160,7 @@ def rate(images: int, seconds: list[float]) -> str:
 
 
 def spread(values: list[float]) -> str:
-    """The median and the range."""
+    """Median and range of values, in words."""
     return f"{statistics.median(values):.2f} ({min(values):.2f}-{max(values):.2f})"
 
 
@@ -224,7 +224,7 @@ def algorithms(bench: Bench, options: Options) -> Rows:
 
 
 def otherwise(run: Callable[[], None], settings: dict[str, bool]) -> None:
-    """The same with other settings of cuDNN."""
+    """Run with other settings of cuDNN."""
     with gpu.other_arithmetic(**settings):
         run()
 
@@ -241,13 +241,15 @@ def from_files(bench: Bench, options: Options) -> Rows:
     data = faces(options.data_dir, setting.rows)
     order = np.flatnonzero(data.split == 0)
     workers = (8, 16) if options.full else (2,) if options.quick else (8,)
-    ways = {f"{n} workers": (n, None) for n in workers}
+    ways: dict[str, tuple[int, KeptImages | None]] = {f"{n} workers": (n, None) for n in workers}
     ways[f"{workers[0]} workers, --cache ram"] = (workers[0], ram_cache(data))
     with ExitStack() as open_ones:
         there = {way: open_ones.enter_context(bench.inference(data, *how)) for way, how in ways.items()}
         sides: dict[str, Callable[[], Any]] = {BYTES: bench.bare(bench.pixels)}
         sides |= {f"engine, {way}": bench.engine(inference, data) for way, inference in there.items()}
-        sides |= {f"reading alone, {way}": partial(read, one, order, setting.batch) for way, one in there.items()}
+        sides |= {
+            f"reading alone, {way}": partial(read_images, one, order, setting.batch) for way, one in there.items()
+        }
         found = bench.measured(sides)
     amounts = {side: setting.epochs * len(order) for side in sides} | {BYTES: setting.epochs * setting.rows}
     amounts |= {side: len(order) for side in sides if side.startswith("reading")}
@@ -260,7 +262,7 @@ def from_files(bench: Bench, options: Options) -> Rows:
         yield figure(f"{setting}: the limit, {way}", which, f"network {network:,.0f}, reading {reading:,.0f} images/s")
 
 
-def read(inference: Inference, order: np.ndarray, batch: int) -> None:
+def read_images(inference: Inference, order: np.ndarray, batch: int) -> None:
     """A pass over the images in the training view that does nothing with them."""
     for _ in inference.loader.batches(order, batch, 0):
         pass

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from scripts.acceptance import ROOT
 from scripts.acceptance.options import Options
@@ -31,14 +31,15 @@ def run_tests(arguments: list[str]) -> Rows:
     if missing:
         yield skipped("the test suite", f"needs {', '.join(missing)}: pip install -r requirements-test.txt")
         return
-    cores, start, counts = available_cpus(), time.monotonic(), Counter()
+    cores, start = available_cpus(), time.monotonic()
+    counts: Counter[str] = Counter()
     command = [sys.executable, "-m", "pytest", "-v", "-m", "not slow", "-n", str(cores), "--dist", "loadfile"]
     command += ["-rfE", "-p", "no:cacheprovider", "--color", "no", *arguments]
     alone = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # as scripts/test.sh does: a process a core, a thread each
     process = subprocess.Popen(command, cwd=ROOT, env=os.environ | alone, stdout=subprocess.PIPE, text=True)
     try:
         failed: list[str] = []
-        for kind, name in outcomes(process):
+        for kind, name in outcomes(process.stdout or ()):
             if kind not in ("FAILED", "ERROR"):
                 counts[kind] += 1
             elif not any(name == one or name.startswith(f"{one} - ") for one in failed):  # the summary says them again
@@ -56,10 +57,10 @@ def run_tests(arguments: list[str]) -> Rows:
     yield verdict("the test suite", good, told, f"pytest ended with {code}; 0 is wanted")
 
 
-def outcomes(process: subprocess.Popen) -> Iterator[tuple[str, str]]:
+def outcomes(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
     """(outcome, test) of every line of pytest's that tells one; all lines go on to the log."""
-    for text in process.stdout:
+    for text in lines:
         print(text, end="", flush=True)
         found = ENDED.match(text)
         if found:
-            yield found.groups()
+            yield found[1], found[2]

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 from folders import make_fairface
@@ -28,7 +28,7 @@ from scripts.acceptance.options import Options
 from scripts.acceptance.rows import Row, Rows, guarded, skipped, verdict
 
 AUGMENTED = (False, True)  # the original's outputs come from tables, or are computed for the images at hand
-SHORT_STEPS = {"epochs": 2, "batch_size": 8, "scrub_batch_size_retain": 8, "miu_critic_steps_first": 4}
+SHORT_STEPS: dict[str, Any] = {"epochs": 2, "batch_size": 8, "scrub_batch_size_retain": 8, "miu_critic_steps_first": 4}
 NOISE = 0.1  # waits a step: a profiler's own, not the program's
 SIZES = (16, 4)  # of batches: few steps, and more
 CALLED = "called a synchronizing CUDA operation"  # torch's words
@@ -51,7 +51,7 @@ def rows(options: Options) -> Rows:
 
 
 def looked_at(name: str, check: Callable[..., Row], *given: Any) -> Rows:
-    """A check that is given its name."""
+    """The rows of a check that is given its name."""
     yield from guarded(name, partial(check, name, *given))
 
 
@@ -59,37 +59,45 @@ class Watch:
     """What surrounds the steps of a phase; `sites` says where in the program something waited, and how often."""
 
     def __init__(self, device: torch.device, mode: str):
-        self.device, self.mode, self.sites, self.n_phases = device, mode, Counter(), 0
+        self.device, self.mode, self.n_phases = device, mode, 0
+        self.sites: Counter[str] = Counter()
 
     @contextlib.contextmanager
     def around(self) -> Iterator[None]:
-        """Steps."""
+        """Within it the steps of a phase are watched."""
         self.n_phases += 1
         if gpu.is_gpu(self.device):
             with gpu.waits_are(self.mode), self._heard():
                 yield
         else:
-            with Reading(self.sites):
+            with ReadCounter(self.sites):
                 yield
 
     @contextlib.contextmanager
     def _heard(self) -> Iterator[None]:
-        """Warnings of waits are counted by their place."""
+        """Within it warnings of waits are counted by their place."""
         with warnings.catch_warnings():
             warnings.simplefilter("always")
             shown = warnings.showwarning
 
-            def count(message: Any, *more: Any) -> None:
+            def count(
+                message: Warning | str,
+                category: type[Warning],
+                filename: str,
+                lineno: int,
+                file: TextIO | None = None,
+                line: str | None = None,
+            ) -> None:
                 if CALLED in str(message):
                     self.sites[site(traceback.extract_stack())] += 1
                 else:
-                    shown(message, *more)
+                    shown(message, category, filename, lineno, file, line)
 
             warnings.showwarning = count
             yield
 
 
-class Reading(TorchDispatchMode):
+class ReadCounter(TorchDispatchMode):
     """Counts what would wait for a GPU, were there one."""
 
     def __init__(self, sites: Counter[str]):
@@ -155,7 +163,7 @@ def run_watched(watch: Watch, variant: str, place: Place, more: dict[str, Any]) 
 
 
 def waits_from_files(name: str, place: Place) -> Row:
-    """The same with images that workers read from files."""
+    """Steps in which nothing may wait, with images that workers read from files."""
     with tempfile.TemporaryDirectory() as folder:
         make_fairface(Path(folder))
         data = FairFace.load(Path(folder), 0, 0)
@@ -186,15 +194,17 @@ def added_waits(variant: str, place: Place) -> tuple[int | None, int]:
 
     What is done once, such as choosing kernels and starting libraries, was done before either is counted.
     """
-    counts, steps = [], []
+    counts: list[int | None] = []
+    steps: list[int] = []
     for size in SIZES:
-        with trained(variant, place, **in_batches_of(size)):
+        with trained(variant, place, Engine, **in_batches_of(size)):
             pass
     for size in SIZES:
         with gpu.profiled(place.device) as calls, trained(variant, place, Counting, **in_batches_of(size)) as made:
             steps.append(made.engine.n_steps_taken)
         counts.append(gpu.waits_in(calls, place.device))
-    return None if None in counts else counts[1] - counts[0], steps[1] - steps[0]
+    few, more = counts
+    return None if few is None or more is None else more - few, steps[1] - steps[0]
 
 
 def in_batches_of(size: int) -> dict[str, int]:

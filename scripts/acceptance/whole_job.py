@@ -44,7 +44,7 @@ def rows(options: Options) -> Rows:
 
 
 def timed(job: str, words: list[str], folder: Path) -> Row:
-    """Run a job to its end."""
+    """Run a job to its end; a row with its seconds and where they went."""
     clocks = folder / "clocks.json"
     clocks.unlink(missing_ok=True)
     command = [sys.executable, "-m", "scripts.acceptance.clocked", str(clocks), "--method", *job.split(), *words]

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from method.training.engine import Engine
 from scripts.acceptance.harness import Place, trained, variants
 from scripts.acceptance.rows import told_by
 from utils import device as devices
@@ -31,7 +32,7 @@ def everything(device: torch.device, without: tuple[str, ...] = ()) -> dict[str,
 def one(variant: str, device: torch.device) -> dict[str, Any]:
     """Weights and history of a variant; its error where it breaks. Several processes cannot go on without one."""
     try:
-        with trained(variant, Place(device), **FLAGS) as made:
+        with trained(variant, Place(device), Engine, **FLAGS) as made:
             return {"weights": made.weights(), "history": made.history()}
     except Exception as error:
         said = f"{type(error).__name__}: {told_by(error)}"
@@ -42,7 +43,7 @@ def one(variant: str, device: torch.device) -> dict[str, Any]:
 
 
 def main(device: str, folder: Path, *without: str) -> None:
-    """As one of the processes."""
+    """Run every variant as one of the processes, and save what it left."""
     with distributed.joined():
         own = devices.choose_device(device, distributed.world_size(), distributed.local_rank())
         found = everything(own, without)

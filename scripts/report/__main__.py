@@ -1,4 +1,4 @@
-"""python -m scripts.report"""
+"""What `python -m scripts.report` starts."""
 
 import sys
 

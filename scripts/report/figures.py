@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 DPI = 200
 # Text in a PDF stays text, of one size in all figures.
-STYLE = {
+STYLE: Any = {
     "font.size": 8, "axes.titlesize": 8, "axes.labelsize": 8, "legend.fontsize": 7.5, "xtick.labelsize": 7,
     "ytick.labelsize": 7, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
     "grid.color": "#e3e3e3", "grid.linewidth": 0.6, "axes.axisbelow": True, "axes.edgecolor": "#777777",
@@ -84,7 +84,7 @@ def _figure(title: str, height: float, width: float = WIDTH) -> "Figure":
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, min(height, TALLEST)), layout="constrained")
-    figure.suptitle(plots.plain(title), fontsize=9, fontweight="bold")
+    figure.suptitle(plots.escape_dollars(title), fontsize=9, fontweight="bold")
     return figure
 
 
@@ -98,7 +98,7 @@ def _overview(table: dict[str, Any], columns: list[dict[str, Any]]) -> "Figure":
     for axes in grid.flat[len(columns) :]:
         axes.remove()
     for axes, column in zip(grid.flat, columns, strict=False):
-        plots.overview(axes, table, column)
+        plots.draw_overview(axes, table, column)
     plots.key_below(figure, plots.overview_key(table))
     return figure
 
@@ -108,7 +108,7 @@ def _groups(view: View) -> "Figure | None":
     if not rows:
         return None
     figure = _figure(f"{view.name}: accuracy by group", 1.2 + (0.3 if len(rows) <= plots.FEW else 0.2) * len(rows))
-    plots.groups(figure.subplots(), view, rows)
+    plots.draw_groups(figure.subplots(), view, rows)
     plots.key_below(figure, plots.look_key("roles", view.partners()))
     return figure
 
@@ -121,7 +121,7 @@ def _counts(view: View) -> "Figure | None":
         f"{view.name}: what was forgotten (seed {view.runs[0]['seed']})",
         1.2 + (0.24 if len(rows) <= plots.FEW else 0.17) * len(rows),
     )
-    plots.counts(figure.subplots(), rows)
+    plots.draw_counts(figure.subplots(), rows)
     plots.key_below(figure, plots.look_key("counts", LOOK["counts"]))
     return figure
 
@@ -130,7 +130,7 @@ def _losses(view: View) -> "Figure | None":
     if not view.histograms():
         return None
     figure = _figure(f"{view.name}: loss by set", 3.2)
-    plots.losses(figure.subplots(), view)
+    plots.draw_losses(figure.subplots(), view)
     figure.supxlabel(describe_attack(view), fontsize=7)
     return figure
 
@@ -141,7 +141,7 @@ def _curves(view: View) -> "Figure | None":
         return None
     figure, panels = _panels(f"{view.name}: training", len(keys))
     for axes, key in zip(panels, keys, strict=True):
-        plots.curve(axes, view, key)
+        plots.draw_curve(axes, view, key)
     if len(view.runs) > 1:
         plots.key_below(figure, plots.seed_key(view))
     return figure
@@ -156,7 +156,7 @@ def _information(view: View) -> "Figure | None":
         return None
     figure, panels = _panels(f"{view.name}: what the critics report of I(features; group)", len(shown))
     for axes, (name, keys) in zip(panels, shown.items(), strict=True):
-        plots.information(axes, view, name, keys)
+        plots.draw_information(axes, view, name, keys)
     plots.key_below(figure, plots.look_key("information", LOOK["information"]))
     return figure
 

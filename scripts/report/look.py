@@ -61,7 +61,7 @@ def curve_keys(histories: Sequence[dict[str, list]]) -> list[str]:
 
 
 def information_keys(histories: Sequence[dict[str, list]]) -> dict[str, dict[str, str]]:
-    """Pass -> network -> column of history.csv."""
+    """The columns of history.csv that bound mutual information: pass -> network -> column."""
     found: dict[str, dict[str, str]] = {}
     for key in dict.fromkeys(key for history in histories for key in history):
         if named := INFORMATION.fullmatch(key):
@@ -70,7 +70,7 @@ def information_keys(histories: Sequence[dict[str, list]]) -> dict[str, dict[str
 
 
 def in_words(key: str) -> str:
-    """ "val_worst_group_acc" -> "val worst group accuracy (%)"; losses and rates have no unit."""
+    """The title of a column: val_worst_group_acc as "val worst group accuracy (%)"; losses and rates have no unit."""
     if key == "lr":
         return "learning rate"
     return f"{key[:-4]} accuracy (%)".replace("_", " ") if key.endswith("_acc") else key.replace("_", " ")

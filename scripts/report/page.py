@@ -24,7 +24,7 @@ def page(payload: dict[str, Any]) -> str:
         # The page may run its own script, to the letter, and nothing else; nothing may be loaded.
         "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         "style": _read("page.css"),
-        "data": in_script(pack(payload)),
+        "data": in_script(pack_payload(payload)),
         "script": script,
     }
     return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], _read("page.html"))
@@ -42,9 +42,9 @@ def in_script(value: Any) -> str:
     return text
 
 
-def pack(payload: dict[str, Any]) -> dict[str, Any]:
+def pack_payload(payload: dict[str, Any]) -> dict[str, Any]:
     """The payload for the page: lists that several runs share stand once, in `pool`; cells are lists by column."""
-    pool = Pool()
+    pool = ListPool()
     columns = [COLUMN_DEFAULTS | column for column in payload["columns"]]
     keys = [column["key"] for column in columns]
     tables = [{**table, "cells": [_cell(cell, keys) for cell in table["cells"]]} for table in payload["tables"]]
@@ -65,7 +65,7 @@ def pack(payload: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-class Pool:
+class ListPool:
     """Lists of plain values, each kept once; what is put in is represented by its number."""
 
     def __init__(self) -> None:
@@ -90,7 +90,7 @@ def _cell(cell: dict[str, Any], keys: list[str]) -> dict[str, Any]:
     return {**cell, **own, "difference": difference if any(difference["n"]) else None}
 
 
-def _run(run: dict[str, Any], pool: Pool) -> dict[str, Any]:
+def _run(run: dict[str, Any], pool: ListPool) -> dict[str, Any]:
     """A run whose groups, losses and history are numbers of lists in the pool."""
     groups = run.get("groups") or []
     columns = {name: [group.get(name) for group in groups] for name in (groups[0] if groups else ())}
@@ -110,7 +110,7 @@ def _rounded(value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """The same without infinities and NaN, which JSON has not: they are holes."""
+    """A value with None in place of infinities and NaN, which JSON has not."""
     if isinstance(value, dict):
         return {key: _plain(own) for key, own in value.items()}
     if isinstance(value, (list, tuple)):

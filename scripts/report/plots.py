@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from scripts.report.look import LOOK, PASSES, in_words
-from scripts.report.view import View, accuracy, compute_shares, epochs, last_epoch
+from scripts.report.view import View, average_accuracy, compute_shares, epochs, last_epoch
 from utils.tables import is_number, one_line
 
 if TYPE_CHECKING:
@@ -14,22 +14,23 @@ if TYPE_CHECKING:
 MARKERS = {"circle": "o", "diamond": "D", "square": "s", "triangle": "^"}
 OFFSET = 0.26  # between the series of a group, in rows
 FEW = 12  # so many groups have room for larger markers
-RULE = {"color": "#eeeeee", "linewidth": 0.6, "zorder": 0}
+RULE: dict[str, Any] = {"color": "#eeeeee", "linewidth": 0.6, "zorder": 0}
 
 
-def plain(text: str) -> str:
+def escape_dollars(text: str) -> str:
     """Text in which a dollar sign does not start mathematics, in one line."""
     return one_line(text).replace("$", r"\$")
 
 
 def line_look(look: dict[str, Any]) -> dict[str, Any]:
-    """A look as matplotlib's arguments of a line."""
+    """A look of LOOK as matplotlib's arguments of a line."""
     dash = look.get("dash", [])
     style = {"color": look["color"], "linestyle": (0, [length / 2 for length in dash]) if dash else "-"}
     return style | ({"marker": MARKERS[look["marker"]]} if "marker" in look else {})
 
 
 def dot_look(look: dict[str, Any]) -> dict[str, Any]:
+    """A look of LOOK as matplotlib's arguments of dots without a line."""
     return {"color": look["color"], "marker": MARKERS[look["marker"]], "linestyle": "none"}
 
 
@@ -46,44 +47,49 @@ def key_below(figure: "Figure", entries: Iterable[tuple[str, dict[str, Any]]]) -
 
 
 def look_key(part: str, names: Iterable[str]) -> list[tuple[str, dict[str, Any]]]:
+    """Entries of a legend for some looks of a part of LOOK."""
     looks = [LOOK[part][name] for name in names]
     return [(look["label"], bar_look(look) if "hatch" in look else line_look(look)) for look in looks]
 
 
 def seed_look(view: View, run: dict[str, Any]) -> dict[str, Any]:
+    """The look of a run's seed among those of its cell."""
     return LOOK["seeds"][view.runs.index(run) % len(LOOK["seeds"])]
 
 
 def seed_key(view: View) -> list[tuple[str, dict[str, Any]]]:
+    """Entries of a legend for the seeds of a cell."""
     return [(f"seed {run['seed']}", line_look(seed_look(view, run))) for run in view.runs]
 
 
 def overview_key(table: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Entries of the overview's legend, for the kinds of cells that a table has."""
     kinds = dict.fromkeys(kind(cell) for cell in table["cells"])
     return [(LOOK["kinds"][name]["label"], dot_look(LOOK["kinds"][name])) for name in kinds]
 
 
 def kind(cell: dict[str, Any]) -> str:
-    """pretrain, reference or competing."""
+    """How a cell is drawn in the overview: as pretrain, reference or competing."""
     if not cell["is_reference"]:
         return "competing"
     return cell["method"] if cell["method"] in LOOK["kinds"] else "reference"
 
 
 def bar_look(look: dict[str, Any]) -> dict[str, Any]:
+    """A look of LOOK as matplotlib's arguments of bars."""
     edges = {"edgecolor": "white", "hatch": "/////"} if look["hatch"] else {}
     return {"facecolor": look["color"], "linewidth": 0, **edges}
 
 
 def order_rows_downwards(axes: "Axes", labels: Sequence[str]) -> None:
-    """Rows with labels, the first on top."""
+    """Give axes a row for each label, the first on top."""
     axes.set_ylim(len(labels) - 0.5, -0.5)
-    axes.set_yticks(range(len(labels)), [plain(label) for label in labels])
+    axes.set_yticks(range(len(labels)), [escape_dollars(label) for label in labels])
     axes.tick_params(axis="y", length=0)
     axes.grid(False, axis="y")
 
 
-def overview(axes: "Axes", table: dict[str, Any], column: dict[str, Any]) -> None:
+def draw_overview(axes: "Axes", table: dict[str, Any], column: dict[str, Any]) -> None:
     """Mean and sample standard deviation over the seeds of one column, a row a cell."""
     key, scale = column["key"], column.get("scale", 1)
     order_rows_downwards(axes, [cell["label"] for cell in table["cells"]])
@@ -91,11 +97,11 @@ def overview(axes: "Axes", table: dict[str, Any], column: dict[str, Any]) -> Non
         if cell["n"].get(key):
             deviation = scale * (cell["sd"].get(key) or 0)
             axes.errorbar(scale * cell["mean"][key], row, xerr=deviation or None, **dot_look(LOOK["kinds"][kind(cell)]))
-    axes.set_title(plain(column["title"]))
-    axes.set_xlabel(plain(f"{column['title']} ({column['unit']})" if column["unit"] else column["title"]))
+    axes.set_title(escape_dollars(column["title"]))
+    axes.set_xlabel(escape_dollars(f"{column['title']} ({column['unit']})" if column["unit"] else column["title"]))
 
 
-def groups(axes: "Axes", view: View, rows: Sequence[dict[str, Any]]) -> None:
+def draw_groups(axes: "Axes", view: View, rows: Sequence[dict[str, Any]]) -> None:
     """Test accuracy of every group before, after and retrained, with 95 % intervals, and n."""
     partners = view.partners()
     order_rows_downwards(axes, [f"{row['name']} (forget)" if row["forget"] else row["name"] for row in rows])
@@ -105,7 +111,7 @@ def groups(axes: "Axes", view: View, rows: Sequence[dict[str, Any]]) -> None:
             axes.axhspan(number - 0.5, number + 0.5, color="#fdf3ec", linewidth=0, zorder=0)
         axes.annotate(f"n = {row['n_test']}", (1.01, number), xycoords=("axes fraction", "data"), va="center", size=7)
     for place, (role, runs) in enumerate(partners.items()):
-        found = [accuracy(runs, row["name"]) for row in rows]
+        found = [average_accuracy(runs, row["name"]) for row in rows]
         shift = (place - (len(partners) - 1) / 2) * OFFSET
         _interval_dots(axes, found, shift, LOOK["roles"][role], 4 if len(rows) <= FEW else 3)
     axes.set_xlim(right=101)
@@ -121,12 +127,12 @@ def _interval_dots(axes: "Axes", found: Sequence[Any], shift: float, look: dict[
         axes.hlines(*zip(*held, strict=True), color=look["color"], linewidth=1)
     each = [(value, height) for height, own in rows if len(own["each"]) > 1 for value in own["each"]]
     if each:
-        small = {"marker": "o", "linestyle": "none", "markersize": 2, "markerfacecolor": "white"}
+        small: dict[str, Any] = {"marker": "o", "linestyle": "none", "markersize": 2, "markerfacecolor": "white"}
         axes.plot(*zip(*each, strict=True), color=look["color"], markeredgewidth=0.5, **small)
     axes.plot([own["value"] for _, own in rows], [height for height, _ in rows], **dot_look(look), markersize=size)
 
 
-def counts(axes: "Axes", rows: Sequence[dict[str, Any]]) -> None:
+def draw_counts(axes: "Axes", rows: Sequence[dict[str, Any]]) -> None:
     """Training samples of every group: forgotten and retained."""
     order_rows_downwards(axes, [f"{row['name']} (forget)" if row["forget"] else row["name"] for row in rows])
     forgotten, retained = [row["n_forget"] for row in rows], [row["n_retain"] for row in rows]
@@ -139,7 +145,7 @@ def counts(axes: "Axes", rows: Sequence[dict[str, Any]]) -> None:
     axes.set_xlabel("training samples")
 
 
-def losses(axes: "Axes", view: View) -> None:
+def draw_losses(axes: "Axes", view: View) -> None:
     """Histograms of the loss of the forget, retain, val and test set."""
     histograms = view.histograms()
     edges = histograms[0]["edges"]
@@ -158,7 +164,7 @@ def losses(axes: "Axes", view: View) -> None:
     axes.legend()
 
 
-def curve(axes: "Axes", view: View, key: str) -> None:
+def draw_curve(axes: "Axes", view: View, key: str) -> None:
     """One column of history.csv over the epochs, a line a seed."""
     for run in view.runs:
         if run.get("history") and key in run["history"]:
@@ -166,7 +172,7 @@ def curve(axes: "Axes", view: View, key: str) -> None:
     _epochs(axes, in_words(key).partition(" (")[0], in_words(key), last_epoch(view))
 
 
-def information(axes: "Axes", view: View, name: str, keys: dict[str, str]) -> None:
+def draw_information(axes: "Axes", view: View, name: str, keys: dict[str, str]) -> None:
     """The bounds of both critics in one pass over the epochs, a line a seed; keys: network -> column."""
     for network, key in keys.items():
         for history in view.histories():
@@ -182,8 +188,8 @@ def _line(axes: "Axes", history: dict[str, list], key: str, look: dict[str, Any]
 
 
 def _epochs(axes: "Axes", title: str, unit: str, last: float) -> None:
-    axes.set_title(plain(title))
+    axes.set_title(escape_dollars(title))
     axes.set_xlabel("epoch")
-    axes.set_ylabel(plain(unit))
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set_ylabel(escape_dollars(unit))
+    axes.locator_params(axis="x", integer=True)
     axes.set_xlim(-0.04 * last, 1.04 * last)

@@ -39,9 +39,11 @@ class View:
         return sorted(self.runs[0].get("groups") or [], key=lambda group: not group["forget"])
 
     def histories(self) -> list[dict[str, list]]:
+        """The histories of the cell's runs, column -> values, of those that have one."""
         return [run["history"] for run in self.runs if run.get("history")]
 
     def histograms(self) -> list[dict[str, list]]:
+        """The loss histograms of the cell's runs, set -> counts, of those that have one."""
         return [run["losses"] for run in self.runs if run.get("losses")]
 
 
@@ -51,6 +53,7 @@ def has(table: dict[str, Any], column: dict[str, Any]) -> bool:
 
 
 def any_number(histories: Sequence[dict[str, list]], key: str) -> bool:
+    """Whether a column of any history holds a number."""
     return any(is_number(value) for history in histories for value in history.get(key, ()))
 
 
@@ -64,7 +67,7 @@ def epochs(history: dict[str, list]) -> Sequence[float]:
     return history.get("epoch") or range(max(map(len, history.values()), default=0))
 
 
-def accuracy(runs: Sequence[dict[str, Any]], name: str) -> dict[str, Any] | None:
+def average_accuracy(runs: Sequence[dict[str, Any]], name: str) -> dict[str, Any] | None:
     """A group's test accuracy over runs: mean, each, and the mean ends of the 95 % intervals; None without any."""
     groups = [group for run in runs for group in run.get("groups") or [] if group["name"] == name]
     found = [group for group in groups if is_number(group["test_acc"])]

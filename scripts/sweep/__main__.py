@@ -1,4 +1,4 @@
-"""python -m scripts.sweep"""
+"""What `python -m scripts.sweep` starts."""
 
 import sys
 

@@ -68,7 +68,7 @@ def read_grid(file: Path) -> Grid:
 
 
 def _listed(file: Path, name: str, value: Any) -> list[Any]:
-    """A single value stands for a list of one."""
+    """The values of a key as a list; a single one stands for a list of one."""
     values = value if isinstance(value, list) else [value]
     if not values:
         raise UserError(f"{file}: {name} is an empty list; give at least one value, or leave {name} out")
@@ -87,7 +87,7 @@ def _values(file: Path, name: str, value: Any) -> list[Any]:
 def _variant(file: Path, value: Any) -> Variant:
     found = VARIANT.fullmatch(value) if isinstance(value, str) else None
     method = ALIASES.get(found[1], found[1]) if found else None
-    if method not in METHODS:
+    if found is None or method not in METHODS:
         raise UserError(
             f"{file}: method is {value!r}, expected one of {', '.join(METHODS)}, or one with +reweight, -reweight, "
             "+dro or +subsample"

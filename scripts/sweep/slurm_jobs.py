@@ -61,7 +61,7 @@ def _queued(queue: Path) -> Mapping[Path, str]:
 
 
 def _ranges(numbers: Sequence[int]) -> str:
-    """1 2 3 5 as 1-3,5."""
+    """Sorted numbers as a list of ranges: 1 2 3 5 as 1-3,5."""
     parts: list[list[int]] = []
     for number in numbers:
         if parts and number == parts[-1][1] + 1:
