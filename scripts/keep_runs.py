@@ -25,6 +25,7 @@ import yaml
 from datasets.splits import STORED, load_splits
 from method.evaluation.records import COLUMNS, Records
 from method.runs.files import read_history
+from method.runs.folder import CONFIG, DONE, HISTORY, METRICS, RECORDS, SPLITS
 from method.runs.stored import StoredRun, read_runs
 from scripts.report.collect import pretrain_pairs
 from utils.arrays import read_npz
@@ -33,7 +34,6 @@ from utils.files import read_bytes, write_atomic, write_text
 from utils.paths import typed_path
 from utils.terminal import Parser, on_terminal, say, tell
 
-RECORDS, SPLITS = "records.npz", "splits.npz"
 NAMES_OF_GROUPS = "groups"  # the section of config.yaml in which no text is a path
 
 
@@ -91,9 +91,9 @@ def _keep_all(places: dict[StoredRun, Path]) -> list[str]:
 
 def _keep(run: StoredRun, folder: Path, arrays: Sequence[str]) -> list[str]:
     """Copy one run, the marker last; a file that cannot be read is left out, and told."""
-    contents, unread = {"metrics.json": read_bytes(run.folder / "metrics.json")}, []
+    contents, unread = {METRICS: read_bytes(run.folder / METRICS)}, []
     found: dict[str, dict[str, np.ndarray]] = {}
-    for name in ("history.csv", *arrays):
+    for name in (HISTORY, *arrays):
         file = run.folder / name
         try:
             if name in arrays:
@@ -103,14 +103,14 @@ def _keep(run: StoredRun, folder: Path, arrays: Sequence[str]) -> list[str]:
                 contents[name] = read_bytes(file)
         except (ValueError, UserError) as error:
             unread.append(f"{name}: {run.place}: {error}")
-    contents["config.yaml"] = yaml.safe_dump(_portable(run.stored), sort_keys=False).encode()
+    contents[CONFIG] = yaml.safe_dump(_portable(run.stored), sort_keys=False).encode()
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "done").unlink(missing_ok=True)
+    (folder / DONE).unlink(missing_ok=True)
     for name, content in contents.items():
         write_atomic(folder / name, functools.partial(_write, content=content))
     for name, own in found.items():
         write_atomic(folder / name, functools.partial(np.savez_compressed, **own))
-    write_text(folder / "done", "".join(f"{name}\n" for name in sorted([*contents, *found])))
+    write_text(folder / DONE, "".join(f"{name}\n" for name in sorted([*contents, *found])))
     return unread
 
 
