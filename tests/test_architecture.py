@@ -1,8 +1,10 @@
 """Who may import whom, what no file may hold, and that a method is one file and one import line."""
 
 import ast
+import json
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -36,11 +38,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "method.training": {"method.training", "method.unlearners.base", "method.configs", "datasets", "utils"},
     # What is needed before and beside the training knows neither the engine nor the networks.
     "method.runs": {"method.runs", "method.evaluation", "method.configs", "method.registry", "datasets", "utils"},
+    "method.runs.starting": {"method", "datasets", "models", "utils"},
     "method.runs.runner": {"method", "datasets", "models", "utils"},
 }  # fmt: skip
 # Whoever imports these brings in the networks and the engine.
 HEAVY = {"method.training.engine", "method.runs.runner"}
-TRAINS = ("main", "method.api", "method.runs.runner", "scripts.acceptance")
+TRAINS = ("method.runs.making", "method.runs.runner", "scripts.acceptance")
 # Packages from elsewhere, where only some may be used or only some may use them.
 ONLY_THIRD_PARTY = {
     "method.losses": {"torch"},
@@ -54,16 +57,16 @@ SLOW_TO_IMPORT = {
     "torchvision": {"datasets.images.decoding", "models.resnet", "scripts.acceptance.machine"},
     "sklearn": {"datasets.digits", "method.evaluation.forgetting"},
 }
-# Imports inside functions: main after parsing, and a package that only this data set needs.
+# Imports inside functions: what takes long and is not always needed, and a package that only this data set needs.
 LATE_IMPORTS = {
-    ("main", "method.runs.dry_run"), ("main", "method.runs.runner"), ("main", "method.runs.summary"),
+    ("main", "method.runs.dry_run"), ("main", "method.runs.summary"), ("method.runs.making", "method.runs.runner"),
     ("datasets.digits", "sklearn.datasets"), ("method.evaluation.forgetting", "sklearn"),
     # One process does without.
     *(("utils.distributed", name) for name in ("torch", "torch.distributed", "utils.device", "utils.meeting")),
     ("scripts.report.figures", "matplotlib"), ("scripts.report.plots", "matplotlib"),
     # A notebook that only reads results needs no torch.
     ("method", "method.api"), ("method.api", "datasets"), ("method.api", "method.configs.cli"),
-    ("method.api", "method.runs.directory"), ("method.api", "method.runs.runner"), ("method.api", "utils.device"),
+    ("method.api", "method.runs.making"), ("method.runs.stored", "method.configs.schema"),
     # Optional packages.
     ("method.api", "pandas"),
     *(("method.runs.trackers", name) for name in ("tensorboard", "torch.utils.tensorboard", "wandb")),
@@ -296,7 +299,7 @@ def test_files_hold_the_rules(file: Path, check: Callable[[str, ast.AST], list[s
         (forbidden_imports, "method.unlearners.miu", "import numpy as np"),
         (forbidden_imports, "method.training.engine", "from method.unlearners import miu"),
         (forbidden_imports, "method.training.engine", "from method.runs.runner import run"),
-        (forbidden_imports, "method.configs.cli", "from method.runs.directory import find"),
+        (forbidden_imports, "method.configs.cli", "from method.runs.search import find"),
         (forbidden_imports, "method.configs.loading", "from datasets.celeba import CelebA"),
         (forbidden_imports, "method.runs.directory", "from method.training.engine import Engine"),
         (forbidden_imports, "method.runs.dry_run", "from method.runs.runner import run"),
@@ -405,7 +408,9 @@ from method.unlearners.base import Batch, NoParams, Phase, Unlearner
 
 @register("finetune")
 class FineTune(Unlearner):
-    """Cross-entropy on R."""
+    """Cross-entropy on R, with REWEIGHT unless it is turned off."""
+
+    reweight = True
 
     @dataclass(frozen=True)
     class Params(NoParams):
@@ -470,22 +475,43 @@ def edit_line(file: Path, pattern: str, new: str) -> None:
 
 
 def test_a_method_is_one_file_and_one_import_line(project: Path, tmp_path: Path):
-    """Its flags, its defaults, REWEIGHT, its run's name and its metrics come by themselves."""
+    """Its flags, its defaults, REWEIGHT, its run's name, its reference, its metrics and its row come by themselves."""
     (project / "method/unlearners/finetune.py").write_text(NEW_METHOD)
     edit_line(project / "method/unlearners/__init__.py", r"    l1_sparse,\n", r"    finetune,\n\g<0>")
     settings = "--dataset digits --epochs 1 --threads 1"
-    ok(f"--method pretrain {settings}", store_dir=tmp_path / "store", checkpoint_dir=tmp_path / "none")
-    result = run_apart(
-        f"--method finetune --ce_weight 0.5 --reweight {settings}", root=project, store_dir=tmp_path / "store"
-    )
+    for method in ("pretrain", "retrain --reweight"):
+        ok(f"--method {method} {settings}", store_dir=tmp_path / "store", checkpoint_dir=tmp_path / "none")
+    command = f"--method finetune --ce_weight 0.5 {settings}"
+    result = run_apart(command, root=project, store_dir=tmp_path / "store")
     assert result.code == 0, result.err
-    folder = tmp_path / "store/digits/small_cnn/split0/finetune_reweight_0.5_0"
+    folder = tmp_path / "store/digits/small_cnn/split0/finetune_0.5_0"
     assert result.out.splitlines()[-1] == f"done: {folder}"
+    assert json.loads((folder / "metrics.json").read_text())["reference"] == "retrain_reweight_0.5_0"
     assert {"metrics.json", "model.pt", "done"} <= set(written(folder))
     stored = yaml.safe_load((folder / "config.yaml").read_text())
     assert stored["config"]["finetune_scale"] == stored["identity"]["finetune_scale"] == 0.5
     assert stored["sources"]["finetune_scale"] == "--finetune_scale"
     assert forbidden_imports("method.unlearners.finetune", ast.parse(NEW_METHOD)) == []
+    dry = run_apart(f"{command} --no-reweight --dry_run", root=project, store_dir=tmp_path / "store").out
+    assert f"reads   {folder.with_name('retrain_reweight_0.5_0')}/metrics.json\n" in dry
+    assert f"writes  {folder.with_name('finetune_no-reweight_0.5_0')}/\n" in dry
+    assert row_of("finetune", project, tmp_path / "store") == ("finetune", "retrain + reweight")
+    # A run of an earlier version that was told to reweight: the class alone knows that this is the default.
+    del stored["reweights_by_default"]
+    stored["sources"]["reweight"] = "--reweight"
+    (folder / "config.yaml").write_text(yaml.safe_dump(stored))
+    assert row_of("finetune", project, tmp_path / "store") == ("finetune", "retrain + reweight")
+
+
+def row_of(method: str, project: Path, store: Path) -> tuple[str, str]:
+    """What the report of the copied project calls the one run of a method, and the run that it is compared with."""
+    done = subprocess.run(
+        [sys.executable, "-m", "scripts.report", str(store), "--format", "json"],
+        cwd=project, capture_output=True, text=True, timeout=300, check=True,
+    )  # fmt: skip
+    runs = json.loads(done.stdout)["runs"]
+    (own,) = [run for run in runs if run["config"]["method"] == method]
+    return own["label"], next(run["label"] for run in runs if run["id"] == own["reference"])
 
 
 @pytest.mark.slow
