@@ -10,11 +10,10 @@ ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT))
 
 import datasets  # noqa: E402
-from method.configs.cli import Command, flat_yaml, parse  # noqa: E402
-from method.runs.directory import RunDirectory, directory_of  # noqa: E402
-from utils.distributed import from_rank_0, joined, rank, speaks, world_size  # noqa: E402
+from method.configs.cli import flat_yaml, parse  # noqa: E402
+from method.runs.making import make_run  # noqa: E402
+from utils.distributed import rank, speaks, world_size  # noqa: E402
 from utils.errors import RunError, UserError  # noqa: E402
-from utils.signals import stop_signals_noted  # noqa: E402
 from utils.terminal import LogLines, on_terminal, say, tell  # noqa: E402
 
 INTERRUPTED = 75
@@ -45,13 +44,12 @@ def dispatch(arguments: list[str]) -> int:
     if command.print_config:
         answer(flat_yaml(command.config), end="")
         return 0
-    directory = RunDirectory(directory_of(command.config, command.config.store_dir))
     if command.dry_run:
         from method.runs.dry_run import describe
 
         answer(describe(command.config))
         return 0
-    notes = trained(command, directory)
+    directory, notes = make_run(command, last_resort=INTERRUPTED)
     if notes is None:
         from method.runs.summary import summary
 
@@ -59,17 +57,6 @@ def dispatch(arguments: list[str]) -> int:
     else:
         report(directory.already_done(notes), directory.path)
     return 0
-
-
-def trained(command: Command, directory: RunDirectory) -> list[str] | None:
-    """Make the run; what there is to say of it where it is done already, or another process made it meanwhile."""
-    with stop_signals_noted(last_resort=INTERRUPTED), joined():
-        notes = from_rank_0(lambda: directory.check(command.config, command.overwrite))
-        if notes is not None:
-            return notes
-        from method.runs.runner import run
-
-        return run(command, directory)
 
 
 def answer(text: str, end: str = "\n") -> None:

@@ -20,7 +20,8 @@ from side_by_side import REPETITIONS, ROOT, machine, measure_in_turn, table
 from method.configs.cli import parse
 from method.configs.loading import Config
 from method.runs.data import read_data
-from method.runs.directory import RunDirectory, directory_of
+from method.runs.directory import RunDirectory
+from method.runs.folder import MODEL, RECORDS, SPLITS, folder_of
 from method.runs.inputs import identity_of, label_record, open_digests
 from method.runs.run_log import describe_run
 from utils.digests import SETTLED_NS
@@ -73,16 +74,17 @@ def main() -> None:
 def finish(config: Config, same_files: bool) -> None:
     """What a finished run leaves behind, without training. same_files: or label files with the same rows."""
     directory, data, digests = (
-        RunDirectory(directory_of(config, config.store_dir)),
+        RunDirectory(folder_of(config, config.store_dir)),
         read_data(config),
         open_digests(config),
     )
     directory.path.mkdir(parents=True)
     inputs = label_record(config, digests)
     inputs["labels"] = inputs["labels"] if same_files else dict.fromkeys(inputs["labels"], "another")
-    facts = {"identity": identity_of(config, digests), **describe_run(data, {"threads": torch.get_num_threads()})}
-    directory.begin(config, {**facts, "inputs": inputs}, overwrite=False)
-    for name in ("model.pt", "records.npz", "splits.npz"):
+    record = describe_run(config, data, identity_of(config, digests))
+    provenance = {"threads": torch.get_num_threads()}
+    directory.begin(config, {**record, "provenance": provenance, "inputs": inputs}, overwrite=False)
+    for name in (MODEL, RECORDS, SPLITS):
         directory.file(name).touch()
     directory.finish({})
     digests.keep()

@@ -33,8 +33,8 @@ import main as program  # noqa: E402
 from datasets.splits import load_splits  # noqa: E402
 from method.configs.cli import parse  # noqa: E402
 from method.evaluation.records import Records  # noqa: E402
-from method.runs.directory import directory_of  # noqa: E402
-from method.runs.reference import reference_reweights  # noqa: E402
+from method.runs.folder import folder_of  # noqa: E402
+from method.runs.reference import asked_by  # noqa: E402
 
 ROWS = ("miu", "salun", "salun+reweight", "scrub", "scrub+reweight", "l1_sparse", "l1_sparse+reweight")
 RATES = ("0.0001", "0.0003", "0.001", "0.003", "0.01", "0.03", "0.1")
@@ -76,7 +76,7 @@ class Task:
 
     def reference(self, seed: str) -> list[str]:
         """The command line of the retrained run that those of a seed are compared with."""
-        reweight = ["--reweight"] * reference_reweights(parse(self.words({})).config)
+        reweight = ["--reweight"] * asked_by(parse(self.words({})).config).reweight
         return ["--method", "retrain", *reweight, "--unlearning_ratio", self.ratio, *self.common, "--seed", seed]
 
     def search(self) -> None:
@@ -175,7 +175,7 @@ def accuracies(words: list[str]) -> list[float] | None:
         raise SystemExit(f"{' '.join(words)}\n{said.getvalue()}")
     if config.method == "pretrain":
         return [0.0] * 4
-    folder = directory_of(config, config.store_dir)
+    folder = folder_of(config, config.store_dir)
     records, splits = Records.load(folder / "records.npz"), load_splits(folder / "splits.npz")
     of_forget_groups = records.index[np.isin(records.group, splits.forget_groups)]
     sets = splits.retain, splits.forget, splits.val, np.intersect1d(splits.val, of_forget_groups)

@@ -144,6 +144,15 @@ class GroupDataset:
         target, sensitive = divmod(int(group), self.n_sensitive)
         return self.group_format.format(target=self.target_names[target], sensitive=self.sensitive_names[sensitive])
 
+    @property
+    def group_names(self) -> list[str]:
+        """Every group in words, by its number."""
+        return [self.group_name(group) for group in range(self.n_groups)]
+
+    def count_groups(self, rows: np.ndarray) -> np.ndarray:
+        """How many of these rows are of each group: int64 (n_groups,)."""
+        return np.bincount(self.group[rows], minlength=self.n_groups)
+
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256, hexadecimal, of every row's path, target, sensitive and split in table order."""

@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from method.runs.files import read_history
+from method.runs.files import PRETRAIN
+from method.runs.folder import RunFolder
 from method.runs.labels import label, rank
-from method.runs.stored import PRETRAIN, StoredRun, read_runs
-from utils.distributed import from_rank_0, joined
+from method.runs.stored import StoredRun, read_runs
 from utils.errors import RunError, UserError
-from utils.files import read_json
-from utils.signals import stop_signals_noted
 
 if TYPE_CHECKING:
     import pandas
@@ -59,17 +57,9 @@ def run(method: str | None = None, **flags: Any) -> RunResult:
             f"other imports say sys.path.insert(0, {str(ROOT)!r})"
         )
     from method.configs.cli import parse
-    from method.runs.directory import RunDirectory, directory_of
+    from method.runs.making import make_run
 
-    command = parse(words)
-    directory = RunDirectory(directory_of(command.config, command.config.store_dir))
-    with stop_signals_noted(), joined():
-        notes = from_rank_0(lambda: directory.check(command.config, command.overwrite))
-        if notes is None:
-            from method.runs import runner
-
-            with _messages_for_the_log():
-                notes = runner.run(command, directory)
+    directory, notes = make_run(parse(words), around=_messages_for_the_log())
     if notes:
         log.warning("%s", directory.already_done(notes))
     return _result(directory, table)
@@ -97,7 +87,7 @@ def load_results(path: str | Path = "output") -> "pandas.DataFrame":
 
 def _place(run: StoredRun) -> tuple:
     config = run.config
-    return config["dataset"], config["model"], run.task, run.ratio, rank(config), config["seed"], str(run.folder)
+    return config["dataset"], config["model"], run.task, run.ratio, rank(run), config["seed"], str(run.folder)
 
 
 def _row(run: StoredRun) -> dict[str, Any]:
@@ -106,7 +96,7 @@ def _row(run: StoredRun) -> dict[str, Any]:
     what = {
         **{name: config[name] for name in ("dataset", "model", "method", "seed")},
         "task": run.task if forgets else None,
-        "label": label(config),
+        "label": label(run),
         "reweight": bool(config.get("reweight")),
         "unlearning_ratio": run.ratio if forgets else None,
     }
@@ -141,15 +131,14 @@ def _arguments(flags: Mapping[str, Any]) -> list[str]:
     return words
 
 
-def _result(directory: Any, table: Any) -> RunResult:
+def _result(folder: RunFolder, table: Any) -> RunResult:
     """Read a finished run back."""
-    path = directory.path.absolute()
+    path = folder.path.absolute()
     try:
-        config = directory.record()["config"]
-        metrics = read_json(path / "metrics.json")
-        history = table.DataFrame(read_history(path / "history.csv"), dtype=float)
+        config, metrics = folder.read_config()["config"], folder.read_metrics()
+        history = table.DataFrame(folder.read_history(), dtype=float)
         history = history.astype({name: int for name in ("epoch",) if name in history})
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, TypeError) as error:
         raise RunError(f"{path} is done, but cannot be read ({error}); overwrite=True makes it anew") from error
     return RunResult(path, metrics, history, config)
 
@@ -159,7 +148,7 @@ class _Relay(logging.Handler):
 
     def __init__(self, logger: logging.Logger):
         super().__init__(logger.getEffectiveLevel())
-        self.parent = logger.parent
+        self.parent = logger.parent or logging.root
 
     def emit(self, record: logging.LogRecord) -> None:
         self.parent.callHandlers(record)

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.functional import kl_div, log_softmax
 
 
 def kl_to_teacher(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
@@ -13,9 +13,9 @@ def kl_to_teacher(student: Tensor, teacher: Tensor, temperature: float) -> Tenso
     student, teacher: (B, C) logits; both distributions are softened by T, `temperature`. T^2 keeps the size of the
     gradient (Hinton et al., Distilling the Knowledge in a Neural Network, 2015).
     """
-    log_student = F.log_softmax(student.float() / temperature, dim=1)
-    log_teacher = F.log_softmax(teacher.float() / temperature, dim=1)
-    return temperature**2 * F.kl_div(log_student, log_teacher, reduction="batchmean", log_target=True)
+    log_student = log_softmax(student.float() / temperature, dim=1)
+    log_teacher = log_softmax(teacher.float() / temperature, dim=1)
+    return temperature**2 * kl_div(log_student, log_teacher, reduction="batchmean", log_target=True)
 
 
 def l1_norm(parameters: Iterable[Tensor]) -> Tensor:

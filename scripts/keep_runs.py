@@ -28,6 +28,7 @@ import yaml
 from datasets.splits import STORED, load_splits
 from method.evaluation.records import COLUMNS, Records
 from method.runs.files import read_history
+from method.runs.folder import CONFIG, DONE, HISTORY, METRICS, RECORDS, SPLITS
 from method.runs.stored import StoredRun, read_runs
 from method.runs.zips import read_zip, write_zip
 from scripts.report.collect import pretrain_pairs
@@ -37,7 +38,6 @@ from utils.files import read_bytes, write_atomic
 from utils.paths import typed_path
 from utils.terminal import Parser, on_terminal, say, tell
 
-RECORDS, SPLITS = "records.npz", "splits.npz"
 NAMES_OF_GROUPS = "groups"  # the section of config.yaml in which no text is a path
 
 
@@ -86,7 +86,7 @@ def _keep_in_folders(places: dict[StoredRun, Path], target: Path) -> list[str]:
     for run, contents, unread in _kept_of(places):
         with _writing(places[run]):
             places[run].mkdir(parents=True, exist_ok=True)
-            (places[run] / "done").unlink(missing_ok=True)
+            (places[run] / DONE).unlink(missing_ok=True)
             for name, content in contents.items():
                 write_atomic(places[run] / name, functools.partial(_write, content=content))
         lines += unread
@@ -126,8 +126,8 @@ def _writing(place: Path) -> Iterator[None]:
 
 def _contents(run: StoredRun, arrays: Sequence[str]) -> tuple[dict[str, bytes], list[str]]:
     """What is kept of one run, the marker last, and lines on files that cannot be read and are left out."""
-    contents, unread = {"metrics.json": read_bytes(run.folder / "metrics.json")}, []
-    for name in ("history.csv", *arrays):
+    contents, unread = {METRICS: read_bytes(run.folder / METRICS)}, []
+    for name in (HISTORY, *arrays):
         file = run.folder / name
         try:
             if name in arrays:
@@ -137,8 +137,8 @@ def _contents(run: StoredRun, arrays: Sequence[str]) -> tuple[dict[str, bytes], 
                 contents[name] = read_bytes(file)
         except (ValueError, UserError) as error:
             unread.append(f"{name}: {run.place}: {error}")
-    contents["config.yaml"] = yaml.safe_dump(_portable(run.stored), sort_keys=False).encode()
-    return contents | {"done": "".join(f"{name}\n" for name in sorted(contents)).encode()}, unread
+    contents[CONFIG] = yaml.safe_dump(_portable(run.stored), sort_keys=False).encode()
+    return contents | {DONE: "".join(f"{name}\n" for name in sorted(contents)).encode()}, unread
 
 
 def _write(file: IO[bytes], content: bytes) -> None:

@@ -4,7 +4,7 @@ import random
 from statistics import fmean, stdev
 from typing import Any
 
-from scripts.report.columns import COLUMNS
+from method.evaluation.columns import COLUMNS
 from scripts.report.payload import LOSS_EDGES, LOSS_SETS
 
 DIGITS = ["low digit, warm tint", "low digit, cold tint", "high digit, warm tint", "high digit, cold tint"]

@@ -308,13 +308,13 @@ def test_another_epoch_to_rewind_to_fails(monkeypatch: Patch):
 
 def test_a_state_that_is_not_all_taken_back_fails(monkeypatch: Patch):
     assert continuing.continued("miu", HERE).status == PASS
-    real = Resumable._take_back
+    real = Resumable._restore
 
     def without_momentum(self: Resumable, state: dict[str, Any]) -> Any:
         self.optimizers = {}
         return real(self, state)
 
-    monkeypatch.setattr(Resumable, "_take_back", without_momentum)
+    monkeypatch.setattr(Resumable, "_restore", without_momentum)
     row = continuing.continued("ft", HERE)
     assert row.status == FAIL
     assert "weights" in row.value

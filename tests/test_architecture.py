@@ -34,11 +34,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "method.training": {"method.training", "method.unlearners.base", "method.configs", "datasets", "utils"},
     # What is needed before and beside the training knows neither the engine nor the networks.
     "method.runs": {"method.runs", "method.evaluation", "method.configs", "method.registry", "datasets", "utils"},
+    "method.runs.starting": {"method", "datasets", "models", "utils"},
     "method.runs.runner": {"method", "datasets", "models", "utils"},
 }  # fmt: skip
 # Whoever imports these brings in the networks and the engine.
 HEAVY = {"method.training.engine", "method.runs.runner"}
-TRAINS = ("main", "method.api", "method.runs.runner", "scripts.acceptance")
+TRAINS = ("method.runs.making", "method.runs.runner", "scripts.acceptance")
 # Packages from elsewhere, where only some may be used or only some may use them.
 ONLY_THIRD_PARTY = {
     "method.losses": {"torch"},
@@ -52,16 +53,16 @@ SLOW_TO_IMPORT = {
     "torchvision": {"datasets.images.decoding", "models.resnet", "scripts.acceptance.machine"},
     "sklearn": {"datasets.digits", "method.evaluation.forgetting"},
 }
-# Imports inside functions: main after parsing, and a package that only this data set needs.
+# Imports inside functions: what takes long and is not always needed, and a package that only this data set needs.
 LATE_IMPORTS = {
-    ("main", "method.runs.dry_run"), ("main", "method.runs.runner"), ("main", "method.runs.summary"),
+    ("main", "method.runs.dry_run"), ("main", "method.runs.summary"), ("method.runs.making", "method.runs.runner"),
     ("datasets.digits", "sklearn.datasets"), ("method.evaluation.forgetting", "sklearn"),
     # One process does without.
     *(("utils.distributed", name) for name in ("torch", "torch.distributed", "utils.device", "utils.meeting")),
     ("scripts.report.figures", "matplotlib"), ("scripts.report.plots", "matplotlib"),
     # A notebook that only reads results needs no torch.
     ("method", "method.api"), ("method.api", "datasets"), ("method.api", "method.configs.cli"),
-    ("method.api", "method.runs.directory"), ("method.api", "method.runs.runner"), ("method.api", "utils.device"),
+    ("method.api", "method.runs.making"), ("method.runs.stored", "method.configs.schema"),
     # Optional packages.
     ("method.api", "pandas"),
     *(("method.runs.trackers", name) for name in ("tensorboard", "torch.utils.tensorboard", "wandb")),
@@ -294,7 +295,7 @@ def test_files_hold_the_rules(file: Path, check: Callable[[str, ast.AST], list[s
         (forbidden_imports, "method.unlearners.miu", "import numpy as np"),
         (forbidden_imports, "method.training.engine", "from method.unlearners import miu"),
         (forbidden_imports, "method.training.engine", "from method.runs.runner import run"),
-        (forbidden_imports, "method.configs.cli", "from method.runs.directory import find"),
+        (forbidden_imports, "method.configs.cli", "from method.runs.search import find"),
         (forbidden_imports, "method.configs.loading", "from datasets.celeba import CelebA"),
         (forbidden_imports, "method.runs.directory", "from method.training.engine import Engine"),
         (forbidden_imports, "method.runs.dry_run", "from method.runs.runner import run"),

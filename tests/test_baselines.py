@@ -25,6 +25,7 @@ from torch.nn.functional import cross_entropy
 from method.losses import kl_to_teacher
 from method.registry import ALIASES, METHODS, register
 from method.runs.labels import label, rank
+from method.runs.stored import StoredRun
 from method.unlearners.bad_teacher import BadTeacher, build_untrained
 from method.unlearners.base import Unlearner, initial_weights
 from method.unlearners.boundary_expand import BoundaryExpand
@@ -291,9 +292,9 @@ def test_reweight_is_refused_where_nothing_passes_over_r(method: str, flag: str)
 
 @pytest.mark.parametrize("method", ["ga", "boundary_shrink", "boundary_expand"])
 def test_without_reweight_to_choose_a_method_has_one_name(method: str):
-    values = configuration(f"--method {method}").values
-    assert "reweight" not in values
-    assert label(values) == method
-    assert rank(values)[2] is False
+    run = StoredRun(Path(), configuration(f"--method {method}").values)
+    assert "reweight" not in run.config
+    assert label(run) == method
+    assert rank(run)[2] is False
     tagged = configuration(f"--method {method} --tag long --reference retrain_reweight")
-    assert label(tagged.values) == f"{method}, long"
+    assert label(StoredRun(Path(), tagged.values)) == f"{method}, long"

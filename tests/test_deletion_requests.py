@@ -18,7 +18,8 @@ from datasets.fairface import FairFace
 from datasets.splits import load_splits
 from method.evaluation.records import Records
 from method.runs.data import read_data
-from method.runs.directory import RunDirectory, directory_of
+from method.runs.directory import RunDirectory
+from method.runs.folder import folder_of as place_of
 from method.runs.recompute import recompute
 
 FEW = "--miu_critic_steps_first 3 --miu_critic_steps 2"
@@ -126,7 +127,7 @@ def test_the_same_list_elsewhere_is_done_and_goes_on(finished: Workshop, tmp_pat
 def test_one_name_more_is_another_run(finished: Workshop, tmp_path: Path):
     longer = write_list(tmp_path / "longer.txt", [*map(image, NUMBERS), image(45)])
     config = configuration(f"--method miu {SMALL}", forget_list=longer, **finished.folders())
-    assert not directory_of(config, config.store_dir).exists()
+    assert not place_of(config, config.store_dir).exists()
 
 
 def test_names_that_are_left_out_are_recorded(finished: Workshop, beside: Workshop, tmp_path: Path):
@@ -196,7 +197,7 @@ def test_the_command_that_makes_the_reference_says_what_to_forget(task: str, bes
     log = (folder / "run.log").read_text()
     command = log[log.index("--method retrain") :].splitlines()[0]
     config = configuration(command)
-    assert directory_of(config, config.store_dir) == folder.parent / folder.name.replace("l1_sparse", "retrain")
+    assert place_of(config, config.store_dir) == folder.parent / folder.name.replace("l1_sparse", "retrain")
     assert config.skip_unknown == ("skip_unknown" in task)
 
 

@@ -141,6 +141,16 @@ def test_batch_norm_in_eval_mode_and_its_names_are_torchs():
         layer[1].train()(image[:1, :, :1, :1])
 
 
+@pytest.mark.parametrize("momentum", [0.1, None])
+def test_batch_norm_keeps_the_running_statistics_that_torch_keeps(momentum: float | None):
+    layer, other = (nn.Sequential(nn.BatchNorm2d(5, momentum=momentum)) for _ in range(2))
+    across_processes(layer)
+    for n in (4, 6):
+        torch.testing.assert_close(layer(processes.images(n)), other(processes.images(n)))
+    assert int(layer[0].num_batches_tracked) == 2
+    torch.testing.assert_close(layer.state_dict(), other.state_dict())
+
+
 def test_batch_norm_of_bf16_is_computed_in_fp32():
     layer = nn.Sequential(nn.BatchNorm2d(5))
     across_processes(layer)

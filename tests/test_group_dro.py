@@ -14,10 +14,11 @@ from trees import make_run as write_run
 from trees import metrics, shown, table_lines
 
 from method.group_dro import GroupDRO
-from method.runs import reference as comparison
-from method.runs.directory import RunDirectory, directory_of, find
-from method.runs.reference import is_own_reference
-from method.runs.stored import find_reference, read_runs
+from method.runs.directory import RunDirectory
+from method.runs.folder import SOUGHT, folder_of
+from method.runs.reference import asked_by
+from method.runs.search import find
+from method.runs.stored import read_runs, reference_of
 from utils.errors import UserError
 
 
@@ -135,16 +136,16 @@ def test_it_is_found_by_nobody_who_looks_for_the_plain_run(tmp_path: Path, appro
     for method in ("pretrain", "retrain"):
         plain = configuration(f"--method {method} {flags}")
         robust = configuration(f"--method {method} {flags} --rob_approach {approach}")
-        place = directory_of(robust, robust.store_dir)
+        place = folder_of(robust, robust.store_dir)
         place.mkdir(parents=True)
-        (place / "model.pt").touch()
-        assert find(salun, "model.pt", method)[0] is None
+        (place / SOUGHT[method]).touch()
+        assert find(salun, method)[0] is None
         # Itself starts from nothing, and a retrained one is compared with the plain one.
-        assert find(robust, "model.pt", method)[1][1] == directory_of(plain, plain.store_dir)
+        assert find(robust, method)[1][1].path == folder_of(plain, plain.store_dir)
         assert robust.identity() != plain.identity()
-    assert is_own_reference(plain)
-    assert not is_own_reference(robust)
-    assert not comparison.reference_reweights(robust)
+    assert asked_by(plain).itself
+    assert not asked_by(robust).itself
+    assert not asked_by(robust).reweight
 
 
 def test_a_run_of_before_it_could_be_chosen_is_the_plain_one(tmp_path: Path):
@@ -166,8 +167,8 @@ def test_the_report_gives_it_a_row_and_compares_with_the_plain_run(tmp_path: Pat
     write_run(tmp_path, "c", "retrain", metrics(60.0), rob_approach="none")
     write_run(tmp_path, "d", "salun", metrics(50.0))
     runs = {run.folder.name: run for run in read_runs(tmp_path)}
-    assert find_reference(runs["d"], list(runs.values()), reweight=False) is runs["c"]
-    assert find_reference(runs["b"], list(runs.values()), reweight=False) is runs["c"]
+    assert reference_of(runs["d"], list(runs.values())) is runs["c"]
+    assert reference_of(runs["b"], list(runs.values())) is runs["c"]
     rows = {line[0]: line for line in table_lines(shown(tmp_path, capsys))}
     # ToW of gaps of 20 and of 10 points; nothing is left out, and nothing is averaged.
     assert rows["retrain + dro"][1] == rows["retrain"][1] == "1"

@@ -12,10 +12,10 @@ from workshop import Workshop, history_of, metrics_of
 
 from datasets.splits import STORED
 from method.configs.schema import all_keys
+from method.evaluation.columns import COLUMNS as TABLE_COLUMNS
 from method.evaluation.records import COLUMNS
 from method.registry import METHODS
 from method.runs import files, meanings
-from scripts.report.columns import COLUMNS as TABLE_COLUMNS
 
 FEW_STEPS = "--miu_critic_steps_first 2 --miu_critic_steps 2"
 # One of each kind: what is written by pretrain, by a method with epochs and columns, with a rewind, without epochs.

@@ -420,16 +420,16 @@ def test_records_of_the_reference_that_do_not_fit_are_a_reason_without_a_folder(
     folder.mkdir()
     reason = "the records of retrain_0.9_0 cannot be read, or are of other samples"
     nothing = {**dict.fromkeys(OUTPUT_KEYS), "reasons": dict.fromkeys(OUTPUT_KEYS, reason)}
-    assert compare_saved_outputs(records, parts, folder) == nothing
+    assert compare_saved_outputs(records, parts, folder / "records.npz") == nothing
     (folder / "records.npz").write_bytes(b"damaged")
-    assert compare_saved_outputs(records, parts, folder) == nothing
+    assert compare_saved_outputs(records, parts, folder / "records.npz") == nothing
     fewer = records.select(np.arange(50))
     fewer.save(folder / "records.npz")
-    assert compare_saved_outputs(records, parts, folder) == nothing
+    assert compare_saved_outputs(records, parts, folder / "records.npz") == nothing
     with pytest.raises(RunError, match="the records lack row 50"):
         compare_outputs(records, fewer, parts)
     records.save(folder / "records.npz")
-    assert compare_saved_outputs(records, parts, folder) == compare_outputs(records, records, parts)
+    assert compare_saved_outputs(records, parts, folder / "records.npz") == compare_outputs(records, records, parts)
 
 
 def test_kl_stays_a_number_for_any_finite_logits_and_is_never_negative() -> None:

@@ -20,8 +20,7 @@ from cli import ROOT, configuration, ok, python_apart, written
 import method
 from method import RunError, UserError, api, load_results, run
 from method.configs.cli import parse
-from method.registry import METHODS
-from method.runs import labels, runner
+from method.runs import runner
 from method.training.engine import Engine
 
 SMALL = {
@@ -235,7 +234,8 @@ def write_run(root: Path, name: str, metrics: dict[str, Any], state: str = "done
         "dataset": "digits", "model": "small_cnn", "image_size": 32, "weights": "none", "seed": 0,
         "unlearning_ratio": 0.5, "preset": "strict", "tag": "", **config,
     }  # fmt: skip
-    (folder / "config.yaml").write_text(yaml.safe_dump({"config": config, "identity": {}, "task": "split0"}))
+    told = {"identity": {}, "task": "split0", "reweights_by_default": config["method"] == "miu"}
+    (folder / "config.yaml").write_text(yaml.safe_dump({"config": config, **told}))
     (folder / "metrics.json").write_text(json.dumps(metrics))
     reason = None if state == "done" else "the disk is full"
     (folder / "status.json").write_text(json.dumps({"state": state, "reason": reason}))
@@ -322,10 +322,6 @@ def test_results_of_real_runs(finished: dict[str, Any]):
     assert row["folder"] == str(retrained.path)
     assert (row["tow"], row["task"], row["unlearning_ratio"]) == (100.0, "split0", 0.5)
     assert frame.attrs["missing"] == []
-
-
-def test_labels_know_which_methods_reweight_by_default():
-    assert set(labels.REWEIGHTED) == {name for name, unlearner in METHODS.items() if unlearner.reweight}
 
 
 # Importing.

@@ -5,9 +5,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 from cli import refused, written
+from trees import make_run, metrics
 from workshop import Workshop, metrics_of
 
+from method.evaluation.evaluator import ITSELF
+from method.runs.stored import read_runs, reference_of
 from method.training.engine import Engine
 
 
@@ -88,3 +92,56 @@ def test_its_metrics_are_validated_before_training(
     sentence = refused(workshop.command("salun"), **workshop.folders())
     assert str(file) in sentence
     assert "salun" not in str(written(workshop.store))
+
+
+# The report asks the same.
+
+
+def test_the_report_finds_what_the_run_found(workshop: Workshop):
+    few = "--miu_critic_steps_first 1 --miu_critic_steps 1"
+    for variant in ("salun", "l1_sparse --reweight", f"miu --no-reweight {few}"):
+        workshop.ok(variant)
+    workshop.ok("salun --reference retrain_reweight --tag b")
+    runs = read_runs(workshop.store)
+    found = {run.folder.name: reference_of(run, runs) for run in runs if run.method != "pretrain"}
+    assert len(found) == 7
+    for run in runs:
+        if run.folder.name in found:
+            expected = run.folder.name if run.metrics["reference"] == ITSELF else run.metrics["reference"]
+            assert found[run.folder.name].folder.name == expected
+    assert {name for name, own in found.items() if own.folder.name == name} == {
+        "retrain_0.5_0",
+        "retrain_reweight_0.5_0",
+    }
+
+
+@pytest.mark.parametrize(
+    "section, key, value",
+    [
+        ("config", "model", "resnet18"), ("config", "image_size", 64), ("config", "seed", 1), ("config", "tag", "long"),
+        ("config", "weights", "imagenet"), ("config", "rob_approach", "dro"), ("config", "reweight", True),
+        ("config", "dataset", "celeba"), ("config", "method", "miu"), ("fingerprints", "data", "another"),
+        ("fingerprints", "forget", "another"), ("groups", "forget", [1, 2]),
+    ],
+)  # fmt: skip
+def test_a_run_that_differs_in_one_of_these_is_nobodys_reference(tmp_path: Path, section: str, key: str, value: object):
+    salun, retrained = (make_run(tmp_path, method, method, metrics()) for method in ("salun", "retrain"))
+    runs = {run.folder: run for run in read_runs(tmp_path)}
+    assert reference_of(runs[salun], [*runs.values()]) is runs[retrained]
+    stored = yaml.safe_load((retrained / "config.yaml").read_text())
+    for part in {section, "identity"} if section == "config" else {section}:
+        stored[part][key] = value
+    (retrained / "config.yaml").write_text(yaml.safe_dump(stored))
+    runs = {run.folder: run for run in read_runs(tmp_path)}
+    assert reference_of(runs[salun], [*runs.values()]) is None
+
+
+@pytest.mark.parametrize("path, there", [("weights/resnet.pth", True), ("weights/other.pth", False)])
+def test_weights_of_an_earlier_version_are_compared_by_their_path(tmp_path: Path, path: str, there: bool):
+    salun = make_run(tmp_path, "salun", "salun", metrics(), weights="weights/resnet.pth")
+    retrained = make_run(tmp_path, "retrain", "retrain", metrics(), weights=path)
+    stored = yaml.safe_load((salun / "config.yaml").read_text())
+    stored["identity"] = {**stored["identity"], "weights": "sha256 0123456789abcdef"}
+    (salun / "config.yaml").write_text(yaml.safe_dump(stored))
+    runs = {run.folder: run for run in read_runs(tmp_path)}
+    assert (reference_of(runs[salun], [*runs.values()]) is runs[retrained]) == there

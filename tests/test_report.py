@@ -154,7 +154,7 @@ def test_stored_tow_is_kept_and_another_forget_set_is_no_reference(tmp_path: Pat
     rows = {line[0]: line for line in table_lines(text)}
     assert rows["salun"][-3:-1] == ["-", "-"]
     assert rows["scrub"][-3:-1] == ["33.0", "4.0"]
-    assert "- ToW, Avg.Gap of retrain (seed 0, 1); ToW, Avg.Gap of salun (seed 0): make retrain first\n" in text
+    assert "- ToW, Avg. Gap of retrain (seed 0, 1); ToW, Avg. Gap of salun (seed 0): make retrain first\n" in text
 
 
 def test_rewind_gives_two_rows(tmp_path: Path, capsys: Capture) -> None:
@@ -407,7 +407,7 @@ def test_pretrain_has_a_row_for_every_task_from_its_records(tmp_path: Path, caps
     assert first[5] == f"{expected['mia']:.1f}"
     assert first[8:] == ["90.0", "-", "100.0"]
     assert second[:5] == first[:5]
-    assert "Avg.Gap of pretrain (seed 0): mia is null in this run or in its reference" in text
+    assert "Avg. Gap of pretrain (seed 0): mia is null in this run or in its reference" in text
 
 
 def test_pretrain_without_reference_says_how_to_get_one(tmp_path: Path, capsys: Capture) -> None:

@@ -295,3 +295,9 @@ def test_all_columns(tree: Path, capsys: Capture) -> None:
     assert header.split()[:4] == ["method", "n", "RA", "UA"]
     assert {"seconds", "speed-up", "memory"} <= set(header.split())
     assert "nats" in shown(tree, capsys, "--columns", "kl_to_retrain_test")
+
+
+@pytest.mark.parametrize("name", ["Avg. Gap", "Avg.Gap", "avg.gap", "avg_gap"])
+def test_a_column_is_asked_for_by_its_key_and_its_titles_of_now_and_before(tree: Path, capsys: Capture, name: str):
+    header = shown(tree, capsys, "--columns", f"{name},worst-group").splitlines()[4]
+    assert header.split("  ")[-2:] == ["Avg. Gap", "worst group"]

@@ -11,7 +11,7 @@ import yaml
 from cli import ROOT
 from damaged_runs import LONG, TEXTS, places
 
-from method.runs.files import METRICS, STORED, read_config, read_history, read_metrics, read_status
+from method.runs.files import METRICS_CHECK, STORED, read_config, read_history, read_metrics, read_status
 from utils.checks import DEEPEST, LONGEST_NAME, check
 
 RUN = next((ROOT / "tests/golden/output").rglob("scrub_0.9_0"))
@@ -39,7 +39,7 @@ def test_whole_files_are_read_as_they_stand(run: Path) -> None:
     assert read_config(run / "config.yaml") == yaml.safe_load((run / "config.yaml").read_text())
 
 
-@pytest.mark.parametrize("name, description", [("metrics.json", METRICS), ("config.yaml", STORED)])
+@pytest.mark.parametrize("name, description", [("metrics.json", METRICS_CHECK), ("config.yaml", STORED)])
 def test_what_can_stand_nowhere_is_refused_wherever_it_stands(name: str, description: Any) -> None:
     stored = yaml.safe_load((RUN / name).read_text())
     asked = [place for place in places(stored) if place[0] != "sources"]  # which nobody reads

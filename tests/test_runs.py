@@ -35,7 +35,7 @@ from workshop import (
 
 from datasets.splits import load_splits
 from method.registry import METHODS
-from method.runs.directory import directory_of
+from method.runs.folder import folder_of
 from method.runs.recompute import recompute
 from method.training.engine import Engine
 from method.training.resume import Resumable
@@ -185,7 +185,7 @@ def test_without_a_reference_the_log_says_how_to_get_it(finished: Workshop, tmp_
     log = (folder / "run.log").read_text()
     command = shlex.split(log[log.index("--method retrain") :].splitlines()[0])
     config = configuration(shlex.join(command))
-    assert directory_of(config, config.store_dir) == tmp_path / "waterbird/small_cnn/split0/retrain_0.5_0"
+    assert folder_of(config, config.store_dir) == tmp_path / "waterbird/small_cnn/split0/retrain_0.5_0"
 
 
 @pytest.mark.parametrize(
@@ -288,7 +288,7 @@ def test_lost_groups_and_untuned_tasks_stand_in_the_log(workshop: Workshop):
     ],
 )  # fmt: skip
 def test_the_name_of_a_run(command: str, place: str):
-    assert directory_of(configuration(command), "output") == Path("output") / place
+    assert folder_of(configuration(command), "output") == Path("output") / place
 
 
 def test_one_pretrained_model_serves_every_ratio(finished: Workshop, tmp_path: Path):

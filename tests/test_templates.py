@@ -4,6 +4,8 @@ import ast
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,19 +46,41 @@ def put(project: Path, title: str) -> None:
 
 
 def test_a_method_is_one_file_and_one_import_line(project: Path, tmp_path: Path):
-    """Its flags, its defaults, REWEIGHT, its run's name and its metrics come by themselves."""
+    """Its flags, its defaults, REWEIGHT, its run's name, its reference, its metrics and its row come by themselves."""
     put(project, "Add a method")
-    ok(f"--method pretrain {QUICK}", store_dir=tmp_path / "store", checkpoint_dir=tmp_path / "none")
-    command = f"--method finetune --ce_weight 0.5 --reweight {QUICK}"
+    for method in ("pretrain", "retrain --reweight"):
+        ok(f"--method {method} {QUICK}", store_dir=tmp_path / "store", checkpoint_dir=tmp_path / "none")
+    command = f"--method finetune --ce_weight 0.5 {QUICK}"
     result = run_apart(command, root=project, store_dir=tmp_path / "store")
     assert result.code == 0, result.err
-    folder = tmp_path / "store/digits/small_cnn/split0/finetune_reweight_0.5_0"
+    folder = tmp_path / "store/digits/small_cnn/split0/finetune_0.5_0"
     assert result.out.splitlines()[-1] == f"done: {folder}"
+    assert json.loads((folder / "metrics.json").read_text())["reference"] == "retrain_reweight_0.5_0"
     assert {"metrics.json", "model.pt", "done"} <= set(written(folder))
     stored = yaml.safe_load((folder / "config.yaml").read_text())
     assert stored["config"]["finetune_scale"] == stored["identity"]["finetune_scale"] == 0.5
     assert stored["sources"]["finetune_scale"] == "--finetune_scale"
     assert forbidden_imports("method.unlearners.finetune", ast.parse(template("Add a method")[0].text)) == []
+    dry = run_apart(f"{command} --no-reweight --dry_run", root=project, store_dir=tmp_path / "store").out
+    assert f"reads   {folder.with_name('retrain_reweight_0.5_0')}/metrics.json\n" in dry
+    assert f"writes  {folder.with_name('finetune_no-reweight_0.5_0')}/\n" in dry
+    assert row_of("finetune", project, tmp_path / "store") == ("finetune", "retrain + reweight")
+    # A run of an earlier version that was told to reweight: the class alone knows that this is the default.
+    del stored["reweights_by_default"]
+    stored["sources"]["reweight"] = "--reweight"
+    (folder / "config.yaml").write_text(yaml.safe_dump(stored))
+    assert row_of("finetune", project, tmp_path / "store") == ("finetune", "retrain + reweight")
+
+
+def row_of(method: str, project: Path, store: Path) -> tuple[str, str]:
+    """What the report of the copied project calls the one run of a method, and the run that it is compared with."""
+    done = subprocess.run(
+        [sys.executable, "-m", "scripts.report", str(store), "--format", "json"],
+        cwd=project, capture_output=True, text=True, timeout=300, check=True,
+    )  # fmt: skip
+    runs = json.loads(done.stdout)["runs"]
+    (own,) = [run for run in runs if run["config"]["method"] == method]
+    return own["label"], next(run["label"] for run in runs if run["id"] == own["reference"])
 
 
 @pytest.mark.slow

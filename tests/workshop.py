@@ -12,7 +12,7 @@ import yaml
 from cli import Result, configuration, ok, run, with_flags
 
 from method.registry import ALIASES, METHODS
-from method.runs.directory import directory_of
+from method.runs.folder import folder_of
 
 HERE = "--threads 1 --num_workers 0"
 # Waterbirds with the small network: under a second a run, on whatever device the machine has.
@@ -106,7 +106,7 @@ class Workshop:
         command = self.command(method, *other)
         out = ok(command, **self.folders(**other)).out
         config = configuration(command, **self.folders(**other))
-        folder = directory_of(config, config.store_dir)
+        folder = folder_of(config, config.store_dir)
         assert out.splitlines()[-1] == f"done: {folder}"
         return folder
 

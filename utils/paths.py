@@ -1,4 +1,4 @@
-"""Paths as people type them, and where a run lives: only here is the layout of output/ and checkpoints/ known."""
+"""Paths and names as people type them."""
 
 import os
 import re
@@ -50,32 +50,10 @@ def _quoted(text: str) -> str:
     return shorten(repr(text), LONGEST_NAME, LONGEST_NAME // 3)
 
 
-def run_directory(
-    root: Path,
-    *,
-    dataset: str,
-    model: str,
-    method: str,
-    seed: int,
-    task: str | None,
-    unlearning_ratio: float | None,
-    variant: str = "",
-    tag: str = "",
-) -> Path:
-    """`<root>/<dataset>/<model>/<task>/<method><variant>[-tag]_<ratio>_<seed>`; task and ratio None: not part of it.
-
-    variant: `_reweight`, `_no-reweight`, `_dro`, `_subsample`, `_ablate-<x>` where they are not the method's default.
-    UserError where a name is longer than file systems take.
-    """
-    name = method + variant + (f"-{tag}" if tag else "")
-    if unlearning_ratio is not None:
-        name += f"_{unlearning_ratio:.10g}"
-    name += f"_{seed}"
-    for part, flag in ((dataset, "dataset_name"), (name, "tag")):
-        if len(part.encode()) > LONGEST_NAME:
-            raise UserError(
-                f"the run's folder would have a name of {len(part.encode())} bytes ({_quoted(part)}), and "
-                f"file systems take at most {LONGEST_NAME}; give a shorter --{flag}"
-            )
-    folder = root / dataset / model
-    return (folder / task if task else folder) / name
+def check_name(name: str, flag: str) -> None:
+    """UserError, naming the `flag` that gives a part of it, where a name is longer than file systems take."""
+    if len(name.encode()) > LONGEST_NAME:
+        raise UserError(
+            f"the run's folder would have a name of {len(name.encode())} bytes ({_quoted(name)}), and file systems "
+            f"take at most {LONGEST_NAME}; give a shorter --{flag}"
+        )

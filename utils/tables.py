@@ -4,7 +4,7 @@ import math
 import re
 import statistics
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from utils.text import printable
 
@@ -29,7 +29,7 @@ def cell(values: Sequence[Any], decimals: int = 1) -> str:
     return text if len(present) == len(values) else f"{text} [{len(present)}]"
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[float]:
     """Whether a metric read from a file has a value."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 

@@ -19,7 +19,7 @@ ERRORS = "readable"
 
 
 def _readable(error: UnicodeError) -> tuple[str | bytes, int]:
-    """A codec's error handler: an escape for a character that the encoding lacks; columns of numbers keep their width."""
+    """A codec's error handler: an escape for what the encoding lacks; columns of numbers keep their width."""
     if not isinstance(error, UnicodeEncodeError) or error.object[error.start] not in READABLE:
         return codecs.backslashreplace_errors(error)
     stand_in, end = READABLE[error.object[error.start]], error.start + 1

@@ -128,13 +128,13 @@ def compare_outputs(records: Records, reference: Records, splits: Splits) -> dic
     return {**found.values, "reasons": found.reasons}
 
 
-def compare_saved_outputs(records: Records, splits: Splits, reference_folder: Path) -> dict[str, Any]:
-    """`compare_outputs` with the records of the retrained run in a folder; all None where they cannot be read."""
+def compare_saved_outputs(records: Records, splits: Splits, reference_records: Path) -> dict[str, Any]:
+    """`compare_outputs` with the saved records of the retrained run; all None where they cannot be read."""
     try:
-        return compare_outputs(records, Records.load(reference_folder / "records.npz"), splits)
+        return compare_outputs(records, Records.load(reference_records), splits)
     except (UserError, RunError):
         # Folders are no part of the metrics, so the sentence names the run alone.
-        reason = f"the records of {reference_folder.name} cannot be read, or are of other samples"
+        reason = f"the records of {reference_records.parent.name} cannot be read, or are of other samples"
         return dict.fromkeys(OUTPUT_KEYS) | {"reasons": dict.fromkeys(OUTPUT_KEYS, reason)}
 
 

@@ -32,7 +32,7 @@ from utils.files import read_json, read_text, read_yaml
 from utils.text import for_people
 
 Read = TypeVar("Read")
-PRETRAIN = "pretrain"
+PRETRAIN, RETRAIN = "pretrain", "retrain"  # the runs that others start from and are compared with
 LARGEST_METRICS = 8 * 2**20  # bytes; five thousand groups take three million
 LARGEST_HISTORY = 16 * 2**20
 LARGEST_STATUS = 2**20
@@ -75,12 +75,12 @@ ONE_METRICS: dict[str, Check] = {
     "reference": null_or(NAME),
     "reasons": table({}, others=REASON),
 }
-METRICS = table({**ONE_METRICS, "without_rewind": null_or(table(ONE_METRICS))})  # SCRUB's last epoch
+METRICS_CHECK = table({**ONE_METRICS, "without_rewind": null_or(table(ONE_METRICS))})  # SCRUB's last epoch
 
 # config.yaml, by the sections that somebody reads.
 
 WORD = text(empty=False)
-CONFIG = table(
+CONFIG_CHECK = table(
     {
         **dict.fromkeys(("method", "dataset", "model"), WORD),
         **dict.fromkeys(("dataset_name", "tag", "rob_approach", "preset"), null_or(NAME)),
@@ -113,23 +113,24 @@ INPUTS = table(
 )
 STORED = table(
     {
-        "config": CONFIG,
-        "sources": anything,
+        "config": CONFIG_CHECK,
+        "sources": null_or(table({"reweight": NAME}, others=anything)),  # nobody reads the others
         "identity": table({}, others=single),
         "inputs": null_or(INPUTS),
         "provenance": null_or(table({}, others=single)),
         "task": null_or(NAME),
+        "reweights_by_default": null_or(flag),
         "fingerprints": null_or(table({}, others=null_or(NAME))),
         "groups": GROUPS,
     },
     needed=["config"],
 )
-STATUS = table({"state": WORD, "reason": null_or(plain)}, needed=["state"])
+STATUS_CHECK = table({"state": WORD, "reason": null_or(plain)}, needed=["state"])
 
 
 def read_metrics(file: Path) -> dict[str, Any]:
     """metrics.json of a run; a metric that could not be computed is None."""
-    return _told(lambda: _checked(read_json(file, LARGEST_METRICS), METRICS, "the file"))
+    return _told(lambda: _checked(read_json(file, LARGEST_METRICS), METRICS_CHECK, "the file"))
 
 
 def read_config(file: Path) -> dict[str, Any]:
@@ -139,7 +140,7 @@ def read_config(file: Path) -> dict[str, Any]:
 
 def read_status(file: Path) -> dict[str, str]:
     """status.json of a run: `state` and `reason`, both fit for a line of a message; no reason is an empty text."""
-    found = _told(lambda: _checked(read_json(file, LARGEST_STATUS), STATUS, "the file"))
+    found = _told(lambda: _checked(read_json(file, LARGEST_STATUS), STATUS_CHECK, "the file"))
     return {name: one_line(str(found.get(name) or "")) for name in ("state", "reason")}
 
 

@@ -15,22 +15,9 @@ from method.configs.loading import Config
 from method.configs.schema import all_keys
 from method.runs.data import splits_of
 from method.runs.image_inputs import changed_images, image_entry, recorded_images
+from method.runs.named_files import MARK, NAMING, shorten_digest
 from utils.digests import Digests
 from utils.distributed import world_size
-
-REFERENCES = ("auto", "retrain", "retrain_reweight")  # words of --reference; any other value is a run's folder
-# Keys that can name a file: the words that they hold otherwise, and what counts of a folder.
-NAMING = {
-    "weights": (("none", "imagenet"), ""),
-    "original": (("",), "model.pt"),
-    "reference": (REFERENCES, "metrics.json"),
-}
-MARK = "sha256 "
-
-
-def shorten_digest(digest: str) -> str:
-    """A digest as identities and messages hold it."""
-    return f"{MARK}{digest[:16]}"
 
 
 def open_digests(config: Config) -> Digests:
@@ -56,11 +43,6 @@ def identity_of(config: Config, digests: Digests) -> dict[str, Any]:
         if file is not None and (digest := _digest(file, digests)):
             identity[key] = shorten_digest(digest)
     return identity
-
-
-def is_path(key: str, value: Any) -> bool:
-    """Whether an identity names a file by its path, as earlier versions did, and this one where there is none."""
-    return value not in NAMING[key][0] and not str(value).startswith(MARK)
 
 
 def label_record(config: Config, digests: Digests) -> dict[str, Any]:
@@ -112,7 +94,7 @@ def compare(config: Config, stored: Mapping[str, Any], original: Path | None, di
 def _compare_identities(
     config: Config, stored: Mapping[str, Any], original: Path | None, digests: Digests, found: Comparison
 ) -> None:
-    identities = [identity_of(config, digests), stored["identity"]]
+    identities: list[dict[str, Any]] = [identity_of(config, digests), stored["identity"]]
     mine, theirs = ({**defaults(), **identity} for identity in identities)
     for key in {**identities[0], **identities[1]}:
         here, there = mine.get(key), theirs.get(key)
@@ -129,7 +111,8 @@ def _not_compared(key: str, here: Any, there: Any, config: Config, stored: Mappi
     """Why the content of two files under one path cannot be compared; None where it can, or the paths are others."""
     typed, then = config.values.get(key), stored["config"].get(key)
     words = NAMING[key][0]
-    if typed in (None, *words) or then in (None, *words) or Path(typed).resolve() != Path(then).resolve():
+    named = all(value is not None and value not in words for value in (typed, then))
+    if not named or Path(str(typed)).resolve() != Path(str(then)).resolve():
         return None
     if not str(here).startswith(MARK):
         return f"{key} {typed} is not there, and is not compared"
@@ -138,9 +121,7 @@ def _not_compared(key: str, here: Any, there: Any, config: Config, stored: Mappi
     return None
 
 
-def _origins(
-    here: str, there: str, stored: Mapping[str, Any], original: Path | None, digests: Digests
-) -> tuple[str, str]:
+def _origins(here: Any, there: Any, stored: Mapping[str, Any], original: Path | None, digests: Digests) -> tuple:
     """Both originals by content: of one that a search found, and of every earlier one, the digest stands elsewhere."""
     if not here and not there:
         return here, there
@@ -177,20 +158,16 @@ def _compare_labels(config: Config, stored: Mapping[str, Any], labels: dict[str,
     table = _table(config, labels)
     now = {"data": table.fingerprint}
     if now["data"] == then["data"] and then.get("forget"):
-        now["forget"] = splits_of(config, table).forget_fingerprint
+        now["forget"] = splits_of(config, table).forget_fingerprint or ""
     found.differing.extend(
         f"the labels are others: their {name} fingerprint is {then[name][:16]} there and {now[name][:16]} here, in "
         f"{_folder(config)}; they may need to be put back"
         for name in now
         if now[name] != then[name]
     )
-    groups, names = (stored.get("groups") or {}).get("names"), _group_names(table)
+    groups, names = (stored.get("groups") or {}).get("names"), table.group_names
     if not found.differing and groups not in (None, names):
         found.differing.append(f"the groups are called {', '.join(groups)} there and {', '.join(names)} here")
-
-
-def _group_names(table: GroupDataset) -> list[str]:
-    return [table.group_name(group) for group in range(table.n_groups)]
 
 
 def _compare_images(config: Config, stored: Mapping[str, Any], labels: dict[str, str], found: Comparison) -> None:
@@ -234,14 +211,11 @@ def _note_hardware(config: Config, stored: Mapping[str, Any], found: Comparison)
 
 def _table(config: Config, labels: dict[str, str]) -> GroupDataset:
     """The data set as its labels are now; `labels`, their digests, say when they are others."""
-    kind = dataset_class(config.dataset)
-    options = tuple((name, config.values[name]) for name in kind.options)
-    return _loaded(kind, config.data_dir, config.split_number or 0, config.seed, options, str(labels))
+    options = tuple((name, config.values[name]) for name in dataset_class(config.dataset).options)
+    return _load(config.dataset, config.data_dir, config.split_number or 0, config.seed, options, str(labels))
 
 
 @lru_cache(maxsize=4)
-def _loaded(
-    kind: type[GroupDataset], data_dir: str, split: int, seed: int, options: tuple, labels: str
-) -> GroupDataset:
-    """A sweep asks for hundreds of runs on the same labels."""
-    return kind.load(Path(data_dir), split, seed, **dict(options))
+def _load(dataset: str, data_dir: str, split: int, seed: int, options: tuple, labels: str) -> GroupDataset:
+    """Read a table once: a sweep asks for hundreds of runs on the same labels."""
+    return dataset_class(dataset).load(Path(data_dir), split, seed, **dict(options))

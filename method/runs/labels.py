@@ -1,26 +1,20 @@
-"""What a run is called in tables and where it stands in them; everything from its configuration, without torch."""
+"""What a run is called in tables and where it stands in them; everything from its files, without torch."""
 
 import re
-from typing import Any
 
-ORDER = ("pretrain", "retrain", "miu", "salun", "scrub", "l1_sparse", "ssd", "iu")
-# Written down here too, because asking the methods themselves takes importing torch; a test compares the two.
-REWEIGHTED = ("miu",)
+from method.runs.stored import StoredRun
 
-
-def reweights_by_default(method: str) -> bool:
-    """Whether REWEIGHT belongs to the method, so that its absence is what a label names."""
-    return method in REWEIGHTED
+ORDER = ("pretrain", "retrain", "miu", "salun", "scrub", "l1_sparse", "ssd", "iu")  # of rows, and nothing else
 
 
-def label(config: dict[str, Any]) -> str:
+def label(run: StoredRun) -> str:
     """The method and what departs from its default: "retrain + reweight", "retrain + dro", "miu, no alignment"."""
-    name, default, reweight = config["method"], reweights_by_default(config["method"]), config.get("reweight")
-    if reweight and not default:
+    config, name, reweight = run.config, run.method, run.config.get("reweight")
+    if reweight and not run.reweights_by_default:
         name += " + reweight"
-    if reweight is False and default:
+    if reweight is False and run.reweights_by_default:
         name += " (no reweight)"
-    if config.get("rob_approach", "none") != "none":
+    if run.is_robust:
         name += f" + {config['rob_approach']}"
     ablations = [re.fullmatch(r"(?:\w+_)?ablate_(\w+)", key) for key, value in config.items() if value is True]
     preset = config.get("preset", "strict")
@@ -28,8 +22,7 @@ def label(config: dict[str, Any]) -> str:
     return ", ".join([name, *extras, *filter(None, [config.get("tag")])])
 
 
-def rank(config: dict[str, Any]) -> tuple:
+def rank(run: StoredRun) -> tuple:
     """Rows stand in the order of ORDER, other methods after it by name; a method's default before its variants."""
-    method = config["method"]
-    place = ORDER.index(method) if method in ORDER else len(ORDER)
-    return place, method, bool(config.get("reweight")) != reweights_by_default(method), label(config)
+    place = ORDER.index(run.method) if run.method in ORDER else len(ORDER)
+    return place, run.method, bool(run.config.get("reweight")) != run.reweights_by_default, label(run)

@@ -236,6 +236,7 @@ CONFIG = {
     "sources": "where each value comes from: schema, a file with its section, `--flag`, preset reference",
     "identity": "the values that can change a number, with files by their content: two runs are the same if these are",
     "task": "what is forgotten, in a word: split0, multi3, groups-..., list-..., random",
+    "reweights_by_default": "whether the method reweights unless it is told not to",
     "fingerprints.data": "SHA-256 of the table: names, labels and splits of all samples",
     "fingerprints.forget": "SHA-256 of that and the rows of the forget set; null for pretrain",
     "groups.names": "name of every group, by its id",

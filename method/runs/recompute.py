@@ -7,10 +7,11 @@ from typing import Any
 from datasets.splits import Splits, load_splits
 from method.evaluation.evaluator import COMPARED_KEYS, ITSELF, add_reference, compare_saved_outputs, evaluate
 from method.evaluation.records import Records, check_belonging
-from method.runs.files import read_config, read_metrics
+from method.runs.folder import CONFIG, METRICS, RECORDS, SPLITS, RunFolder, records_name
 from utils.errors import RunError, UserError
 
 GONE = "its reference is not there to be compared with"
+REMEDY = "run that command again with --overwrite"
 COST_KEYS = ("seconds", "peak_memory_bytes")  # of the whole run, so also of its further weights
 
 
@@ -21,21 +22,21 @@ def recompute(folder: Path, reference: Path | None = None) -> dict[str, Any]:
     comparison that is stored. Times, memory and a method's own keys are kept. UserError names a file it cannot read, or
     the folder where records and splits do not belong together.
     """
-    stored, facts = _read(folder / "metrics.json"), _config(folder)
-    splits = load_splits(folder / "splits.npz")
+    stored, facts = _read(folder), _config(folder)
+    splits = load_splits(folder / SPLITS)
     if reference is None and stored.get("reference") == ITSELF:
         reference = folder
     own = reference is not None and reference.resolve() == folder.resolve()
-    theirs = None if own or reference is None else _read(reference / "metrics.json")
+    theirs = None if own or reference is None else _read(reference)
 
     def made(name: str, old: dict[str, Any]) -> dict[str, Any]:
         records = Records.load(folder / name)
-        check_belonging(records, splits, facts, folder / "config.yaml")
+        check_belonging(records, splits, facts, folder / CONFIG)
         cost = {key: old[key] for key in COST_KEYS if key in old}
         nested = {
-            key: made(f"records_{key}.npz", cost | value)
+            key: made(records_name(key), cost | value)
             for key, value in old.items()
-            if isinstance(value, dict) and key.isidentifier() and os.path.exists(folder / f"records_{key}.npz")
+            if isinstance(value, dict) and key.isidentifier() and os.path.exists(folder / records_name(key))
         }
         groups = [facts["groups"][name] for name in ("names", "n_targets", "n_sensitive")]
         values = {**old, **evaluate(records, splits, *groups), **nested}
@@ -44,7 +45,7 @@ def recompute(folder: Path, reference: Path | None = None) -> dict[str, Any]:
         return _compared(values, old, records, splits, reference, values if own else theirs)
 
     try:
-        return made("records.npz", stored)
+        return made(RECORDS, stored)
     except RunError as error:
         raise UserError(f"{folder}: {error}") from None
 
@@ -60,24 +61,22 @@ def _compared(
     """`values` with the comparison: with `theirs`, or as it was stored."""
     if reference is not None and theirs is not None:
         name = ITSELF if theirs is values else reference.name
-        return add_reference(values, theirs, None, name, compare_saved_outputs(records, splits, reference))
+        return add_reference(values, theirs, None, name, compare_saved_outputs(records, splits, reference / RECORDS))
     reasons = {key: text for key, text in (old.get("reasons") or {}).items() if key in COMPARED_KEYS}
     kept = {key: old.get(key) for key in (*COMPARED_KEYS, "gaps", "reference")}
     missing = {key: GONE for key in COMPARED_KEYS if kept[key] is None and key not in reasons}
     return values | kept | {"reasons": values["reasons"] | reasons | missing}
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _read(folder: Path) -> dict[str, Any]:
     try:
-        return read_metrics(file)
+        return RunFolder(folder).read_metrics()
     except ValueError as error:
-        raise UserError(f"cannot read {file} ({error}): run that command again with --overwrite") from None
+        raise UserError(f"cannot read {folder / METRICS} ({error}): {REMEDY}") from None
 
 
 def _config(folder: Path) -> dict[str, Any]:
-    file = folder / "config.yaml"
     try:
-        return read_config(file)
+        return RunFolder(folder).read_config()
     except ValueError as error:
-        remedy = "run that command again with --overwrite"
-        raise UserError(f"cannot read the groups in {file} ({error}): {remedy}") from None
+        raise UserError(f"cannot read the groups in {folder / CONFIG} ({error}): {REMEDY}") from None

@@ -4,22 +4,18 @@ import re
 import shutil
 from pathlib import Path
 
+from method.runs.folder import APPENDED, CONFIG, DONE, RENAMED, STATE, records_name, state_name
 from utils.errors import UserError
 from utils.files import PART, read_yaml
 from utils.locks import LOCK
 
-DONE = "done"  # the marker of a finished run: a line for each file that it has
-APPENDED = ("run.log", "tensorboard", "wandb")  # not renamed into place, so written through a link
-STATE = r"last(_\w+)?\.pt"  # what a half-finished run goes on from
-RENAMED = (
-    rf"(config\.yaml|done|forget_list\.txt|history\.csv|{STATE}|metrics\.json|model\.pt|records(_\w+)?\.npz|splits\.npz"
-    r"|status\.json)"
-)
+FURTHER = (re.escape(name("X")).replace("X", r"\w+") for name in (records_name, state_name))
+WHOLE = rf"({'|'.join([*map(re.escape, RENAMED), *FURTHER])})"
 LOCKS = r"(\.?lock(\.[0-9a-z_]{8,12})?)"  # one on its succession, and what is written before it is renamed
 OF_SYSTEMS = r"(\.DS_Store|Thumbs\.db|desktop\.ini)"  # which file managers write wherever somebody looks
 # What a write that was killed leaves behind.
-TEMPORARY = re.compile(rf"\.{RENAMED}\.[a-z0-9_]{{8}}{re.escape(PART)}")
-OWN = re.compile(rf"{RENAMED}|{TEMPORARY.pattern}|{LOCKS}|{OF_SYSTEMS}|run\.log|tensorboard|wandb")
+TEMPORARY = re.compile(rf"\.{WHOLE}\.[a-z0-9_]{{8}}{re.escape(PART)}")
+OWN = re.compile(rf"{WHOLE}|{TEMPORARY.pattern}|{LOCKS}|{OF_SYSTEMS}|{'|'.join(map(re.escape, APPENDED))}")
 
 
 def refuse_links(folder: Path) -> None:
@@ -55,7 +51,7 @@ def _is_foreign(folder: Path, names: list[str]) -> bool:
     if all(name.startswith((LOCK, ".")) for name in names):
         return False
     try:
-        stored = read_yaml(folder / "config.yaml")
+        stored = read_yaml(folder / CONFIG)
     except OSError:
         return True
     except ValueError:
@@ -65,9 +61,8 @@ def _is_foreign(folder: Path, names: list[str]) -> bool:
 
 def remove_state(folder: Path) -> None:
     """Remove what a half-finished run goes on from: last.pt first, without which the files beside it mean nothing."""
-    found = [entry for entry in folder.iterdir() if re.fullmatch(STATE, entry.name)]
-    for file in sorted(found, key=lambda file: file.name != "last.pt"):
-        file.unlink()
+    for file in (folder / STATE, *folder.glob(state_name("*"))):
+        file.unlink(missing_ok=True)
 
 
 def clear(folder: Path) -> None:

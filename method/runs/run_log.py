@@ -7,8 +7,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import TextIOWrapper
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from datasets.splits import save_splits
 from method.configs.loading import Config
 from method.registry import METHODS
 from method.runs.data import Data, describe_requests
-from method.runs.directory import RunDirectory
+from method.runs.folder import FORGET_LIST, LOG, SPLITS, RunFolder
 from utils.distributed import rank
 from utils.errors import RunError, disk_full
 from utils.files import write_text
@@ -29,24 +30,27 @@ from utils.text import PrintableFormatter
 log = logging.getLogger("unlearning")
 
 
-def describe_run(data: Data, provenance: dict[str, Any]) -> dict[str, Any]:
-    """What config.yaml says beside the configuration."""
-    dataset, splits, skipped = data.dataset, data.splits, {}
+def describe_run(config: Config, data: Data, identity: dict[str, Any]) -> dict[str, Any]:
+    """What config.yaml says of a run before it is begun."""
+    dataset, splits, left_out = data.dataset, data.splits, {}
     if data.skipped is not None:
-        skipped = {"skipped_images": {"n": len(data.skipped), "first": list(data.skipped[:SHOWN])}}
+        left_out["skipped_images"] = {"n": len(data.skipped), "first": list(data.skipped[:SHOWN])}
     if data.requests is not None:
         names = {kind: list(names) for kind, names in data.requests.left_out.items()}
-        skipped["requests"] = {"n": data.requests.n, "n_skipped": data.requests.n_left_out, "skipped": names}
+        left_out["requests"] = {"n": data.requests.n, "n_skipped": data.requests.n_left_out, "skipped": names}
     return {
-        **skipped,
+        "config": dict(config.values),
+        "sources": dict(config.sources),
+        "identity": identity,
+        "reweights_by_default": bool(METHODS[config.method].reweight),  # reports need no torch to know
+        **left_out,
         "fingerprints": {"data": splits.data_fingerprint, "forget": splits.forget_fingerprint},
         "groups": {
-            "names": [dataset.group_name(group) for group in range(dataset.n_groups)],
+            "names": dataset.group_names,
             "n_targets": dataset.n_targets,
             "n_sensitive": dataset.n_sensitive,
             "forget": list(splits.forget_groups),
         },
-        "provenance": provenance,
     }
 
 
@@ -83,7 +87,7 @@ def collect_versions() -> dict[str, Any]:
 class _LogFile(logging.FileHandler):
     """Lines that find no space are lost, without a word: whatever else is written says so."""
 
-    def _open(self) -> IO[str]:
+    def _open(self) -> TextIOWrapper:
         """UTF-8 whatever the locale, and never through a link."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
         return os.fdopen(os.open(self.baseFilename, flags, 0o666), "a", encoding="utf-8")
@@ -98,12 +102,12 @@ class _LogFile(logging.FileHandler):
 
 
 @contextmanager
-def logged(directory: RunDirectory) -> Iterator[None]:
+def logged(directory: RunFolder) -> Iterator[None]:
     """Within it the log also goes to run.log, which is rank 0's."""
     if rank() > 0:
         yield
         return
-    file = directory.file("run.log")
+    file = directory.file(LOG)
     try:
         handler = _LogFile(file, encoding="utf-8")
     except OSError as error:
@@ -117,7 +121,7 @@ def logged(directory: RunDirectory) -> Iterator[None]:
         handler.close()
 
 
-def announce(config: Config, data: Data, directory: RunDirectory, resumed: bool) -> None:
+def announce(config: Config, data: Data, directory: RunFolder, resumed: bool) -> None:
     """The first lines of the log: what runs, on what, and what the configuration leaves untuned."""
     dataset, splits = data.dataset, data.splits
     log.info("%s %s", "continuing" if resumed else "starting", directory.path)
@@ -139,14 +143,12 @@ def announce(config: Config, data: Data, directory: RunDirectory, resumed: bool)
 def _composition(data: Data) -> str:
     """How many of each group are forgotten, and of how many: "waterbird on land 28 of 56"."""
     dataset, splits = data.dataset, data.splits
-    forget, train = (
-        np.bincount(dataset.group[rows], minlength=dataset.n_groups) for rows in (splits.forget, splits.train)
-    )
+    forget, train = dataset.count_groups(splits.forget), dataset.count_groups(splits.train)
     return ", ".join(f"{dataset.group_name(group)} {forget[group]} of {train[group]}" for group in splits.forget_groups)
 
 
-def save_sets(config: Config, data: Data, directory: RunDirectory) -> None:
+def save_sets(config: Config, data: Data, directory: RunFolder) -> None:
     """splits.npz, and the forget list, if there is one: its names in their order, each once."""
-    save_splits(directory.file("splits.npz"), data.splits)
+    save_splits(directory.file(SPLITS), data.splits)
     if data.requests is not None:
-        write_text(directory.file("forget_list.txt"), as_text(config.requests))
+        write_text(directory.file(FORGET_LIST), as_text(config.requests))

@@ -1,17 +1,21 @@
 """Run directories read back: everything comes from their files, nothing from their names."""
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from method.runs.files import PRETRAIN, one_line, read_config, read_metrics, read_status
+from method.registry import METHODS
+from method.runs.files import PRETRAIN, one_line
+from method.runs.folder import CONFIG, METRICS, STATUS, RunFolder
+from method.runs.reference import Asked, facts_of, misfits, read_asked
 from method.runs.zips import is_zip, unpack
 from utils.errors import UserError
 from utils.text import for_people
 
-RETRAIN = "retrain"
+BY_DEFAULT = "schema"  # the source of a value that nobody gave
 SETTING = ("dataset", "model", "image_size", "weights")
 
 
@@ -19,7 +23,8 @@ SETTING = ("dataset", "model", "image_size", "weights")
 class StoredRun:
     """One run directory; `problem` says why its metrics are not there, and is empty where they are.
 
-    marked: the run ended well, whether or not its files can be read.
+    marked: the run ended well, whether or not its files can be read. defaults: whether methods reweight by default, by
+    method, as far as this run and those read with it tell.
     """
 
     folder: Path
@@ -28,6 +33,7 @@ class StoredRun:
     metrics: dict[str, Any] = field(default_factory=dict)
     problem: str = ""
     marked: bool = False
+    defaults: Mapping[str, bool] = field(default_factory=dict)
 
     @property
     def place(self) -> str:
@@ -36,6 +42,7 @@ class StoredRun:
 
     @property
     def method(self) -> str:
+        """The name of its method; empty where config.yaml cannot be read."""
         return self.config.get("method", "")
 
     @property
@@ -47,6 +54,24 @@ class StoredRun:
     def ratio(self) -> float:
         """The share forgotten; 0 for pretrain."""
         return 0.0 if self.method == PRETRAIN else float(self.config["unlearning_ratio"])
+
+    @property
+    def reweights_by_default(self) -> bool:
+        """Whether REWEIGHT belongs to the method, so that its absence is what a label names."""
+        if self.config.get("reweight") is None:  # the method cannot
+            return False
+        known = self.defaults.get(self.method)
+        return _reweights_by_class(self.method) if known is None else known
+
+    @property
+    def asked(self) -> Asked | None:
+        """The retrained run that this one asks to be compared with; None for pretrain."""
+        return None if self.method == PRETRAIN else read_asked(self.config, self.reweights_by_default)
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """What decides whether this is the reference of another run, or another one of this."""
+        return facts_of(self.stored)
 
     @property
     def is_robust(self) -> bool:
@@ -90,7 +115,7 @@ def read_runs(root: Path) -> list[StoredRun]:
     runs = sorted(_walk_zip(root) if is_zip(root) else _walk(root), key=lambda run: run.folder)
     if not runs:
         raise UserError(f"no run under {root} (a run is a folder with a config.yaml); make one with python main.py")
-    return runs
+    return _tell_defaults(runs)
 
 
 def _walk(root: Path) -> Iterator[StoredRun]:
@@ -106,7 +131,7 @@ def _walk(root: Path) -> Iterator[StoredRun]:
         except OSError as error:
             yield StoredRun(folder, problem=f"the folder cannot be read ({one_line(error.strerror or str(error))})")
             continue
-        run = _read_run(folder) if "config.yaml" in found else None
+        run = _read_run(folder) if CONFIG in found else None
         if run:
             yield run
         # A config.yaml within a run's folder is another program's, such as that of Weights & Biases.
@@ -129,40 +154,72 @@ def _walk_zip(file: Path) -> Iterator[StoredRun]:
             outer = folder if run.config else outer
 
 
-def find_reference(run: StoredRun, runs: Sequence[StoredRun], reweight: bool) -> StoredRun | None:
-    """The finished retrain run of the same data, forget set, model and seed; of several, the one beside `run`."""
-    same = [
+def find_reference(run: StoredRun, runs: Sequence[StoredRun], asked: Asked) -> StoredRun | None:
+    """The finished run among `runs` that `run` is to be compared with; of several, the one beside it."""
+    found = [
         other
         for other in runs
-        if (other.method, bool(other.config.get("reweight"))) == (RETRAIN, reweight)
-        and other.is_plain
-        and not other.problem
-        and (other.origin, other.fingerprint("forget")) == (run.origin, run.fingerprint("forget"))
+        if not other.problem
+        and not other.config.get("tag")
+        and other.config["dataset"] == run.config["dataset"]
+        and not any(misfits(run.facts, other.facts, asked))
     ]
-    return min(same, key=lambda other: other.folder.parent != run.folder.parent, default=None)
+    return min(found, key=lambda other: other.folder.parent != run.folder.parent, default=None)
 
 
-def _read_run(folder: Path) -> StoredRun:
-    marked = os.path.exists(folder / "done")
+def reference_of(run: StoredRun, runs: Sequence[StoredRun]) -> StoredRun | None:
+    """The run that `run` asks to be compared with, perhaps itself; None where it is named, or not among `runs`."""
+    if run.asked is None or run.asked.named:
+        return None
+    return run if run.asked.itself else find_reference(run, runs, run.asked)
+
+
+def _read_run(path: Path) -> StoredRun:
+    folder = RunFolder(path)
     try:
-        stored = read_config(folder / "config.yaml")
+        stored = folder.read_config()
     except ValueError as error:
-        return StoredRun(folder, problem=f"config.yaml cannot be read ({error})", marked=marked)
+        return StoredRun(path, problem=f"{CONFIG} cannot be read ({error})", marked=folder.marked)
     config = stored["config"]
     # Data of the user's own go by their own name.
     config = {**config, "dataset": config.get("dataset_name") or config["dataset"]}
-    if not marked:
-        return StoredRun(folder, config, stored, problem=_state(folder))
+    if not folder.marked:
+        return StoredRun(path, config, stored, problem=_state(folder))
     try:
-        return StoredRun(folder, config, stored, {"reasons": {}, **read_metrics(folder / "metrics.json")}, marked=True)
+        return StoredRun(path, config, stored, {"reasons": {}, **folder.read_metrics()}, marked=True)
     except ValueError as error:
-        return StoredRun(folder, config, stored, problem=f"metrics.json cannot be read ({error})", marked=True)
+        return StoredRun(path, config, stored, problem=f"{METRICS} cannot be read ({error})", marked=True)
 
 
-def _state(folder: Path) -> str:
+def _state(folder: RunFolder) -> str:
     """What status.json says of a run without a `done` marker."""
     try:
-        status = read_status(folder / "status.json")
+        status = folder.read_status()
     except ValueError as error:
-        return f"not finished, and status.json cannot be read ({error})"
+        return f"not finished, and {STATUS} cannot be read ({error})"
     return ": ".join(filter(None, (status["state"], status["reason"])))
+
+
+def _tell_defaults(runs: Sequence[StoredRun]) -> list[StoredRun]:
+    """The same runs, each with what all of them tell of their methods."""
+    told = {run.method: default for run in runs if (default := _recorded_default(run)) is not None}
+    return [replace(run, defaults=told) for run in runs]
+
+
+def _recorded_default(run: StoredRun) -> bool | None:
+    """Whether the method reweights by default; None where an earlier version did not record it.
+
+    Even then it shows where nobody said --reweight or --no-reweight: the value is the default.
+    """
+    if (recorded := run.stored.get("reweights_by_default")) is not None:
+        return recorded
+    given = (run.stored.get("sources") or {}).get("reweight") != BY_DEFAULT
+    return None if given else bool(run.config.get("reweight"))
+
+
+@cache
+def _reweights_by_class(method: str) -> bool:
+    """What the method's class says, whose import takes torch's; False for a method that this version does not have."""
+    from method.configs import schema  # noqa: F401  (fills METHODS)
+
+    return method in METHODS and bool(METHODS[method].reweight)

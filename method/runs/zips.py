@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO
 
+from method.runs.folder import CONFIG, DONE, HISTORY, METRICS, RECORDS, SPLITS, STATUS, records_name
 from utils.arrays import refuse_bombs
 from utils.errors import Told, UserError, disk_full
 from utils.files import open_regular, write_atomic
@@ -26,7 +27,11 @@ if sys.platform == "win32":
 else:
     from pathlib import PosixPath as SystemPath
 
-READ = re.compile(r"config\.yaml|metrics\.json|history\.csv|status\.json|splits\.npz|records\w*\.npz|done")
+READ = re.compile(
+    "|".join(map(re.escape, (CONFIG, METRICS, HISTORY, STATUS, SPLITS, RECORDS, DONE)))
+    + "|"
+    + re.escape(records_name("X")).replace("X", r"\w+")
+)
 MOST_FILES = 100_000
 ENCRYPTED = 0x1  # among a member's flags
 UNIX = 3

@@ -7,13 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from method.configs.loading import resolve
+from method.evaluation.columns import COLUMNS
 from method.registry import METHODS
 from method.runs import meanings
 from method.runs.meanings import Meaning
 from method.unlearners.base import Batch, GroupAccuracy, Task, Unlearner
 from models import build_model
 from scripts.document.markdown import code, table
-from scripts.report.columns import COLUMNS
 
 HEAD = """# What a run writes
 

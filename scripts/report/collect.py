@@ -16,11 +16,15 @@ from method.evaluation.evaluator import (
     evaluate,
 )
 from method.evaluation.records import Records, check_belonging
-from method.runs.labels import label, rank, reweights_by_default
-from method.runs.stored import PRETRAIN, RETRAIN, StoredRun, find_reference
+from method.runs.files import PRETRAIN, RETRAIN
+from method.runs.folder import CONFIG, RECORDS, SPLITS, records_name
+from method.runs.labels import label, rank
+from method.runs.reference import Asked
+from method.runs.stored import StoredRun, find_reference, reference_of
 from utils.errors import RunError, UserError
 from utils.tables import is_number
 
+LAST_EPOCH = "without_rewind"  # what SCRUB calls its further weights
 FILTERS = {"dataset": str, "task": str, "method": str, "ratio": float, "tag": str}
 
 
@@ -35,12 +39,13 @@ class Row:
     rank: tuple
     run: StoredRun
     values: dict[str, Any]
-    records: str = "records.npz"
+    records: str = RECORDS
     splits_of: StoredRun | None = None  # another run, for a pretrained model's row
     reference: StoredRun | None = None
 
     @property
     def seed(self) -> int:
+        """The run's --seed."""
         return self.run.config["seed"]
 
     @property
@@ -58,22 +63,6 @@ class Row:
         return own - theirs if is_number(own) and is_number(theirs) else None
 
 
-def reference_of(run: StoredRun, runs: Sequence[StoredRun]) -> StoredRun | None:
-    """The retrained run that `run` asks to be compared with; None where it is not among `runs` or given by its path."""
-    choices = {
-        "auto": bool(run.config.get("reweight")) or reweights_by_default(run.method),
-        "retrain": False,
-        "retrain_reweight": True,
-    }
-    wanted = run.config.get("reference") or "auto"
-    if wanted not in choices:
-        return None
-    own = run.method == RETRAIN and not run.is_robust
-    if own and choices[wanted] == bool(run.config.get("reweight")):
-        return run
-    return find_reference(run, runs, choices[wanted])
-
-
 def with_reference(run: StoredRun, values: dict[str, Any], reference: StoredRun | None) -> dict[str, Any]:
     """`values` with ToW and Avg. Gap, where the run was evaluated before its reference was finished."""
     if reference in (None, run) or values.get("reference"):
@@ -83,16 +72,16 @@ def with_reference(run: StoredRun, values: dict[str, Any], reference: StoredRun 
 
 def run_rows(run: StoredRun, runs: Sequence[StoredRun]) -> list[Row]:
     """The row of a run; with SCRUB's rewind, one for the epoch it went back to and one for the last."""
-    name, last_epoch = label(run.config), run.metrics.get("without_rewind")
-    ends = [(name, run.metrics, "records.npz")]
+    name, last_epoch = label(run), run.metrics.get(LAST_EPOCH)
+    ends = [(name, run.metrics, RECORDS)]
     if isinstance(last_epoch, dict):
         ends = [
-            (f"{name} (rewind)", run.metrics, "records.npz"),
-            (f"{name} (last epoch)", last_epoch, "records_without_rewind.npz"),
+            (f"{name} (rewind)", run.metrics, RECORDS),
+            (f"{name} (last epoch)", last_epoch, records_name(LAST_EPOCH)),
         ]
     reference = reference_of(run, runs)
     return [
-        Row(end, (*rank(run.config), number), run, with_reference(run, values, reference), records, None, reference)
+        Row(end, (*rank(run), number), run, with_reference(run, values, reference), records, None, reference)
         for number, (end, values, records) in enumerate(ends)
     ]
 
@@ -104,20 +93,22 @@ def pretrain_row(
 
     keys: the metrics that will be shown; what takes long and is not among them is left out.
     """
-    splits = load_splits(sibling.folder / "splits.npz")
-    check_belonging(records, splits, sibling.stored, sibling.folder / "config.yaml")
-    facts = [sibling.stored["groups"][name] for name in ("names", "n_targets", "n_sensitive")]
-    values = evaluate(records, splits, *facts, repeated_attacks=not set(keys).isdisjoint(REPEATED_KEYS))
+    splits = load_splits(sibling.folder / SPLITS)
+    check_belonging(records, splits, sibling.stored, sibling.folder / CONFIG)
+    groups = sibling.stored["groups"]
+    sizes = groups["n_targets"], groups["n_sensitive"]
+    repeated = not set(keys).isdisjoint(REPEATED_KEYS)
+    values = evaluate(records, splits, groups["names"], *sizes, repeated_attacks=repeated)
     values |= {key: pretrain.metrics[key] for key in ("seconds", "peak_memory_bytes") if key in pretrain.metrics}
-    reference = find_reference(sibling, runs, reweight=False)
+    reference = find_reference(sibling, runs, Asked(reweight=False))
     if reference is None:
         reason = "no retrain run (without REWEIGHT) of this task, ratio and seed is finished"
         add_reference(values, None, reason, None)
     else:
         wanted = not set(keys).isdisjoint(OUTPUT_KEYS)
-        outputs = compare_saved_outputs(records, splits, reference.folder) if wanted else None
+        outputs = compare_saved_outputs(records, splits, reference.folder / RECORDS) if wanted else None
         add_reference(values, reference.metrics, None, reference.folder.name, outputs)
-    own = (label(pretrain.config), (*rank(pretrain.config), 0), pretrain, values)
+    own = (label(pretrain), (*rank(pretrain), 0), pretrain, values)
     return Row(*own, splits_of=sibling, reference=reference)
 
 
@@ -180,7 +171,7 @@ class Report:
 
     def _takes(self, run: StoredRun, table: tuple) -> bool:
         """Whether this is the first run of its label and seed in the table; a second is named, not averaged in."""
-        first = self._taken.setdefault((table, label(run.config), run.config["seed"]), run)
+        first = self._taken.setdefault((table, label(run), run.config["seed"]), run)
         if first is not run:
             self.missing.append((run.place, f"not counted, the same method and seed as {first.place}"))
         return first is run
@@ -200,7 +191,7 @@ class Report:
     def _records_of(self, pretrain: StoredRun) -> Records:
         """Read once for all the tables that it serves, one after the other."""
         if self._read is None or self._read[0] is not pretrain:
-            self._read = (pretrain, Records.load(pretrain.folder / "records.npz"))
+            self._read = (pretrain, Records.load(pretrain.folder / RECORDS))
         return self._read[1]
 
 

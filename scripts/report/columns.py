@@ -1,74 +1,16 @@
-"""What the report can show: key in metrics.json, title, meaning, and which value is the best."""
+"""Which columns --columns asks for."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from method.evaluation.columns import COLUMNS, MAIN, Column
 from utils.errors import UserError
-
-REFERENCE, HIGH, LOW = "reference", "high", "low"
-
-
-@dataclass(frozen=True)
-class Column:
-    """One metric; best: the value closest to the retrain reference, the highest, the lowest, or "" for neither."""
-
-    key: str
-    title: str
-    what: str
-    best: str = ""
-    unit: str = "%"
-    main: bool = False
-    scale: float = 1.0  # what a stored value is multiplied with before it is shown
-    decimals: int = 1
-
-
-def _main(key: str, title: str, what: str, best: str = REFERENCE) -> Column:
-    return Column(key, title, what, best, main=True)
-
-
-FORGET, TEST, GROUPS = "the forget set", "the test set", "the test samples of the forget groups"
-COLUMNS = (
-    _main("retain_acc", "RA", "accuracy on the retain set"),
-    _main("forget_acc", "UA", "accuracy ON the forget set, not 100 minus it"),
-    _main("test_acc", "TA", "accuracy on the test set"),
-    _main("mia", "MIA", "share of the forget set that the published attack calls non-member"),
-    _main("equalized_odds", "EO", "equalized odds difference"),
-    _main("forget_group_acc", "GA", "test accuracy of the forget groups"),
-    _main("tow", "ToW", "closeness to the retrained model in RA, UA and TA; 100 is best", HIGH),
-    _main("avg_gap", "Avg.Gap", "mean distance to the retrained model in RA, UA, TA, MIA, EO and GA; 0 is best", LOW),
-    _main("worst_group_acc", "worst-group", "lowest test accuracy of a group", HIGH),
-    Column(
-        "forget_group_acc_weighted",
-        "GA (w)",
-        "test accuracy of the forget groups, weighted by what is forgotten of each",
-    ),
-    Column("val_acc", "VA", "accuracy on the validation set"),
-    Column("adjusted_acc", "adj.acc", "test accuracy of the groups, weighted by their shares in train", HIGH),
-    Column("equalized_odds_full", "EO full", "mean difference between any two sensitive values of a target", LOW),
-    Column("demographic_parity", "DP", "largest difference between sensitive values in the share of a prediction", LOW),
-    Column("mia_auc", "MIA AUC", "balanced attack on the forget set, AUC; 50 is ideal"),
-    Column("mia_balanced_acc", "MIA bal", "balanced attack on the forget set, accuracy; 50 is ideal"),
-    Column("mia_group_auc", "MIA AUC (g)", "the same with non-members of the forget groups alone, AUC"),
-    Column("mia_group_balanced_acc", "MIA bal (g)", "the same with non-members of the forget groups alone, accuracy"),
-    Column("mia_forest_auc", "forest AUC", "AUC of the published attack's forest, forget set against test set"),
-    Column("kl_to_retrain_forget", "KL F", f"mean KL(retrain || model) on {FORGET}", LOW, "nats", decimals=3),
-    Column("kl_to_retrain_test", "KL T", f"mean KL(retrain || model) on {TEST}", LOW, "nats", decimals=3),
-    Column("kl_to_retrain_forget_groups", "KL G", f"mean KL(retrain || model) on {GROUPS}", LOW, "nats", decimals=3),
-    Column("agreement_forget", "agree F", f"same prediction as the retrained model on {FORGET}", HIGH),
-    Column("agreement_test", "agree T", f"same prediction as the retrained model on {TEST}", HIGH),
-    Column("agreement_forget_groups", "agree G", f"same prediction as the retrained model on {GROUPS}", HIGH),
-    Column("seconds", "seconds", "training time without evaluation", LOW, "s"),
-    Column("speedup", "speed-up", "training time of the retrained model divided by this one's", HIGH, "x"),
-    Column("peak_memory_bytes", "memory", "peak memory", LOW, "MiB", scale=2.0**-20, decimals=0),
-)
-MAIN = tuple(column for column in COLUMNS if column.main)
 
 
 def choose_columns(names: str) -> Sequence[Column]:
     """The columns of `main`, `all`, or a list of keys and titles with commas between; UserError for an unknown one."""
     if names in ("main", "all"):
         return MAIN if names == "main" else COLUMNS
-    by_name = {name.lower(): column for column in COLUMNS for name in (column.key, column.title)}
+    by_name = {name.lower(): column for column in COLUMNS for name in (column.key, column.title, *column.former)}
     wanted = [name.strip() for name in names.split(",") if name.strip()]
     for name in wanted:
         if name.lower() not in by_name:

@@ -7,11 +7,13 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from method.evaluation.columns import COLUMNS
+from method.runs.folder import METRICS
 from method.runs.recompute import recompute
-from method.runs.stored import PRETRAIN, StoredRun, read_runs
+from method.runs.stored import StoredRun, read_runs, reference_of
 from method.runs.zips import refuse_zip
-from scripts.report.collect import FILTERS, Report, reference_of
-from scripts.report.columns import COLUMNS, choose_columns
+from scripts.report.collect import FILTERS, Report
+from scripts.report.columns import choose_columns
 from scripts.report.figures import save_figures
 from scripts.report.page import page
 from scripts.report.payload import payload
@@ -153,7 +155,7 @@ def recompute_all(runs: Sequence[StoredRun]) -> bool:
         refuse_zip(run.folder)
     unreadable = [run for run in runs if run.marked and not run.config]
     finished = [run for run in runs if run.marked and run.config]
-    own = {id(run): None if run.method == PRETRAIN else reference_of(run, finished) for run in finished}
+    own = {id(run): reference_of(run, finished) for run in finished}
     finished.sort(key=lambda run: own[id(run)] is not run)
     whole = not unreadable
     for run in unreadable:
@@ -161,11 +163,11 @@ def recompute_all(runs: Sequence[StoredRun]) -> bool:
     for run in finished:
         reference = own[id(run)]
         try:
-            write_json(run.folder / "metrics.json", recompute(run.folder, reference.folder if reference else None))
+            write_json(run.folder / METRICS, recompute(run.folder, reference.folder if reference else None))
         except (UserError, RunError) as error:
             whole = _not_recomputed(run, str(error))
         except OSError as error:
-            whole = _not_recomputed(run, f"metrics.json cannot be written ({error.strerror or error})")
+            whole = _not_recomputed(run, f"{METRICS} cannot be written ({error.strerror or error})")
     return whole
 
 

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from datasets.splits import load_splits
+from method.evaluation.columns import COLUMNS
 from method.evaluation.records import load_losses
-from method.runs.files import read_history
-from method.runs.stored import PRETRAIN, StoredRun
+from method.runs.files import PRETRAIN, read_history
+from method.runs.folder import HISTORY, SPLITS
+from method.runs.stored import StoredRun
 from scripts.report.collect import Report, Row, by_label
-from scripts.report.columns import COLUMNS
 from scripts.report.text import forget_group_names, mia_baseline, notes, title
 from utils.errors import UserError
 from utils.tables import is_number
@@ -162,8 +163,8 @@ def _groups(row: Row) -> Iterator[dict[str, Any]]:
 
 def _read_beside(row: Row, unread: dict[tuple[str, str], None]) -> tuple[dict[str, list] | None, ...]:
     """Losses and history of a run, None where they are not there; `unread` gets those that cannot be read."""
-    records, history = row.run.folder / row.records, row.run.folder / "history.csv"
-    splits = (row.splits_of or row.run).folder / "splits.npz"
+    records, history = row.run.folder / row.records, row.run.folder / HISTORY
+    splits = (row.splits_of or row.run).folder / SPLITS
     found: list[dict[str, list] | None] = []
     for files, read in (((records, splits), _losses), ((history,), _history)):
         try:

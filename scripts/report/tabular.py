@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from statistics import fmean, stdev
 from typing import Any
 
-from method.runs.stored import RETRAIN
+from method.evaluation.columns import HIGH, REFERENCE, Column
+from method.runs.files import RETRAIN
 from scripts.report.collect import Report, Row, by_label
-from scripts.report.columns import HIGH, REFERENCE, Column
 from scripts.report.payload import moments
 from scripts.report.text import shown_value
 from utils.tables import is_number, one_line

@@ -6,14 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from method.evaluation.columns import COLUMNS, Column
 from scripts.report.collect import Report, Row, by_label
-from scripts.report.columns import Column
 from utils.errors import UserError
 from utils.tables import HOLE, align, align_markdown, cell, in_markdown, is_number, one_line
 
+TITLES = {column.key: column.title for column in COLUMNS}
 CLOSENESS = (
-    "ToW and Avg.Gap: closeness to the retrained model of the same seed, retrained with REWEIGHT for miu and reweighted"
-    " methods."
+    f"{TITLES['tow']} and {TITLES['avg_gap']}: closeness to the retrained model of the same seed, with REWEIGHT where"
+    " the method or the run has it."
 )
 RETRAINED = "the retrained model"  # what differences are taken to, unless a row's label is given
 DIFFERENCES = "Shown: value minus that of {} of the same seed."
@@ -48,7 +49,7 @@ def legend(columns: Sequence[Column], against: str = "") -> str:
 
 
 def title(key: tuple) -> str:
-    """ "digits, small_cnn, 32 px, weights none, split0, ratio 0.9", of a Run.table"""
+    """A table's title, of a StoredRun.table: digits, small_cnn, 32 px, weights none, split0, ratio 0.9."""
     dataset, model, image_size, weights, task, ratio = key
     shown = [dataset, model, f"{image_size} px", f"weights {Path(str(weights)).name}"]
     return ", ".join(shown + ([task, f"ratio {ratio:g}"] if task else ["pretrained only"]))

@@ -13,6 +13,7 @@ from typing import IO, Any
 
 from tqdm import tqdm
 
+from method.runs.folder import STATUS
 from scripts.sweep.plan import PlannedRun
 from scripts.sweep.show import format_status
 from scripts.sweep.state import is_done, look, read_status, states
@@ -180,7 +181,7 @@ class LocalSweep:
         if read_status(run.folder)["state"] != "failed":
             return 0
         try:
-            return (run.folder / "status.json").stat().st_mtime_ns
+            return (run.folder / STATUS).stat().st_mtime_ns
         except OSError:  # it has begun anew since
             return 0
 

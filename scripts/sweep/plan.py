@@ -10,8 +10,8 @@ from method.configs.loading import Config
 from method.configs.schema import keys_of
 from method.configs.task import OF_LISTS
 from method.registry import METHODS
-from method.runs.directory import directory_of
-from method.runs.reference import REFERENCES, is_own_reference, reference_reweights
+from method.runs.folder import PRETRAIN, RETRAIN, folder_of
+from method.runs.reference import asked_by
 from scripts.sweep.grid import CROSSED, TASKS, Grid, Variant
 from utils.errors import UserError
 
@@ -91,7 +91,7 @@ class _Planner:
         """The run of this method at this point, with the runs that it needs."""
         arguments = self._arguments(variant, point, added)
         config = self._config(arguments)
-        folder = directory_of(config, config.store_dir)
+        folder = folder_of(config, config.store_dir)
         there = self.drafts.get(folder)
         if there is not None:
             self._refuse_another(there, config)
@@ -155,11 +155,11 @@ class _Planner:
 
 def list_needs(config: Config) -> list[Variant]:
     """The pretrained run it starts from and the retrained one it is compared with, unless flags name others."""
-    method, needed = METHODS[config.method], []
-    if method.from_original and not config.values.get("original"):
-        needed.append(Variant("pretrain"))
-    if method.forgets and config.reference in REFERENCES and not is_own_reference(config):
-        needed.append(Variant("retrain", True if reference_reweights(config) else None))
+    needed, asked = [], asked_by(config)
+    if METHODS[config.method].from_original and not config.values.get("original"):
+        needed.append(Variant(PRETRAIN))
+    if asked is not None and not asked.named and not asked.itself:
+        needed.append(Variant(RETRAIN, True if asked.reweight else None))
     return needed
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from method.runs import files as run_files
-from method.runs.directory import RunDirectory, directory_of
+from method.runs.directory import RunDirectory
+from method.runs.folder import SOUGHT, RunFolder, folder_of
 from scripts.sweep.plan import PlannedRun
 from utils.errors import UserError
 from utils.locks import holder
@@ -79,22 +79,22 @@ def _ended(directory: RunDirectory) -> State:
 def read_status(folder: Path) -> dict[str, str]:
     """State and reason of status.json; empty texts where there is none that can be read."""
     try:
-        return run_files.read_status(folder / "status.json")
+        return RunFolder(folder).read_status()
     except ValueError:
         return {"state": "", "reason": ""}
 
 
 def is_done(run: PlannedRun) -> bool:
     """Whether its marker is there: cheap, and enough for a folder that `look` has seen or a child has checked."""
-    return RunDirectory(run.folder).done or in_checkpoints(run) is not None
+    return RunFolder(run.folder).done or in_checkpoints(run) is not None
 
 
 def in_checkpoints(run: PlannedRun) -> Path | None:
     """The folder among the checkpoints that serves instead of a run that is only needed, not asked for."""
     if not run.added:
         return None
-    folder = directory_of(run.config, run.config.checkpoint_dir)
-    return folder if os.path.exists(folder / ("done" if run.stage else "model.pt")) else None
+    folder = folder_of(run.config, run.config.checkpoint_dir)
+    return folder if os.path.exists(folder / SOUGHT[run.config.method]) else None
 
 
 def counts(found: Sequence[State]) -> str:

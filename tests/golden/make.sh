@@ -30,5 +30,5 @@ find "$here/output" \( -name model.pt -o -name last.pt -o -name run.log \) -dele
 find "$here/output" -name config.yaml -exec sed -i.bak "s#$data#data#" {} + -o -name '*.bak' -delete
 find "$here/output" -name '*.bak' -delete
 for suffix in txt md csv tex; do
-  "$python" -m utils.report "$here/output" --columns all --out "$here/report.$suffix"
+  "$python" -m scripts.report "$here/output" --columns all --out "$here/report.$suffix"
 done

@@ -78,7 +78,7 @@ def change_device(module: ModuleType) -> None:
 
     module.choose_device = choose_device
     on_gpu("choose_precision", lambda name, device: precision("bf16" if name == "auto" else name, device))
-    on_gpu("describe", lambda device: NAME)
+    on_gpu("describe_device", lambda device: NAME)
     on_gpu("synchronize", lambda device: None)
     on_gpu("peak_memory_bytes", lambda device: PEAK_BYTES)
 

@@ -1,0 +1,89 @@
+"""What a run starts from: a new network, or the weights of the pretrained run that belongs to it."""
+
+import copy
+import logging
+from pathlib import Path
+from typing import Any
+
+from method.configs.cli import command_line
+from method.configs.loading import Config
+from method.registry import METHODS
+from method.runs.data import Data
+from method.runs.folder import CONFIG, MODEL, PRETRAIN, RunFolder
+from method.runs.inputs import named_file
+from method.runs.search import find
+from method.runs.signature import differences, signature, without_hardware
+from method.training.checkpoints import load_model, load_weights
+from models import build_model
+from models.classifier import Classifier
+from utils import sealed
+from utils.errors import UserError
+
+log = logging.getLogger("unlearning")
+
+
+def model_facts(config: Config, data: Data, identity: dict[str, Any]) -> dict[str, Any]:
+    """What a pretrained model and the runs that start from it must share."""
+    weights = named_file(config, "weights")
+    if weights is not None and not weights.is_file():
+        raise UserError(f"--weights {weights}: no such file; give a state dict of {config.model}, or --no-pretrained")
+    return {
+        "dataset": config.dataset,
+        "model": config.model,
+        "n_targets": data.dataset.n_targets,
+        "image_size": config.image_size,
+        "weights": identity["weights"],
+        "seed": config.seed,
+        "data": data.splits.data_fingerprint,
+    }
+
+
+def starting_models(
+    config: Config, data: Data, facts: dict[str, Any]
+) -> tuple[Classifier, tuple[Classifier, Path] | None]:
+    """The network to train, and the frozen original with the file it came from (None for pretrain and retrain)."""
+    if not METHODS[config.method].from_original:
+        return build_model(config.model, data.dataset.n_targets, config.seed, config.weights), None
+    path = original_file(config)
+    weights = load_model(path, {"method": PRETRAIN, **facts})
+    model = build_model(config.model, data.dataset.n_targets, config.seed, "none")
+    load_weights(model, weights, path)
+    check_beside(path)
+    return model, (copy.deepcopy(model), path)
+
+
+def original_file(config: Config) -> Path:
+    """model.pt of the pretrained run; UserError with the command that makes it."""
+    named = named_file(config, "original")
+    if named is not None:
+        if not named.is_file():
+            raise UserError(f"--original {config.original}: no model.pt there; give a pretrained run's folder")
+        return named
+    found, places = find(config, PRETRAIN)
+    if found is None:
+        raise UserError(
+            f"{config.method} starts from a pretrained model, and there is none in {places[0].path} or "
+            f"{places[1].path}; make it with: {command_line(config, PRETRAIN)}"
+        )
+    return found.file(MODEL)
+
+
+def check_beside(model: Path) -> None:
+    """UserError where the model.pt of a run's folder is of another run than the config.yaml beside it."""
+    facts, beside = sealed.read_facts(model), RunFolder(model.parent)
+    if facts is None:
+        log.info("%s was written by an earlier version, and has no checksum", model)
+        return
+    if model.name != MODEL or not beside.file(CONFIG).exists():
+        return
+    try:
+        stored = beside.read_config()
+    except ValueError:  # another program's: the model has its own facts
+        return
+    expected = without_hardware(signature(stored)) if "identity" in stored else {}
+    differing = differences(facts, expected, "{name} is {then} there and {now} here")
+    if differing:
+        raise UserError(
+            f"{model} is of another run than the config.yaml beside it: {'; '.join(differing)}; put back the files of "
+            "one run, or make it anew with --overwrite"
+        )
