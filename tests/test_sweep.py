@@ -319,6 +319,7 @@ def test_two_runs_with_one_folder_are_refused(tmp_path: Path, capsys: Capture):
 @pytest.mark.parametrize(
     "name, count",
     [
+        ("quickstart", 7),
         ("digits", 155),
         ("digits_fidelity", 145),
         ("digits_miu", 85),
@@ -337,9 +338,8 @@ def test_shipped_grids(name: str, count: int):
     runs = plan(read_grid(ROOT / f"scripts/grids/{name}.yaml"))
     assert len(runs) == count
     assert len({run.folder for run in runs}) == count
-    assert {run.config.dataset for run in runs} == {
-        "custom" if name.startswith("skewed_faces") else name.partition("_")[0]
-    }
+    other = {"quickstart": "digits", "skewed_faces": "custom", "skewed_faces_fidelity": "custom"}
+    assert {run.config.dataset for run in runs} == {other.get(name, name.partition("_")[0])}
 
 
 def test_every_shipped_grid_is_counted():
