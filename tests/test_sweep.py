@@ -568,10 +568,11 @@ def test_a_signal_reaches_the_runs_and_the_same_command_continues(tmp_path: Path
     process.send_signal(signal.SIGTERM)
     out, _ = process.communicate(timeout=120)
     assert process.returncode == 75, out
-    assert out.endswith("3 runs: 2 interrupted, 1 waiting\n")
+    assert out.endswith("3 runs: 2 interrupted, 1 waiting\nstopped: run the same command to continue\n")
     process = sweep(file, "--run", "--jobs", "2")
     out, _ = process.communicate(timeout=300)
     assert process.returncode == 0, out
+    assert re.findall(r"^run \d done after \d+ s, (\d of 3)", out, re.M) == ["1 of 3", "2 of 3", "3 of 3"]
     assert starts(tmp_path) == {"pretrain_0": 2, "pretrain_1": 2, "pretrain_2": 1}
 
 
