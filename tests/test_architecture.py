@@ -157,9 +157,7 @@ def may_use(name: str, imported: str) -> bool:
 
 def late_imports(name: str, tree: ast.AST) -> list[str]:
     """Imports inside functions that have no leave to be there."""
-    functions = [
-        node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
-    ]
+    functions = [node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
     found = {imported for function in functions for imported in imports(function)}
     leave = {module for who, module in LATE_IMPORTS if who == name}
     late = [imported for imported in found if not any(within(imported, module) for module in leave)]

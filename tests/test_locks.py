@@ -305,15 +305,14 @@ def test_a_lock_of_no_process_is_unreadable_and_nobody_is_asked_for(pid: object,
 
 
 @pytest.mark.parametrize(
-    "change", [{"host": ["a"]}, {"boot": 3}, {"started": 4}, {"token": "../../x"}, {"token": ""}, {"more": 1}]
+    "stored",
+    [
+        *("", "[" * 4000, "9" * 4000, '{"pid": 1', "\0", "x" * 10**6, '["pid"]', "null"),
+        *({"host": ["a"]}, {"boot": 3}, {"started": 4}, {"token": "../../x"}, {"token": ""}, {"more": 1}),
+    ],
 )
-def test_a_lock_that_this_program_did_not_write_is_unreadable(change: dict, tmp_path: Path):
-    (tmp_path / LOCK).write_text(json.dumps({**asdict(Holder.here()), **change}))
-    assert holder(tmp_path) is None
-
-
-@pytest.mark.parametrize("text", ["", "[" * 4000, "9" * 4000, '{"pid": 1', "\0", "x" * 10**6, '["pid"]', "null"])
-def test_a_lock_that_is_no_json_is_unreadable(text: str, tmp_path: Path):
+def test_a_lock_that_this_program_did_not_write_is_unreadable(stored: str | dict, tmp_path: Path):
+    text = stored if isinstance(stored, str) else json.dumps({**asdict(Holder.here()), **stored})
     (tmp_path / LOCK).write_text(text)
     assert holder(tmp_path) is None
 
