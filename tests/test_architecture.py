@@ -1,8 +1,4 @@
-"""Who may import whom, what no file may hold, and that a method is one file and one import line.
-
-import-linter (2.17) sees neither late imports nor those by name, nor single names of a module, and knows no list of the
-packages that a module may use: contracts for the rest of these rules would stand beside these tests, not replace them.
-"""
+"""Who may import whom, what no file may hold, and that a method is one file and one import line."""
 
 import ast
 import re
@@ -22,6 +18,8 @@ from models import MODELS
 
 PACKAGES = ("datasets", "method", "models", "scripts", "utils")
 FILES = sorted([ROOT / "main.py", *(file for name in PACKAGES for file in (ROOT / name).rglob("*.py"))])
+# The tables are our own because import-linter (2.17) knows neither late imports nor those by name, nor single names of
+# a module, nor a list of the packages that a module may use.
 # What may use less than all that stands below it in the picture of CONTRIBUTING.md; the longest name counts.
 MAY_IMPORT: dict[str, set[str]] = {
     "method.losses": set(),

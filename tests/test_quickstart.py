@@ -16,7 +16,7 @@ from workshop import metrics_of
 from method.registry import METHODS
 from scripts import quickstart
 from scripts.sweep.grid import check_grid
-from scripts.sweep.local import Pool, _Child, _rounded
+from scripts.sweep.local import LocalSweep, _Child, _rounded
 from scripts.sweep.plan import PlannedRun, plan
 
 SHIPPED = ["pretrain", "retrain", "retrain_reweight", "miu", "salun", "scrub", "l1_sparse"]
@@ -85,10 +85,10 @@ def test_a_wrong_flag_is_one_sentence(words: list[str], sentence: str, asked: di
 # The time that is left.
 
 
-def pool(jobs: int, seconds: dict[str, list[float]], at_work: dict[int, float], waiting: set[int]) -> Pool:
+def sweep(jobs: int, seconds: dict[str, list[float]], at_work: dict[int, float], waiting: set[int]) -> LocalSweep:
     """0 pretrain, 1 retrain, 2 retrain with REWEIGHT, 3 miu (needs 0 and 2), 4 salun (0 and 1); at_work: since when."""
     content = {"dataset": "digits", "unlearning_ratio": 0.9, "method": ["retrain", "miu", "salun"]}
-    found = Pool(plan(check_grid(Path("grid.yaml"), content)), jobs, [])
+    found = LocalSweep(plan(check_grid(Path("grid.yaml"), content)), jobs, [])
     found.seconds, found.open, now = seconds, {*at_work, *waiting}, time.monotonic()
     found.children = {number: _Child(None, None, None, now - since, True) for number, since in at_work.items()}
     return found
@@ -106,13 +106,13 @@ def pool(jobs: int, seconds: dict[str, list[float]], at_work: dict[int, float], 
 )
 def test_the_time_left_follows_the_methods_and_what_waits_for_what(jobs, at_work, waiting, expected):
     """Retrained runs took 10 s each, a pretrained 25: of the others, 15 are expected, the mean."""
-    found = pool(jobs, {"retrain": [8.0, 12.0], "pretrain": [25.0]}, at_work, waiting)
+    found = sweep(jobs, {"retrain": [8.0, 12.0], "pretrain": [25.0]}, at_work, waiting)
     assert found._seconds_left() == pytest.approx(expected, abs=0.5)
     assert re.fullmatch(rf"{5 - len(found.open)} of 5, about \d0 s left", found._progress())
 
 
 def test_nothing_is_said_of_the_time_before_a_whole_run_has_ended():
-    assert pool(2, {}, {1: 5.0}, {2, 3, 4})._progress() == "1 of 5"
+    assert sweep(2, {}, {1: 5.0}, {2, 3, 4})._progress() == "1 of 5"
 
 
 @pytest.mark.parametrize(

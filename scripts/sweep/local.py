@@ -46,7 +46,7 @@ class _Child:
     whole: bool  # nothing of the run was there before
 
 
-class Pool:
+class LocalSweep:
     """Starts what is ready, looks again at what others do, and remembers how every run ended here."""
 
     def __init__(self, runs: Sequence[PlannedRun], jobs: int, devices: Sequence[str]):
@@ -111,7 +111,7 @@ class Pool:
             self._start_unless_busy(run)
 
     def _see_done(self, run: PlannedRun) -> None:
-        """A folder with the marker can still hold another run."""
+        """Count a run with its marker as done, unless its folder holds another run."""
         state = look(run)
         if state.name == "failed":
             self._fail(run, state.detail.removeprefix(": "), "")
@@ -242,4 +242,4 @@ def run_here(runs: Sequence[PlannedRun], jobs: int | None, devices: Sequence[str
     jobs = jobs or len(devices) or 1
     if jobs < 1:
         raise UserError(f"--jobs {jobs}: expected a whole number of at least 1")
-    return Pool(runs, jobs, devices).run()
+    return LocalSweep(runs, jobs, devices).run()
