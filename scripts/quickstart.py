@@ -45,8 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     content, extra = _parse(arguments)
     try:
         runs = plan(check_grid(GRID, content), extra)
-        gpus = gpu_names()
-        code = run_here(runs, None if gpus else available_cpus(), gpus)
+        gpus, threads = gpu_names(), runs[0].config.threads or 1
+        code = run_here(runs, None if gpus else max(1, available_cpus() // threads), gpus)
     except UserError as error:
         say(f"error: {error}")
         return UserError.exit_code

@@ -60,6 +60,7 @@ def test_flags_of_main_are_for_every_run(asked: dict[str, Any], tmp_path: Path):
         *(tmp_path / f"digits/small_cnn/split0/{name}_0.5_1" for name in SHIPPED[1:]),
     ]
     assert {(run.config.lr, run.config.threads) for run in asked["runs"]} == {(0.5, 2)}
+    assert asked["jobs"] == 1  # of three CPUs, two for a run
 
 
 def test_all_is_every_method(asked: dict[str, Any]):
