@@ -86,28 +86,31 @@ def test_a_wrong_flag_is_one_sentence(words: list[str], sentence: str, asked: di
 # The time that is left.
 
 
-def sweep(jobs: int, seconds: dict[str, list[float]], at_work: dict[int, float], waiting: set[int]) -> LocalSweep:
+def sweep(jobs: int, took: dict[int, float], at_work: dict[int, float], waiting: set[int]) -> LocalSweep:
     """0 pretrain, 1 retrain, 2 retrain with REWEIGHT, 3 miu (needs 0 and 2), 4 salun (0 and 1); at_work: since when."""
     content = {"dataset": "digits", "unlearning_ratio": 0.9, "method": ["retrain", "miu", "salun"]}
     found = LocalSweep(plan(check_grid(Path("grid.yaml"), content)), jobs, [])
-    found.seconds, found.open, now = seconds, {*at_work, *waiting}, time.monotonic()
+    found.took, found.open, now = took, {*at_work, *waiting}, time.monotonic()
     found.children = {number: _Child(None, None, None, now - since, True) for number, since in at_work.items()}
     return found
 
 
+TRAINED = {0: 30.0, 1: 12.0}  # 60 epochs each; of miu and salun, with 10, the mean of 5 s and 2 s is expected
+
+
 @pytest.mark.parametrize(
-    "jobs, at_work, waiting, expected",
+    "jobs, took, at_work, waiting, expected",
     [
-        (3, {2: 2.0}, {3, 4}, 8 + 15),  # miu waits for what it needs, salun need not
-        (1, {2: 2.0}, {3, 4}, 8 + 15 + 15),
-        (2, {3: 5.0, 4: 6.0}, set(), 10),
-        (2, {3: 99.0}, {4}, 15),  # longer than expected: it may end any moment
-        (2, {1: 0.0, 2: 0.0}, {3}, 10 + 15),
+        (3, TRAINED, {2: 2.0}, {3, 4}, 10 + 3.5),  # miu waits for what it needs, salun need not
+        (1, TRAINED, {2: 2.0}, {3, 4}, 10 + 3.5 + 3.5),
+        (2, TRAINED, {2: 0.0}, {3}, 12 + 3.5),
+        (2, TRAINED, {3: 1.0, 4: 2.0}, set(), 2.5),
+        (2, TRAINED, {3: 99.0}, {4}, 3.5),  # longer than expected: it may end any moment
+        (2, {**TRAINED, 4: 20.0}, {2: 2.0}, {3}, 10 + 20),  # the other unlearning method is nearer than a trained model
     ],
 )
-def test_the_time_left_follows_the_methods_and_what_waits_for_what(jobs, at_work, waiting, expected):
-    """Retrained runs took 10 s each, a pretrained 25: of the others, 15 are expected, the mean."""
-    found = sweep(jobs, {"retrain": [8.0, 12.0], "pretrain": [25.0]}, at_work, waiting)
+def test_the_time_left_follows_what_has_ended_and_what_waits_for_what(jobs, took, at_work, waiting, expected):
+    found = sweep(jobs, took, at_work, waiting)
     assert found._seconds_left() == pytest.approx(expected, abs=0.5)
     assert re.fullmatch(rf"{5 - len(found.open)} of 5, about \d0 s left", found._progress())
 

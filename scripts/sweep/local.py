@@ -15,7 +15,6 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from statistics import fmean
 from typing import IO, Any
@@ -58,7 +57,7 @@ class LocalSweep:
         self.failed: dict[int, str] = {}
         self.again: dict[int, float] = {}  # when to look at a busy run again
         self.tries = dict.fromkeys(self.open, 0)
-        self.seconds: dict[str, list[float]] = {}  # that whole runs took, by method
+        self.took: dict[int, float] = {}  # seconds, of runs that were begun and ended here
         self.stopped = False
         # A failure from before is tried again; one that another process met since then is not.
         self.failures = {run.index: self._failure(run) for run in runs}
@@ -163,7 +162,7 @@ class LocalSweep:
             lines = output.read().decode(errors="replace").split("\n")
         if code == 0:
             if child.whole:
-                self.seconds.setdefault(run.config.method, []).append(took)
+                self.took[run.index] = took
             self._finish(run, seconds)
         elif self.stopped and code in (INTERRUPTED, -signal.SIGINT, -signal.SIGTERM, -signal.SIGUSR1):
             self.open.discard(run.index)
@@ -194,19 +193,25 @@ class LocalSweep:
         return f"{ended}, about {_rounded(left)} left" if left else ended
 
     def _seconds_left(self) -> float:
-        """If open runs took what those of their method took here, or what any took where none did; 0 where none did."""
-        if not self.seconds:
+        """Until the last open run ends, if each takes what is expected; 0 where no whole run has ended here."""
+        if not self.took:
             return 0.0
-        now, by_all = time.monotonic(), fmean(chain.from_iterable(self.seconds.values()))
+        now = time.monotonic()
         free = [0.0] * self.jobs  # when each place is
         ends: dict[int, float] = {}
         for index in sorted(self.open, key=lambda index: (index not in self.children, index)):
             run, child = self.runs[index], self.children.get(index)
-            took = fmean(self.seconds.get(run.config.method, [by_all]))
             start = max(free[0], *(ends.get(need, 0.0) for need in run.needs), 0.0)
-            ends[index] = start + max(took - (now - child.began if child else 0.0), 0.0)
+            ends[index] = start + max(self._expected_seconds(run) - (now - child.began if child else 0.0), 0.0)
             heapq.heapreplace(free, ends[index])
         return max(ends.values(), default=0.0)
+
+    def _expected_seconds(self, run: PlannedRun) -> float:
+        """What runs of its method took here; where none has ended, those of its stage, or any by their epochs."""
+        ended = [(self.runs[index], took) for index, took in self.took.items()]
+        own = [took for other, took in ended if other.config.method == run.config.method]
+        own = own or [took for other, took in ended if other.stage == run.stage]
+        return fmean(own or [took * _epochs(run) / _epochs(other) for other, took in ended])
 
     def _failure(self, run: PlannedRun) -> int:
         """When its last failure was recorded; 0 where it has not failed."""
@@ -220,6 +225,10 @@ class LocalSweep:
 
 def _say(line: str) -> None:
     say(line, sys.stdout)  # it may be lost: the runs go on without a reader
+
+
+def _epochs(run: PlannedRun) -> int:
+    return run.config.values.get("epochs") or 1  # some methods have none
 
 
 def _rounded(seconds: float) -> str:
