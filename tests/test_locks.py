@@ -1,5 +1,6 @@
 """One process at a time: exclusive locks, who counts as gone, taking over, and holders that slept through it."""
 
+import errno
 import json
 import logging
 import os
@@ -15,7 +16,7 @@ import pytest
 from cli import ROOT
 
 from utils import locks
-from utils.errors import UserError
+from utils.errors import RunError, UserError
 from utils.files import write_text
 from utils.locks import LOCK, Holder, LockLost, holder, locked
 from utils.signals import Interrupted, stop_signals_noted
@@ -239,24 +240,25 @@ def test_one_who_saw_the_stale_lock_before_it_was_taken_does_not_take_the_new_on
     assert os.listdir(tmp_path) == [LOCK]
 
 
-def test_without_hard_links_the_lock_is_exclusive_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    def no_links(*_: object) -> None:
-        raise PermissionError(1, "Operation not permitted")
-
-    monkeypatch.setattr(os, "link", no_links)
-    with locked(tmp_path, wait=False):
-        assert json_holder(tmp_path).pid == os.getpid()
-        with pytest.raises(Interrupted), locked(tmp_path, wait=False):
-            pass
-        assert os.listdir(tmp_path) == [LOCK]
-
-
 def test_a_folder_without_permission_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("tempfile.mkstemp", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(UserError, match="lock cannot be made"), locked(tmp_path, wait=False):
+        pass
+
+
+def test_a_lock_that_finds_no_space_keeps_nobody_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def fill(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(json, "dump", fill)
+        with pytest.raises(RunError, match="the disk is full"), locked(tmp_path, wait=False):
+            pass
+    assert os.listdir(tmp_path) == []
+    with locked(tmp_path, wait=False):
         pass
 
 
@@ -303,15 +305,14 @@ def test_a_lock_of_no_process_is_unreadable_and_nobody_is_asked_for(pid: object,
 
 
 @pytest.mark.parametrize(
-    "change", [{"host": ["a"]}, {"boot": 3}, {"started": 4}, {"token": "../../x"}, {"token": ""}, {"more": 1}]
+    "stored",
+    [
+        *("", "[" * 4000, "9" * 4000, '{"pid": 1', "\0", "x" * 10**6, '["pid"]', "null"),
+        *({"host": ["a"]}, {"boot": 3}, {"started": 4}, {"token": "../../x"}, {"token": ""}, {"more": 1}),
+    ],
 )
-def test_a_lock_that_this_program_did_not_write_is_unreadable(change: dict, tmp_path: Path):
-    (tmp_path / LOCK).write_text(json.dumps({**asdict(Holder.here()), **change}))
-    assert holder(tmp_path) is None
-
-
-@pytest.mark.parametrize("text", ["", "[" * 4000, "9" * 4000, '{"pid": 1', "\0", "x" * 10**6, '["pid"]', "null"])
-def test_a_lock_that_is_no_json_is_unreadable(text: str, tmp_path: Path):
+def test_a_lock_that_this_program_did_not_write_is_unreadable(stored: str | dict, tmp_path: Path):
+    text = stored if isinstance(stored, str) else json.dumps({**asdict(Holder.here()), **stored})
     (tmp_path / LOCK).write_text(text)
     assert holder(tmp_path) is None
 

@@ -319,6 +319,7 @@ def test_two_runs_with_one_folder_are_refused(tmp_path: Path, capsys: Capture):
 @pytest.mark.parametrize(
     "name, count",
     [
+        ("quickstart", 7),
         ("digits", 155),
         ("digits_fidelity", 145),
         ("digits_miu", 85),
@@ -337,9 +338,8 @@ def test_shipped_grids(name: str, count: int):
     runs = plan(read_grid(ROOT / f"scripts/grids/{name}.yaml"))
     assert len(runs) == count
     assert len({run.folder for run in runs}) == count
-    assert {run.config.dataset for run in runs} == {
-        "custom" if name.startswith("skewed_faces") else name.partition("_")[0]
-    }
+    other = {"quickstart": "digits", "skewed_faces": "custom", "skewed_faces_fidelity": "custom"}
+    assert {run.config.dataset for run in runs} == {other.get(name, name.partition("_")[0])}
 
 
 def test_every_shipped_grid_is_counted():
@@ -568,10 +568,11 @@ def test_a_signal_reaches_the_runs_and_the_same_command_continues(tmp_path: Path
     process.send_signal(signal.SIGTERM)
     out, _ = process.communicate(timeout=120)
     assert process.returncode == 75, out
-    assert out.endswith("3 runs: 2 interrupted, 1 waiting\n")
+    assert out.endswith("3 runs: 2 interrupted, 1 waiting\nstopped: run the same command to continue\n")
     process = sweep(file, "--run", "--jobs", "2")
     out, _ = process.communicate(timeout=300)
     assert process.returncode == 0, out
+    assert re.findall(r"^run \d done after \d+ s, (\d of 3)", out, re.M) == ["1 of 3", "2 of 3", "3 of 3"]
     assert starts(tmp_path) == {"pretrain_0": 2, "pretrain_1": 2, "pretrain_2": 1}
 
 

@@ -4,6 +4,9 @@ The file names its holder and is touched every 30 s. It is stale when the holder
 and process namespace), or when it is 10 minutes older than a file just touched beside it: both times are the file
 system's, so clocks that differ between hosts do not matter. Taking over is itself behind a lock, and files.write_atomic
 asks `verify` before every rename, so that a holder that slept through a takeover writes nothing.
+
+Why not filelock (4.3.1): there every process watches the lock of another host for ten minutes before it takes it over,
+which one that does not wait never does; and a holder that slept may write for up to a minute after a takeover.
 """
 
 import contextlib
@@ -32,7 +35,7 @@ LOOK_SECONDS = 1.0
 NAME_SECONDS = 60.0  # how often a waiting process names the holder
 LARGEST = 4096  # bytes; a lock has some 200
 LARGEST_PID = 2**31 - 1
-_held: dict[Path, "Lock"] = {}  # by folder; write_atomic cannot know which run it writes for
+_held: dict[Path, "Holder"] = {}  # by folder; write_atomic cannot know which run it writes for
 
 
 class LockLost(Interrupted):
@@ -74,33 +77,6 @@ class Holder:
         return started is not None and started != self.started
 
 
-class Lock:
-    """A held lock: touched every 30 s by a thread until it is released."""
-
-    def __init__(self, path: Path, holder: Holder):
-        self.path, self.holder = path, holder
-        self._end = threading.Event()
-        threading.Thread(target=self._keep_fresh, name=f"touches {path}", daemon=True).start()
-
-    def ours(self) -> bool:
-        """Whether the file still has our token."""
-        found = _read(self.path)
-        return found is not None and found.token == self.holder.token
-
-    def _keep_fresh(self) -> None:
-        while not self._end.wait(TOUCH_SECONDS):
-            with contextlib.suppress(OSError):  # gone or unreachable: verify() will tell the one who writes
-                if self.ours():
-                    os.utime(self.path)
-
-    def release(self) -> None:
-        """Remove the file, unless it is another's by now."""
-        self._end.set()
-        with contextlib.suppress(OSError):
-            if self.ours():
-                self.path.unlink()
-
-
 @contextlib.contextmanager
 def locked(folder: Path, wait: bool) -> Iterator[None]:
     """Hold `folder`, which must exist, alone. Waits for another holder, naming it every minute.
@@ -108,13 +84,25 @@ def locked(folder: Path, wait: bool) -> Iterator[None]:
     Interrupted where wait is False and another process holds it; UserError where no lock can be made.
     """
     folder = folder.resolve()
-    lock = Lock(folder / LOCK, _acquire(folder / LOCK, wait))
-    _held[folder] = lock
+    path = folder / LOCK
+    mine, released = _acquire(path, wait), threading.Event()
+    threading.Thread(target=_keep_fresh, args=(path, mine, released), name=f"touches {path}", daemon=True).start()
+    _held[folder] = mine
     try:
         yield
     finally:
         del _held[folder]
-        lock.release()
+        released.set()
+        with contextlib.suppress(OSError):
+            if _read(path) == mine:
+                path.unlink()
+
+
+def _keep_fresh(path: Path, mine: Holder, released: threading.Event) -> None:
+    while not released.wait(TOUCH_SECONDS):
+        with contextlib.suppress(OSError):  # gone or unreachable: verify() will tell the one who writes
+            if _read(path) == mine:
+                os.utime(path)
 
 
 def verify(path: Path) -> None:
@@ -122,8 +110,7 @@ def verify(path: Path) -> None:
     if not _held:
         return
     for folder in path.resolve().parents:
-        lock = _held.get(folder)
-        if lock and not lock.ours():
+        if folder in _held and _read(folder / LOCK) != _held[folder]:
             raise LockLost(f"another process has taken {folder} over; this one has stopped without writing")
 
 
@@ -160,20 +147,7 @@ def _acquire(path: Path, wait: bool) -> Holder:
 
 
 def _create(path: Path, mine: Holder) -> bool:
-    """Make the lock file, whole from its first moment, unless it is there."""
-    temporary = _written_beside(path, mine)
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        return False
-    except OSError:  # a file system without hard links: its content comes a moment after its name
-        return _create_by_name(path, mine)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return True
-
-
-def _create_by_name(path: Path, mine: Holder) -> bool:
+    """Make the lock file unless it is there; no two processes can, also on NFS from its version 3 on."""
     try:
         file = path.open("x")
     except FileExistsError:
@@ -193,7 +167,7 @@ def _take_over(path: Path, mine: Holder) -> bool:
     That lock is made in the same way, and can itself be stale and be taken over.
     """
     other = _read(path)
-    if not (other.gone() if other else False) and not _old(path):
+    if not (other and other.gone()) and not _old(path):
         return False
     succession = path.with_name(f"{path.name}.{other.token[:12] if other else 'unreadable'}")
     if not _create(succession, mine) and not _take_over(succession, mine):
@@ -201,23 +175,13 @@ def _take_over(path: Path, mine: Holder) -> bool:
     try:
         if _read(path) != other or not path.exists():
             return False  # somebody was faster, and may have worked and gone since
-        os.replace(_written_beside(path, mine), path)
+        path.unlink()
+        if not _create(path, mine):
+            return False
         log.info("took %s over from %s, which is gone", path.parent, other.describe() if other else "a process")
         return True
     finally:
         succession.unlink(missing_ok=True)
-
-
-def _written_beside(path: Path, mine: Holder) -> Path:
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w") as file:
-            json.dump(asdict(mine), file)
-        os.chmod(temporary, 0o644)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    return Path(temporary)
 
 
 def _read(path: Path) -> Holder | None:

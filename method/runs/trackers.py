@@ -1,13 +1,16 @@
-"""TensorBoard and Weights & Biases, both optional: the rows of history.csv as they come, the metrics at the end."""
+"""TensorBoard and Weights & Biases, both optional: the rows of history.csv as they come, the metrics at the end.
+
+After an interruption the history comes from epoch 0 again, and the packages show each number once: TensorBoard by
+`purge_step`, W&B by `resume` and its steps.
+"""
 
 import hashlib
 import platform
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, Protocol
+from typing import Any
 
 from method.configs.loading import Config
 from utils.distributed import rank
@@ -19,77 +22,40 @@ from utils.tables import is_number
 METRICS = "metrics/"  # before the name of a metric: val_acc is a column of the history too
 
 
-class Tracker(Protocol):
-    """Where the numbers of a run go beside its own files."""
-
-    def epoch(self, row: Mapping[str, float | None]) -> None:
-        """Take a row of the history; they come in order, those of a continued run from epoch 0 again."""
-
-    def metrics(self, metrics: Mapping[str, Any]) -> None:
-        """Take what metrics.json will hold; only its numbers are kept."""
-
-    def close(self, failed: bool) -> None:
-        """Nothing comes after this; failed: the run did not reach its end."""
-
-
-def _tensorboard() -> SimpleNamespace:
-    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
-    from torch.utils.tensorboard import SummaryWriter
-
-    return SimpleNamespace(SummaryWriter=SummaryWriter, EventFileLoader=EventFileLoader)
-
-
-def _wandb() -> SimpleNamespace:
-    # By name: where the package is absent, a folder called wandb would be imported without a word.
-    from wandb import Settings, init
-    from wandb.errors import Error
-
-    return SimpleNamespace(Settings=Settings, init=init, Error=Error)
-
-
 class TensorBoard:
     """Event files in `tensorboard/`: one scalar a column with the epoch as its step, the metrics at the step after.
 
-    A continued run writes what the earlier files do not have, in a file of its own that begins at the first such epoch:
-    nothing is missing or there twice, wherever the run was cut off and whether or not it had been tracked.
+    A continued run writes all its rows anew, in a file that hides the earlier ones: it does not matter where it was cut
+    off and whether it had been tracked.
     """
 
     def __init__(self, config: Config, folder: Path, resumed: bool):
-        self.package, self.place = _tensorboard(), folder / "tensorboard"
-        self.writer: Any = None
-        self.written = self._read() if resumed else set()
-        self.step = 0
+        self.writer, self.step = self.load()(str(folder / "tensorboard"), purge_step=0), 0
 
-    def _read(self) -> set[tuple[str, int]]:
-        """Tags and steps of the earlier files."""
-        files = sorted(self.place.glob("events.out.tfevents.*"))
-        events = (event for file in files for event in self.package.EventFileLoader(str(file)).Load())
-        return {(value.tag, event.step) for event in events for value in event.summary.value}
+    @staticmethod
+    def load() -> Any:
+        """The writer of event files."""
+        from torch.utils.tensorboard import SummaryWriter
 
-    def epoch(self, row: Mapping[str, float | None]) -> None:
+        return SummaryWriter
+
+    def epoch(self, row: Mapping[str, Any]) -> None:
         """Columns under their own names."""
-        step = int(row["epoch"])
-        self.step = step + 1
-        self._write({name: value for name, value in row.items() if name != "epoch" and value is not None}, step)
+        self._write({name: value for name, value in row.items() if name != "epoch" and value is not None})
+        self.step = int(row["epoch"]) + 1
 
     def metrics(self, metrics: Mapping[str, Any]) -> None:
         """Metrics as `metrics/<key>`."""
-        self._write({METRICS + name: value for name, value in metrics.items() if is_number(value)}, self.step)
+        self._write(named_numbers(metrics))
 
-    def _write(self, values: Mapping[str, float], step: int) -> None:
-        if self.writer is None:
-            if self.written.issuperset((name, step) for name in values):
-                return
-            # What earlier files have of this step and later ones is not shown.
-            self.writer = self.package.SummaryWriter(str(self.place), purge_step=step)
+    def _write(self, values: Mapping[str, float]) -> None:
         for name, value in values.items():
-            self.writer.add_scalar(name, value, step)
+            self.writer.add_scalar(name, value, self.step)
         self.writer.flush()
 
     def close(self, failed: bool) -> None:
         """Write what is left."""
-        if self.writer is not None:
-            self.writer.close()
+        self.writer.close()
 
 
 class WeightsAndBiases:
@@ -100,11 +66,11 @@ class WeightsAndBiases:
     """
 
     def __init__(self, config: Config, folder: Path, resumed: bool):
-        wandb, name = _wandb(), run_id(folder)
+        (init, error_kind), name = self.load(), run_id(folder)
         for earlier in (folder / "wandb").glob(f"offline-run-*-{name}"):
             shutil.rmtree(earlier)
         try:
-            self.run = wandb.init(
+            self.run = init(
                 project=config.wandb_project,
                 id=name,
                 name=folder.name,
@@ -114,28 +80,39 @@ class WeightsAndBiases:
                 # Not continued: what a run of this id logged before is replaced, as its folder was.
                 resume="allow" if resumed else None,
                 reinit="create_new",  # in a notebook another W&B run may be open, which is not ours to write to
-                settings=wandb.Settings(console="off"),
+                settings={"console": "off"},
             )
-        except wandb.Error as error:
+        except error_kind as error:
             reason = " ".join(str(error).split())
             raise RunError(
                 f"--wandb: {reason} To log without an account or a network, set WANDB_MODE=offline"
             ) from error
-        self.first = self.run.starting_step
 
-    def epoch(self, row: Mapping[str, float | None]) -> None:
+    @staticmethod
+    def load() -> Any:
+        """What starts a run, and the kind of its errors. A folder called wandb, imported as a package, has neither."""
+        from wandb import Error, init
+
+        return init, Error
+
+    def epoch(self, row: Mapping[str, Any]) -> None:
         """Columns under their own names."""
         step = int(row["epoch"])
-        if step >= self.first:
+        if step >= self.run.starting_step:
             self.run.log({name: value for name, value in row.items() if value is not None}, step=step, commit=True)
 
     def metrics(self, metrics: Mapping[str, Any]) -> None:
         """Metrics as `metrics/<key>` of the summary."""
-        self.run.summary.update({METRICS + name: value for name, value in metrics.items() if is_number(value)})
+        self.run.summary.update(named_numbers(metrics))
 
     def close(self, failed: bool) -> None:
         """Send or write what is left."""
         self.run.finish(exit_code=int(failed))
+
+
+def named_numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers among the metrics, under the names that trackers know them by."""
+    return {METRICS + name: value for name, value in metrics.items() if is_number(value)}
 
 
 def run_id(folder: Path) -> str:
@@ -148,20 +125,17 @@ def run_id(folder: Path) -> str:
     return file.read_text()
 
 
-# flag (a key of the configuration) and package: how to load it, and what makes the tracker
-TRACKERS: dict[str, tuple[Callable[[], Any], Callable[[Config, Path, bool], Tracker]]] = {
-    "tensorboard": (_tensorboard, TensorBoard),
-    "wandb": (_wandb, WeightsAndBiases),
-}
+Tracker = TensorBoard | WeightsAndBiases
+TRACKERS: dict[str, type[Tracker]] = {"tensorboard": TensorBoard, "wandb": WeightsAndBiases}  # flag and package
 
 
 def check_installed(config: Config) -> None:
     """UserError where a tracker is asked for whose package is not installed."""
-    for name, (load, _) in TRACKERS.items():
+    for name, tracker in TRACKERS.items():
         if not config.values[name]:
             continue
         try:
-            load()
+            tracker.load()
         except ImportError as error:
             raise UserError(
                 f"--{name} needs the package {name}, which cannot be imported ({error}); pip install {name}, or leave "
@@ -175,7 +149,7 @@ class Trackers:
     def __init__(self, trackers: list[Tracker]):
         self.trackers = trackers
 
-    def epoch(self, row: Mapping[str, float | None]) -> None:
+    def epoch(self, row: Mapping[str, Any]) -> None:
         """Hand a row of the history to each."""
         for tracker in self.trackers:
             tracker.epoch(row)
@@ -192,12 +166,12 @@ def tracking(config: Config, folder: Path, resumed: bool) -> Iterator[Trackers]:
     trackers: list[Tracker] = []
     failed = True
     try:
-        for name, (_, start) in TRACKERS.items():
+        for name, tracker in TRACKERS.items():
             if config.values[name] and rank() == 0:
-                trackers.append(start(config, folder, resumed))
+                trackers.append(tracker(config, folder, resumed))
         yield Trackers(trackers)
         failed = False
     finally:
         with saving():  # a service may take long to answer
-            for tracker in trackers:
-                tracker.close(failed)
+            for started in trackers:
+                started.close(failed)

@@ -46,7 +46,11 @@ class Grid:
 
 def read_grid(file: Path) -> Grid:
     """Read a grid; UserError naming the file and the key for anything that is not right."""
-    content = read_mapping(file)
+    return check_grid(file, read_mapping(file))
+
+
+def check_grid(file: Path, content: Mapping[str, Any]) -> Grid:
+    """The grid of what `file` says; UserError as `read_grid` has it."""
     unknown = [name for name in content if name not in PARTS]
     if unknown:
         in_set = " (put it under set:)" if unknown[0] in all_keys() else ""

@@ -1,5 +1,12 @@
-"""A sweep on this machine: so many processes at a time, beside others that may work on the same sweep."""
+"""A sweep on this machine: so many processes at a time, beside others that may work on the same sweep.
 
+Every run is main.py in a process of its own, so that signals, locks and exit codes are what they are by hand. A start
+costs 4.8 s of processor time; forks of a process that has imported everything would save it, but are not safe on GPUs.
+"""
+
+import heapq
+import math
+import os
 import random
 import signal
 import subprocess
@@ -9,9 +16,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import IO, Any
-
-from tqdm import tqdm
 
 from method.runs.folder import STATUS
 from scripts.sweep.plan import PlannedRun
@@ -21,8 +27,7 @@ from utils.device import environment_for
 from utils.errors import UserError
 from utils.locks import holder
 from utils.signals import STOP_SIGNALS
-from utils.terminal import may_be_lost, say
-from utils.text import printable
+from utils.terminal import say
 
 MAIN = Path(__file__).resolve().parents[2] / "main.py"
 INTERRUPTED = 75
@@ -34,10 +39,11 @@ TRIES = 3  # of a run that ends as interrupted though nobody holds it
 
 @dataclass
 class _Child:
-    process: subprocess.Popen
+    process: subprocess.Popen[bytes]
     output: IO[bytes]
     device: str | None
     began: float
+    whole: bool  # nothing of the run was there before
 
 
 class LocalSweep:
@@ -52,6 +58,7 @@ class LocalSweep:
         self.failed: dict[int, str] = {}
         self.again: dict[int, float] = {}  # when to look at a busy run again
         self.tries = dict.fromkeys(self.open, 0)
+        self.took: dict[int, float] = {}  # seconds, of runs that were begun and ended here
         self.stopped = False
         # A failure from before is tried again; one that another process met since then is not.
         self.failures = {run.index: self._failure(run) for run in runs}
@@ -61,12 +68,11 @@ class LocalSweep:
         names = [getattr(signal, name) for name in STOP_SIGNALS if hasattr(signal, name)]
         before = {name: signal.signal(name, self._stop) for name in names}
         try:
-            with tqdm(total=len(self.runs), desc="sweep", unit="run", disable=None) as self.bar:
-                while self.open and not (self.stopped and not self.children):
-                    self._collect()
-                    if not self.stopped:
-                        self._start()
-                    time.sleep(TICK_SECONDS)
+            while self.open and not (self.stopped and not self.children):
+                self._collect()
+                if not self.stopped:
+                    self._start()
+                time.sleep(TICK_SECONDS)
         finally:
             for name, handler in before.items():
                 signal.signal(name, handler)
@@ -74,7 +80,10 @@ class LocalSweep:
         say("\n" + format_status(self.runs, found), sys.stdout)
         if all(state.name == "done" for state in found):
             return 0
-        return INTERRUPTED if self.stopped else 1
+        if not self.stopped:
+            return 1
+        say("stopped: run the same command to continue")
+        return INTERRUPTED
 
     def _stop(self, number: int, frame: Any) -> None:
         """Pass the signal on; the children finish their step and save."""
@@ -114,7 +123,7 @@ class LocalSweep:
         failure = self._failure(run)
         if at_work is not None:
             if run.index not in self.again:
-                self._say(f"run {run.index} waits for {at_work.describe()}: {run.folder}")
+                _say(f"run {run.index} waits for {at_work.describe()}: {run.folder}")
             self.again[run.index] = time.monotonic() + LOOK_AGAIN_SECONDS
         elif failure and failure != self.failures[run.index]:
             self._fail(run, read_status(run.folder)["reason"], " elsewhere")
@@ -124,6 +133,7 @@ class LocalSweep:
     def _launch(self, run: PlannedRun) -> None:
         in_use = [child.device for child in self.children.values()]
         device = min(self.devices, key=in_use.count)
+        whole = not os.path.lexists(run.folder)
         output = tempfile.TemporaryFile()  # noqa: SIM115  (closed when the child has ended)
         process = subprocess.Popen(
             [sys.executable, str(MAIN), *(word for word in run.arguments if word not in WAITING), "--no_wait"],
@@ -133,8 +143,8 @@ class LocalSweep:
             env=environment_for(device),
             start_new_session=True,  # Ctrl-C in a terminal comes from here alone, and once
         )
-        self.children[run.index] = _Child(process, output, device, time.monotonic())
-        self._say(f"run {run.index} starts{f' on GPU {device}' if device else ''}: {run.folder}")
+        self.children[run.index] = _Child(process, output, device, time.monotonic(), whole)
+        _say(f"run {run.index} starts{f' on GPU {device}' if device else ''}: {run.folder}")
         if self.stopped:  # between the last look and the start
             process.send_signal(signal.SIGTERM)
 
@@ -146,20 +156,23 @@ class LocalSweep:
                 self._ended(self.runs[index], child, code)
 
     def _ended(self, run: PlannedRun, child: _Child, code: int) -> None:
-        seconds = f" after {time.monotonic() - child.began:.0f} s"
+        took = time.monotonic() - child.began
+        seconds = f" after {took:.0f} s"
         with child.output as output:
             output.seek(0)
             lines = output.read().decode(errors="replace").split("\n")
         if code == 0:
+            if child.whole:
+                self.took[run.index] = took
             self._finish(run, seconds)
         elif self.stopped and code in (INTERRUPTED, -signal.SIGINT, -signal.SIGTERM, -signal.SIGUSR1):
             self.open.discard(run.index)
-            self._say(f"run {run.index} stopped{seconds}: {run.folder}")
+            _say(f"run {run.index} stopped{seconds}: {run.folder}")
         elif code == INTERRUPTED and (holder(run.folder) or self.tries[run.index] < TRIES):
             # Another process was first, or has just ended: it shows in a moment.
             self.tries[run.index] += holder(run.folder) is None
             self.again[run.index] = time.monotonic() + LOOK_AGAIN_SECONDS
-            self._say(f"run {run.index} is another process's, or was stopped: {run.folder}")
+            _say(f"run {run.index} is another process's, or was stopped: {run.folder}")
         else:
             # The line already names the run.
             self._fail(run, _reason(code, lines).removeprefix(f"{run.folder} failed: "), seconds)
@@ -167,14 +180,39 @@ class LocalSweep:
     def _finish(self, run: PlannedRun, how: str = "") -> None:
         self.open.discard(run.index)
         self.done.add(run.index)
-        self._say(f"run {run.index} done{how}: {run.folder}")
-        self.bar.update()
+        _say(f"run {run.index} done{how}, {self._progress()}: {run.folder}")
 
     def _fail(self, run: PlannedRun, reason: str, how: str) -> None:
         self.open.discard(run.index)
         self.failed[run.index] = reason
-        self._say(f"run {run.index} failed{how}: {reason}")
-        self.bar.update()
+        _say(f"run {run.index} failed{how}, {self._progress()}: {reason}")
+
+    def _progress(self) -> str:
+        """`3 of 7`, and about how long the others will take."""
+        left = self._seconds_left()
+        ended = f"{len(self.runs) - len(self.open)} of {len(self.runs)}"
+        return f"{ended}, about {_rounded(left)} left" if left else ended
+
+    def _seconds_left(self) -> float:
+        """Until the last open run ends, if each takes what is expected; 0 where no whole run has ended here."""
+        if not self.took:
+            return 0.0
+        now = time.monotonic()
+        free = [0.0] * self.jobs  # when each place is
+        ends: dict[int, float] = {}
+        for index in sorted(self.open, key=lambda index: (index not in self.children, index)):
+            run, child = self.runs[index], self.children.get(index)
+            start = max(free[0], *(ends.get(need, 0.0) for need in run.needs), 0.0)
+            ends[index] = start + max(self._expected_seconds(run) - (now - child.began if child else 0.0), 0.0)
+            heapq.heapreplace(free, ends[index])
+        return max(ends.values(), default=0.0)
+
+    def _expected_seconds(self, run: PlannedRun) -> float:
+        """What runs of its method took here; where none has ended, those of its stage, or any by their epochs."""
+        ended = [(self.runs[index], took) for index, took in self.took.items()]
+        own = [took for other, took in ended if other.config.method == run.config.method]
+        own = own or [took for other, took in ended if other.stage == run.stage]
+        return fmean(own or [took * _epochs(run) / _epochs(other) for other, took in ended])
 
     def _failure(self, run: PlannedRun) -> int:
         """When its last failure was recorded; 0 where it has not failed."""
@@ -185,10 +223,20 @@ class LocalSweep:
         except OSError:  # it has begun anew since
             return 0
 
-    def _say(self, line: str) -> None:
-        with may_be_lost(sys.stdout):  # the runs go on without a reader
-            tqdm.write(printable(line), file=sys.stdout)
-            sys.stdout.flush()
+
+def _say(line: str) -> None:
+    say(line, sys.stdout)  # it may be lost: the runs go on without a reader
+
+
+def _epochs(run: PlannedRun) -> int:
+    return run.config.values.get("epochs") or 1  # some methods have none
+
+
+def _rounded(seconds: float) -> str:
+    """No finer than such an estimate can be."""
+    if seconds < 95:
+        return f"{10 * math.ceil(seconds / 10)} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5700 else f"{seconds / 3600:.1f} h"
 
 
 def _reason(code: int, lines: Sequence[str]) -> str:
