@@ -38,9 +38,9 @@ def test_picture_is_written(tmp_path: Path):
 @pytest.mark.parametrize(
     "path, ratio, out, told",
     [
-        ("digits", "0.8", "picture.png", "0 tables of ratio 0.8"),
-        ("group_dro", "0", "picture.png", "no finished run of retrain,"),
-        ("digits", "0.9", "nowhere/picture.png", "cannot be written"),
+        ("digits.zip", "0.8", "picture.png", "0 tables of ratio 0.8"),
+        ("group_dro.zip", "0", "picture.png", "no finished run of retrain,"),
+        ("digits.zip", "0.9", "nowhere/picture.png", "cannot be written"),
     ],
 )
 def test_what_cannot_be_drawn(path: str, ratio: str, out: str, told: str, tmp_path: Path, capsys):

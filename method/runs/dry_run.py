@@ -17,6 +17,7 @@ from utils.tables import align
 
 def describe(config: Config) -> str:
     """The table of groups with their counts, and what would be read and written."""
+    folder = folder_of(config, config.store_dir)  # refuses a name that is too long, before anything is read
     data = read_data(config)
     task = f", {config.task}, ratio {config.unlearning_ratio:g}" if METHODS[config.method].forgets else ""
     lines = [f"{config.method} on {config.data_name}{task}, seed {config.seed}", "", group_table(data), ""]
@@ -26,7 +27,7 @@ def describe(config: Config) -> str:
     if data.splits.forget_fingerprint:
         lines.append(f"forget fingerprint  {data.splits.forget_fingerprint[:16]}")
     lines += [f"reads   {line}" for line in _reads(config)]
-    lines.append(f"writes  {folder_of(config, config.store_dir)}/")
+    lines.append(f"writes  {folder}/")
     if config.skip_bad_images:
         lines.append("note    images that cannot be read are counted here, and left out of the run")
     return "\n".join(lines + [f"note    {note}" for note in config.notes])
