@@ -2,7 +2,8 @@
 
 In the docstrings of all methods: D, F, R and V are the train, forget, retain (D without F) and val sets; theta0 the
 original's weights; E the epochs, e = 0 .. E - 1 one of them; CE cross-entropy, as a mean. "The published code" is that
-of Group-robust Machine Unlearning (De Min et al., TMLR 2025); where it departs from a paper, `--preset reference` does.
+of Group-robust Machine Unlearning (De Min et al., TMLR 2025). Where it departs from the papers of MIU and SalUn,
+`--preset reference` does; docs/fidelity.md lists all departures.
 """
 
 from __future__ import annotations

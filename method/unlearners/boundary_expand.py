@@ -53,7 +53,7 @@ class BoundaryExpand(Unlearner):
         yield Phase("forget", self.expand, data="forget")
 
     def expand(self, batch: Batch) -> Tensor:
-        """Cross-entropy on F, with the extra class as everybody's label."""
+        """Step 2: cross-entropy on F, with the extra class as everybody's label."""
         features = self.model.features(batch.image)
         logits = torch.cat([self.model.head(features), self.extra(features)], dim=1)
         return cross_entropy(logits, torch.full_like(batch.target, self.task.n_targets))

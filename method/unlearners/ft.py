@@ -14,7 +14,7 @@ Steps. In every epoch
 
     1. `fit`    one pass over R with this loss.
 
-No departure of the published code is known.
+The published code offers group DRO and subsampling in the pass over R too; no other departure of it is known.
 """
 
 from collections.abc import Iterator
@@ -35,5 +35,5 @@ class FineTuning(Unlearner):
         yield Phase("retain", self.fit, data="retain")
 
     def fit(self, batch: Batch) -> Tensor:
-        """Cross-entropy of the true labels on R."""
+        """Step 1: cross-entropy of the true labels on R."""
         return cross_entropy(self.model(batch.image), batch.target)

@@ -39,5 +39,5 @@ class GradientAscent(Unlearner):
         yield Phase("forget", self.ascend, data="forget")
 
     def ascend(self, batch: Batch) -> Tensor:
-        """The negative of the cross-entropy on F, whose descent raises it."""
+        """Step 1: the negative of the cross-entropy on F, whose descent raises it."""
         return -cross_entropy(self.model(batch.image), batch.target)

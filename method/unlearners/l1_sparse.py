@@ -16,7 +16,8 @@ Steps. In every epoch e
 
     1. `sparsify`   one pass over R with this loss.
 
-No departure of the published code is known. The share of |theta| < 1e-3 at the end is reported.
+The share of |theta| < 1e-3 at the end is reported. The published code offers group DRO and subsampling in the pass over
+R too; no other departure of it is known.
 """
 
 from collections.abc import Iterator
@@ -57,7 +58,7 @@ class L1Sparse(Unlearner):
         return self.p.penalty * (1 - epoch / penalised) if epoch < penalised else 0.0
 
     def sparsify(self, batch: Batch) -> Tensor:
-        """Cross-entropy on R + alpha_e ||theta||_1."""
+        """Step 1: cross-entropy on R + alpha_e ||theta||_1."""
         loss = cross_entropy(self.model(batch.image), batch.target)
         return loss + self.penalty(batch.epoch) * l1_norm(self.model.parameters())
 

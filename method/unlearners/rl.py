@@ -17,7 +17,8 @@ Steps. In every epoch:
                         drawn anew for every batch; `other`: never the true one, drawn once an epoch.
     2. `true_labels`    one pass over R with the second.
 
-The published code has the first kind of labels alone; no other departure of it is known.
+The published code has the first kind of labels alone, and offers group DRO and subsampling in the pass over R too; no
+other departure of it is known.
 """
 
 from collections.abc import Iterator

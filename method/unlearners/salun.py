@@ -31,6 +31,8 @@ The published code does otherwise. `--preset reference` takes over all of this, 
 
     --salun_frozen gradients        the mask stops gradients alone, so that weight decay and momentum move the rest
     --salun_saliency batch_means    m_S comes from a sum of every batch's mean gradient, augmented with `use_train_aug`
+
+It also offers group DRO and subsampling in the pass over R, which nothing here gives.
 """
 
 import math

@@ -30,7 +30,8 @@ SCRUB+R (`--scrub_rewind`) records the error on F of w_o and after every epoch, 
 
 What the rewind aims at is known only at the end, so the weights of every epoch are kept until then.
 
-The published code has no rewind; no other departure of it is known.
+The published code has no rewind, and offers group DRO and subsampling in the pass over R too; no other departure of
+it is known.
 """
 
 from collections.abc import Iterator
@@ -50,7 +51,7 @@ from utils.device import fetch
 class SCRUB(Unlearner):
     """Leave the original on the forget set, stay with it and with the labels on the retain set."""
 
-    history_columns = {"forget_error": ("percent", "with --scrub_rewind: 100 - accuracy on F after it")}
+    history_columns = {"forget_error": ("percent", "with --scrub_rewind: 100 - accuracy on F after the epoch")}
     metric_keys = {
         "rewind_epoch": ("epoch", "with --scrub_rewind: the epoch that was rewound to; -1 is the original"),
         "rewind_target_error": (

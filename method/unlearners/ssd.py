@@ -69,7 +69,7 @@ class SSD(Unlearner):
 
         alpha: float = param(10.0, "a weight is dampened where I_F > alpha I_D", at_least=0)
         dampening: float = param(
-            1.0, "lambda: it is multiplied by min(lambda I_D / I_F, 1)", aliases=("ssd_lambda",), at_least=0
+            1.0, "lambda: such a weight is multiplied by min(lambda I_D / I_F, 1)", aliases=("ssd_lambda",), at_least=0
         )
 
     def __init__(self, *args: Any):

@@ -23,7 +23,8 @@ Every run has a folder, `<store_dir>/<data>/<model>/<task>/<method>..._<ratio>_<
 `records.npz` and `splits.npz`, so `python -m scripts.report --recompute` makes them anew without the model.
 
 D is the train set, F what is forgotten of it, R what is retained, V the validation set, T the test set. acc is the
-share of right predictions. A metric that cannot be computed is `null`, and `reasons` says why.
+share of right predictions. A metric that cannot be computed is `null`, and `reasons` says why. Further symbols are
+in the [glossary](glossary.md), and at the head of each method's file in `method/unlearners`.
 
 """
 KEY_TITLES = ("key", "in tables", "unit, range", "meaning", "null where")

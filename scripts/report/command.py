@@ -49,7 +49,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.add_argument(f"--{name}", type=kind, action="append", help=f"only this {name}; repeatable{untagged}")
     parser.add_argument("--format", choices=(*TEXTS, *FILES), help="default: what FILE's name says, else text")
     parser.add_argument("--out", type=typed_path, metavar="FILE", help="write to FILE instead of printing")
-    parser.add_argument("--columns", default="main", metavar="LIST", help="main, all, or keys with commas between")
+    parser.add_argument("--columns", default="main", metavar="LIST", help="main, all, or keys and titles with commas")
     parser.add_argument("--each", action="store_true", help="one row a run instead of mean and deviation over seeds")
     parser.add_argument(
         "--difference",
