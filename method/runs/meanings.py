@@ -1,7 +1,7 @@
 """What everything in a run's folder means: the source of docs/metrics.md.
 
-Beside `files.py`, which says what may stand there. What a method adds stands with the method (`Unlearner.meanings`).
-A key, column or array that a run writes and nobody explains fails tests/test_docs.py.
+Beside `files.py`, which says what may stand there. What a method adds stands with the method (`Unlearner.metric_keys`
+and `history_columns`). A key, column or array that a run writes and nobody explains fails tests/test_meanings.py.
 """
 
 from dataclasses import dataclass
