@@ -76,8 +76,8 @@ def _what_to_run() -> list[Key]:
         shared("rob_approach", str, "groups in pretrain and retrain: dro (group DRO), subsample (as many samples of "
                "every group as the smallest has); target_reweight is the published spelling of --reweight, for any "
                "method that has it", default="none", choices=("none", "dro", "subsample")),
-        key("preset", str, "methods as their papers state them, or miu and salun as published code runs them", default="strict",
-            choices=("strict", "reference")),
+        key("preset", str, "methods as their papers state them, or miu and salun as the published code runs them",
+            default="strict", choices=("strict", "reference")),
         key("tag", str, "a word added to the run's name, to keep variants side by side", default="", word=True),
     ]  # fmt: skip
 
