@@ -240,11 +240,23 @@ def test_one_who_saw_the_stale_lock_before_it_was_taken_does_not_take_the_new_on
     assert os.listdir(tmp_path) == [LOCK]
 
 
+def test_without_hard_links_the_lock_is_exclusive_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def no_links(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", no_links)
+    with locked(tmp_path, wait=False):
+        assert json_holder(tmp_path).pid == os.getpid()
+        with pytest.raises(Interrupted), locked(tmp_path, wait=False):
+            pass
+        assert os.listdir(tmp_path) == [LOCK]
+
+
 def test_a_folder_without_permission_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr("tempfile.mkstemp", refuse)
     with pytest.raises(UserError, match="lock cannot be made"), locked(tmp_path, wait=False):
         pass
 

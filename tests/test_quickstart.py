@@ -72,7 +72,9 @@ def test_all_is_every_method(asked: dict[str, Any]):
 @pytest.mark.parametrize(
     "words, sentence",
     [
-        (["--seed", "one"], "seed is 'one', expected a whole number"),
+        (["--seed", "one"], "error: --seed: seed is 'one', expected a whole number"),
+        (["--seed", "0", "--seed=1"], "--seed 0 and --seed 1 contradict each other"),
+        (["--dataset", "fairface", "--split_number", "1", "--multi_group", "3"], "both choose what to forget"),
         (["--epocs", "1"], "unknown argument --epocs: did you mean --epochs?"),
         (["--overwrite"], "--overwrite cannot be given to every run"),
     ],

@@ -11,7 +11,7 @@ from trees import make_run, metrics
 from workshop import Workshop, metrics_of
 
 from method.evaluation.evaluator import ITSELF
-from method.runs.stored import read_runs, reference_of
+from method.runs.stored import StoredRun, _tell_defaults, read_runs, reference_of
 from method.training.engine import Engine
 
 
@@ -145,3 +145,16 @@ def test_weights_of_an_earlier_version_are_compared_by_their_path(tmp_path: Path
     (salun / "config.yaml").write_text(yaml.safe_dump(stored))
     runs = {run.folder: run for run in read_runs(tmp_path)}
     assert (reference_of(runs[salun], [*runs.values()]) is runs[retrained]) == there
+
+
+def test_what_a_run_recorded_of_its_method_counts_before_what_others_did(tmp_path: Path):
+    """A version in between may have changed the default."""
+    runs = {recorded: stored_run(tmp_path, recorded) for recorded in (True, False, None)}
+    told = _tell_defaults([runs[True], runs[False], runs[None]])
+    assert [run.reweights_by_default for run in told] == [True, False, False]
+
+
+def stored_run(folder: Path, recorded: bool | None) -> StoredRun:
+    config = {"method": "x", "dataset": "digits", "model": "small_cnn", "seed": 0, "reweight": True}
+    told = {"sources": {"reweight": "--reweight"}} | ({} if recorded is None else {"reweights_by_default": recorded})
+    return StoredRun(folder, config, {"config": config, **told})

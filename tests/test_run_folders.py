@@ -8,6 +8,8 @@ import pytest
 from cli import ok, refused, written
 from workshop import SMALL, Workshop, assert_same_run
 
+from method.runs.folder import STATE, state_name
+from method.training.resume import kept_file
 from utils.files import write_text
 
 PRETRAIN = f"--method pretrain {SMALL}"
@@ -168,3 +170,8 @@ def test_the_umask_is_honoured(umask: str, mode: int, tmp_path: Path, monkeypatc
     monkeypatch.setattr("utils.files.UMASK", int(umask, 8))
     write_text(tmp_path / "file", "content")
     assert os.stat(tmp_path / "file").st_mode & 0o777 == mode
+
+
+def test_weights_kept_beside_the_state_have_the_folder_s_name_for_them(tmp_path: Path):
+    """The engine names them after last.pt; whoever removes them asks the folder."""
+    assert kept_file(tmp_path / STATE, "after_1") == tmp_path / state_name("after_1")

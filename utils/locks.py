@@ -147,7 +147,20 @@ def _acquire(path: Path, wait: bool) -> Holder:
 
 
 def _create(path: Path, mine: Holder) -> bool:
-    """Make the lock file unless it is there; no two processes can, also on NFS from its version 3 on."""
+    """Make the lock file, whole from its first moment, unless it is there."""
+    temporary = _written_beside(path, mine)
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without hard links: its content comes a moment after its name
+        return _create_by_name(path, mine)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return True
+
+
+def _create_by_name(path: Path, mine: Holder) -> bool:
     try:
         file = path.open("x")
     except FileExistsError:
@@ -167,21 +180,35 @@ def _take_over(path: Path, mine: Holder) -> bool:
     That lock is made in the same way, and can itself be stale and be taken over.
     """
     other = _read(path)
-    if not (other and other.gone()) and not _old(path):
+    if not _is_stale(path, other):
         return False
     succession = path.with_name(f"{path.name}.{other.token[:12] if other else 'unreadable'}")
     if not _create(succession, mine) and not _take_over(succession, mine):
         return False
     try:
-        if _read(path) != other or not path.exists():
+        if _read(path) != other or not _is_stale(path, other):
             return False  # somebody was faster, and may have worked and gone since
-        path.unlink()
-        if not _create(path, mine):
-            return False
+        os.replace(_written_beside(path, mine), path)
         log.info("took %s over from %s, which is gone", path.parent, other.describe() if other else "a process")
         return True
     finally:
         succession.unlink(missing_ok=True)
+
+
+def _is_stale(path: Path, found: Holder | None) -> bool:
+    return bool(found and found.gone()) or _old(path)
+
+
+def _written_beside(path: Path, mine: Holder) -> Path:
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w") as file:
+            json.dump(asdict(mine), file)
+        os.chmod(temporary, 0o644)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return Path(temporary)
 
 
 def _read(path: Path) -> Holder | None:

@@ -13,6 +13,7 @@ from utils.errors import UserError
 from utils.paths import check_characters, expand_path
 from utils.text import shorten
 
+SCHEMA = "schema"  # the source of a default that no file holds; config.yaml of every run has this word
 LONGEST_INT = 63  # bits beside the sign, as arrays and files have them
 LONGEST_VALUE = 300  # characters of one that is refused
 
@@ -34,7 +35,7 @@ class Key:
     help: str
     group: str
     default: Any = UNSET
-    home: str = "schema"
+    home: str = SCHEMA
     execution: bool = False
     nullable: bool = False
     methods: tuple[str, ...] | None = None

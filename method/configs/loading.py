@@ -11,6 +11,7 @@ from typing import Any
 
 from datasets import dataset_class
 from datasets.deletion.forget_list import list_digest
+from method.configs.key import SCHEMA
 from method.configs.layers import SELECTORS, LayerFile, name_source, read_layer_file
 from method.configs.schema import CONFIG_FILES, FALLBACK, TASK_KEYS, all_keys, key_names, keys_of
 from method.configs.task import Layer, check_groups, name_task, read_requests, settle_task
@@ -180,7 +181,7 @@ def _note_untuned(own: LayerFile, config: Config) -> tuple[str, ...]:
     }
     if not tuned or any(source.startswith(f"{own.name} [method ") for source in sources.values()):
         return ()
-    missing = [name for name in values if name in tuned and sources[name].startswith(("schema", FALLBACK))]
+    missing = [name for name in values if name in tuned and sources[name].startswith((SCHEMA, FALLBACK))]
     if not missing:
         return ()
     listed = ", ".join(f"{name} {values[name]}" for name in missing)

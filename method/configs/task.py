@@ -7,6 +7,7 @@ from typing import Any
 from datasets.base import GroupDataset
 from datasets.deletion.forget_list import list_digest, read_forget_list
 from datasets.groups import forget_groups, refuse_two_tasks, spell_groups, task_name
+from method.configs.key import SCHEMA
 from method.configs.schema import TASK_KEYS, all_keys
 from utils.errors import UserError
 
@@ -23,7 +24,7 @@ def settle_task(entries: Layer, dataset: type[GroupDataset], forgets: bool) -> L
     entries, chosen = dict(entries), _find_chosen(entries)
     refuse_two_tasks(chosen)
     if not chosen and dataset.forget_pairs:
-        entries["split_number"] = (0, "schema")
+        entries["split_number"] = (0, SCHEMA)
     elif not chosen and forgets:
         raise UserError(
             f"{dataset.name} has no forget groups of its own: say what to forget with --forget_groups TARGET:SENSITIVE,"
@@ -79,7 +80,7 @@ def _find_chosen(entries: Layer) -> dict[str, Any]:
 
 def _settle_ratio(ratio: float, source: str) -> float:
     """Return the ratio of a list, 1; UserError where another was asked for."""
-    if ratio != 1 and source != "schema":
+    if ratio != 1 and source != SCHEMA:
         raise UserError(
             f"--unlearning_ratio {ratio} does not apply to --forget_list, all of which is forgotten; leave it out"
         )

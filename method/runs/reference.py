@@ -46,7 +46,7 @@ def read_asked(config: Mapping[str, Any], reweights_by_default: bool) -> Asked:
     word, reweights = config.get("reference") or "auto", bool(config.get("reweight"))
     if word not in REFERENCES:
         return Asked(reweights or reweights_by_default, named=True)
-    wanted = {"auto": reweights or reweights_by_default, "retrain": False, "retrain_reweight": True}[word]
+    wanted = dict(zip(REFERENCES, (reweights or reweights_by_default, False, True), strict=True))[word]
     retrained = config["method"] == RETRAIN and config.get("rob_approach", "none") == "none"
     return Asked(wanted, itself=retrained and wanted == reweights)
 

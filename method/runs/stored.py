@@ -7,6 +7,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+from method.configs.key import SCHEMA
 from method.registry import METHODS
 from method.runs.files import PRETRAIN, one_line
 from method.runs.folder import CONFIG, METRICS, STATUS, RunFolder
@@ -15,7 +16,6 @@ from method.runs.zips import is_zip, unpack
 from utils.errors import UserError
 from utils.text import for_people
 
-BY_DEFAULT = "schema"  # the source of a value that nobody gave
 SETTING = ("dataset", "model", "image_size", "weights")
 
 
@@ -60,7 +60,8 @@ class StoredRun:
         """Whether REWEIGHT belongs to the method, so that its absence is what a label names."""
         if self.config.get("reweight") is None:  # the method cannot
             return False
-        known = self.defaults.get(self.method)
+        own = _recorded_default(self)
+        known = self.defaults.get(self.method) if own is None else own
         return _reweights_by_class(self.method) if known is None else known
 
     @property
@@ -201,7 +202,7 @@ def _state(folder: RunFolder) -> str:
 
 
 def _tell_defaults(runs: Sequence[StoredRun]) -> list[StoredRun]:
-    """The same runs, each with what all of them tell of their methods."""
+    """The same runs, each with what all of them tell of their methods: for those of an earlier version."""
     told = {run.method: default for run in runs if (default := _recorded_default(run)) is not None}
     return [replace(run, defaults=told) for run in runs]
 
@@ -213,7 +214,7 @@ def _recorded_default(run: StoredRun) -> bool | None:
     """
     if (recorded := run.stored.get("reweights_by_default")) is not None:
         return recorded
-    given = (run.stored.get("sources") or {}).get("reweight") != BY_DEFAULT
+    given = (run.stored.get("sources") or {}).get("reweight") != SCHEMA
     return None if given else bool(run.config.get("reweight"))
 
 

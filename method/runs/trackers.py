@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from method.configs.loading import Config
+from method.runs.folder import TENSORBOARD, WANDB
 from utils.distributed import rank
 from utils.errors import RunError, UserError
 from utils.files import write_text
@@ -30,7 +31,7 @@ class TensorBoard:
     """
 
     def __init__(self, config: Config, folder: Path, resumed: bool):
-        self.writer, self.step = self.load()(str(folder / "tensorboard"), purge_step=0), 0
+        self.writer, self.step = self.load()(str(folder / TENSORBOARD), purge_step=0), 0
 
     @staticmethod
     def load() -> Any:
@@ -67,7 +68,7 @@ class WeightsAndBiases:
 
     def __init__(self, config: Config, folder: Path, resumed: bool):
         (init, error_kind), name = self.load(), run_id(folder)
-        for earlier in (folder / "wandb").glob(f"offline-run-*-{name}"):
+        for earlier in (folder / WANDB).glob(f"offline-run-*-{name}"):
             shutil.rmtree(earlier)
         try:
             self.run = init(
@@ -117,7 +118,7 @@ def named_numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
 
 def run_id(folder: Path) -> str:
     """The id that W&B knows a run folder by: from machine and path when it is first asked for, then from its file."""
-    file = folder / "wandb" / "run_id"
+    file = folder / WANDB / "run_id"
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         name = f"{platform.node()}:{folder.resolve()}"

@@ -119,7 +119,7 @@ def _unpack(file: Path, state: tuple[int, ...]) -> dict[Path, str]:
     """
     with open_regular(file) as stream, zipfile.ZipFile(stream) as archive:
         files = {PurePosixPath(one.filename): one for one in _files(archive, os.path.getsize(file), READ)}
-        runs = sorted(path.parent for path in files if path.name == "config.yaml")
+        runs = sorted(path.parent for path in files if path.name == CONFIG)
         place = Path(tempfile.mkdtemp(dir=_place_of_copies()))
         copies = {run: place / str(number) for number, run in enumerate(runs)}
         for folder in copies.values():
