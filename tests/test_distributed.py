@@ -68,6 +68,7 @@ def assert_close(together: list[dict[str, Tensor]], alone: dict[str, Tensor], to
 
 
 @pytest.mark.parametrize("n", processes.SIZES)
+@pytest.mark.slow
 def test_batch_norm_is_that_of_the_whole_batch(three: list[Found], alone: Found, n: int):
     """Uneven shares (2, 2, 3) and an empty one (0, 1, 1)."""
     assert_close([one["batch_norm"][n] for one in three], alone["batch_norm"][n], 1e-5)
@@ -75,10 +76,12 @@ def test_batch_norm_is_that_of_the_whole_batch(three: list[Found], alone: Found,
 
 
 @pytest.mark.parametrize("n", processes.SIZES)
+@pytest.mark.slow
 def test_the_bound_and_its_gradient_are_those_of_the_whole_batch(three: list[Found], alone: Found, n: int):
     assert_close([one["bound"][n] for one in three], alone["bound"][n], 1e-5)
 
 
+@pytest.mark.slow
 def test_logits_are_bit_equal_on_every_process(three: list[Found], alone: Found):
     for size, logits in alone["inference"].items():
         assert all(torch.equal(one["inference"][size], logits) for one in three)
@@ -86,6 +89,7 @@ def test_logits_are_bit_equal_on_every_process(three: list[Found], alone: Found)
 
 
 @pytest.mark.parametrize("name", processes.METHODS)
+@pytest.mark.slow
 def test_every_method_ends_where_one_process_does(three: list[Found], alone: Found, name: str):
     """Two epochs with augmentation, an empty share among the forget set's batches."""
     expected = alone["methods"][name]
@@ -98,6 +102,7 @@ def test_every_method_ends_where_one_process_does(three: list[Found], alone: Fou
     assert [one["methods"][name]["files"] for one in three] == [["history.csv", "last.pt", *kept], [], []]
 
 
+@pytest.mark.slow
 def test_rank_0_decides_and_the_first_to_fail_speaks(three: list[Found]):
     found = [one["decisions"] for one in three]
     for one in found:

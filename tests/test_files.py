@@ -19,10 +19,10 @@ def test_what_is_no_file_is_not_waited_for(read, tmp_path: Path):
 def test_no_more_is_read_than_is_wanted(tmp_path: Path):
     file = tmp_path / "large"
     with file.open("wb") as opened:
-        opened.truncate(2**31)  # a file with a hole: no disk
+        opened.truncate(2**27)  # a file with a hole: no disk
     with pytest.raises(OSError, match="larger than 64 MiB"):
         read_bytes(file)
-    assert read_bytes(file, 2**31)[:1] == b"\0"
+    assert read_bytes(file, 2**27)[:1] == b"\0"
     with pytest.raises(OSError, match="larger than 4 MiB"):
         read_yaml(file)
 

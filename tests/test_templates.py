@@ -45,6 +45,7 @@ def put(project: Path, title: str) -> None:
             (project / name).write_text(patched((project / name).read_text(), edit))
 
 
+@pytest.mark.slow
 def test_a_method_is_one_file_and_one_import_line(project: Path, tmp_path: Path):
     """Its flags, its defaults, REWEIGHT, its run's name, its reference, its metrics and its row come by themselves."""
     put(project, "Add a method")

@@ -71,7 +71,7 @@ def test_a_report_is_that_of_the_folder(flags: tuple[str, ...], folder: Path, ca
     assert shown(zipped(folder), capsys, *flags).replace("runs.zip", "runs") == expected
 
 
-@pytest.mark.parametrize("name", ["page.html", "figure.png"])
+@pytest.mark.parametrize("name", ["page.html", pytest.param("figure.png", marks=pytest.mark.slow)])
 def test_a_page_and_figures_are_those_of_the_folder(name: str, folder: Path, tmp_path: Path) -> None:
     """Losses come from the records, curves from the history."""
     file = zipped(folder)
