@@ -46,7 +46,7 @@ COVERED: dict[str, tuple[str, ...]] = {
     "method/evaluation/metrics.py": ("test_metrics",),
     "method/evaluation/membership.py": ("test_membership",),
     "method/evaluation/forgetting.py": ("test_forgetting_attacks",),
-    "method/evaluation/records.py": ("test_records",),
+    "method/evaluation/records.py": ("test_records", "test_arrays"),
     "method/training/engine.py": ("test_engine", "test_resume"),
     "method/training/optimizers.py": ("test_engine",),
 }

@@ -1,11 +1,13 @@
 """Records: loss and confidence by hand, refusal of non-finite logits, lookup by table row, files."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from method.evaluation.records import Records
+from datasets.splits import Splits
+from method.evaluation.records import Records, check_belonging
 from utils.errors import RunError, UserError
 
 
@@ -90,3 +92,70 @@ def test_a_file_that_lacks_a_column_is_named(tmp_path: Path) -> None:
         np.savez(file, index=np.arange(3))
     with pytest.raises(UserError, match="split"):
         Records.load(tmp_path / "records.npz")
+
+
+@pytest.mark.parametrize(
+    "name, value, told",
+    [
+        ("index", -1, "index holds a row twice, or one below 0"),
+        ("split", -1, "split holds -1 to 0, expected 0 to 2"),
+        ("split", 3, "split holds 0 to 3, expected 0 to 2"),
+        ("target", 2, "target holds 0 to 2, expected 0 to 1"),
+        ("sensitive", -1, "sensitive holds -1 to 1, expected 0 and more"),
+        ("logits", np.inf, "logits holds what is no finite number"),
+        ("loss", np.inf, "loss holds what is no finite number from 0"),
+        ("loss", -1.0, "loss holds what is no finite number from 0"),
+        ("prediction", 1, "prediction is not the class of the largest logit"),
+        ("confidence", 0.5, "loss or confidence is not that of the logits"),
+    ],
+)
+def test_one_value_that_cannot_be_is_refused(name: str, value: float, told: str, tmp_path: Path) -> None:
+    """The first sample's, beside others that are as they were; a loss of exactly 0 is one that can be."""
+    file, saved = tmp_path / "records.npz", records([[1e4, 0.0], [2.0, 0.0], [0.0, 3.0]], [0, 0, 1])
+    saved.save(file)
+    assert Records.load(file).loss[0] == 0
+    with np.load(file) as arrays:
+        changed = {array: arrays[array].copy() for array in arrays.files}
+    changed[name].flat[0] = value
+    np.savez(file, **changed)
+    with pytest.raises(UserError, match=told):
+        Records.load(file)
+
+
+# Records, splits and config.yaml of one run: three targets, two sensitive values.
+
+CONFIG = {"groups": {"n_targets": 3, "n_sensitive": 2}, "fingerprints": {"data": "d", "forget": "f"}}
+
+
+def stored_run(
+    group: tuple[int, ...] = (1, 3, 5), forget_groups: tuple[int, ...] = (5,), forget: str | None = "f"
+) -> tuple[Records, Splits]:
+    """A sample of each target, all of sensitive value 1, and splits without rows."""
+    logits = np.zeros((3, 3))
+    rows = np.arange(3)
+    made = Records.from_logits(rows, np.zeros(3), rows, np.ones(3), np.array(group), logits)
+    return made, Splits(*[rows[:0]] * 5, forget_groups, "d", forget)
+
+
+@pytest.mark.parametrize(
+    "config, run", [(CONFIG, stored_run()), ({**CONFIG, "fingerprints": None}, stored_run(forget=None))]
+)
+def test_records_and_splits_of_one_run_belong_together(config: dict[str, Any], run: tuple[Records, Splits]) -> None:
+    check_belonging(*run, config, Path("config.yaml"))
+
+
+@pytest.mark.parametrize(
+    "groups, run, told",
+    [
+        ({"n_targets": 2, "n_sensitive": 2}, stored_run(forget_groups=(3,)), "2 targets and 2 sensitive values"),
+        ({"n_targets": 3, "n_sensitive": 1}, stored_run((1, 2, 3), (1,)), "3 targets and 1 sensitive values"),
+        ({"n_targets": 3, "n_sensitive": 2}, stored_run((1, 3, 4)), "the records or splits have others"),
+        ({"n_targets": 3, "n_sensitive": 2}, stored_run(forget_groups=(1, 6)), "the records or splits have others"),
+        ({"n_targets": 3, "n_sensitive": 2}, stored_run(forget="other"), "another forget fingerprint"),
+        ({"n_targets": 3, "n_sensitive": 2}, stored_run(forget=None), "another forget fingerprint"),
+        (None, stored_run(), "has no groups"),
+    ],
+)
+def test_files_of_different_runs_are_refused(groups: Any, run: tuple[Records, Splits], told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        check_belonging(*run, {**CONFIG, "groups": groups}, Path("config.yaml"))
