@@ -559,8 +559,8 @@ def test_augmentation_follows_the_configuration_except_for_critics_and_saliency(
 
 def test_order_and_augmentation_are_new_in_every_pass(tmp_path: Path):
     run = make_run("salun", tmp_path, augment=True, epochs=3)
-    batches, calls = run.engine.loader.batches, []
-    run.engine.loader.batches = lambda order, size, seed, first, part: (
+    batches, calls = run.inference.loader.batches, []
+    run.inference.loader.batches = lambda order, size, seed, first, part: (
         calls.append((tuple(order), seed)) or batches(order, size, seed, first, part)
     )
     run.engine.train()
@@ -770,7 +770,7 @@ def test_reweight_draws_the_groups_of_d(tmp_path: Path, method: str, reweight: b
     run, data = make_run(method, tmp_path, reweight=reweight, batch_size=40), tiny_data()
     epochs = 60
     retain = [phase for phase in run.unlearner.phases(0) if phase.name == "retain"][0]
-    passes = [np.concatenate([b.index for b in run.engine._batches(retain, epoch)]) for epoch in range(epochs)]
+    passes = [np.concatenate([b.index for b in run.engine.batches.of(retain, epoch)]) for epoch in range(epochs)]
     assert {len(rows) for rows in passes} == {len(run.splits.retain)}
     assert len({tuple(rows) for rows in passes}) == epochs
     if not reweight:
@@ -846,7 +846,7 @@ def test_a_loss_that_explodes_in_a_later_epoch_keeps_the_state_of_the_one_before
 def test_one_batch_whose_loss_is_not_finite_ends_the_run(tmp_path: Path, number: int, value: float):
     run, calls = make_run("l1_sparse", tmp_path, epochs=1), 0
     sparsify, (phase,) = run.unlearner.sparsify, run.unlearner.phases(0)
-    chosen = range(run.engine.n_steps(phase))[number]
+    chosen = range(run.engine.batches.count(phase))[number]
 
     def loss(batch):
         nonlocal calls
@@ -856,7 +856,7 @@ def test_one_batch_whose_loss_is_not_finite_ends_the_run(tmp_path: Path, number:
     run.unlearner.sparsify = loss
     with pytest.raises(RunError, match="not finite in epoch 0"):
         run.engine.train()
-    assert calls == run.engine.n_steps(phase)
+    assert calls == run.engine.batches.count(phase)
 
 
 def test_critics_that_diverge_are_told_their_own_learning_rate_not_the_networks(tmp_path: Path):

@@ -73,7 +73,7 @@ def test_half_precision_does_not_reach_the_group_means():
 def test_batches_of_group_dro_are_balanced_and_count_the_groups_they_train_on(tmp_path: Path, method: str):
     run, data = make_run(method, tmp_path, rob_approach="dro", batch_size=40), tiny_data()
     phase = next(run.unlearner.phases(0))
-    drawn = np.concatenate([b.index.numpy() for epoch in range(40) for b in run.engine._batches(phase, epoch)])
+    drawn = np.concatenate([b.index.numpy() for epoch in range(40) for b in run.engine.batches.of(phase, epoch)])
     rows = getattr(run.splits, phase.data)
     assert len(drawn) == 40 * len(rows)
     assert set(drawn) <= set(rows)

@@ -247,7 +247,7 @@ def test_masked_entries_are_bit_equal_to_theta0_despite_weight_decay_and_momentu
 
 def test_masked_entries_of_the_published_code_shrink(tmp_path: Path):
     run, start, end, mask = salun_run(tmp_path, weight_decay=0.1, lr=0.02, salun_frozen="gradients")
-    steps = sum(run.engine.n_steps(phase) for epoch in (0, 1) for phase in run.unlearner.phases(epoch))
+    steps = sum(run.engine.batches.count(phase) for epoch in (0, 1) for phase in run.unlearner.phases(epoch))
     factor, velocity = 1.0, 0.0
     for _ in range(steps):
         velocity = 0.9 * velocity + 0.1 * factor

@@ -318,6 +318,7 @@ class SpyEngine(Engine):
         super().__init__(*arguments)
         self.spied_steps: list[Step] = []
         self.passes: list[Pass] = []
+        self._draws, self.batches._drawn = self.batches._drawn, self._drawn
 
     def _phase(self, phase: Phase, epoch: int, done: int, n_steps: int) -> float:
         before, first, self.spied_epoch = self._everything(), len(self.spied_steps), epoch
@@ -340,7 +341,7 @@ class SpyEngine(Engine):
             self.spied_random.append(generator.get_state())
             return draw(generator, n)
 
-        return super()._drawn(spied, phase, epoch, bounds)
+        return self._draws(spied, phase, epoch, bounds)
 
     def _everything(self) -> dict[str, State]:
         original = self.unlearner.original

@@ -14,20 +14,18 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from datasets.base import GroupDataset
-from datasets.loading.loaders import Bounds, batch_bounds, n_batches, own_slices
-from datasets.sampling import draw, group_balanced_weights, reweight_weights, subsample
 from datasets.splits import Splits
 from method.configs.loading import Config
+from method.training.batches import Batches
 from method.training.inference import Inference
 from method.training.optimizers import build_optimizer, learning_rate
 from method.training.resume import HistoryRow, Position, Progress, Resumable
 from method.unlearners.base import Batch, GroupAccuracy, Phase, Unlearner
 from utils.collectives import any_of, sum_gradients
-from utils.device import autocast, send, synchronize
+from utils.device import autocast, synchronize
 from utils.distributed import from_rank_0, rank, world_size
 from utils.errors import RunError
 from utils.files import write_text
-from utils.seeding import derive_seed, numpy_generator, torch_generator
 from utils.signals import Interrupted, interrupted, saving, stop_asked
 
 REFRESH_SECONDS = 0.5
@@ -82,7 +80,7 @@ class Engine:
         run: dict[str, Any] | None = None,
     ):
         self.config, self.unlearner, self.dataset, self.splits = config, unlearner, dataset, splits
-        self.inference, self.loader, self.device = inference, inference.loader, inference.device
+        self.inference, self.device = inference, inference.device
         self.state_file, self.history_file, self.on_epoch = state_file, history_file, on_epoch
         self.modules = unlearner.modules()
         # Once and for all: to find them a module walks through all of its own modules.
@@ -90,10 +88,7 @@ class Engine:
         self.optimizers = {name: unlearner.optimizer(name) for name in self.modules if name != "model"}
         if unlearner.has_epochs:
             self.optimizers["model"] = build_optimizer(config, self.parameters["model"])
-        self.rows = {"train": splits.train, "forget": splits.forget, "retain": splits.retain}
-        labels = {"target": dataset.target, "group": dataset.group}
-        # Of the whole table, on the device for good: a batch's come from there.
-        self.labels = {name: send(torch.tensor(values), self.device) for name, values in labels.items()}
+        self.batches = Batches(config, dataset, splits, inference)
         self.resumable = Resumable(unlearner, self.modules, self.optimizers, run or {})
         self.progress = Progress()
         self._told = 0
@@ -208,7 +203,8 @@ class Engine:
     ) -> None:
         """The batches that are left of a phase. Nothing here waits for the device but the bar and a saved state."""
         shown = time.monotonic()
-        for step, batch in enumerate(self._batches(phase, epoch, self.at.step), start=self.at.step):
+        batches = self._saved_where_stopped(self.batches.of(phase, epoch, self.at.step), phase, epoch)
+        for step, batch in enumerate(batches, start=self.at.step):
             if optimizer is not None and phase.module == "model":
                 for group in optimizer.param_groups:
                     group["lr"] = learning_rate(self.config, epoch, done + step, n_steps)
@@ -236,9 +232,7 @@ class Engine:
             self._count_seconds()
             self._save()
 
-    def _saved_where_stopped(
-        self, batches: Iterator[dict[str, Tensor]], phase: Phase, epoch: int
-    ) -> Iterator[dict[str, Tensor]]:
+    def _saved_where_stopped(self, batches: Iterator[Batch], phase: Phase, epoch: int) -> Iterator[Batch]:
         """The batches; where a stop signal comes while one does not, the state is that of the step before."""
         try:
             yield from batches
@@ -304,81 +298,16 @@ class Engine:
             f"the loss of phase {phase.name} is not finite in epoch {epoch} (learning rate {rate:g}); {remedy}"
         )
 
-    def _augmented(self, phase: Phase) -> bool:
-        wanted = self.config.use_train_aug if phase.augment is None else phase.augment
-        return wanted and self.loader.augments
-
-    def _batch_size(self, phase: Phase) -> int:
-        return phase.batch_size or self.config.batch_size
-
-    def n_steps(self, phase: Phase) -> int:
-        """Number of batches in a phase."""
-        return phase.steps or n_batches(len(self._rows(phase)), self._batch_size(phase))
-
     def _model_steps(self, phase: Phase) -> int:
         """Of the steps that the learning rate is scheduled over, those of this phase."""
-        return self.n_steps(phase) if phase.module == "model" else 0
+        return self.batches.count(phase) if phase.module == "model" else 0
 
     def _steps_from(self, at: Position) -> int:
         """Steps that are left at a position."""
         epochs = range(at.epoch, self.config.n_epochs)
         phases = [phase for epoch in epochs for phase in self.unlearner.phases(epoch)]
-        steps = [self.n_steps(phase) * phase.step for phase in phases]
+        steps = [self.batches.count(phase) * phase.step for phase in phases]
         return sum(steps[at.phase :]) - at.step
-
-    def _rows(self, phase: Phase) -> np.ndarray:
-        """The samples that a pass draws from; the subset of equal groups depends on the seed and the data alone."""
-        rows = self.rows[phase.data]
-        if phase.sampling != "subsample":
-            return rows
-        return subsample(rows, self.dataset.group[rows], numpy_generator(self.config.seed, phase.data, "subsample"))
-
-    def _order(self, phase: Phase, epoch: int) -> np.ndarray:
-        """Rows in the order drawn: R with REWEIGHT where it is on; `steps` batches of them where a phase has steps."""
-        rows = self._rows(phase)
-        if not phase.step and phase.steps is None:
-            return rows
-        generator = numpy_generator(self.config.seed, self.config.method, epoch, phase.name, "order")
-        weights = None
-        if self.config.reweights and phase.data == "retain":
-            weights, _ = reweight_weights(self.dataset.group[rows], self.dataset.group[self.splits.train])
-        elif phase.sampling == "group_balanced":
-            weights = group_balanced_weights(self.dataset.group[rows])
-        if phase.steps is None:
-            return draw(rows, weights, generator)
-        needed = phase.steps * self._batch_size(phase)
-        repeats = -(-needed // len(rows))
-        return np.concatenate([draw(rows, weights, generator) for _ in range(repeats)])[:needed]
-
-    def _batches(self, phase: Phase, epoch: int, first: int = 0) -> Iterator[Batch]:
-        """The phase's batches from number `first` on; all but the images is on the device before the first step."""
-        augmented = self._augmented(phase)
-        augment_seed = derive_seed(self.config.seed, epoch, phase.name, "augment") if augmented else None
-        order, batch_size = self._order(phase, epoch), self._batch_size(phase)
-        bounds, index = batch_bounds(len(order), batch_size), send(torch.tensor(order), self.device)
-        columns = {name: values[index] for name, values in self.labels.items()} | {"index": index}
-        if phase.draw:
-            columns["drawn"] = self._drawn(phase.draw, phase, epoch, bounds)
-        images = self.loader.batches(order, batch_size, augment_seed, first, own_slices)
-        images = self._saved_where_stopped(images, phase, epoch)
-        bounds = bounds[first:]
-        for (start, stop), own, batch in zip(bounds, own_slices(bounds), images, strict=True):
-            yield Batch(
-                self.inference.image(batch["image"]),
-                **{name: values[slice(*own)] for name, values in columns.items()},
-                epoch=epoch,
-                augmented=augmented,
-                size=stop - start,
-            )
-
-    def _drawn(
-        self, draw: Callable[[torch.Generator, int], Tensor], phase: Phase, epoch: int, bounds: Bounds
-    ) -> Tensor:
-        """What the steps of a phase draw at random, one after the other, on the device."""
-        seeds = (self.config.seed, self.config.method, epoch, phase.name)
-        steps = enumerate(bounds)
-        values = [draw(torch_generator(*seeds, step), stop - start) for step, (start, stop) in steps]
-        return send(torch.cat(values), self.device)
 
 
 def history_csv(history: list[HistoryRow]) -> str:
