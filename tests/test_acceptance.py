@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from datasets.images.cache import ImageCache
 from datasets.loading.loaders import Loader
-from method.training.engine import Engine
+from method.training.batches import Batches
 from method.training.inference import Inference
 from method.training.original import Original
 from method.training.resume import Resumable
@@ -266,8 +266,8 @@ def spoil_image(image: Tensor) -> Tensor:
     "owner, name, change, seen, variant",
     [
         (Inference, "image", lambda image, *_: spoil_image(image), "image of step 0", "ft"),
-        (Engine, "_order", lambda order, *_: order[::-1].copy() if by_the_device() else order, "index", "ft"),
-        (Engine, "_drawn", lambda drawn, *_: drawn.flip(0) if by_the_device() else drawn, "drawn of step 0", "rl"),
+        (Batches, "_order", lambda order, *_: order[::-1].copy() if by_the_device() else order, "index", "ft"),
+        (Batches, "_drawn", lambda drawn, *_: drawn.flip(0) if by_the_device() else drawn, "drawn of step 0", "rl"),
     ],
 )
 def test_a_changed_batch_fails(monkeypatch: Patch, owner: Any, name: str, change: Callable, seen: str, variant: str):
@@ -278,7 +278,7 @@ def test_a_changed_batch_fails(monkeypatch: Patch, owner: Any, name: str, change
 
 
 def test_other_draws_and_other_splits_fail(monkeypatch: Patch):
-    around(monkeypatch, Engine, "_order", lambda order, *_: np.roll(order, 1) if by_the_device() else order)
+    around(monkeypatch, Batches, "_order", lambda order, *_: np.roll(order, 1) if by_the_device() else order)
     assert statuses(correctness.draws_agree(HERE)) == [PASS, FAIL]
     around(monkeypatch, harness, "make_splits", lambda splits, *_: replace(splits, val=splits.val[by_the_device() :]))
     assert statuses(correctness.draws_agree(HERE)) == [FAIL, FAIL]
