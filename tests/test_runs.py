@@ -706,6 +706,8 @@ def layouts(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
 
 UNLEARNERS = [name for name, kind in METHODS.items() if kind.from_original]
 EVERY_METHOD = ("retrain", "retrain --reweight", *UNLEARNERS)
+# Those that ask which groups there are and which forget; the others see a task's samples alone.
+OF_GROUPS = ("retrain", "retrain --reweight", "miu", "scrub --scrub_rewind")
 EVERY_TASK = {
     "celeba-txt": ("", "--split_number 1"),
     "celeba-csv": ("",),
@@ -718,10 +720,11 @@ EVERY_TASK = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name, task", [(name, task) for name, tasks in EVERY_TASK.items() for task in tasks])
 def test_every_method_runs_on_every_data_set(name: str, task: str, layouts: dict[str, Workshop]):
-    """In the order of the table, so that every method finds its reference."""
+    """In the order of the table, so that every method finds its reference; on further tasks of a data set, a few."""
     workshop = layouts[name]
     assert workshop.run(f"pretrain {GENTLE} {task}" if name == "celeba-txt" else f"pretrain {GENTLE}").code == 0
-    for method in EVERY_METHOD:
+    first = task == EVERY_TASK[name][0] and name != "celeba-csv"
+    for method in EVERY_METHOD if first else OF_GROUPS:
         few = FEW_CRITIC_STEPS if method == "miu" else ""
         folder = workshop.ok(f"{method} {task} {few} --unlearning_ratio 0.9")
         check_finished(folder)
