@@ -214,6 +214,22 @@ def test_a_worker_that_died_is_an_error_that_says_what_to_do(
     assert not first.is_alive()
 
 
+def test_a_worker_that_died_with_a_lock_holds_up_nobody(birds: Waterbirds, quick: None):
+    """A worker takes that lock for an instant between two batches; killed then, it never gives it back."""
+    loader = Loader(birds, 32, 2, False)
+    batches = loader.batches(ROWS, 4, None)
+    next(batches)
+    assert loader._pool._loader._iterator._workers_done_event._cond.acquire(timeout=10)
+    for worker in multiprocessing.active_children():
+        os.kill(worker.pid, signal.SIGKILL)
+    with pytest.raises(RunError, match="SIGKILL"):
+        list(batches)
+    started = time.monotonic()
+    loader.close()
+    assert time.monotonic() - started < 10
+    assert not multiprocessing.active_children()
+
+
 def test_an_error_while_all_workers_live_is_told_as_it_is(birds: Waterbirds, monkeypatch: pytest.MonkeyPatch):
     loader = Loader(birds, 32, 2, False)
     batches = loader.batches(ROWS, 4, None)

@@ -4,7 +4,7 @@ import logging
 import multiprocessing
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
@@ -131,10 +131,19 @@ class Pool:
             _kill(self._workers)  # asked politely, each would be waited for
         iterator = self._loader._iterator
         if isinstance(iterator, _MultiProcessingDataLoaderIter):
-            iterator._shutdown_workers()  # torch has no public name for it
+            self._shut_down(iterator._shutdown_workers)  # torch has no public name for it
             self._loader._iterator = None
         _kill([worker for worker in self._workers if worker.is_alive()])  # such as one that is stopped
         self._workers = []
+
+    def _shut_down(self, shut_down: Callable[[], None]) -> None:
+        """Let torch give back what it holds; without waiting for a lock that a killed worker may have died with."""
+        if not self._given_up:
+            shut_down()
+            return
+        thread = threading.Thread(target=shut_down, daemon=True)
+        thread.start()
+        thread.join(LOOK_SECONDS)
 
 
 @contextmanager
