@@ -18,7 +18,7 @@ SECONDS=0
 # One test process a core, each with one thread: more of either and they wait for each other.
 export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 status=0
-"$python" -m pytest -q -rs -n auto --maxprocesses 8 --dist loadfile \
+"$python" -m pytest -q -rs -n auto --maxprocesses 8 --dist worksteal \
   ${options[@]+"${options[@]}"} ${arguments[@]+"${arguments[@]}"} || status=$?
 echo "lint, types and tests took $SECONDS s"
 exit "$status"

@@ -10,8 +10,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -29,6 +29,7 @@ from workshop import (
     Workshop,
     assert_same_run,
     history_of,
+    interruptions,
     metrics_of,
     weights_of,
 )
@@ -38,7 +39,6 @@ from method.registry import METHODS
 from method.runs.folder import folder_of
 from method.runs.recompute import recompute
 from method.training.engine import Engine
-from method.training.resume import Resumable
 from utils import sealed
 from utils.device import choose_device, describe_device
 from utils.tensors import save_sealed
@@ -447,26 +447,11 @@ def test_a_process_of_its_own_changes_no_number(faces: list[Path], data_dir: Pat
 
 
 @pytest.fixture
-def interrupted_after_an_epoch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
-    """Ctrl-C in the second step after the first saved epoch; call what this gives to end the interruptions."""
-    steps_since_saving: list[int] = []
-    step, save_state = Engine._step, Resumable.save
-
-    def saving(self: Resumable, *arguments: Any) -> None:
-        save_state(self, *arguments)
-        steps_since_saving.append(0)
-
-    def stepping(self: Engine, *arguments: Any) -> torch.Tensor:
-        if steps_since_saving:
-            steps_since_saving[-1] += 1
-            if steps_since_saving[-1] == 2:
-                raise KeyboardInterrupt
-        return step(self, *arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Resumable, "save", saving)
-        patch.setattr(Engine, "_step", stepping)
-        yield patch.undo
+def interrupted_after_an_epoch() -> Iterator[Callable[[], None]]:
+    """Within a test every run is interrupted; call what this gives to end the interruptions."""
+    with ExitStack() as held:
+        held.enter_context(interruptions())
+        yield held.close
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

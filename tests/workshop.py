@@ -3,16 +3,21 @@
 import csv
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 import yaml
 from cli import Result, configuration, ok, run, with_flags
 
 from method.registry import ALIASES, METHODS
 from method.runs.folder import folder_of
+from method.training.engine import Engine
+from method.training.resume import Resumable
 
 HERE = "--threads 1 --num_workers 0"
 # Waterbirds with the small network: under a second a run, on whatever device the machine has.
@@ -78,6 +83,29 @@ def assert_same_run(one: Path, other: Path) -> None:
     for name in ("records.npz", "splits.npz"):
         with np.load(one / name) as a, np.load(other / name) as b:
             assert all(np.array_equal(a[key], b[key]) for key in a.files)
+
+
+@contextmanager
+def interruptions() -> Iterator[None]:
+    """Ctrl-C in the second step after the first saved epoch of every run."""
+    steps_since_saving: list[int] = []
+    step, save_state = Engine._step, Resumable.save
+
+    def saving(self: Resumable, *arguments: Any) -> None:
+        save_state(self, *arguments)
+        steps_since_saving.append(0)
+
+    def stepping(self: Engine, *arguments: Any) -> torch.Tensor:
+        if steps_since_saving:
+            steps_since_saving[-1] += 1
+            if steps_since_saving[-1] == 2:
+                raise KeyboardInterrupt
+        return step(self, *arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Resumable, "save", saving)
+        patch.setattr(Engine, "_step", stepping)
+        yield
 
 
 class Workshop:
