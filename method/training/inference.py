@@ -6,10 +6,12 @@ from itertools import accumulate
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear, log_softmax
 from tqdm import tqdm
 
 from datasets.images.normalisation import normalise
 from datasets.loading.loaders import Loader, batch_bounds, own_batches
+from models.classifier import Classifier
 from utils.collectives import assemble, check_stop_together
 from utils.device import autocast, memory_format, send
 from utils.distributed import rank, world_size
@@ -69,3 +71,26 @@ class Inference:
     def image(self, pixels: Tensor) -> Tensor:
         """uint8 pixels to a normalised batch on the device."""
         return normalise(send(pixels, self.device), memory_format(self.device))
+
+
+def bf16_outputs(
+    inference: Inference, model: Classifier, rows: np.ndarray, target: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Logits (n, C) and losses (n,) as the published evaluation takes them: all under autocast to bf16, the head too.
+
+    On CUDA that code's cross-entropy rounds the log-softmax of bf16 logits to bf16, before it takes the target's; here
+    it is so on every device. Both come as float32, which holds what bf16 does.
+    """
+
+    def whole(image: Tensor) -> Tensor:
+        return linear(model.features(image), model.head.weight, model.head.bias)
+
+    in_bf16 = Inference(inference.loader, inference.device, torch.bfloat16)
+    logits = in_bf16.apply(model, whole, rows, "evaluation, bf16")
+    return logits.cpu().numpy(), bf16_loss(logits, target)
+
+
+def bf16_loss(logits: Tensor, target: np.ndarray) -> np.ndarray:
+    """(n,) cross-entropy of (n, C) logits, which are rounded to bf16, as a log-softmax that is rounded to bf16."""
+    log_p = log_softmax(logits.to(torch.bfloat16), dim=1)
+    return -log_p.gather(1, torch.from_numpy(target).to(logits.device)[:, None])[:, 0].float().cpu().numpy()
