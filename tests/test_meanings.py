@@ -19,7 +19,13 @@ from method.runs import files, meanings
 
 FEW_STEPS = "--miu_critic_steps_first 2 --miu_critic_steps 2"
 # One of each kind: what is written by pretrain, by a method with epochs and columns, with a rewind, without epochs.
-RUNS = ("pretrain --rob_approach dro", "retrain --eval_precision bf16", f"miu {FEW_STEPS}", "scrub --scrub_rewind", "iu --iu_solver_steps 2")
+RUNS = (
+    "pretrain --rob_approach dro",
+    "retrain --eval_precision bf16",
+    f"miu {FEW_STEPS}",
+    "scrub --scrub_rewind",
+    "iu --iu_solver_steps 2",
+)
 OTHERS = [name for name in METHODS if name not in {run.split()[0] for run in RUNS}]
 NESTED = ("fingerprints", "groups", "inputs", "provenance")
 ARRAYS = {

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from itertools import accumulate
+from typing import cast
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from tqdm import tqdm
 
 from datasets.images.normalisation import normalise
 from datasets.loading.loaders import Loader, batch_bounds, own_batches
-from models.classifier import Classifier
+from method.unlearners.base import Network
 from utils.collectives import assemble, check_stop_together
 from utils.device import autocast, memory_format, send
 from utils.distributed import rank, world_size
@@ -74,16 +75,17 @@ class Inference:
 
 
 def bf16_outputs(
-    inference: Inference, model: Classifier, rows: np.ndarray, target: np.ndarray
+    inference: Inference, model: nn.Module, rows: np.ndarray, target: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Logits (n, C) and losses (n,) as the published evaluation takes them: all under autocast to bf16, the head too.
 
-    On CUDA that code's cross-entropy rounds the log-softmax of bf16 logits to bf16, before it takes the target's; here
-    it is so on every device. Both come as float32, which holds what bf16 does.
+    Both come as float32, which holds what bf16 does.
     """
 
+    network = cast(Network, model)
+
     def whole(image: Tensor) -> Tensor:
-        return linear(model.features(image), model.head.weight, model.head.bias)
+        return linear(network.features(image), network.head.weight, network.head.bias)
 
     in_bf16 = Inference(inference.loader, inference.device, torch.bfloat16)
     logits = in_bf16.apply(model, whole, rows, "evaluation, bf16")
@@ -91,6 +93,11 @@ def bf16_outputs(
 
 
 def bf16_loss(logits: Tensor, target: np.ndarray) -> np.ndarray:
-    """(n,) cross-entropy of (n, C) logits, which are rounded to bf16, as a log-softmax that is rounded to bf16."""
-    log_p = log_softmax(logits.to(torch.bfloat16), dim=1)
-    return -log_p.gather(1, torch.from_numpy(target).to(logits.device)[:, None])[:, 0].float().cpu().numpy()
+    """(n,) cross-entropy of (n, C) logits, both rounded to bf16, between which all is in fp32.
+
+    So does the published code's on CUDA, where autocast leaves the log-softmax in it the type of the logits. On a CPU
+    autocast takes losses in fp32, and torch's own bf16 kernel rounds once more than CUDA's.
+    """
+    log_p = log_softmax(logits.to(torch.bfloat16).float(), dim=1)
+    loss = -log_p.gather(1, torch.from_numpy(target).to(logits.device)[:, None])[:, 0]
+    return loss.to(torch.bfloat16).float().cpu().numpy()
