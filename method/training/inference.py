@@ -81,7 +81,6 @@ def bf16_outputs(
 
     Both come as float32, which holds what bf16 does.
     """
-
     network = cast(Network, model)
 
     def whole(image: Tensor) -> Tensor:
