@@ -10,6 +10,7 @@ import yaml
 from cli import ROOT, configuration, run
 from sklearn.ensemble import RandomForestClassifier
 from torch import Tensor
+from torch.nn.functional import softplus
 from workshop import Workshop, assert_same_run, metrics_of, weights_of
 
 from datasets import dataset_class
@@ -17,6 +18,7 @@ from datasets.images.normalisation import normalise
 from datasets.loading.loaders import Loader
 from datasets.splits import Splits, load_splits
 from method.evaluation.evaluator import IN_FP32, add_reference, comparable, evaluate
+from method.evaluation.membership import published_attack
 from method.evaluation.records import Records
 from method.runs.recompute import recompute
 from method.training.inference import BATCH_SIZE, bf16_loss
@@ -95,6 +97,18 @@ def test_losses_in_bf16_by_hand():
     assert found[1] == pytest.approx(52 * 2**-23, rel=2**-8)
     assert found[2:4] == [0.0, 40.0]  # 1 + exp(-40) is 1
     assert found[4] == float(torch.tensor(np.log1p(np.exp(-1.0))).to(torch.bfloat16))  # 1.001 is 1
+
+
+@pytest.mark.slow
+def test_in_bf16_the_attack_calls_nobody_non_member_where_train_is_as_large_as_celebas():
+    """Losses without any signal: every one of a thousand values has more members than non-members."""
+    draw = np.random.default_rng(0)
+    margins = [torch.from_numpy(draw.normal(6, 3.5, n).astype(np.float32)) for n in (161_522, 19_867, 1_248, 19_962)]
+    logits = [torch.stack([margin, torch.zeros_like(margin)], dim=1) for margin in margins]
+    losses = [bf16_loss(one, np.zeros(len(one), dtype=np.int64)) for one in logits]
+    assert len(np.unique(np.concatenate(losses))) < 1_200
+    assert published_attack(*losses)["mia"] == 0
+    assert published_attack(*(softplus(-one).double().numpy() for one in margins))["mia"] > 4
 
 
 @pytest.fixture(scope="module")
