@@ -202,8 +202,9 @@ def _refuse_changed_bf16(found: Records) -> None:
     for name, array in (("bf16_logits", logits), ("bf16_loss", loss)):
         if not (np.isfinite(array).all() and _is_bf16(array)):
             raise ValueError(f"{name} holds what is no finite number of bf16")
-    # Rounded to eight bits, after sums in float32 that begin at 1.
-    if not np.allclose(loss, _cross_entropy(logits.astype(np.float64), found.target), 2.0**-7, 2.0**-20):
+    # Rounded to eight bits, after a sum over the classes in float32 that is 1 and more.
+    slack = logits.shape[1] * 2.0**-20
+    if not np.allclose(loss, _cross_entropy(logits.astype(np.float64), found.target), 2.0**-7, slack):
         raise ValueError("bf16_loss is not that of bf16_logits")
 
 
