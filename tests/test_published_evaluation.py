@@ -21,7 +21,8 @@ from method.evaluation.evaluator import IN_FP32, add_reference, comparable, eval
 from method.evaluation.membership import published_attack
 from method.evaluation.records import Records
 from method.runs.recompute import recompute
-from method.training.inference import BATCH_SIZE, bf16_loss
+from method.training.inference import BATCH_SIZE
+from method.training.published import bf16_loss
 from models import build_model
 from utils.errors import UserError
 

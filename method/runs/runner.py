@@ -30,8 +30,9 @@ from method.runs.starting import model_facts, starting_models
 from method.runs.trackers import check_installed, tracking
 from method.training.checkpoints import save_model
 from method.training.engine import Engine, measure
-from method.training.inference import Inference, bf16_outputs
+from method.training.inference import Inference
 from method.training.original import Original
+from method.training.published import bf16_outputs
 from method.unlearners.base import GroupAccuracy, Task, Unlearner
 from models.classifier import Classifier
 from utils import device as devices
@@ -258,7 +259,7 @@ def predict_and_evaluate(job: Job, inference: Inference, file: Path, cost: dict[
     dataset, splits = job.data.dataset, job.data.splits
     rows = np.sort(np.concatenate([splits.train, splits.val, splits.test]))
     target, in_bf16 = dataset.target[rows], job.config.eval_precision == "bf16"
-    plain = Inference(inference.loader, inference.device, torch.float32) if in_bf16 else inference
+    plain = inference.at(torch.float32) if in_bf16 else inference
     logits = plain.apply(job.model, job.model, rows, "evaluation").cpu().numpy()
     further = bf16_outputs(inference, job.model, rows, target) if in_bf16 else ()
     labels = (dataset.split[rows], target, dataset.sensitive[rows], dataset.group[rows])

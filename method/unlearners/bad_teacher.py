@@ -21,8 +21,7 @@ Steps. In every epoch:
 
 Here, as in the other methods, the passes follow each other, and the second is over all of R, or over what REWEIGHT
 draws from it. The paper mixes F with a random 30 % of R in its batches, the published code with all of R, at T = 1;
-neither has a flag here. The authors' own code divides this loss by C T^2, C the number of classes, and takes one epoch
-of Adam, which does not feel the factor (`--optimizer adam --lr 0.0001 --epochs 1`).
+neither has a flag here.
 """
 
 import copy
