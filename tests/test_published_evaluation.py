@@ -11,6 +11,7 @@ from cli import ROOT, configuration, run
 from sklearn.ensemble import RandomForestClassifier
 from torch import Tensor
 from torch.nn.functional import softplus
+from trees import Capture, shown
 from workshop import Workshop, assert_same_run, metrics_of, weights_of
 
 from datasets import dataset_class
@@ -165,6 +166,12 @@ def test_metrics_are_made_anew_from_the_records(shop: Workshop):
         stored = metrics_of(folder(shop, name))
         assert set(stored[IN_FP32]) == set(OF_BOTH)
         assert recompute(folder(shop, name)) == stored
+
+
+@pytest.mark.slow
+def test_a_table_says_what_mia_reads_without_signal_only_where_losses_are_in_fp32(shop: Workshop, capsys: Capture):
+    assert "Without any signal" not in shown(shop.store, capsys)
+    assert "Without any signal" in shown(shop.store, capsys, "--method", "ft", "--tag", "")
 
 
 @pytest.mark.slow
