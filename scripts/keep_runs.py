@@ -26,7 +26,7 @@ import numpy as np
 import yaml
 
 from datasets.splits import STORED, load_splits
-from method.evaluation.records import COLUMNS, Records
+from method.evaluation.records import Records
 from method.runs.files import read_history
 from method.runs.folder import CONFIG, DONE, HISTORY, METRICS, RECORDS, SPLITS
 from method.runs.stored import StoredRun, read_runs
@@ -147,9 +147,12 @@ def _write(file: IO[bytes], content: bytes) -> None:
 
 def _compressed(file: Path) -> bytes:
     """Records or splits, which are checked, as a compressed archive; UserError where they cannot be read."""
-    load, expected = (Records.load, COLUMNS) if file.name == RECORDS else (load_splits, STORED)
-    load(file)
-    arrays: dict[str, Any] = dict(zip(expected, read_npz(file, expected), strict=True))
+    arrays: dict[str, Any]
+    if file.name == RECORDS:
+        arrays = Records.load(file).arrays
+    else:
+        load_splits(file)
+        arrays = dict(zip(STORED, read_npz(file, STORED), strict=True))
     archive = io.BytesIO()
     np.savez_compressed(archive, **arrays)
     return archive.getvalue()

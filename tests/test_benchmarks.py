@@ -50,6 +50,10 @@ def test_tune_and_group_information(tmp_path: Path):
     assert all(0 <= float(row.split(",")[3]) <= 100 for row in (first, second))
     assert lines[-1].startswith("miu, 0.9: {'lr': '0.0")
     runs = [str(path.parent) for path in sorted(tmp_path.glob("digits/**/miu-*/model.pt"))]
+    (pretrained,) = map(str, tmp_path.glob("digits/*/pretrain_3"))
+    cosines = told("kl_gradient.py", pretrained, "--draws", "1")[-3:]
+    assert [line.split()[0] for line in cosines] == ["0.1%", "0.3%", "1.0%"]
+    assert all(float(one) <= 1 for one in cosines[-1].split()[5::4])
     table = told("group_information.py", *runs, "--folds", "2", "--critic_steps", "20")
     assert len(runs) == 2
     for line in table[-2:]:

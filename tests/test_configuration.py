@@ -692,7 +692,14 @@ def test_execution_keys_do_not_change_the_identity():
     [
         *("--seed 1", "--unlearning_ratio 0.4", "--split_number 1", "--no-reweight", "--preset reference", "--tag a"),
         *("--model small_cnn", "--image_size 64", "--weights none", "--lr 0.3", "--miu_mine_lr 0.5"),
-        *("--precision bf16", "--compile", "--original here", "--reference retrain", "--skip_bad_images"),
+        *(
+            "--precision bf16",
+            "--eval_precision bf16",
+            "--compile",
+            "--original here",
+            "--reference retrain",
+            "--skip_bad_images",
+        ),
         *("--forget_groups 1:0", "--unlearning_type random"),
     ],
 )

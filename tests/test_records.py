@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from datasets.splits import Splits
-from method.evaluation.records import Records, check_belonging
+from method.evaluation.records import COLUMNS, Records, check_belonging
 from utils.errors import RunError, UserError
 
 
@@ -62,9 +62,10 @@ def test_saved_records_come_back_bit_equal(tmp_path: Path) -> None:
     saved = records([[0.1, 0.2, -3.0], [1e-7, 5.0, 2.0]], [2, 1])
     saved.save(tmp_path / "records.npz")
     loaded = Records.load(tmp_path / "records.npz")
-    for name in Records.__dataclass_fields__:
-        np.testing.assert_array_equal(getattr(loaded, name), getattr(saved, name))
-        assert getattr(loaded, name).dtype == getattr(saved, name).dtype
+    assert list(loaded.arrays) == list(saved.arrays) == list(COLUMNS)
+    for name, array in loaded.arrays.items():
+        np.testing.assert_array_equal(array, saved.arrays[name])
+        assert array.dtype == saved.arrays[name].dtype
     assert [file.name for file in tmp_path.iterdir()] == ["records.npz"]
 
 

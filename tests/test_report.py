@@ -299,8 +299,7 @@ def test_splits_of_another_run_make_no_row(tmp_path: Path, capsys: Capture) -> N
 def test_records_of_other_groups_make_no_row(tmp_path: Path, capsys: Capture) -> None:
     records, splits = trained(make_run(tmp_path, "p", "pretrain", {"schema": 2, "test_acc": 100.0}))
     keep_splits(make_run(tmp_path, "a", "salun", metrics()), splits)
-    changed = {name: getattr(records, name) for name in Records.__dataclass_fields__}
-    np.savez(tmp_path / "p" / "records.npz", **changed | {"group": records.group + 1})
+    np.savez(tmp_path / "p" / "records.npz", **records.arrays | {"group": records.group + 1})
     text = shown(tmp_path, capsys)
     assert [line[0] for line in table_lines(text)] == ["salun"]
     assert "has 2 targets and 2 sensitive values, and the records or splits have others" in text

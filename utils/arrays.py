@@ -5,6 +5,7 @@ import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, NamedTuple
 
 import numpy as np
@@ -27,8 +28,13 @@ class Array(NamedTuple):
     dimensions: int = 1
 
 
-def read_npz(path: Path, expected: Mapping[str, Array]) -> list[np.ndarray]:
+NONE: Mapping[str, Array] = MappingProxyType({})
+
+
+def read_npz(path: Path, expected: Mapping[str, Array], optional: Mapping[str, Array] = NONE) -> list[np.ndarray]:
     """Some of the arrays in a file, read alone; ValueError, in one line, where that cannot be done.
+
+    optional: arrays that follow those where the file has one of them, and so must have all.
 
     An array of objects is a pickle, which could run code; numpy loads none unless told to. Nothing is unpacked, and no
     memory taken, before the archive's directory and the array's header agree on how much it is.
@@ -40,7 +46,9 @@ def read_npz(path: Path, expected: Mapping[str, Array]) -> list[np.ndarray]:
             size = file.seek(0, os.SEEK_END)
             archive = zipfile.ZipFile(file)
             refuse_bombs(archive.infolist(), size)
-            return [_read_array(archive, name, description) for name, description in expected.items()]
+            known = {name.removesuffix(".npy") for name in archive.namelist()}
+            wanted = {**expected, **(optional if known.intersection(optional) else {})}
+            return [_read_array(archive, name, description) for name, description in wanted.items()]
     except OSError as error:
         raise ValueError(error.strerror or str(error)) from None
     except zipfile.BadZipFile as error:

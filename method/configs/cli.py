@@ -205,7 +205,8 @@ def command_line(config: Config, method: str, **values: Any) -> str:
     default = resolve({"method": method, "dataset": config.dataset, **task}).values
     flags = dict(task)
     own = dataset_class(config.dataset).options
-    for name in (*own, "seed", "model", "image_size", "weights", "data_dir", "store_dir", "checkpoint_dir"):
+    common = ("seed", "model", "image_size", "weights", "eval_precision", "data_dir", "store_dir", "checkpoint_dir")
+    for name in (*own, *common):
         if config.values[name] != default[name]:
             flags[name] = config.values[name]
     flags |= {"skip_bad_images": True} if config.skip_bad_images else {}

@@ -17,6 +17,7 @@ SELECTORS = {
     "method": "method",
     "reweight": "reweight",
     "rob_approach": "rob_approach",
+    "preset": "preset",
     "split_number": "split_number",
     "multi_group": "multi_group",
     "ratio": "unlearning_ratio",

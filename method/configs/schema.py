@@ -76,8 +76,11 @@ def _what_to_run() -> list[Key]:
         shared("rob_approach", str, "groups in pretrain and retrain: dro (group DRO), subsample (as many samples of "
                "every group as the smallest has); target_reweight is the published spelling of --reweight, for any "
                "method that has it", default="none", choices=("none", "dro", "subsample")),
-        key("preset", str, "methods as their papers state them, or miu and salun as the published code runs them",
-            default="strict", choices=("strict", "reference")),
+        key("preset", str, "methods as their papers state them, or miu, salun and the evaluation as the published code "
+            "runs them", default="strict", choices=("strict", "reference")),
+        key("eval_precision", str, "auto evaluates as in training, logits and losses in fp32; bf16 as published: "
+            "accuracies of sets and MIA from logits and losses in bf16, all else from a pass in fp32",
+            default="auto", choices=("auto", "bf16"), reference="bf16"),
         key("tag", str, "a word added to the run's name, to keep variants side by side", default="", word=True),
     ]  # fmt: skip
 

@@ -24,6 +24,7 @@ COMPARED_SETS = {
 }
 OUTPUT_KEYS = tuple(f"{what}_{name}" for what in ("kl_to_retrain", "agreement") for name in COMPARED_SETS)
 COMPARED_KEYS = ("tow", "avg_gap", "speedup", *OUTPUT_KEYS)
+IN_FP32 = "in_fp32"  # what a run in bf16 would have in place of its own, had it been evaluated in fp32
 ITSELF = "itself"  # the reference of a retrained run
 NO_OUTPUTS = "the outputs were not compared with the reference's; python -m scripts.report --recompute does it"
 
@@ -39,17 +40,22 @@ def evaluate(
     """The flat metrics of metrics.md, percent; what cannot be computed is None with a sentence in `reasons`.
 
     group_names: by group id, n_targets * n_sensitive of them. Without a forget set (pretrain) the dict holds train_acc
-    and what else needs none. repeated_attacks: False leaves out REPEATED_KEYS, which take most of the time. RunError
-    if a row of `splits` is not recorded.
+    and what else needs none. Where the records hold a pass in bf16, accuracies of sets and the published attack are of
+    that pass, all else of the other, which IN_FP32 has the former of too. repeated_attacks: False leaves out
+    REPEATED_KEYS, which take most of the time. RunError if a row of `splits` is not recorded.
     """
     forgets = len(splits.forget) > 0
     names = ("retain", "forget", "val", "test") if forgets else ("train", "val", "test")
     sets = {name: records.select(getattr(splits, name)) for name in names}
+    published = {name: part.published for name, part in sets.items()}
     found = _Collected()
     found.values["schema"] = SCHEMA
-    for name, part in sets.items():
-        found.values[f"n_{name}"] = len(part)
-        found.add(f"{name}_acc", metrics.accuracy, part.correct, f"{name} sample")
+    found.values |= {f"n_{name}": len(part) for name, part in sets.items()}
+    _add_sets(found, published)
+    if records.published is not records:
+        in_fp32 = _Collected()
+        _add_sets(in_fp32, sets)
+        found.values[IN_FP32] = in_fp32.values
     test = sets["test"]
     if forgets:
         _add_forgetting(found, sets, splits, n_targets, n_sensitive)
@@ -82,12 +88,19 @@ def composition(group: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _add_sets(found: "_Collected", sets: Mapping[str, Records]) -> None:
+    """Add the accuracy on each set, and the published attack where something is forgotten."""
+    for name, part in sets.items():
+        found.add(f"{name}_acc", metrics.accuracy, part.correct, f"{name} sample")
+    if "forget" in sets:
+        _add_attack(found, sets)
+
+
 def _add_forgetting(
     found: "_Collected", sets: Mapping[str, Records], splits: Splits, n_targets: int, n_sensitive: int
 ) -> None:
-    """What needs a forget set: the attacks, EO, and the accuracy of the forget groups."""
+    """What needs a forget set: EO, and the accuracy of the forget groups."""
     test = sets["test"]
-    _add_attack(found, sets)
     pairs = [divmod(group, n_sensitive) for group in splits.forget_groups]
     axes = metrics.odds_axes(test.target, test.sensitive, pairs, n_targets, n_sensitive)
     found.add("equalized_odds", metrics.equalized_odds, test.correct, *axes)
@@ -147,8 +160,8 @@ def add_reference(
 ) -> dict[str, Any]:
     """Fill COMPARED_KEYS, gaps and the plain name of the retrain `reference` into `values`, metrics, and return them.
 
-    outputs: what `compare_outputs` gave. Without a reference (None) all are None, and `reason`, which should say how to
-    get one, stands in `reasons`.
+    Where one of the two was evaluated in fp32 alone, both are compared in fp32. outputs: what `compare_outputs` gave.
+    Without a reference (None) all are None, and `reason`, which should say how to get one, stands in `reasons`.
     """
     reasons = {key: text for key, text in values["reasons"].items() if key not in COMPARED_KEYS}
     if reference is None:
@@ -157,13 +170,18 @@ def add_reference(
         return values
     found = _Collected()
     found.add("speedup", metrics.speedup, values.get("seconds"), reference.get("seconds"))
-    compared = metrics.compute_gaps(values, reference)
+    compared = metrics.compute_gaps(comparable(values, reference), comparable(reference, values))
     outputs = dict(outputs or dict.fromkeys(OUTPUT_KEYS) | {"reasons": dict.fromkeys(OUTPUT_KEYS, NO_OUTPUTS)})
     for part in (compared, outputs):
         found.reasons.update(part.pop("reasons"))
         found.values.update(part)
     values.update(found.values, reference=reference_name, reasons=reasons | found.reasons)
     return values
+
+
+def comparable(values: Mapping[str, Any], others: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Metrics as they are to be compared with those of another run: in fp32, where `others` are in nothing else."""
+    return values if IN_FP32 in others else {**values, **values.get(IN_FP32, {})}
 
 
 class _Collected:

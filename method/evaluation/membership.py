@@ -28,7 +28,8 @@ def published_attack(
 
     All losses are float (n,). `mia`: that share. `mia_forest_auc`: AUC of the same forest (the first of those with the
     largest share) for telling F from T by its member probability, None if T is empty. `mia_baseline`: the share of V in
-    R and V, which `mia` is close to where the loss carries no signal. Undefined if R, V or F is empty.
+    R and V, which `mia` is close to where the loss carries no signal and differs from sample to sample. Undefined if R,
+    V or F is empty.
     """
     for losses, name in ((retain_loss, "retain"), (val_loss, "val"), (forget_loss, "forget")):
         if len(losses) == 0:

@@ -1,7 +1,7 @@
 """What one prediction pass leaves behind: a row per sample, from which every metric can be recomputed."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,6 +18,7 @@ COLUMNS = {
     "prediction": Array("i"),
     **dict.fromkeys(("loss", "confidence"), Array("f")),
 }
+BF16_COLUMNS = {"bf16_logits": Array("f", 2), "bf16_loss": Array("f")}
 N_SPLITS = 3
 REMEDY = "run that command again with --overwrite"
 
@@ -27,7 +28,8 @@ class Records:
     """Read-only arrays of equal length n, in the order of the pass; `index` is the row of the data set's table.
 
     split: 0 train, 1 val, 2 test. logits: (n, C) float32. loss: cross-entropy of the target in nats, confidence: the
-    probability of the target, both float64 and computed from the logits in float64.
+    probability of the target, both float64 and computed from the logits in float64. bf16_logits, bf16_loss: those of a
+    second pass in bf16, which float32 and float64 hold exactly; None without one.
     """
 
     index: np.ndarray
@@ -39,13 +41,20 @@ class Records:
     prediction: np.ndarray
     loss: np.ndarray
     confidence: np.ndarray
+    bf16_logits: np.ndarray | None = None
+    bf16_loss: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            array = getattr(self, field.name)
+        for name, array in self.arrays.items():
             if len(array) != len(self.index):
-                raise ValueError(f"{field.name} has {len(array)} rows, index has {len(self.index)}")
+                raise ValueError(f"{name} has {len(array)} rows, index has {len(self.index)}")
             array.setflags(write=False)
+
+    @property
+    def arrays(self) -> dict[str, Any]:
+        """The columns that are there, by name."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: array for name, array in values.items() if array is not None}
 
     @classmethod
     def from_logits(
@@ -56,15 +65,41 @@ class Records:
         sensitive: np.ndarray,
         group: np.ndarray,
         logits: np.ndarray,
+        bf16_logits: np.ndarray | None = None,
+        bf16_loss: np.ndarray | None = None,
     ) -> Self:
-        """Records of n samples with (n, C) logits; RunError if a logit is not finite. A tie goes to the first class."""
+        """Records of n samples with (n, C) logits; RunError if a logit is not finite. A tie goes to the first class.
+
+        bf16_logits, bf16_loss: (n, C) and (n,) of a second pass, both or neither.
+        """
         index, split, target, sensitive, group = (
             np.array(column, dtype=np.int64) for column in (index, split, target, sensitive, group)
         )
         logits = np.array(logits, dtype=np.float32)
         _refuse_non_finite(index, logits)
         loss = _cross_entropy(logits.astype(np.float64), target)
-        return cls(index, split, target, sensitive, group, logits, logits.argmax(axis=1), loss, np.exp(-loss))
+        found = cls(index, split, target, sensitive, group, logits, logits.argmax(axis=1), loss, np.exp(-loss))
+        if bf16_logits is None or bf16_loss is None:
+            return found
+        _refuse_non_finite(index, bf16_logits)
+        return replace(
+            found,
+            bf16_logits=np.array(bf16_logits, dtype=np.float32),
+            bf16_loss=np.array(bf16_loss, dtype=np.float64),
+        )
+
+    @property
+    def published(self) -> Self:
+        """The records as the published code takes accuracies and losses: of the pass in bf16, where there is one."""
+        if self.bf16_logits is None or self.bf16_loss is None:
+            return self
+        return replace(
+            self,
+            logits=self.bf16_logits,
+            prediction=self.bf16_logits.argmax(axis=1),
+            loss=self.bf16_loss,
+            confidence=np.exp(-self.bf16_loss),
+        )
 
     @property
     def correct(self) -> np.ndarray:
@@ -87,18 +122,17 @@ class Records:
                 " asked for): they belong to another data set or split; run the evaluation again with --overwrite"
             )
         chosen = order[place]
-        return type(self)(*(getattr(self, field.name)[chosen] for field in fields(self)))
+        return type(self)(**{name: array[chosen] for name, array in self.arrays.items()})
 
     def save(self, path: Path) -> None:
         """Write the records atomically as an npz file without pickles."""
-        arrays = {field.name: getattr(self, field.name) for field in fields(self)}
-        write_atomic(path, lambda file: np.savez(file, **arrays))
+        write_atomic(path, lambda file: np.savez(file, **self.arrays))
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read what `save` wrote; UserError naming the file where it cannot be read, or was changed since."""
         try:
-            found = cls(*read_npz(path, COLUMNS))
+            found = cls(*read_npz(path, COLUMNS, BF16_COLUMNS))
             _refuse_changed(found)
         except (ValueError, TypeError) as error:
             raise UserError(_unreadable(path, error)) from None
@@ -148,12 +182,36 @@ def _refuse_changed(found: Records) -> None:
     _refuse_losses(found.loss)
     if not len(found):
         return
+    _refuse_changed_bf16(found)
     if not np.array_equal(found.prediction, found.logits.argmax(axis=1)):
         raise ValueError("prediction is not the class of the largest logit")
     loss = _cross_entropy(found.logits.astype(np.float64), found.target)
     # Written on another machine, exponentials can differ in their last digits.
     if not (np.allclose(found.loss, loss, 1e-6, 1e-300) and np.allclose(found.confidence, np.exp(-loss), 1e-6, 1e-300)):
         raise ValueError("loss or confidence is not that of the logits")
+
+
+def _refuse_changed_bf16(found: Records) -> None:
+    """ValueError where the second pass is none in bf16, or is not of these samples."""
+    logits, loss = found.bf16_logits, found.bf16_loss
+    if logits is None or loss is None:
+        return
+    _refuse_losses(loss)
+    if logits.shape != found.logits.shape:
+        raise ValueError(f"bf16_logits has the shape {logits.shape}, logits {found.logits.shape}")
+    for name, array in (("bf16_logits", logits), ("bf16_loss", loss)):
+        if not (np.isfinite(array).all() and _is_bf16(array)):
+            raise ValueError(f"{name} holds what is no finite number of bf16")
+    # Rounded to eight bits, after a sum over the classes in float32 that is 1 and more.
+    slack = logits.shape[1] * 2.0**-20
+    if not np.allclose(loss, _cross_entropy(logits.astype(np.float64), found.target), 2.0**-7, slack):
+        raise ValueError("bf16_loss is not that of bf16_logits")
+
+
+def _is_bf16(array: np.ndarray) -> bool:
+    """Whether the upper half of a float32 holds every number."""
+    short = array.astype(np.float32)
+    return np.array_equal(short, array) and not np.count_nonzero(short.view(np.uint32) & 0xFFFF)
 
 
 def _refuse_rows(index: np.ndarray) -> None:

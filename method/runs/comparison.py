@@ -9,7 +9,7 @@ from typing import Any
 from datasets.splits import Splits
 from method.configs.cli import command_line
 from method.configs.loading import Config
-from method.evaluation.evaluator import ITSELF, add_reference, compare_outputs, compare_saved_outputs
+from method.evaluation.evaluator import IN_FP32, ITSELF, add_reference, compare_outputs, compare_saved_outputs
 from method.evaluation.records import Records
 from method.runs.directory import RunDirectory
 from method.runs.folder import CONFIG, METRICS, RECORDS, RETRAIN
@@ -37,8 +37,10 @@ def compare(
     if asked.itself:
         add_reference(metrics, metrics, None, ITSELF, compare_outputs(records, records, splits))
     elif found := find_reference(config, record):
-        outputs = compare_saved_outputs(records, splits, found.file(RECORDS))
-        add_reference(metrics, reference_metrics(found), None, found.path.name, outputs)
+        outputs, theirs = compare_saved_outputs(records, splits, found.file(RECORDS)), reference_metrics(found)
+        if IN_FP32 in metrics and IN_FP32 not in theirs:
+            log.info("%s was not evaluated in bf16, so ToW and Avg. Gap compare both runs in fp32", found.path)
+        add_reference(metrics, theirs, None, found.path.name, outputs)
     else:
         wanted = {"reweight": True} if asked.reweight else {}
         # Commands name folders, which are no part of the metrics.

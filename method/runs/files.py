@@ -75,6 +75,7 @@ ONE_METRICS: dict[str, Check] = {
     "reference": null_or(NAME),
     "reasons": table({}, others=REASON),
 }
+ONE_METRICS["in_fp32"] = table({}, others=PERCENT)
 METRICS_CHECK = table({**ONE_METRICS, "without_rewind": null_or(table(ONE_METRICS))})  # SCRUB's last epoch
 
 # config.yaml, by the sections that somebody reads.

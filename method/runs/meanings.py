@@ -62,7 +62,15 @@ METRICS = {
         "the largest share over six forests (the published attack)"
     ),
     "mia_forest_auc": _percent("AUC of that forest's member probability, F against T; 50 is ideal", NO_TEST),
-    "mia_baseline": _percent("what `mia` is near to where the loss carries no signal: 100 n_val / (n_retain + n_val)"),
+    "mia_baseline": _percent(
+        "what `mia` is near to where the loss carries no signal: 100 n_val / (n_retain + n_val); not in bf16, where "
+        "many losses are equal and the larger set wins them all"
+    ),
+    "in_fp32": Meaning(
+        "with `--eval_precision bf16`, where accuracies and attack above are of the pass in bf16: the same keys of the "
+        "pass in fp32, which all keys below are of",
+        "percent by key",
+    ),
     "equalized_odds": _percent(
         "mean over u in {0, 1} of |acc(u, s = 0) - acc(u, s = 1)| on T; u and s are target and sensitive value of "
         "binary data, else whether they occur in a forget group",
@@ -121,7 +129,8 @@ METRICS = {
         "mean of the six `gaps`; 0 is the retrained model", f"{NO_REFERENCE}, or one of the six is null in either run"
     ),
     "gaps": Meaning(
-        "absolute difference to the retrained run in RA, UA, TA, MIA, EO and GA, by key; null where either is",
+        "absolute difference to the retrained run in RA, UA, TA, MIA, EO and GA, by key; of both in fp32 where one of "
+        "them was not evaluated in bf16; null where either is",
         "percent",
         "0 to 100",
         NO_REFERENCE,
@@ -195,6 +204,19 @@ RECORDS = {
     "prediction": ("int64", "(n,)", "class of the largest logit; a tie goes to the first"),
     "loss": ("float64", "(n,)", "cross-entropy of the target in nats, computed from the logits in float64"),
     "confidence": ("float64", "(n,)", "probability of the target, exp(-loss)"),
+}
+RECORDS_BF16 = {  # of a run that is evaluated in bf16 as well
+    "bf16_logits": (
+        "float32",
+        "(n, C)",
+        "with `--eval_precision bf16`: the outputs of a second pass, all in bf16; those "
+        "above are of a pass in fp32 then",
+    ),
+    "bf16_loss": (
+        "float64",
+        "(n,)",
+        "with `--eval_precision bf16`: the cross-entropy by a log-softmax of these that is rounded to bf16",
+    ),
 }
 SPLITS = {
     "train": ("int64", "(n,)", "rows of the data set's table that make D; sorted, as in the sets below"),

@@ -32,6 +32,7 @@ from method.training.checkpoints import save_model
 from method.training.engine import Engine, measure
 from method.training.inference import Inference
 from method.training.original import Original
+from method.training.published import bf16_outputs
 from method.unlearners.base import GroupAccuracy, Task, Unlearner
 from models.classifier import Classifier
 from utils import device as devices
@@ -251,12 +252,18 @@ def build_unlearner(
 
 
 def predict_and_evaluate(job: Job, inference: Inference, file: Path, cost: dict[str, Any]) -> dict[str, Any]:
-    """One prediction pass over train, val and test; its records are kept, every metric comes from them and `cost`."""
+    """One prediction pass over train, val and test; its records are kept, every metric comes from them and `cost`.
+
+    As the published code evaluates, there are two: in fp32, and all in bf16.
+    """
     dataset, splits = job.data.dataset, job.data.splits
     rows = np.sort(np.concatenate([splits.train, splits.val, splits.test]))
-    logits = inference.apply(job.model, job.model, rows, "evaluation").cpu().numpy()
-    labels = (dataset.split[rows], dataset.target[rows], dataset.sensitive[rows], dataset.group[rows])
-    records = Records.from_logits(rows, *labels, logits)
+    target, in_bf16 = dataset.target[rows], job.config.eval_precision == "bf16"
+    plain = inference.at(torch.float32) if in_bf16 else inference
+    logits = plain.apply(job.model, job.model, rows, "evaluation").cpu().numpy()
+    further = bf16_outputs(inference, job.model, rows, target) if in_bf16 else ()
+    labels = (dataset.split[rows], target, dataset.sensitive[rows], dataset.group[rows])
+    records = Records.from_logits(rows, *labels, logits, *further)
     return from_rank_0(lambda: evaluate_records(job, records, file, cost))
 
 

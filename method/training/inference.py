@@ -1,5 +1,6 @@
 """Forward passes in eval mode: evaluation transform, fixed order, fixed batch size, nothing dropped."""
 
+import copy
 from collections.abc import Callable, Iterator
 from itertools import accumulate
 
@@ -65,6 +66,12 @@ class Inference:
             return Inference(loader, self.device, self.precision).apply(module, function, rows, what)
         finally:
             loader.close()
+
+    def at(self, precision: torch.dtype) -> "Inference":
+        """The same passes in another precision."""
+        other = copy.copy(self)
+        other.precision = precision
+        return other
 
     def image(self, pixels: Tensor) -> Tensor:
         """uint8 pixels to a normalised batch on the device."""

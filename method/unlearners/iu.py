@@ -34,7 +34,7 @@ Steps. Everything at theta0, in eval mode, on plain images:
 WoodFisher applies Woodbury's identity a sample at a time; to be exact, that keeps H_i^-1 g_i, a vector of the network's
 size, for every sample. Conjugate gradients solve H x = v to the same result with four such vectors. The published code
 runs a recursion that keeps one such vector, over the mean gradients of batches, on images that are augmented with
-`use_train_aug`; no flag gives that here.
+`use_train_aug`, and never takes up a gradient after the first: its step has no curvature. No flag gives that here.
 """
 
 from collections.abc import Iterator

@@ -58,7 +58,8 @@ def _history_sections() -> Iterator[str]:
 
 
 def _array_sections() -> Iterator[str]:
-    for file, arrays in (("records.npz", meanings.RECORDS), ("splits.npz", meanings.SPLITS)):
+    records = meanings.RECORDS | meanings.RECORDS_BF16
+    for file, arrays in (("records.npz", records), ("splits.npz", meanings.SPLITS)):
         rows = [[code(name), *told] for name, told in arrays.items()]
         yield _section(file, ARRAY_TITLES, rows)
 

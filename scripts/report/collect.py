@@ -12,6 +12,7 @@ from method.evaluation.evaluator import (
     REPEATED_KEYS,
     SCHEMA,
     add_reference,
+    comparable,
     compare_saved_outputs,
     evaluate,
 )
@@ -59,7 +60,7 @@ class Row:
 
     def minus(self, others: Mapping[str, Any], key: str) -> float | None:
         """The value minus another's; None where one of them is missing."""
-        own, theirs = self.values.get(key), others.get(key)
+        own, theirs = comparable(self.values, others).get(key), comparable(others, self.values).get(key)
         return own - theirs if is_number(own) and is_number(theirs) else None
 
 

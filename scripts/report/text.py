@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from method.evaluation.columns import COLUMNS, Column
+from method.evaluation.evaluator import IN_FP32
 from scripts.report.collect import Report, Row, by_label
 from utils.errors import UserError
 from utils.tables import HOLE, align, align_markdown, cell, in_markdown, is_number, one_line
@@ -61,7 +62,9 @@ def forget_group_names(rows: Sequence[Row]) -> list[str]:
 
 
 def mia_baseline(rows: Sequence[Row]) -> float | None:
-    """What MIA reads where the loss carries no signal."""
+    """What MIA is near to without any signal; None where no row says so, or one has losses in bf16, where it is not."""
+    if any(IN_FP32 in row.values for row in rows):
+        return None
     return next((value for row in rows if is_number(value := row.values.get("mia_baseline"))), None)
 
 
