@@ -106,8 +106,8 @@ def test_a_mistake_in_it_costs_nothing_but_its_own_value(
 
 def test_undefined_says_why_it_is_null() -> None:
     register("forget_conf", **ABOUT)(forget_confidence)
-    nothing = np.array([], dtype=np.int64)
-    found = evaluate(binary_records(SMALL), small_parts(forget=nothing, retain=np.arange(5), forget_groups=()), NAMES, 2, 2)  # fmt: skip
+    of_pretrain = small_parts(forget=np.array([], dtype=np.int64), retain=np.arange(5), forget_groups=())
+    found = evaluate(binary_records(SMALL), of_pretrain, NAMES, 2, 2)
     assert (found["forget_conf"], found["reasons"]["forget_conf"]) == (None, "nothing is forgotten")
 
 
