@@ -49,6 +49,7 @@ class GroupDataset:
     file_column: str = ""  # the column of the label files that holds `path`
     options: ClassVar[tuple[str, ...]] = ()  # keys of the configuration that only `load` of this data set takes
     group_format: ClassVar[str] = "{target} {sensitive}"
+    label_file: Path | None = None  # the only one, where it is another than `label_names` says
     pixels: np.ndarray  # uint8 (n, 3, S, S), only where in_memory
 
     def __init__(
@@ -86,8 +87,8 @@ class GroupDataset:
         return Path(data_dir) / cls.folder if cls.folder else None
 
     @classmethod
-    def label_files(cls, data_dir: Path) -> list[Path]:
-        """The files that `load` reads; of one that is absent its first name."""
+    def label_files(cls, data_dir: Path, **options: Any) -> list[Path]:
+        """The files that `load` reads with these options; of one that is absent its first name."""
         root = cls.data_root(data_dir)
         if root is None:
             return []

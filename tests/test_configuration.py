@@ -22,7 +22,7 @@ from utils.errors import UserError
 EXECUTION = {
     "device", "num_workers", "cache", "threads", "data_dir", "store_dir", "checkpoint_dir",
     "tensorboard", "wandb", "wandb_project", "save_every", "wait", "verify_data", "evaluate_every",
-    "forget_list_column", "image_digest",
+    "forget_list_column", "image_digest", "metadata", "split_values",
 }  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from pages import (
     commands,
     inline_commands,
     links,
+    named_yaml,
     patched,
     prose,
     snippets,
@@ -191,7 +192,8 @@ def _check_main(page: str, arguments: list[str], folder: Path) -> None:
             arguments = [*arguments[: place + 1], str(ROOT / arguments[place + 1]), *arguments[place + 2 :]]
             continue
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text("dataset: custom\n" if flag == "--config" else "file\n000001.jpg\n")
+        config = named_yaml(page, arguments[place + 1]) or "dataset: custom\n"
+        file.write_text(config if flag == "--config" else "file\n000001.jpg\n")
     parse(arguments)
 
 
@@ -204,7 +206,7 @@ def _is_pasted(page: str, arguments: list[str]) -> bool:
 
 def _check_script(script: Path, arguments: list[str]) -> None:
     """A shell or Python script that is there and knows the flags before `--`."""
-    text = script.read_text()
+    text, arguments = script.read_text(), arguments[: [*arguments, "--"].index("--")]
     foreign = script.name == "submit.sh"  # which hands them to sbatch
     for flag in (word.split("=")[0] for word in arguments if re.fullmatch(r"--\w[\w-]*(=.*)?", word)):
         known = re.search(rf"{flag}(?![\w-])", text) or flag.removeprefix("--") in all_keys()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from cli import ROOT, ok, run_apart, written
@@ -102,7 +103,15 @@ def test_a_metric_and_a_network_are_as_many_lines_as_the_page_says(project: Path
     result = run_apart(f"--method pretrain --model pixels {QUICK}", root=project, store_dir=tmp_path / "store")
     assert result.code == 0, result.err
     metrics = json.loads((tmp_path / "store/digits/pixels/pretrain_0/metrics.json").read_text())
-    assert 0 <= metrics["macro_acc"] <= 100
+    with np.load(tmp_path / "store/digits/pixels/pretrain_0/records.npz") as records:
+        right, target = records["prediction"] == records["target"], records["target"]
+        expected = [100 * right[(records["split"] == 2) & (target == one)].mean() for one in (0, 1)]
+    assert metrics["macro_acc"] == pytest.approx(np.mean(expected))
+    shown = subprocess.run(
+        [sys.executable, "-m", "scripts.report", str(tmp_path / "store"), "--columns", "macro", "--format", "csv"],
+        cwd=project, capture_output=True, text=True, timeout=300, check=True,
+    )  # fmt: skip
+    assert f",{metrics['macro_acc']}," in shown.stdout
 
 
 def test_a_flag_is_one_line(project: Path):

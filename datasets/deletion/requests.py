@@ -104,7 +104,7 @@ class _Index:
         """
         found: dict[str, list[str]] = {}
         if len(self.dataset.label_names) == 1:
-            for column in header_of(*self.label_file):
+            for column in header_of(*self.label_file, [self.dataset.file_column]):
                 if column != self.dataset.file_column:
                     found.setdefault(column.casefold(), []).append(column)
         return found
@@ -113,7 +113,7 @@ class _Index:
     def label_file(self) -> tuple[Path, str]:
         """The only file of the labels, and its name."""
         ((name,),) = self.dataset.label_names
-        return self.dataset.root / name, name
+        return self.dataset.label_file or self.dataset.root / name, name
 
     def rows(self, name: str) -> list[int]:
         """The rows that a name fits, sorted."""

@@ -18,6 +18,7 @@ from utils.errors import UserError
 LARGEST = 2**30  # bytes of a label file or a list
 LONGEST_PATH, LONGEST_PART = 4096, 255  # bytes of a path in the labels, and of a name in it: what systems allow
 NEVER_IN_PATHS = {"\\", "\0"} | ({":"} if os.name == "nt" else set())  # a drive's name leads out of the folder
+DELIMITERS = {",": "commas", "\t": "tabs"}
 # In the paths of all rows between line ends: what only a path that leaves its folder has, or another spelling of one.
 ODD_IN_PATHS = (
     *("\n/", "/\n", "\n\n", "//", "/./", "\n./", "/.\n", "\n.\n", "/../", "\n../", "/..\n", "\n..\n"),
@@ -36,7 +37,7 @@ class Table:
     def __getitem__(self, column: str) -> Sequence[str]:
         return self.columns[column]
 
-    def codes(self, column: str, allowed: Mapping[str, int], ignore_case: bool = False) -> np.ndarray:
+    def codes(self, column: str, allowed: Mapping[str, int], ignore_case: bool = False, remedy: str = "") -> np.ndarray:
         """int64 codes of a column. UserError for another value: the first one, its line and how many there are."""
         values = self.columns[column]
         if ignore_case:
@@ -45,7 +46,7 @@ class Table:
             return np.array([allowed[value] for value in values], dtype=np.int64)
         except KeyError:
             bad_rows = [row for row, value in enumerate(values) if value not in allowed]
-            raise self.error(column, bad_rows, f"expected one of {', '.join(allowed)}") from None
+            raise self.error(column, bad_rows, f"expected one of {', '.join(allowed)}{remedy}") from None
 
     def error(self, column: str, bad_rows: Sequence[int], expected: str) -> UserError:
         """What is wrong with a column, by its first bad row: how many have its value, and how many another bad one."""
@@ -88,8 +89,12 @@ def read_label_text(file: Path, layout: str) -> str:
 
 
 def read_csv(file: Path, wanted: Sequence[str], layout: str) -> Table:
-    """The `wanted` columns (two or more) of a CSV file with a header; UserError for a missing one or a ragged row."""
-    reader = csv.reader(io.StringIO(read_label_text(file, layout), newline=""))
+    """The `wanted` columns (two or more) of a CSV or TSV file with a header.
+
+    UserError for a missing column, for a ragged row, and for a header that has the columns with either delimiter.
+    """
+    text = read_label_text(file, layout)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_find_delimiter(file, text, wanted))
     try:
         header = [name.strip() for name in next(reader, [])]
         pick = itemgetter(*column_numbers(file, header, wanted))
@@ -106,10 +111,32 @@ def read_csv(file: Path, wanted: Sequence[str], layout: str) -> Table:
     return table_of(file, wanted, cells, lines)
 
 
-def header_of(file: Path, layout: str) -> list[str]:
-    """The names of a CSV file's columns."""
-    reader = csv.reader(io.StringIO(read_label_text(file, layout), newline=""))
-    return [name.strip() for name in next(reader, [])]
+def header_of(file: Path, layout: str, wanted: Sequence[str]) -> list[str]:
+    """The names of the columns of a CSV or TSV file that has the `wanted` ones."""
+    text = read_label_text(file, layout)
+    return _split_header(text, _find_delimiter(file, text, wanted))
+
+
+def _find_delimiter(file: Path, text: str, wanted: Sequence[str]) -> str:
+    """The delimiter by which the first line names all `wanted` columns, whatever the file is called."""
+    first = text[: text.find("\n") + 1] or text
+    if "\t" not in first:
+        return ","
+    headers = {delimiter: _split_header(first, delimiter) for delimiter in DELIMITERS}
+    fitting = [delimiter for delimiter, header in headers.items() if {*wanted} <= {*header}]
+    if len(fitting) > 1:
+        counts = " and ".join(f"by {DELIMITERS[one]} {len(headers[one])} columns" for one in fitting)
+        raise UserError(
+            f"{file} can be read in two ways, {counts}, each with {', '.join(wanted)}; rename the columns of one"
+        )
+    return fitting[0] if fitting else max(headers, key=lambda one: len(headers[one]))
+
+
+def _split_header(text: str, delimiter: str) -> list[str]:
+    try:
+        return [name.strip() for name in next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), [])]
+    except csv.Error:
+        return []
 
 
 def column_numbers(file: Path, header: Sequence[str], wanted: Sequence[str]) -> list[int]:
@@ -130,8 +157,8 @@ def table_of(file: Path, wanted: Sequence[str], cells: list[str], lines: Sequenc
     return Table(file, {name: cells[column :: len(wanted)] for column, name in enumerate(wanted)}, lines)
 
 
-def image_paths(table: Table, column: str) -> Sequence[str]:
-    """A column of image files relative to the labels' folder, in one spelling: ./a.jpg is a.jpg.
+def image_paths(table: Table, column: str, root: Path | None = None) -> Sequence[str]:
+    """A column of image files relative to `root`, or to the labels' folder, in one spelling: ./a.jpg is a.jpg.
 
     UserError for one that is not below that folder (a link in it may lead anywhere), or longer than systems allow.
     """
@@ -141,7 +168,9 @@ def image_paths(table: Table, column: str) -> Sequence[str]:
     paths = [posixpath.normpath(value) if value else "" for value in values]
     outside = [row for row, path in enumerate(paths) if not _is_below(path)]
     if outside:
-        raise table.error(column, outside, f"expected the path of a file below {table.file.parent}, with / in it")
+        raise table.error(
+            column, outside, f"expected the path of a file below {root or table.file.parent}, with / in it"
+        )
     # Before an array gives every row the room of the longest.
     long = [row for row, path in enumerate(paths) if _is_too_long(path)]
     if long:

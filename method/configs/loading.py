@@ -103,7 +103,7 @@ def resolve(flags: Mapping[str, Any], config_file: Path | None = None) -> Config
         raise UserError(f"--method is missing; choose one of {', '.join(METHODS)}")
     method, dataset = fixed["method"], fixed.get("dataset", all_keys()["dataset"].default)
     _refuse_other_data_sets(dataset, user, flags)
-    fallback, own = (read_layer_file(CONFIG_FILES / name) for name in (FALLBACK, f"{dataset}.yaml"))
+    fallback, own = read_layer_file(CONFIG_FILES / FALLBACK), _read_own_file(dataset)
 
     def stacked(selected: Mapping[str, Any] | None) -> Layer:
         """Return every key's value and source, with the entries for tasks that are `selected`."""
@@ -131,6 +131,12 @@ def _refuse_other_data_sets(dataset: str, user: LayerFile, flags: Mapping[str, A
             owners = all_keys()[name].datasets
             if owners and dataset not in owners:
                 raise UserError(f"{where}{name} is a key of {', '.join(owners)}, not of {dataset}; leave it out")
+
+
+def _read_own_file(dataset: str) -> LayerFile:
+    """Read <dataset>.yaml; a data set may do without, and then has the values of fallback.yaml."""
+    file = CONFIG_FILES / f"{dataset}.yaml"
+    return read_layer_file(file) if file.exists() else LayerFile(file.name, {}, {}, ())
 
 
 def _schema_layers(method: str, dataset: str, preset: str) -> list[Layer]:
@@ -172,7 +178,30 @@ def _refuse_contradictions(config: Config, flags: Mapping[str, Any]) -> None:
 
 
 def _note_untuned(own: LayerFile, config: Config) -> tuple[str, ...]:
-    """Name the keys that other tasks of this method have tuned values for and this task has not; () for none."""
+    """Say in one line which values were made for another task, network or data set; () where there are none."""
+    method, details, subject = config.method, [], config.data_name
+    if missing := _untuned_for_the_task(own, config):
+        subject += f" {config.task} ratio {config.unlearning_ratio:g}"
+        details.append(f"these stand at their defaults: {_listed(config, missing)}")
+    tuned_model = own.plain.get("model", all_keys()["model"].default)
+    others = ["other data"] * ("dataset_name" in config.values) + [tuned_model] * (config.model != tuned_model)
+    settings = [name for name, key in keys_of(method).items() if key.group in ("training", method)]
+    settings = [name for name in settings if name in config.values]
+    from_own = [name for name in settings if config.sources[name].startswith(own.name)]
+    if others and from_own:
+        subject += f" with {config.model}" * (config.model != tuned_model)
+        details.append(f"{own.name} has these for {' and '.join(others)}: {_listed(config, from_own)}")
+    named = method in own.sections or any(method in entry.match["method"] for entry in own.tasks)
+    if not named and all(config.sources[name].startswith((SCHEMA, FALLBACK, own.name, "preset")) for name in settings):
+        details = [f"{own.name} does not speak of it, so {FALLBACK} and its own defaults count"]
+    if not details:
+        return ()
+    hint = ["benchmarks/tune.py compares settings on validation data"] * METHODS[method].from_original
+    return ("; ".join([f"nobody tuned {method} for {subject}", *details, *hint]),)
+
+
+def _untuned_for_the_task(own: LayerFile, config: Config) -> list[str]:
+    """List the keys that other tasks of this method have tuned values for and this task has not."""
     method, values, sources = config.method, config.values, config.sources
     approach = values.get("rob_approach")
     entries = [entry for entry in own.tasks if method in entry.match["method"]]
@@ -180,10 +209,9 @@ def _note_untuned(own: LayerFile, config: Config) -> tuple[str, ...]:
         key for entry in entries if approach in entry.match.get("rob_approach", (approach,)) for key in entry.values
     }
     if not tuned or any(source.startswith(f"{own.name} [method ") for source in sources.values()):
-        return ()
-    missing = [name for name in values if name in tuned and sources[name].startswith((SCHEMA, FALLBACK))]
-    if not missing:
-        return ()
-    listed = ", ".join(f"{name} {values[name]}" for name in missing)
-    task = f"{config.task} ratio {config.unlearning_ratio:g}"
-    return (f"nobody tuned {method} for {config.dataset} {task}; these stand at their defaults: {listed}",)
+        return []
+    return [name for name in values if name in tuned and sources[name].startswith((SCHEMA, FALLBACK))]
+
+
+def _listed(config: Config, names: Sequence[str]) -> str:
+    return ", ".join(f"{name} {config.values[name]}" for name in names)

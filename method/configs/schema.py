@@ -104,6 +104,11 @@ def _data_and_model() -> list[Key]:
         key("weights", str, "initial weights of pretrain and retrain: imagenet, none, or a file", default="imagenet",
             path=True),
         key("skip_bad_images", bool, "leave out images that cannot be read, instead of refusing to run", default=False),
+        # By content alone: what the table says is compared, not where it lies or how it spells a split.
+        custom("metadata", str, "the table of labels, CSV or TSV (default: metadata.csv in --data_dir)", default=None,
+               nullable=True, path=True, execution=True),
+        custom("split_values", str, "what the split column calls them: train=training+extra,val=dev,test=test (default:"
+               " train, val, test and the like, or 0, 1, 2)", default=None, nullable=True, execution=True),
         custom("target", str, "column of metadata.csv with what the model predicts", default="target"),
         custom("sensitive", str, "column of the sensitive attribute; several (race,age) are crossed",
                default="sensitive"),

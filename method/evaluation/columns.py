@@ -3,6 +3,16 @@
 from dataclasses import dataclass
 
 REFERENCE, HIGH, LOW = "reference", "high", "low"
+BEST = (REFERENCE, HIGH, LOW, "")
+# What else stands in metrics.json, or beside metrics in tables: no metric can be called so.
+NO_COLUMNS = (
+    *("schema", "groups", "reasons", "gaps", "reference", "without_rewind", "in_fp32", "forget_composition"),
+    *("n_train", "n_retain", "n_forget", "n_val", "n_test", "n_requests", "n_skipped_requests", "n_skipped_images"),
+    *("train_acc", "worst_group", "worst_group_n", "equalized_odds_full_skipped", "mia_baseline", "mia_filled"),
+    *("mia_auc_sd", "mia_balanced_acc_sd", "mia_group_auc_sd", "mia_group_balanced_acc_sd"),
+    *("dataset", "model", "image_size", "weights", "task", "ratio", "unlearning_ratio", "seed", "method", "label"),
+    *("reweight", "folder", "forget_group_names", "n", "main", "all"),
+)
 
 
 @dataclass(frozen=True)
@@ -28,7 +38,7 @@ def _main(key: str, title: str, what: str, best: str = REFERENCE, former: tuple[
 
 
 FORGET, TEST, GROUPS = "the forget set", "the test set", "the test samples of the forget groups"
-COLUMNS = (
+COLUMNS = [  # and those that method.evaluation.registry adds
     _main("retain_acc", "RA", "accuracy on the retain set"),
     _main("forget_acc", "UA", "accuracy ON the forget set, not 100 minus it"),
     _main("test_acc", "TA", "accuracy on the test set"),
@@ -67,5 +77,5 @@ COLUMNS = (
     Column("seconds", "seconds", "training time without evaluation", LOW, "s"),
     Column("speedup", "speed-up", "training time of the retrained model divided by this one's", HIGH, "x"),
     Column("peak_memory_bytes", "memory", "peak memory", LOW, "MiB", scale=2.0**-20, decimals=0),
-)
+]
 MAIN = tuple(column for column in COLUMNS if column.main)

@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 
+import method.evaluation.own  # noqa: F401  (fills METRICS)
 from datasets.splits import Splits
 from method.evaluation import forgetting, membership, metrics
 from method.evaluation.records import Records
+from method.evaluation.registry import METRICS, RETRAINED
 from utils.errors import RunError, UserError
 
 SCHEMA = 2  # of metrics.json; a file without the key has schema 1
@@ -74,7 +76,23 @@ def evaluate(
     found.add("equalized_odds_full", metrics.equalized_odds_full, test.correct, *labels, *sizes)
     found.values["equalized_odds_full_skipped"] = metrics.n_empty_pairs(*labels, *sizes)
     found.add("demographic_parity", metrics.demographic_parity, test.prediction, test.sensitive)
+    found.add_registered(records=records, splits=splits)
     return {**found.values, "groups": groups, "reasons": found.reasons}
+
+
+def output_keys() -> tuple[str, ...]:
+    """The keys that need the records of the retrained run: OUTPUT_KEYS, and registered ones."""
+    return (*OUTPUT_KEYS, *(key for key, metric in METRICS.items() if metric.compares))
+
+
+def compared_keys() -> tuple[str, ...]:
+    """The keys that are null without a retrained run: COMPARED_KEYS, and registered ones."""
+    return tuple(dict.fromkeys((*COMPARED_KEYS, *output_keys())))
+
+
+def _no_outputs(reason: str) -> dict[str, Any]:
+    """What `compare_outputs` would give, all null for one reason."""
+    return dict.fromkeys(output_keys()) | {"reasons": dict.fromkeys(output_keys(), reason)}
 
 
 def composition(group: Mapping[str, Any]) -> dict[str, Any]:
@@ -122,12 +140,11 @@ def _add_repeated_attacks(found: "_Collected", sets: Mapping[str, Records]) -> N
 def compare_outputs(records: Records, reference: Records, splits: Splits) -> dict[str, Any]:
     """KL(retrain || model) in nats and the share of equal predictions in percent, on F, T and T's forget groups.
 
-    Keys: OUTPUT_KEYS, and the `reasons` of those that are None. RunError if a row of F or T is not recorded in both.
+    Keys: `output_keys`, and the `reasons` of those that are None. RunError if a row of F or T is not recorded in both.
     """
     found = _Collected()
     if records.logits.shape[1] != reference.logits.shape[1]:
-        reason = "the reference has another number of classes"
-        return dict.fromkeys(OUTPUT_KEYS) | {"reasons": dict.fromkeys(OUTPUT_KEYS, reason)}
+        return _no_outputs("the reference has another number of classes")
     test_group = records.select(splits.test).group
     rows = {
         "forget": splits.forget,
@@ -138,6 +155,7 @@ def compare_outputs(records: Records, reference: Records, splits: Splits) -> dic
         own, other = records.select(rows[name]), reference.select(rows[name])
         found.add(f"kl_to_retrain_{name}", metrics.mean_kl, own.logits, other.logits, samples)
         found.add(f"agreement_{name}", metrics.accuracy, own.prediction == other.prediction, samples)
+    found.add_registered(records=records, splits=splits, retrained=reference)
     return {**found.values, "reasons": found.reasons}
 
 
@@ -147,8 +165,7 @@ def compare_saved_outputs(records: Records, splits: Splits, reference_records: P
         return compare_outputs(records, Records.load(reference_records), splits)
     except (UserError, RunError):
         # Folders are no part of the metrics, so the sentence names the run alone.
-        reason = f"the records of {reference_records.parent.name} cannot be read, or are of other samples"
-        return dict.fromkeys(OUTPUT_KEYS) | {"reasons": dict.fromkeys(OUTPUT_KEYS, reason)}
+        return _no_outputs(f"the records of {reference_records.parent.name} cannot be read, or are of other samples")
 
 
 def add_reference(
@@ -163,15 +180,16 @@ def add_reference(
     Where one of the two was evaluated in fp32 alone, both are compared in fp32. outputs: what `compare_outputs` gave.
     Without a reference (None) all are None, and `reason`, which should say how to get one, stands in `reasons`.
     """
-    reasons = {key: text for key, text in values["reasons"].items() if key not in COMPARED_KEYS}
+    compared_with = compared_keys()
+    reasons = {key: text for key, text in values["reasons"].items() if key not in compared_with}
     if reference is None:
-        reasons.update(dict.fromkeys(COMPARED_KEYS, reason))
-        values.update(dict.fromkeys(COMPARED_KEYS), gaps=None, reference=None, reasons=reasons)
+        reasons.update(dict.fromkeys(compared_with, reason))
+        values.update(dict.fromkeys(compared_with), gaps=None, reference=None, reasons=reasons)
         return values
     found = _Collected()
     found.add("speedup", metrics.speedup, values.get("seconds"), reference.get("seconds"))
     compared = metrics.compute_gaps(comparable(values, reference), comparable(reference, values))
-    outputs = dict(outputs or dict.fromkeys(OUTPUT_KEYS) | {"reasons": dict.fromkeys(OUTPUT_KEYS, NO_OUTPUTS)})
+    outputs = dict(outputs or _no_outputs(NO_OUTPUTS))
     for part in (compared, outputs):
         found.reasons.update(part.pop("reasons"))
         found.values.update(part)
@@ -202,6 +220,12 @@ class _Collected:
         except metrics.Undefined as undefined:
             self.values.update(dict.fromkeys(keys))
             self.reasons.update(dict.fromkeys(keys, str(undefined)))
+
+    def add_registered(self, **given: Any) -> None:
+        """Add the registered metrics: with `retrained` those that compare, without it the others."""
+        for key, metric in METRICS.items():
+            if metric.compares == (RETRAINED in given):
+                self.add(key, metric.compute, given)
 
 
 def _add_attack(found: _Collected, sets: Mapping[str, Records]) -> None:

@@ -48,6 +48,7 @@ def group_table(data: Data) -> str:
 def _reads(config: Config) -> list[str]:
     folder = dataset_class(config.dataset).folder
     lines = [f"{Path(config.data_dir) / folder}/"] if folder else []
+    lines += [config.metadata] if config.values.get("metadata") else []
     if METHODS[config.method].from_original:
         lines.append(config.original or _sought(config, PRETRAIN, MODEL))
     asked = asked_by(config)

@@ -49,7 +49,7 @@ def label_record(config: Config, digests: Digests) -> dict[str, Any]:
     """What config.yaml says of the labels: the folder they lie in, and the digest of each file; OSError without one."""
     kind = dataset_class(config.dataset)
     root = kind.data_root(Path(config.data_dir))
-    files = kind.label_files(Path(config.data_dir))
+    files = kind.label_files(Path(config.data_dir), **{name: config.values[name] for name in kind.options})
     labels = {file.name: digests.of(file) for file in files}
     labels |= {kind.built_in: "comes with the program"} if kind.built_in else {}
     return {"folder": str(root.resolve()) if root else None, "labels": labels}
@@ -136,12 +136,17 @@ def _labels_now(config: Config, digests: Digests, found: Comparison) -> dict[str
     try:
         return label_record(config, digests)["labels"]
     except OSError:
-        found.notes.append(f"the labels are not in {_folder(config)}, and are not compared")
+        found.notes.append(f"the labels are not in {_place_of_labels(config)}, and are not compared")
         return None
 
 
 def _folder(config: Config) -> Path | None:
     return dataset_class(config.dataset).data_root(Path(config.data_dir))
+
+
+def _place_of_labels(config: Config) -> str:
+    """Their folder, or the table that --metadata names."""
+    return config.values.get("metadata") or str(_folder(config))
 
 
 def _compare_labels(config: Config, stored: Mapping[str, Any], labels: dict[str, str], found: Comparison) -> None:
@@ -161,7 +166,7 @@ def _compare_labels(config: Config, stored: Mapping[str, Any], labels: dict[str,
         now["forget"] = splits_of(config, table).forget_fingerprint or ""
     found.differing.extend(
         f"the labels are others: their {name} fingerprint is {then[name][:16]} there and {now[name][:16]} here, in "
-        f"{_folder(config)}; they may need to be put back"
+        f"{_place_of_labels(config)}; they may need to be put back"
         for name in now
         if now[name] != then[name]
     )

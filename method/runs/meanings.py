@@ -6,6 +6,9 @@ and `history_columns`). A key, column or array that a run writes and nobody expl
 
 from dataclasses import dataclass
 
+import method.evaluation.own  # noqa: F401  (fills registry.METRICS)
+from method.evaluation import registry
+
 
 @dataclass(frozen=True)
 class Meaning:
@@ -156,6 +159,17 @@ METRICS = {
         "scrub with `--scrub_rewind`: all of these keys once more, of the last epoch's weights", "table"
     ),
 }  # fmt: skip
+
+
+def explain_metrics() -> dict[str, Meaning]:
+    """METRICS, and those that are registered."""
+    own = {
+        key: Meaning(one.column.what, one.column.unit.replace("%", "percent"), one.limits, one.null)
+        for key, one in registry.METRICS.items()
+    }
+    return METRICS | own
+
+
 GROUP = {
     "id": Meaning("target times the number of sensitive values plus sensitive value", "number", "from 0"),
     "name": Meaning("target and sensitive value in words", "text"),

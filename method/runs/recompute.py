@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets.splits import Splits, load_splits
-from method.evaluation.evaluator import COMPARED_KEYS, ITSELF, add_reference, compare_saved_outputs, evaluate
+from method.evaluation.evaluator import ITSELF, add_reference, compare_saved_outputs, compared_keys, evaluate
 from method.evaluation.records import Records, check_belonging
 from method.runs.folder import CONFIG, METRICS, RECORDS, SPLITS, RunFolder, records_name
 from utils.errors import RunError, UserError
@@ -40,6 +40,8 @@ def recompute(folder: Path, reference: Path | None = None) -> dict[str, Any]:
         }
         groups = [facts["groups"][name] for name in ("names", "n_targets", "n_sensitive")]
         values = {**old, **evaluate(records, splits, *groups), **nested}
+        kept = {key: text for key, text in (old.get("reasons") or {}).items() if values.get(key, 0) is None}
+        values["reasons"] = kept | values["reasons"]
         if len(splits.forget) == 0:
             return values
         return _compared(values, old, records, splits, reference, values if own else theirs)
@@ -62,9 +64,10 @@ def _compared(
     if reference is not None and theirs is not None:
         name = ITSELF if theirs is values else reference.name
         return add_reference(values, theirs, None, name, compare_saved_outputs(records, splits, reference / RECORDS))
-    reasons = {key: text for key, text in (old.get("reasons") or {}).items() if key in COMPARED_KEYS}
-    kept = {key: old.get(key) for key in (*COMPARED_KEYS, "gaps", "reference")}
-    missing = {key: GONE for key in COMPARED_KEYS if kept[key] is None and key not in reasons}
+    keys = compared_keys()
+    reasons = {key: text for key, text in (old.get("reasons") or {}).items() if key in keys}
+    kept = {key: old.get(key) for key in (*keys, "gaps", "reference")}
+    missing = {key: GONE for key in keys if kept[key] is None and key not in reasons}
     return values | kept | {"reasons": values["reasons"] | reasons | missing}
 
 

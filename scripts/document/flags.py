@@ -124,7 +124,8 @@ def _unchanging() -> str:
     names = "".join(f"- `--{name}`\n" for name, key in all_keys().items() if key.execution)
     return (
         "## What does not make another run\n\nEvery flag above belongs to a run's identity but these, which change no "
-        f"number; `--device` and `--threads` decide last bits.\n\n{names}\n"
+        "number. Of a table of labels or a list, what it says is compared, not its name or its words; `--device` and "
+        f"`--threads` decide last bits.\n\n{names}\n"
     )
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from method.configs.loading import resolve
-from method.evaluation.columns import COLUMNS
+from method.evaluation.columns import COLUMNS, Column
 from method.registry import METHODS
 from method.runs import meanings
 from method.runs.meanings import Meaning
@@ -41,7 +41,7 @@ def _file_section() -> str:
 
 
 def _metrics_sections() -> Iterator[str]:
-    yield _section("metrics.json", KEY_TITLES, _rows(meanings.METRICS))
+    yield _section("metrics.json", KEY_TITLES, _rows(meanings.explain_metrics(), COLUMNS))
     yield "### groups\n\n" + table(KEY_TITLES, _rows(meanings.GROUP)) + "\n"
     yield "### forget_composition\n\n" + table(KEY_TITLES, _rows(meanings.COMPOSITION)) + "\n"
     rows = _own_rows({name: method.metric_keys for name, method in METHODS.items()})
@@ -83,8 +83,8 @@ def _measure(one: Meaning) -> str:
     return ", ".join(filter(None, (one.unit, one.limits)))
 
 
-def _rows(told: Mapping[str, Meaning]) -> list[list[str]]:
-    titles = {column.key: column.title for column in COLUMNS} if told is meanings.METRICS else {}
+def _rows(told: Mapping[str, Meaning], columns: Iterable[Column] = ()) -> list[list[str]]:
+    titles = {column.key: column.title for column in columns}
     return [[code(name), titles.get(name, ""), _measure(one), one.what, one.null] for name, one in told.items()]
 
 

@@ -8,13 +8,13 @@ from typing import Any
 
 from datasets.splits import load_splits
 from method.evaluation.evaluator import (
-    OUTPUT_KEYS,
     REPEATED_KEYS,
     SCHEMA,
     add_reference,
     comparable,
     compare_saved_outputs,
     evaluate,
+    output_keys,
 )
 from method.evaluation.records import Records, check_belonging
 from method.runs.files import PRETRAIN, RETRAIN
@@ -106,7 +106,7 @@ def pretrain_row(
         reason = "no retrain run (without REWEIGHT) of this task, ratio and seed is finished"
         add_reference(values, None, reason, None)
     else:
-        wanted = not set(keys).isdisjoint(OUTPUT_KEYS)
+        wanted = not set(keys).isdisjoint(output_keys())
         outputs = compare_saved_outputs(records, splits, reference.folder / RECORDS) if wanted else None
         add_reference(values, reference.metrics, None, reference.folder.name, outputs)
     own = (label(pretrain), (*rank(pretrain), 0), pretrain, values)
