@@ -73,9 +73,10 @@ def _what_to_run() -> list[Key]:
         key("seed", int, "seed of splits, initial weights, order and augmentation", default=0, at_least=0),
         key("reweight", bool, "REWEIGHT: sample the retain set with the group shares of the whole train set; on by "
             f"default in {reweighted}", default=None, methods=_methods(lambda method: method.reweight is not None)),
-        shared("rob_approach", str, "groups in pretrain and retrain: dro (group DRO), subsample (as many samples of "
-               "every group as the smallest has); target_reweight is the published spelling of --reweight, for any "
-               "method that has it", default="none", choices=("none", "dro", "subsample")),
+        shared("rob_approach", str, "groups in the pass over the retain set (in pretrain: the train set): dro (group "
+               "DRO), subsample (as many samples of every group as the smallest has), in place of REWEIGHT; "
+               "target_reweight is the published spelling of --reweight", default="none",
+               choices=("none", "dro", "subsample")),
         key("preset", str, "methods as their papers state them, or miu and salun as the published code runs them",
             default="strict", choices=("strict", "reference")),
         key("tag", str, "a word added to the run's name, to keep variants side by side", default="", word=True),
