@@ -26,4 +26,4 @@ def build_model(name: str, n_targets: int, seed: int, weights: str) -> "Classifi
         raise UserError(f"--model {name}: unknown, expected one of {', '.join(sorted(MODELS))}")
     module, builder = MODELS[name].split(":")
     build_backbone = getattr(importlib.import_module(module), builder)
-    return importlib.import_module("models.classifier").build_classifier(build_backbone, n_targets, seed, weights)
+    return importlib.import_module("models.classifier").build_classifier(name, build_backbone, n_targets, seed, weights)

@@ -1,12 +1,16 @@
 """A backbone with a linear head: the shape every model here has."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from models.backbone import Backbone
 from models.batch_norm import across_processes
+from models.weights import load_backbone, read_state_dict
 from utils.distributed import world_size
+from utils.errors import UserError
 from utils.seeding import derive_seed
 
 
@@ -23,15 +27,16 @@ class Classifier(nn.Module):
     """logits = head(features(image)).
 
     image: n x 3 x H x W, float, normalised; features: n x feature_dim, float32; logits: n x n_targets, float32.
-    Under autocast the backbone alone changes precision.
+    Under autocast the backbone alone changes precision. head_name: what the architecture itself calls its last layer.
     """
 
-    def __init__(self, backbone: nn.Module, feature_dim: int, n_targets: int) -> None:
+    def __init__(self, backbone: Backbone, n_targets: int) -> None:
         super().__init__()
-        self.backbone = backbone
-        self.head = FullPrecisionLinear(feature_dim, n_targets)
-        self.feature_dim = feature_dim
+        self.backbone = backbone.network
+        self.head = FullPrecisionLinear(backbone.feature_dim, n_targets)
+        self.feature_dim = backbone.feature_dim
         self.n_targets = n_targets
+        self.head_name = backbone.head
 
     def features(self, image: Tensor) -> Tensor:
         """The input of the head, n x feature_dim, float32."""
@@ -43,14 +48,26 @@ class Classifier(nn.Module):
 
 
 def build_classifier(
-    build_backbone: Callable[[str], tuple[nn.Module, int]], n_targets: int, seed: int, weights: str
+    name: str, build_backbone: Callable[[], Backbone], n_targets: int, seed: int, weights: str
 ) -> Classifier:
-    """A classifier on `build_backbone(weights)`, drawn from `seed`; the global random state is left as it was."""
+    """A classifier on what `build_backbone` gives, drawn from `seed`; the global random state is left as it was."""
     with torch.random.fork_rng(devices=[]):
         # The CPU generator alone: torch.manual_seed would also reseed every GPU, whose states are not saved here.
         torch.default_generator.manual_seed(derive_seed("initial weights", seed))
-        backbone, feature_dim = build_backbone(weights)
-        classifier = Classifier(backbone, feature_dim, n_targets)
+        backbone = build_backbone()
+        classifier = Classifier(backbone, n_targets)
+        if weights != "none":
+            state, label = _weights(name, backbone, weights)
+            load_backbone(backbone.network, state, label, backbone.head)
     if world_size() > 1:
         across_processes(classifier)
     return classifier
+
+
+def _weights(name: str, backbone: Backbone, weights: str) -> tuple[dict[str, Tensor], str]:
+    """The state dict that `--weights` asks for, under the architecture's own names, and what messages call it."""
+    if weights != "imagenet":
+        return read_state_dict(Path(weights)), f"--weights {weights}"
+    if backbone.imagenet is None:
+        raise UserError(f"--model {name} has no ImageNet weights: give --no-pretrained, or --weights FILE")
+    return backbone.imagenet(), "ImageNet weights"

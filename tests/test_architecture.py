@@ -67,7 +67,7 @@ LATE_IMPORTS = {
     ("method", "method.api"), ("method.api", "datasets"), ("method.api", "method.configs.cli"),
     ("method.api", "method.runs.making"), ("method.runs.stored", "method.configs.schema"),
     # Optional packages.
-    ("method.api", "pandas"),
+    ("method.api", "pandas"), ("models.weights", "safetensors.torch"),
     *(("method.runs.trackers", name) for name in ("tensorboard", "torch.utils.tensorboard", "wandb")),
 }  # fmt: skip
 # Under TYPE_CHECKING, which is never true in a run: the registry is below the methods, and says of what type they are.
