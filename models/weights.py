@@ -87,19 +87,26 @@ def load_backbone(backbone: nn.Module, state: Mapping[str, Tensor], label: str, 
     Raises UserError, starting with `label`: the first entries that are missing, unexpected or of another shape.
     """
     own = backbone.state_dict()
-    # Files older than batch norm's counter lack it, and nothing here reads its value.
-    counters = {key: value for key, value in own.items() if key.endswith("num_batches_tracked")}
-    given = {**counters, **{key: value for key, value in state.items() if not key.startswith(f"{head}.")}}
+    given = with_counters(own, {key: value for key, value in state.items() if not key.startswith(f"{head}.")})
+    if found := differences(own, given):
+        raise UserError(f"{label}: not the weights of this --model ({found}); give matching weights or --no-pretrained")
+    backbone.load_state_dict(given)
+
+
+def with_counters(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`given` with batch norm's counters of `own`: older files lack them, and nothing here reads their values."""
+    return {**{key: value for key, value in own.items() if key.endswith("num_batches_tracked")}, **given}
+
+
+def differences(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:
+    """The first names that `given` lacks, has beside those of `own`, or has in another shape; empty for none."""
     common = own.keys() & given.keys()
     problems = {
         "missing": [key for key in own if key not in given],
         "unexpected": [key for key in given if key not in own],
         "of another shape": [key for key in own if key in common and own[key].shape != given[key].shape],
     }
-    found = "; ".join(f"{kind}: {_first(keys)}" for kind, keys in problems.items() if keys)
-    if found:
-        raise UserError(f"{label}: not the weights of this --model ({found}); give matching weights or --no-pretrained")
-    backbone.load_state_dict(given)
+    return "; ".join(f"{kind}: {_first(keys)}" for kind, keys in problems.items() if keys)
 
 
 def _first(keys: Iterable[str]) -> str:
