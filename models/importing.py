@@ -8,7 +8,7 @@ from torch import Tensor
 
 from models import MODELS, build_model
 from models.classifier import Classifier
-from models.weights import classifier_names, differences, own_names, with_counters
+from models.weights import classifier_names, differences, own_names
 from utils.errors import UserError
 
 POSITIONS = "pos_embed"  # what timm's transformers call the table whose length follows from the image size
@@ -27,7 +27,7 @@ def adopt(model: Classifier, state: Mapping[str, Tensor], order: Sequence[int], 
     UserError where names or shapes are not those of `model`, with the flag that would make them fit. file: for it.
     """
     own = own_names(model.state_dict(), model.head_name)
-    given = with_counters(own, state)
+    given = {**_counters(own), **state}
     if found := differences(own, given):
         raise UserError(f"{file} does not fit --model: {found}; {_remedy(own, given, image_size)}")
     head = {f"{model.head_name}.{name}" for name in ("weight", "bias")}
@@ -37,6 +37,8 @@ def adopt(model: Classifier, state: Mapping[str, Tensor], order: Sequence[int], 
 
 def _remedy(own: Mapping[str, Tensor], given: Mapping[str, Tensor], image_size: int) -> str:
     """Which flag would make a state dict fit."""
+    if any(key.startswith("backbone.") for key in given) and not any(key.startswith("backbone.") for key in own):
+        return "this is a model of this program, which needs no import: give it as --original"
     if resized := [key for key in own if _is_resized(key, own, given)]:
         n_there, n_here = (state[resized[0]].shape[1] for state in (given, own))
         size = _fitting_size(n_there, n_here, image_size) or ""
@@ -64,4 +66,9 @@ def _fits(name: str, given: Mapping[str, Tensor]) -> bool:
     model = build_model(name, 1, 0, "none")
     first_output = {key: value[:1] if key.startswith(f"{model.head_name}.") else value for key, value in given.items()}
     own = own_names(model.state_dict(), model.head_name)
-    return not differences(own, with_counters(own, first_output))
+    return not differences(own, {**_counters(own), **first_output})
+
+
+def _counters(own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Batch norm's counters, which older files lack, and whose values nothing here reads."""
+    return {key: value for key, value in own.items() if key.endswith("num_batches_tracked")}

@@ -1,7 +1,7 @@
 """Weights of others: read as tensors only, under the architecture's own names, and loaded strictly."""
 
 import pickle
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -81,36 +81,55 @@ def _read_safetensors(path: Path, label: str) -> dict[str, Tensor]:
         raise UserError(f"{label}: damaged, or no {SAFETENSORS} file ({type(error).__name__})") from error
 
 
-def load_backbone(backbone: nn.Module, state: Mapping[str, Tensor], label: str, head: str) -> None:
-    """Copy `state` into `backbone`; entries of the layer `head` are left out, everything else must match.
+def load_into(classifier: nn.Module, state: Mapping[str, Tensor], label: str, name: str, head: str | None) -> str:
+    """Copy `state`, under the architecture's own names, into a classifier; says what was loaded, left out and is new.
 
-    Raises UserError, starting with `label`: the first entries that are missing, unexpected or of another shape.
+    The last layer, which the architecture calls `name`, is left out, but for `head` "keep". Everything else must match
+    by name and shape. UserError, starting with `label`, where it does not, and where the last layer would fit and `head`
+    does not say what becomes of it.
     """
-    own = backbone.state_dict()
-    given = with_counters(own, {key: value for key, value in state.items() if not key.startswith(f"{head}.")})
+    own, last = own_names(classifier.state_dict(), name), f"{name}."
+    _settle_head(label, state.get(f"{last}weight"), name, len(own[f"{last}weight"]), head)
+    used = {key: value for key, value in state.items() if head == "keep" or not key.startswith(last)}
+    # Files older than batch norm's counter lack it, and nothing here reads its value.
+    new = {
+        key: value
+        for key, value in own.items()
+        if key not in used and (key.endswith("num_batches_tracked") or (head != "keep" and key.startswith(last)))
+    }
+    given = new | used
     if found := differences(own, given):
         raise UserError(f"{label}: not the weights of this --model ({found}); give matching weights or --no-pretrained")
-    backbone.load_state_dict(given)
-
-
-def with_counters(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """`given` with batch norm's counters of `own`: older files lack them, and nothing here reads their values."""
-    return {**{key: value for key, value in own.items() if key.endswith("num_batches_tracked")}, **given}
+    classifier.load_state_dict(classifier_names(given, name))
+    left_out = [key for key in state if key not in used]
+    kept = f", with the last layer, {name}" if head == "keep" else ""
+    return f"{label}: loaded {len(used)} tensors{kept}; left out {_first(left_out)}; new {_first(list(new))}"
 
 
 def differences(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:
     """The first names that `given` lacks, has beside those of `own`, or has in another shape; empty for none."""
-    common = own.keys() & given.keys()
     problems = {
         "missing": [key for key in own if key not in given],
         "unexpected": [key for key in given if key not in own],
-        "of another shape": [key for key in own if key in common and own[key].shape != given[key].shape],
+        "of another shape": [key for key in own if key in given and own[key].shape != given[key].shape],
     }
     return "; ".join(f"{kind}: {_first(keys)}" for kind, keys in problems.items() if keys)
 
 
-def _first(keys: Iterable[str]) -> str:
+def _settle_head(label: str, weight: Tensor | None, name: str, n_targets: int, head: str | None) -> None:
+    """UserError where it is open, or cannot be, what becomes of the last layer in a file (None: there is none)."""
+    outputs = None if weight is None else len(weight.flatten(1)) if weight.ndim else 1
+    if head == "keep" and outputs != n_targets:
+        found = f"has no last layer {name}" if outputs is None else f"has a last layer, {name}, of {outputs} outputs"
+        raise UserError(f"{label} {found}, and the data set {n_targets} classes: --head keep cannot be; leave it out")
+    if head is None and outputs == n_targets:
+        raise UserError(
+            f"{label} has a last layer, {name}, of {outputs} outputs, as many as the data set has classes: --head keep "
+            "starts from it, output k for class k, and --head new leaves it out and draws a new one; say which"
+        )
+
+
+def _first(keys: list[str]) -> str:
     """The first few names, and how many more there are."""
-    keys = list(keys)
     more = f" and {len(keys) - N_NAMES} more" if len(keys) > N_NAMES else ""
-    return ", ".join(keys[:N_NAMES]) + more
+    return (", ".join(keys[:N_NAMES]) or "nothing") + more

@@ -56,6 +56,7 @@ ONLY_THIRD_PARTY = {
 }
 SLOW_TO_IMPORT = {
     "torchvision": {"datasets.images.decoding", "models.resnet", "scripts.acceptance.machine"},
+    "timm": {"models.timm_networks"},
     "sklearn": {"datasets.digits", "method.evaluation.forgetting"},
 }
 # Imports inside functions: what takes long and is not always needed, and a package that only this data set needs.

@@ -38,7 +38,7 @@ class RunModel(nn.Module):
         self.architecture, self.image_size = facts["model"], facts["image_size"]
         self.view, self.upright = facts.get("view") or kind.view, kind.upright
         self.mean = self.std = HALF  # TODO
-        self.network = build_model(self.architecture, len(self.classes), 0, "none")
+        self.network = build_model(self.architecture, len(self.classes), 0, "none", self.image_size)
         load_weights(self.network, weights, folder.file(MODEL))
         self.eval()
 

@@ -73,7 +73,7 @@ def imported_model(config: Config, imported: Imported, dataset: GroupDataset) ->
             f"--classes are {', '.join(classes)}, and the data's are {', '.join(dataset.target_names)}; expected the "
             f"same names, in the order of the model's outputs; {column} says what the data is labelled with"
         )
-    model = build_model(config.model, dataset.n_targets, config.seed, "none")
+    model = build_model(config.model, dataset.n_targets, config.seed, "none", config.image_size)
     state = read_state_dict(file, flag="FILE")
     n_outputs = count_outputs(model, state)
     if n_outputs not in (None, dataset.n_targets):

@@ -123,6 +123,10 @@ class Network(nn.Module):
         """(B, feature_dim) input of the head."""
         raise NotImplementedError
 
+    def untrained(self) -> nn.Module:
+        """Another of the same architecture on the CPU, with initial weights from torch's generator."""
+        raise NotImplementedError
+
 
 class OriginalModel(Protocol):
     """The pretrained model: frozen and in eval mode for its whole life.
