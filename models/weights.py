@@ -98,18 +98,22 @@ def load_into(classifier: nn.Module, state: Mapping[str, Tensor], label: str, na
         if key not in used and (key.endswith("num_batches_tracked") or (head != "keep" and key.startswith(last)))
     }
     given = new | used
-    problems = {
-        "missing": [key for key in own if key not in given],
-        "unexpected": [key for key in given if key not in own],
-        "of another shape": [key for key in own if key in given and own[key].shape != given[key].shape],
-    }
-    found = "; ".join(f"{kind}: {_first(keys)}" for kind, keys in problems.items() if keys)
-    if found:
+    if found := differences(own, given):
         raise UserError(f"{label}: not the weights of this --model ({found}); give matching weights or --no-pretrained")
     classifier.load_state_dict(classifier_names(given, name))
     left_out = [key for key in state if key not in used]
     kept = f", with the last layer, {name}" if head == "keep" else ""
     return f"{label}: loaded {len(used)} tensors{kept}; left out {_first(left_out)}; new {_first(list(new))}"
+
+
+def differences(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:
+    """The first names that `given` lacks, has beside those of `own`, or has in another shape; empty for none."""
+    problems = {
+        "missing": [key for key in own if key not in given],
+        "unexpected": [key for key in given if key not in own],
+        "of another shape": [key for key in own if key in given and own[key].shape != given[key].shape],
+    }
+    return "; ".join(f"{kind}: {_first(keys)}" for kind, keys in problems.items() if keys)
 
 
 def _settle_head(label: str, weight: Tensor | None, name: str, n_targets: int, head: str | None) -> None:

@@ -37,8 +37,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "method.training": {"method.training", "method.unlearners.base", "method.configs", "datasets", "utils"},
     # What is needed before and beside the training knows neither the engine nor the networks.
     "method.runs": {"method.runs", "method.evaluation", "method.configs", "method.registry", "datasets", "utils"},
-    "method.runs.starting": {"method", "datasets", "models", "utils"},
-    "method.runs.runner": {"method", "datasets", "models", "utils"},
+    **dict.fromkeys(
+        ("method.runs.starting", "method.runs.finished", "method.runs.exporting", "method.runs.runner"),
+        {"method", "datasets", "models", "utils"},
+    ),
 }  # fmt: skip
 # Whoever imports these brings in the networks and the engine.
 HEAVY = {"method.training.engine", "method.runs.runner"}
@@ -66,9 +68,11 @@ LATE_IMPORTS = {
     ("scripts.report.figures", "matplotlib"), ("scripts.report.plots", "matplotlib"),
     # A notebook that only reads results needs no torch.
     ("method", "method.api"), ("method.api", "datasets"), ("method.api", "method.configs.cli"),
-    ("method.api", "method.runs.making"), ("method.runs.stored", "method.configs.schema"),
+    ("method.api", "method.runs.making"), ("method.api", "method.runs.finished"),
+    ("method.runs.stored", "method.configs.schema"),
     # Optional packages.
-    ("method.api", "pandas"), ("models.weights", "safetensors.torch"),
+    ("method.api", "pandas"), ("models.exporting", "safetensors.torch"), ("models.exporting", "onnxscript"),
+    ("models.weights", "safetensors.torch"),
     *(("method.runs.trackers", name) for name in ("tensorboard", "torch.utils.tensorboard", "wandb")),
 }  # fmt: skip
 # Under TYPE_CHECKING, which is never true in a run: the registry is below the methods, and says of what type they are.

@@ -33,16 +33,34 @@ ONLY_WITH = {
 
 
 @dataclass(frozen=True)
+class Imported:
+    """A model that another program trained.
+
+    digest: SHA-256 of its file. classes: what its outputs are called, in their order; () for that of the data.
+    """
+
+    file: Path
+    digest: str
+    classes: tuple[str, ...] = ()
+
+    def record(self) -> dict[str, Any]:
+        """Return what config.yaml says of it: all that is known."""
+        return {"file": self.file.name, "sha256": self.digest, "classes": list(self.classes)}
+
+
+@dataclass(frozen=True)
 class Config:
     """The values of one run, frozen; `config.lr` reads one, `sources` says where each came from.
 
     requests: the names in the forget list, read once, so that the run's name and its forget set are of the same list.
+    imported: for a run whose model is not trained here; then there are no values of training, as nobody knows them.
     """
 
     values: Mapping[str, Any]
     sources: Mapping[str, str]
     notes: tuple[str, ...] = ()
     requests: tuple[str, ...] = ()
+    imported: Imported | None = None
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -51,7 +69,7 @@ class Config:
             raise AttributeError(f"{self.values.get('method')} has no key {name!r}") from None
 
     def __reduce__(self) -> Any:
-        return Config, (dict(self.values), dict(self.sources), self.notes, self.requests)
+        return Config, (dict(self.values), dict(self.sources), self.notes, self.requests, self.imported)
 
     @property
     def params(self) -> Any:
@@ -101,7 +119,10 @@ class Config:
         keys = all_keys()
         # What a list says, not where it lies.
         values = {**self.values, "forget_list": list_digest(self.requests) if self.requests else None}
-        return {name: values[name] for name in self.values if not keys[name].execution and name not in skipped}
+        identity = {name: values[name] for name in self.values if not keys[name].execution and name not in skipped}
+        if self.imported:
+            identity |= {"imported": self.imported.digest, "classes": ",".join(self.imported.classes)}
+        return identity
 
 
 def resolve(flags: Mapping[str, Any], config_file: Path | None = None) -> Config:

@@ -31,6 +31,7 @@ LOG = "run.log"
 STATUS = "status.json"  # running, interrupted, failed or done, and why
 DONE = "done"  # the marker of a finished run: a line for each file that it has
 TENSORBOARD, WANDB = "tensorboard", "wandb"  # folders
+IMPORTED = "imported"  # the section of config.yaml that only a model of another program has
 RENAMED = (CONFIG, SPLITS, FORGET_LIST, HISTORY, STATE, MODEL, RECORDS, METRICS, STATUS, DONE)  # whole, or not there
 APPENDED = (LOG, TENSORBOARD, WANDB)  # not renamed into place, so written through a link
 NEEDED = (METRICS, MODEL, RECORDS)  # of every finished run, where the marker lists nothing
@@ -102,6 +103,14 @@ class RunFolder:
     def done(self) -> bool:
         """Whether the run ended well, and still has what it had then."""
         return self.marked and not self.lost()
+
+    @property
+    def is_imported(self) -> bool:
+        """Whether a model of another program is there, which nothing makes anew."""
+        try:
+            return self.done and bool(self.read_config().get(IMPORTED))
+        except ValueError:
+            return False
 
     def lost(self) -> list[str]:
         """The files that a run marked as done has no more."""

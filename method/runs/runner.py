@@ -24,6 +24,7 @@ from method.runs.directory import RunDirectory
 from method.runs.folder import HISTORY, METRICS, MODEL, RECORDS, STATE, records_name
 from method.runs.image_inputs import image_entry
 from method.runs.inputs import identity_of, label_record, open_digests
+from method.runs.recompute import COST_KEYS
 from method.runs.run_log import announce, collect_versions, count_left_out, describe_run, logged, save_sets
 from method.runs.signature import ORIGINAL, signature
 from method.runs.starting import model_facts, starting_models
@@ -89,7 +90,10 @@ def run(command: Command, directory: RunDirectory) -> list[str] | None:
             from_rank_0(lambda: save_sets(config, job.data, directory))
             with tracking(config, directory.path, resumed) as trackers:
                 inference = Inference(loader, device, precision)
-                metrics = train_and_evaluate(job, inference, signature(record), trackers.epoch)
+                if config.imported:
+                    metrics = evaluate_imported(job, inference, signature(record))
+                else:
+                    metrics = train_and_evaluate(job, inference, signature(record), trackers.epoch)
                 trackers.metrics(metrics)
             from_rank_0(lambda: directory.finish(metrics))
     return None
@@ -203,8 +207,7 @@ def train_and_evaluate(
     engine.train()
     if frozen is not None:
         frozen.release()
-    facts = {"method": config.method, "forget": data.splits.forget_fingerprint, **job.facts}
-    from_rank_0(lambda: save_model(directory.file(MODEL), model, facts, sealed_with))
+    keep_model(job, sealed_with)
     cost = {"seconds": engine.seconds, "peak_memory_bytes": devices.peak_memory_bytes(inference.device)}
     metrics = predict_and_evaluate(job, inference, directory.file(RECORDS), cost)
     metrics |= unlearner.extra_metrics()
@@ -212,6 +215,21 @@ def train_and_evaluate(
         model.load_state_dict(weights)
         metrics[name] = predict_and_evaluate(job, inference, directory.file(records_name(name)), cost)
     return metrics | count_left_out(data)
+
+
+def evaluate_imported(job: Job, inference: Inference, sealed_with: dict[str, Any]) -> dict[str, Any]:
+    """Keep a model that another program trained, predict once, compute the metrics; what it cost is not known."""
+    to_device(job.model, inference.device)
+    keep_model(job, sealed_with)
+    metrics = predict_and_evaluate(job, inference, job.directory.file(RECORDS), dict.fromkeys(COST_KEYS))
+    metrics["reasons"] |= dict.fromkeys(COST_KEYS, "the model was imported")
+    return metrics | count_left_out(job.data)
+
+
+def keep_model(job: Job, sealed_with: dict[str, Any]) -> None:
+    """Write model.pt, with the facts that say which runs it can start."""
+    facts = {"method": job.config.method, "forget": job.data.splits.forget_fingerprint, **job.facts}
+    from_rank_0(lambda: save_model(job.directory.file(MODEL), job.model, facts, sealed_with))
 
 
 def freeze_original(job: Job, inference: Inference) -> Original | None:
