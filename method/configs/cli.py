@@ -4,9 +4,10 @@ import argparse
 import difflib
 import math
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 import yaml
@@ -79,7 +80,8 @@ class _Parser(Parser):
 
 def _name_type(key: Key) -> str:
     if key.choices:
-        return "{" + ",".join(str(choice) for choice in key.choices) + "}"
+        family = (f"{key.family}NAME",) if key.family else ()
+        return "{" + ",".join(map(str, (*key.choices, *family))) + "}"
     return "N" if key.rising else {int: "N", float: "X", str: "TEXT"}[key.type]
 
 
@@ -204,17 +206,36 @@ def flat_yaml(config: Config) -> str:
 
 def command_line(config: Config, method: str, **values: Any) -> str:
     """Spell the command that makes the run this one needs: `method` on the same data and model."""
+    flags = {**_differing_flags(config, method), **values}
+    return spell(["python", "main.py", "--method", method, "--dataset", config.dataset], flags)
+
+
+def import_line(config: Config, file: Path) -> str:
+    """Spell the command that imports `file` as the pretrained model of this run's data and architecture."""
+    flags = _differing_flags(config, "pretrain")
+    flags.pop("weights", None)  # nobody knows what it started from
+    return spell(["python", "-m", "scripts.import_model", str(file), "--dataset", config.dataset], flags)
+
+
+def _differing_flags(config: Config, method: str) -> dict[str, Any]:
+    """Return what says which data, task and model are meant, where it is not the default."""
     task = task_flags(config.values) if METHODS[method].forgets else {}
     task |= {"split_number": config.split_number} if config.needs_task_for_target else {}
     default = resolve({"method": method, "dataset": config.dataset, **task}).values
     flags = dict(task)
     own = dataset_class(config.dataset).options
-    for name in (*own, "seed", "model", "image_size", "weights", "data_dir", "store_dir", "checkpoint_dir"):
-        if config.values[name] != default[name]:
+    pixels = ("head", "mean", "std", "view")
+    folders = ("data_dir", "store_dir", "checkpoint_dir")
+    for name in (*own, "seed", "model", "image_size", "weights", *pixels, *folders):
+        if config.values.get(name) != default.get(name):
             flags[name] = config.values[name]
-    flags |= {"skip_bad_images": True} if config.skip_bad_images else {}
-    words = ["python", "main.py", "--method", method, "--dataset", config.dataset]
-    for name, value in {**flags, **values}.items():
+    return flags | ({"skip_bad_images": True} if config.skip_bad_images else {})
+
+
+def spell(words: Sequence[str], flags: Mapping[str, Any]) -> str:
+    """Spell a command that begins with these words and goes on with these flags."""
+    words = list(words)
+    for name, value in flags.items():
         if isinstance(value, bool):
             words.append(f"--{name}" if value else f"--no-{name}")
         else:

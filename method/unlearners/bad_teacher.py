@@ -28,14 +28,14 @@ import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from method.losses import kl_to_teacher
 from method.registry import param, register
-from method.unlearners.base import Batch, Phase, initial_weights
+from method.unlearners.base import Batch, Network, Phase, initial_weights
 from method.unlearners.grouped import Grouped, GroupParams
 
 
@@ -74,8 +74,8 @@ class BadTeacher(Grouped):
 def build_untrained(network: nn.Module, generator: torch.Generator) -> nn.Module:
     """A frozen copy of `network` in eval mode, every layer drawn anew from `generator`'s seed as torch initialises it.
 
-    The initial weights of pretraining would not do: they may be ImageNet's, and share the run's own start.
-    TypeError for a layer that holds weights and cannot be drawn anew.
+    The initial weights of pretraining would not do: they may be ImageNet's, and share the run's own start. A network
+    with a layer that holds weights and cannot be drawn anew is built anew; TypeError where that cannot be either.
     """
     drawn = copy.deepcopy(network).cpu().to(memory_format=torch.contiguous_format)  # the same on every device
     with initial_weights(generator):
@@ -83,8 +83,11 @@ def build_untrained(network: nn.Module, generator: torch.Generator) -> nn.Module
             if hasattr(layer, "reset_parameters"):
                 layer.reset_parameters()
             elif any(True for _ in (*layer.parameters(recurse=False), *layer.buffers(recurse=False))):
-                kind = type(layer).__name__
-                raise TypeError(f"{name or 'the network'} ({kind}) has weights, but no reset_parameters")
+                if not hasattr(network, "untrained"):
+                    kind = type(layer).__name__
+                    raise TypeError(f"{name or 'the network'} ({kind}) has weights, but no reset_parameters")
+                drawn = cast(Network, network).untrained()
+                break
     copied = copy.deepcopy(network)
     copied.load_state_dict(drawn.state_dict())
     return copied.eval().requires_grad_(False)

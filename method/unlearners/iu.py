@@ -46,6 +46,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import cross_entropy
 
 from method.registry import param, register
@@ -124,8 +125,9 @@ class IU(Unlearner):
 
     def fisher_product(self, batch: Batch) -> Tensor:
         """A value whose gradient is the mean over the samples of g_i (g_i . direction)."""
-        # Compiled networks have no second derivatives. As a decorator this would import the compiler at every start.
-        with torch.compiler.set_stance("force_eager"):
+        # Compiled networks and fused attention have no second derivatives. As a decorator the first would import the
+        # compiler at every start.
+        with torch.compiler.set_stance("force_eager"), sdpa_kernel(SDPBackend.MATH):
             losses = cross_entropy(self.model(batch.image), batch.target, reduction="none")
             weight = torch.ones_like(losses, requires_grad=True)
             gradients = torch.autograd.grad(losses, self.parameters, weight, create_graph=True)
