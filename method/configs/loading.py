@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -133,12 +133,16 @@ class Config:
         return {name: None for name, value in own.items() if self.values.get(name) == value}
 
 
-def resolve(flags: Mapping[str, Any], config_file: Path | None = None) -> Config:
-    """Make the configuration of these flags (typed values by key name) and this --config file.
+def resolve(
+    flags: Mapping[str, Any],
+    config_file: Path | None = None,
+    reader: Callable[[Path], LayerFile] = read_layer_file,
+) -> Config:
+    """Make the configuration of these flags (typed values by key name) and this file, which `reader` reads.
 
     UserError for a file that is not right, for keys of another data set, and for values that contradict each other.
     """
-    user = read_layer_file(config_file) if config_file else LayerFile("", {}, {}, ())
+    user = reader(config_file) if config_file else LayerFile("", {}, {}, ())
     fixed = {**user.plain, **flags}
     if "method" not in fixed:
         raise UserError(f"--method is missing; choose one of {', '.join(METHODS)}")

@@ -77,7 +77,10 @@ class IU(Unlearner):
         """How far to go, and the estimate of H."""
 
         scale: float = param(
-            1.0, "alpha: the step is alpha H^-1 v; 1 is the influence function's", aliases=("iu_alpha",), at_least=0
+            1.0,
+            "alpha: the step is alpha H^-1 v; 1 is the influence function's",
+            aliases=("iu_alpha", "alpha_hessian"),
+            at_least=0,
         )
         damping: float = param(1.0, "added to the diagonal of the Fisher matrix", above=0)
         fisher_batches: int = param(16, "batches of R that the Fisher matrix is estimated on", at_least=1)
