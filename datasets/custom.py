@@ -37,7 +37,7 @@ class Custom(GroupDataset):
     folder: ClassVar[str] = "."
     label_names: ClassVar[tuple[tuple[str, ...], ...]] = ((FILE,),)
     forget_pairs: ClassVar[tuple[tuple[int, int], ...]] = ()
-    view: ClassVar[str] = "centre"
+    view = "centre"
     upright: ClassVar[bool] = True
     options: ClassVar[tuple[str, ...]] = (
         *("metadata", "split_values", "target", "sensitive", "filename_column", "split_column", "dataset_name"),

@@ -1,4 +1,4 @@
-"""The command line's counterpart for notebooks: `run` makes one run, `load_results` reads a folder of them."""
+"""The command line's counterpart for notebooks: `run` makes one run, `load_results` and `load_model` read them."""
 
 import logging
 from collections.abc import Iterator, Mapping
@@ -16,8 +16,10 @@ from utils.errors import RunError, UserError
 if TYPE_CHECKING:
     import pandas
 
+    from method.runs.finished import RunModel
+
 NOT_HERE = ("print_config", "dry_run", "help")
-ONE_WAY = ("overwrite", "ablate_rw")  # switches that have no --no-...
+ONE_WAY = ("overwrite", "ablate_rw", "debug")  # switches that have no --no-...
 IDENTITY = ("dataset", "model", "task", "method", "label", "reweight", "unlearning_ratio", "seed")
 COMPOSED = ("gaps",)  # a table of numbers, or null
 ROOT = Path(__file__).resolve().parent.parent
@@ -83,6 +85,17 @@ def load_results(path: str | Path = "output") -> "pandas.DataFrame":
             frame[name] = frame[name].astype(float)  # a number that no run has
     frame.attrs["missing"] = [(str(one.folder), one.problem) for one in runs if one.problem]
     return frame
+
+
+def load_model(path: str | Path) -> "RunModel":
+    """The network of the finished run in this folder, from normalised images (n, 3, S, S) to logits (n, n_targets).
+
+    It is in eval mode on the CPU. Its `classes` are what the outputs are called. `preprocess` makes an input of an
+    image file, and `mean`, `std`, `image_size` and `view` say how. UserError where no finished run is there.
+    """
+    from method.runs import finished
+
+    return finished.load_model(path)
 
 
 def _place(run: StoredRun) -> tuple:

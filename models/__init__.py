@@ -14,16 +14,33 @@ MODELS: dict[str, str] = {
     "resnet50": "models.resnet:resnet50",
     "small_cnn": "models.small_cnn:small_cnn",
 }
+TIMM = "timm/"  # before the name of a network of timm's
+HALF = (0.5, 0.5, 0.5)
 
 
-def build_model(name: str, n_targets: int, seed: int, weights: str) -> "Classifier":
+def build_model(
+    name: str, n_targets: int, seed: int, weights: str, image_size: int = 224, head: str | None = None
+) -> "Classifier":
     """Build the classifier `name`, its initial weights a function of `seed` alone.
 
-    weights: "none" (random), "imagenet", or the path of a state dict for the backbone.
+    weights: "none" (random), "imagenet", or the path of a state dict. image_size: of the images, where the network
+    depends on it. head: "keep" or "new", of a last layer in the weights that fits the task; None where there is none.
     Raises UserError for an unknown model and for weights that are absent or do not fit.
     """
-    if name not in MODELS:
-        raise UserError(f"--model {name}: unknown, expected one of {', '.join(sorted(MODELS))}")
-    module, builder = MODELS[name].split(":")
-    build_backbone = getattr(importlib.import_module(module), builder)
-    return importlib.import_module("models.classifier").build_classifier(build_backbone, n_targets, seed, weights)
+    if name not in MODELS and not name.startswith(TIMM):
+        raise UserError(f"--model {name}: unknown, expected one of {', '.join(sorted(MODELS))}, or {TIMM}NAME")
+    module, builder = MODELS.get(name, "models.timm_networks:timm_network").split(":")
+    build = getattr(importlib.import_module(module), builder)
+    arguments = () if name in MODELS else (name.removeprefix(TIMM), image_size)
+    classifier = importlib.import_module("models.classifier")
+    return classifier.build_classifier(name, lambda: build(*arguments), n_targets, seed, weights, head)
+
+
+def default_pixels(name: str, weights: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation, by channel, of the pixels that a network starts from where nobody says others.
+
+    Those that timm publishes with its own weights; 0.5 and 0.5 for everything else.
+    """
+    if name.startswith(TIMM) and weights == "imagenet":
+        return importlib.import_module("models.timm_networks").published_pixels(name.removeprefix(TIMM))
+    return HALF, HALF

@@ -1,41 +1,38 @@
 """torchvision's residual networks (He et al., CVPR 2016) without their last layer."""
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights
 
-from models.weights import load_backbone, read_state_dict
+from models.backbone import Backbone
 from utils.errors import UserError
 
 
-def resnet18(weights: str) -> tuple[nn.Module, int]:
-    """ResNet-18 and its feature dimension, 512."""
-    return _resnet("resnet18", weights)
+def resnet18() -> Backbone:
+    """ResNet-18; feature dimension 512."""
+    return _resnet("resnet18")
 
 
-def resnet34(weights: str) -> tuple[nn.Module, int]:
-    """ResNet-34 and its feature dimension, 512."""
-    return _resnet("resnet34", weights)
+def resnet34() -> Backbone:
+    """ResNet-34; feature dimension 512."""
+    return _resnet("resnet34")
 
 
-def resnet50(weights: str) -> tuple[nn.Module, int]:
-    """ResNet-50 and its feature dimension, 2048."""
-    return _resnet("resnet50", weights)
+def resnet50() -> Backbone:
+    """ResNet-50; feature dimension 2048."""
+    return _resnet("resnet50")
 
 
-def _resnet(name: str, weights: str) -> tuple[nn.Module, int]:
+def _resnet(name: str) -> Backbone:
     network = get_model(name, weights=None)
     feature_dim = network.fc.in_features
     network.fc = nn.Identity()
-    if weights == "imagenet":
-        load_backbone(network, _imagenet(name), "ImageNet weights", head="fc")
-    elif weights != "none":
-        # torchvision and timm call these layers the same, so either's file fits.
-        load_backbone(network, read_state_dict(Path(weights)), f"--weights {weights}", head="fc")
-    return network, feature_dim
+    # timm calls these layers the same, so its files fit too.
+    return Backbone(network, feature_dim, "fc", partial(_imagenet, name))
 
 
 def _imagenet(name: str) -> dict[str, Tensor]:

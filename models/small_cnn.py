@@ -1,20 +1,15 @@
 """A five-layer convolutional network for small images; trains in seconds on a CPU."""
 
-from pathlib import Path
-
 from torch import nn
 
-from models.weights import load_backbone, read_state_dict
-from utils.errors import UserError
+from models.backbone import Backbone
 
 CHANNELS = (8, 16, 16, 32, 32)
 STRIDES = (2, 2, 1, 2, 1)
 
 
-def small_cnn(weights: str) -> tuple[nn.Module, int]:
+def small_cnn() -> Backbone:
     """Five 3 x 3 convolutions, each with batch norm and ReLU, then global average pooling; feature dimension 32."""
-    if weights == "imagenet":
-        raise UserError("--model small_cnn has no ImageNet weights: give --no-pretrained, or --weights FILE")
     layers: list[nn.Module] = []
     for n_in, n_out, stride in zip((3, *CHANNELS[:-1]), CHANNELS, STRIDES, strict=True):
         layers += [
@@ -22,7 +17,5 @@ def small_cnn(weights: str) -> tuple[nn.Module, int]:
             nn.BatchNorm2d(n_out),
             nn.ReLU(inplace=True),
         ]
-    backbone = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    if weights != "none":
-        load_backbone(backbone, read_state_dict(Path(weights)), f"--weights {weights}")
-    return backbone, CHANNELS[-1]
+    network = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return Backbone(network, CHANNELS[-1], "head")

@@ -31,14 +31,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "method.evaluation": {"method.evaluation", "datasets.base", "datasets.splits", "utils"},
     "method.evaluation.metrics": set(),
     "method.configs": {
-        *("method.configs", "method.registry", "method.unlearners", "models.MODELS", "utils"),
+        *("method.configs", "method.registry", "method.unlearners", "models.MODELS", "models.TIMM",
+        "utils"),
         *("datasets.DATASETS", "datasets.dataset_class", "datasets.base", "datasets.groups", "datasets.deletion"),
     },
     "method.training": {"method.training", "method.unlearners.base", "method.configs", "datasets", "utils"},
     # What is needed before and beside the training knows neither the engine nor the networks.
     "method.runs": {"method.runs", "method.evaluation", "method.configs", "method.registry", "datasets", "utils"},
-    "method.runs.starting": {"method", "datasets", "models", "utils"},
-    "method.runs.runner": {"method", "datasets", "models", "utils"},
+    **dict.fromkeys(
+        ("method.runs.starting", "method.runs.finished", "method.runs.exporting", "method.runs.runner"),
+        {"method", "datasets", "models", "utils"},
+    ),
 }  # fmt: skip
 # Whoever imports these brings in the networks and the engine.
 HEAVY = {"method.training.engine", "method.runs.runner"}
@@ -54,6 +57,7 @@ ONLY_THIRD_PARTY = {
 }
 SLOW_TO_IMPORT = {
     "torchvision": {"datasets.images.decoding", "models.resnet", "scripts.acceptance.machine"},
+    "timm": {"models.timm_networks"},
     "sklearn": {"datasets.digits", "method.evaluation.forgetting"},
 }
 # Imports inside functions: what takes long and is not always needed, and a package that only this data set needs.
@@ -65,9 +69,11 @@ LATE_IMPORTS = {
     ("scripts.report.figures", "matplotlib"), ("scripts.report.plots", "matplotlib"),
     # A notebook that only reads results needs no torch.
     ("method", "method.api"), ("method.api", "datasets"), ("method.api", "method.configs.cli"),
-    ("method.api", "method.runs.making"), ("method.runs.stored", "method.configs.schema"),
+    ("method.api", "method.runs.making"), ("method.api", "method.runs.finished"),
+    ("method.runs.stored", "method.configs.schema"),
     # Optional packages.
-    ("method.api", "pandas"),
+    ("method.api", "pandas"), ("models.exporting", "safetensors.torch"), ("models.exporting", "onnxscript"),
+    ("models.weights", "safetensors.torch"),
     *(("method.runs.trackers", name) for name in ("tensorboard", "torch.utils.tensorboard", "wandb")),
 }  # fmt: skip
 # Under TYPE_CHECKING, which is never true in a run: the registry is below the methods, and says of what type they are.

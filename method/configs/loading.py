@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -16,8 +16,37 @@ from method.configs.layers import SELECTORS, LayerFile, name_source, read_layer_
 from method.configs.schema import CONFIG_FILES, FALLBACK, TASK_KEYS, all_keys, key_names, keys_of
 from method.configs.task import Layer, check_groups, name_task, read_requests, settle_task
 from method.registry import METHODS, UNSET
+from models import TIMM
 from utils.device import check_device_name
 from utils.errors import UserError
+
+# Keys that count with some choices of another alone.
+ONLY_WITH = {
+    "lr_step_epochs": ("scheduler", ("step",)),
+    "lr_milestones": ("scheduler", ("multistep",)),
+    "lr_gamma": ("scheduler", ("step", "multistep", "exponential")),
+    "lr_end_factor": ("scheduler", ("linear",)),
+    "lr_cosine_epochs": ("scheduler", ("cosine",)),
+    "amsgrad": ("optimizer", ("adam", "adamw")),
+    "dro_step_size": ("rob_approach", ("dro",)),
+    "dro_adjustment": ("rob_approach", ("dro",)),
+}
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A model that another program trained.
+
+    digest: SHA-256 of its file. classes: what its outputs are called, in their order; () for that of the data.
+    """
+
+    file: Path
+    digest: str
+    classes: tuple[str, ...] = ()
+
+    def record(self) -> dict[str, Any]:
+        """Return what config.yaml says of it: all that is known."""
+        return {"file": self.file.name, "sha256": self.digest, "classes": list(self.classes)}
 
 
 @dataclass(frozen=True)
@@ -25,12 +54,14 @@ class Config:
     """The values of one run, frozen; `config.lr` reads one, `sources` says where each came from.
 
     requests: the names in the forget list, read once, so that the run's name and its forget set are of the same list.
+    imported: for a run whose model is not trained here; then there are no values of training, as nobody knows them.
     """
 
     values: Mapping[str, Any]
     sources: Mapping[str, str]
     notes: tuple[str, ...] = ()
     requests: tuple[str, ...] = ()
+    imported: Imported | None = None
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -39,7 +70,7 @@ class Config:
             raise AttributeError(f"{self.values.get('method')} has no key {name!r}") from None
 
     def __reduce__(self) -> Any:
-        return Config, (dict(self.values), dict(self.sources), self.notes, self.requests)
+        return Config, (dict(self.values), dict(self.sources), self.notes, self.requests, self.imported)
 
     @property
     def params(self) -> Any:
@@ -89,15 +120,29 @@ class Config:
         keys = all_keys()
         # What a list says, not where it lies.
         values = {**self.values, "forget_list": list_digest(self.requests) if self.requests else None}
-        return {name: values[name] for name in self.values if not keys[name].execution and name not in skipped}
+        values |= self._needless()
+        identity = {name: values[name] for name in self.values if not keys[name].execution and name not in skipped}
+        if self.imported:
+            identity |= {"imported": self.imported.digest, "classes": ",".join(self.imported.classes)}
+        return identity
+
+    def _needless(self) -> dict[str, None]:
+        """Return the keys whose value is what would be done without them too, which an identity does not tell apart."""
+        published = self.model.startswith(TIMM) and self.weights == "imagenet"  # timm knows, and is not asked here
+        own = {"view": dataset_class(self.dataset).view} | ({} if published else {"mean": "0.5", "std": "0.5"})
+        return {name: None for name, value in own.items() if self.values.get(name) == value}
 
 
-def resolve(flags: Mapping[str, Any], config_file: Path | None = None) -> Config:
-    """Make the configuration of these flags (typed values by key name) and this --config file.
+def resolve(
+    flags: Mapping[str, Any],
+    config_file: Path | None = None,
+    reader: Callable[[Path], LayerFile] = read_layer_file,
+) -> Config:
+    """Make the configuration of these flags (typed values by key name) and this file, which `reader` reads.
 
     UserError for a file that is not right, for keys of another data set, and for values that contradict each other.
     """
-    user = read_layer_file(config_file) if config_file else LayerFile("", {}, {}, ())
+    user = reader(config_file) if config_file else LayerFile("", {}, {}, ())
     fixed = {**user.plain, **flags}
     if "method" not in fixed:
         raise UserError(f"--method is missing; choose one of {', '.join(METHODS)}")
@@ -121,7 +166,7 @@ def resolve(flags: Mapping[str, Any], config_file: Path | None = None) -> Config
     config = Config(MappingProxyType(values), MappingProxyType(sources))
     _refuse_contradictions(config, flags)
     config = replace(config, requests=read_requests(values))
-    return replace(config, notes=_note_untuned(own, config))
+    return replace(config, notes=_note_reweight(config) + _note_untuned(own, config))
 
 
 def _refuse_other_data_sets(dataset: str, user: LayerFile, flags: Mapping[str, Any]) -> None:
@@ -154,6 +199,8 @@ def _merge(layers: Sequence[Layer], method: str, dataset: str) -> Layer:
     merged = {name: entry for layer in layers for name, entry in layer.items()}
     settled = dict(settle_task(merged, dataset_class(dataset), METHODS[method].forgets))
     keys = keys_of(method, dataset)
+    if "rob_approach" in keys and settled["rob_approach"][0] != "none" and settled.get("reweight") == (True, SCHEMA):
+        settled["reweight"] = (False, "--rob_approach")
     if "dataset_name" in keys and not settled["dataset_name"][0]:
         settled["dataset_name"] = (_folder_name(settled["data_dir"][0]), "data_dir")
     return {name: settled[name] for name in keys}
@@ -171,10 +218,29 @@ def _refuse_contradictions(config: Config, flags: Mapping[str, Any]) -> None:
         raise UserError("--skip_bad_images needs the check that --no-verify_data leaves out; keep one of them")
     if config.reweights and config.is_robust:
         raise UserError(f"--rob_approach {config.rob_approach} and --reweight both decide how groups count; keep one")
-    idle = [name for name in flags if name.startswith("dro_") and config.values.get("rob_approach") != "dro"]
-    if idle:
-        raise UserError(f"--{idle[0]} is of --rob_approach dro, which is not given; give it too, or leave this out")
+    if config.values.get("head") and config.weights == "none":
+        raise UserError(
+            f"--head {config.head} is about the last layer in --weights, and there are none; give them, or leave it out"
+        )
+    _refuse_idle(config, flags)
     config.params.check()
+
+
+def _refuse_idle(config: Config, flags: Mapping[str, Any]) -> None:
+    """Refuse a flag that belongs to a choice which this run has not made, where nothing would come of it."""
+    for name in (name for name in ONLY_WITH if flags.get(name)):
+        chooser, choices = ONLY_WITH[name]
+        chosen = config.values.get(chooser)
+        if chosen not in (None, *choices):
+            owner = f"--{chooser} {', '.join(choices)}"
+            raise UserError(f"--{name} is of {owner}, and here it is {chosen}; change that, or leave this out")
+
+
+def _note_reweight(config: Config) -> tuple[str, ...]:
+    """Say where a way to treat groups takes REWEIGHT's place in a method that has it by default; () elsewhere."""
+    if config.sources.get("reweight") != "--rob_approach":
+        return ()
+    return (f"--rob_approach {config.rob_approach} takes the place of REWEIGHT, which {config.method} has by default",)
 
 
 def _note_untuned(own: LayerFile, config: Config) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from method.configs.key import Key
 from method.configs.strict_yaml import read_mapping
 from method.registry import ALIASES, METHODS, UNSET
 from method.unlearners.base import Unlearner
-from models import MODELS
+from models import MODELS, TIMM
 from utils.device import DEVICES
 from utils.errors import UserError
 
@@ -41,8 +41,8 @@ def _table(group: str, execution: bool = False, shared: bool = False) -> Callabl
         datasets = tuple(one for one in DATASETS if name in dataset_class(one).options)
         if shared:
             methods = tuple(one for one in METHODS if name in plain_fields(one))
-        facts = {"execution": execution, **facts}
-        return Key(name, kind, help, group, methods=methods, datasets=datasets or None, **facts)
+        facts = {"execution": execution, "datasets": datasets or None, **facts}
+        return Key(name, kind, help, group, methods=methods, **facts)
 
     return key
 
@@ -73,9 +73,10 @@ def _what_to_run() -> list[Key]:
         key("seed", int, "seed of splits, initial weights, order and augmentation", default=0, at_least=0),
         key("reweight", bool, "REWEIGHT: sample the retain set with the group shares of the whole train set; on by "
             f"default in {reweighted}", default=None, methods=_methods(lambda method: method.reweight is not None)),
-        shared("rob_approach", str, "groups in pretrain and retrain: dro (group DRO), subsample (as many samples of "
-               "every group as the smallest has); target_reweight is the published spelling of --reweight, for any "
-               "method that has it", default="none", choices=("none", "dro", "subsample")),
+        shared("rob_approach", str, "groups in the pass over the retain set (in pretrain: the train set): dro (group "
+               "DRO), subsample (as many samples of every group as the smallest has), in place of REWEIGHT; "
+               "target_reweight is the published spelling of --reweight", default="none",
+               choices=("none", "dro", "subsample")),
         key("preset", str, "methods as their papers state them, or miu, salun and the evaluation as the published code "
             "runs them", default="strict", choices=("strict", "reference")),
         key("eval_precision", str, "auto evaluates as in training, logits and losses in fp32; bf16 as published: "
@@ -99,10 +100,21 @@ def _other_runs() -> list[Key]:
 def _data_and_model() -> list[Key]:
     key, custom = _table("data and model"), _table("only with --dataset custom")
     return [
-        key("model", str, "architecture", default="resnet18", choices=tuple(sorted(MODELS))),
+        key("model", str, "architecture; timm/NAME is any of timm's", default="resnet18",
+            choices=tuple(sorted(MODELS)), family=TIMM),
         key("image_size", int, "side of the square images, in pixels", default=224, at_least=8),
         key("weights", str, "initial weights of pretrain and retrain: imagenet, none, or a file", default="imagenet",
             path=True),
+        key("head", str, "what becomes of a last layer in these weights that has as many outputs as there are classes: "
+            "keep starts from it, new leaves it out", default=None, nullable=True, choices=("keep", "new")),
+        key("mean", str, "what is taken from pixels between 0 and 1, for all channels or as RED,GREEN,BLUE (default: "
+            "0.5, with --weights imagenet timm's own)", default=None, nullable=True, channels=True, at_least=0,
+            at_most=1),
+        key("std", str, "what they are then divided by (default: likewise)", default=None, nullable=True,
+            channels=True, above=0, at_most=1),
+        key("view", str, "how images become square in evaluation: centre resizes and cuts, stretch changes the aspect "
+            "(default: the data set's own)", default=None, nullable=True, choices=("centre", "stretch"),
+            datasets=tuple(name for name in DATASETS if not dataset_class(name).in_memory)),
         key("skip_bad_images", bool, "leave out images that cannot be read, instead of refusing to run", default=False),
         # By content alone: what the table says is compared, not where it lies or how it spells a split.
         custom("metadata", str, "the table of labels, CSV or TSV (default: metadata.csv in --data_dir)", default=None,
@@ -127,21 +139,35 @@ def _training() -> list[Key]:
         key("epochs", int, "passes over the retain set", at_least=1, methods=with_epochs),
         key("batch_size", int, "samples a step", at_least=1),
         key("lr", float, "learning rate", above=0, methods=with_epochs),
-        key("optimizer", str, "optimiser", choices=("sgd", "adam"), methods=with_epochs),
+        key("optimizer", str, "optimiser", choices=("sgd", "adam", "adamw"), methods=with_epochs),
+        key("amsgrad", bool, "AMSGrad's variant of adam and adamw", methods=with_epochs),
         key("momentum", float, "momentum of SGD", at_least=0, at_most=1, methods=with_epochs),
         key("weight_decay", float, "weight decay", at_least=0, methods=with_epochs),
-        key("scheduler", str, "learning rate over the epochs", choices=("const", "cosine"), methods=with_epochs),
+        key("scheduler", str, "learning rate over the epochs", choices=("const", "cosine", "step", "multistep",
+            "exponential", "linear"), methods=with_epochs),
+        key("lr_step_epochs", int, "step: epochs between two falls of the learning rate", at_least=1,
+            aliases=("step_size",), methods=with_epochs),
+        key("lr_milestones", str, "multistep: the epochs, counted from the end of the warm-up, at whose beginning the "
+            "learning rate falls", rising=True, aliases=("milestones",), methods=with_epochs),
+        key("lr_gamma", float, "step, multistep, exponential: what the learning rate is multiplied by where it falls",
+            above=0, at_most=1, aliases=("gamma",), methods=with_epochs),
+        key("lr_end_factor", float, "linear: the part of the learning rate that it falls towards", at_least=0,
+            at_most=1, methods=with_epochs),
+        key("lr_cosine_epochs", int, "cosine: epochs from the learning rate to 0; 0, or more than --epochs, takes all "
+            "after the warm-up", at_least=0, aliases=("t_max",), methods=with_epochs),
         key("warmup_epochs", int, "epochs of linear warm-up before the schedule", at_least=0, methods=with_epochs),
         key("max_grad_norm", float, "clip the gradient's norm to this; 0 does not clip", at_least=0,
-            methods=with_epochs),
+            aliases=("clip_grad",), methods=with_epochs),
         key("use_train_aug", bool, "augment the forget and retain images in training", methods=with_epochs),
         shared("forget_epochs", int, "epochs that have a pass over the forget set", at_least=0,
                aliases=("forgetting_epochs",)),
         shared("select", str, "which epoch's weights are kept", choices=("best_val", "last", "worst_group")),
-        shared("dro_step_size", float, "step size of the group weights of --rob_approach dro", above=0),
+        shared("dro_step_size", float, "step size of the group weights of --rob_approach dro", above=0,
+               aliases=("dro_lr",)),
         shared("dro_adjustment", float, "C of --rob_approach dro: C / sqrt(n) is added to the loss of a group of n",
                at_least=0),
-        key("precision", str, "auto is bf16 where the hardware has it", choices=("auto", "bf16", "fp32")),
+        key("precision", str, "auto is bf16 where the hardware has it", choices=("auto", "bf16", "fp32"),
+            aliases=("dtype",)),
         key("compile", bool, "compile the network with torch.compile"),
     ]  # fmt: skip
 
@@ -166,7 +192,8 @@ def _execution() -> list[Key]:
         key("wait", bool, "wait where another process is at work on the same run; else exit with 75", default=True),
         key("tensorboard", bool, "write event files for TensorBoard into the run's folder", default=False),
         key("wandb", bool, "log to Weights & Biases; WANDB_MODE=offline keeps it in the run's folder", default=False),
-        key("wandb_project", str, "the project there", default="group-robust-unlearning", word=True),
+        key("wandb_project", str, "the project there", default="group-robust-unlearning", word=True,
+            aliases=("project",)),
     ]  # fmt: skip
 
 

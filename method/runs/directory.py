@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from method.configs.loading import Config
-from method.runs.folder import CONFIG, DONE, METRICS, STATE, STATUS, RunFolder
+from method.runs.folder import CONFIG, DONE, IMPORTED, METRICS, STATE, STATUS, RunFolder
 from method.runs.image_inputs import changed_images, recorded_images
 from method.runs.inputs import Comparison, compare, open_digests
 from method.runs.named_files import NAMING, REFERENCES, is_path
@@ -60,6 +60,9 @@ class RunDirectory(RunFolder):
         stored = self.record()
         if stored is None:
             return None
+        if bool(stored.get(IMPORTED)) != bool(config.imported):
+            what = "was trained here" if config.imported else f"was imported from {stored[IMPORTED].get('file')}"
+            raise UserError(f"{self.path} holds a model that {what}; give this one a --tag, or --overwrite that one")
         found = compare(config, stored, find_original(config), digests)
         if found.differing:
             raise UserError(

@@ -96,6 +96,7 @@ CONFIG_CHECK = table(
 GROUPS = table(
     {
         "names": listed(NAME),
+        "targets": listed(NAME),
         "n_targets": COUNT,
         "n_sensitive": COUNT,
         "forget": listed(COUNT),
@@ -115,6 +116,7 @@ INPUTS = table(
 STORED = table(
     {
         "config": CONFIG_CHECK,
+        "imported": null_or(table({"file": NAME}, needed=["file"])),
         "sources": null_or(table({"reweight": NAME}, others=anything)),  # nobody reads the others
         "identity": table({}, others=single),
         "inputs": null_or(INPUTS),

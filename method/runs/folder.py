@@ -31,6 +31,7 @@ LOG = "run.log"
 STATUS = "status.json"  # running, interrupted, failed or done, and why
 DONE = "done"  # the marker of a finished run: a line for each file that it has
 TENSORBOARD, WANDB = "tensorboard", "wandb"  # folders
+IMPORTED = "imported"  # the section of config.yaml that only a model of another program has
 RENAMED = (CONFIG, SPLITS, FORGET_LIST, HISTORY, STATE, MODEL, RECORDS, METRICS, STATUS, DONE)  # whole, or not there
 APPENDED = (LOG, TENSORBOARD, WANDB)  # not renamed into place, so written through a link
 NEEDED = (METRICS, MODEL, RECORDS)  # of every finished run, where the marker lists nothing
@@ -64,7 +65,7 @@ def folder_of(config: Config, root: str, method: str | None = None, reweight: bo
     name = f"{method}{_variant(config, method, own, reweight)}{tag}{ratio}_{config.seed}"
     check_name(config.data_name, "dataset_name")
     check_name(name, "tag")
-    folder = Path(root) / config.data_name / config.model
+    folder = Path(root) / config.data_name / config.model.replace("/", "-")
     return (folder / config.task if forgets or config.needs_task_for_target else folder) / name
 
 
@@ -102,6 +103,14 @@ class RunFolder:
     def done(self) -> bool:
         """Whether the run ended well, and still has what it had then."""
         return self.marked and not self.lost()
+
+    @property
+    def is_imported(self) -> bool:
+        """Whether a model of another program is there, which nothing makes anew."""
+        try:
+            return self.done and bool(self.read_config().get(IMPORTED))
+        except ValueError:
+            return False
 
     def lost(self) -> list[str]:
         """The files that a run marked as done has no more."""

@@ -21,7 +21,7 @@ from datasets.splits import save_splits
 from method.configs.loading import Config
 from method.registry import METHODS
 from method.runs.data import Data, describe_requests
-from method.runs.folder import FORGET_LIST, LOG, SPLITS, RunFolder
+from method.runs.folder import FORGET_LIST, IMPORTED, LOG, SPLITS, RunFolder
 from utils.distributed import rank
 from utils.errors import RunError, disk_full
 from utils.files import write_text
@@ -43,10 +43,12 @@ def describe_run(config: Config, data: Data, identity: dict[str, Any]) -> dict[s
         "sources": dict(config.sources),
         "identity": identity,
         "reweights_by_default": bool(METHODS[config.method].reweight),  # reports need no torch to know
+        **({IMPORTED: config.imported.record()} if config.imported else {}),
         **left_out,
         "fingerprints": {"data": splits.data_fingerprint, "forget": splits.forget_fingerprint},
         "groups": {
             "names": dataset.group_names,
+            "targets": list(dataset.target_names),
             "n_targets": dataset.n_targets,
             "n_sensitive": dataset.n_sensitive,
             "forget": list(splits.forget_groups),

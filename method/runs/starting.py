@@ -5,21 +5,33 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from method.configs.cli import command_line
-from method.configs.loading import Config
+from datasets import dataset_class
+from datasets.base import GroupDataset
+from datasets.images.normalisation import Pixels
+from method.configs.cli import command_line, import_line
+from method.configs.loading import Config, Imported
 from method.registry import METHODS
 from method.runs.data import Data
-from method.runs.folder import CONFIG, MODEL, PRETRAIN, RunFolder
+from method.runs.folder import CONFIG, IMPORTED, MODEL, PRETRAIN, RunFolder
 from method.runs.inputs import named_file
 from method.runs.search import find
 from method.runs.signature import differences, signature, without_hardware
 from method.training.checkpoints import load_model, load_weights
-from models import build_model
+from models import build_model, default_pixels
 from models.classifier import Classifier
+from models.importing import adopt, count_outputs
+from models.weights import read_state_dict
 from utils import sealed
 from utils.errors import UserError
 
+UNKNOWN = ("weights", "head", "seed")  # of a model that another program trained
 log = logging.getLogger("unlearning")
+
+
+def pixels_of(config: Config) -> Pixels:
+    """How the network of a run expects its pixels: as --mean and --std say, or else as its weights do."""
+    own = Pixels(*default_pixels(config.model, config.weights)).spell()
+    return Pixels.read(config.mean or own["mean"], config.std or own["std"])
 
 
 def model_facts(config: Config, data: Data, identity: dict[str, Any]) -> dict[str, Any]:
@@ -27,29 +39,70 @@ def model_facts(config: Config, data: Data, identity: dict[str, Any]) -> dict[st
     weights = named_file(config, "weights")
     if weights is not None and not weights.is_file():
         raise UserError(f"--weights {weights}: no such file; give a state dict of {config.model}, or --no-pretrained")
-    return {
+    known = {
         "dataset": config.dataset,
         "model": config.model,
         "n_targets": data.dataset.n_targets,
         "image_size": config.image_size,
         "weights": identity["weights"],
+        "head": config.values.get("head"),
+        **pixels_of(config).spell(),
+        "view": data.dataset.view,
         "seed": config.seed,
         "data": data.splits.data_fingerprint,
     }
+    if config.imported is None:
+        return known
+    return {IMPORTED: config.imported.digest} | {name: fact for name, fact in known.items() if name not in UNKNOWN}
 
 
 def starting_models(
     config: Config, data: Data, facts: dict[str, Any]
 ) -> tuple[Classifier, tuple[Classifier, Path] | None]:
     """The network to train, and the frozen original with the file it came from (None for pretrain and retrain)."""
+    if config.imported:
+        return imported_model(config, config.imported, data.dataset), None
     if not METHODS[config.method].from_original:
-        return build_model(config.model, data.dataset.n_targets, config.seed, config.weights), None
+        return _build(config, data, config.weights, config.head), None
     path = original_file(config)
-    weights = load_model(path, {"method": PRETRAIN, **facts})
-    model = build_model(config.model, data.dataset.n_targets, config.seed, "none")
+    weights = load_model(path, {"method": PRETRAIN, **facts}, import_line(config, path), _earlier_facts(config))
+    model = _build(config, data, "none")
     load_weights(model, weights, path)
     check_beside(path)
     return model, (copy.deepcopy(model), path)
+
+
+def _build(config: Config, data: Data, weights: str, head: str | None = None) -> Classifier:
+    return build_model(config.model, data.dataset.n_targets, config.seed, weights, config.image_size, head)
+
+
+def _earlier_facts(config: Config) -> dict[str, Any]:
+    """What is true of a model of an earlier version, which had no flag for it."""
+    return {**Pixels().spell(), "head": None, "view": dataset_class(config.dataset).view}
+
+
+def imported_model(config: Config, imported: Imported, dataset: GroupDataset) -> Classifier:
+    """The network with another program's weights, its outputs in the order of the data's classes.
+
+    UserError that names the flag by which what does not fit would.
+    """
+    file, classes = imported.file, imported.classes or dataset.target_names
+    column = "--target" if "target" in dataset.options else "--dataset"
+    if sorted(classes) != sorted(dataset.target_names):
+        raise UserError(
+            f"--classes are {', '.join(classes)}, and the data's are {', '.join(dataset.target_names)}; expected the "
+            f"same names, in the order of the model's outputs; {column} says what the data is labelled with"
+        )
+    model = build_model(config.model, dataset.n_targets, config.seed, "none", config.image_size)
+    state = read_state_dict(file, flag="FILE")
+    n_outputs = count_outputs(model, state)
+    if n_outputs not in (None, dataset.n_targets):
+        raise UserError(
+            f"{file} has {n_outputs} outputs, and the data has {dataset.n_targets} classes "
+            f"({', '.join(dataset.target_names)}); {column} says which labels are meant"
+        )
+    adopt(model, state, [classes.index(name) for name in dataset.target_names], file, config.image_size)
+    return model
 
 
 def original_file(config: Config) -> Path:

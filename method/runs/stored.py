@@ -10,13 +10,14 @@ from typing import Any
 from method.configs.key import SCHEMA
 from method.registry import METHODS
 from method.runs.files import PRETRAIN, one_line
-from method.runs.folder import CONFIG, METRICS, STATUS, RunFolder
+from method.runs.folder import CONFIG, IMPORTED, METRICS, STATUS, RunFolder
 from method.runs.reference import Asked, facts_of, misfits, read_asked
 from method.runs.zips import is_zip, unpack
 from utils.errors import UserError
 from utils.text import for_people
 
 SETTING = ("dataset", "model", "image_size", "weights")
+WEIGHTS = SETTING.index("weights")
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +90,13 @@ class StoredRun:
         """What a run shares with the pretrained and the retrained model it belongs to: data, model and seed."""
         return (*self._setting(), self.config.get("seed"), self.fingerprint("data"))
 
+    def is_original_of(self, other: "StoredRun") -> bool:
+        """Whether this is a pretrained run of another's data, model and seed; an imported one knows no more of it."""
+        mine, theirs = self.origin, other.origin
+        if self.stored.get(IMPORTED):  # its initial weights are not known
+            mine, theirs = (origin[:WEIGHTS] + origin[WEIGHTS + 1 :] for origin in (mine, theirs))
+        return self.method == PRETRAIN and mine == theirs
+
     @property
     def table(self) -> tuple:
         """What the runs of one table share: data set, model, image size, initial weights, task and ratio."""
@@ -97,7 +105,8 @@ class StoredRun:
     def _setting(self) -> tuple:
         """Initial weights by their content where the run recorded it: the same file may lie in two places."""
         identity = self.stored.get("identity") or {}
-        values = {**self.config, "weights": identity.get("weights") or self.config.get("weights")}
+        weights = "unknown" if self.stored.get(IMPORTED) else self.config.get("weights")
+        values = {**self.config, "weights": identity.get("weights") or weights}
         return tuple(values.get(name, "") for name in SETTING)
 
     def fingerprint(self, name: str) -> str | None:

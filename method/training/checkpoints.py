@@ -3,6 +3,7 @@
 import pickle
 import pickletools
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,24 @@ from utils.errors import UserError
 from utils.files import open_regular
 from utils.tensors import load_tensors, save_sealed
 
-# Facts on which a run and the pretrained model it starts from must agree, and how messages call them.
+# Facts on which a run and the pretrained model it starts from must agree: what messages call them, and the flag that
+# would make a run fit.
 FACTS = {
-    "dataset": "data set",
-    "model": "architecture",
-    "n_targets": "number of classes",
-    "image_size": "image size",
-    "weights": "initial weights",
-    "seed": "seed",
-    "data": "data fingerprint",
+    "dataset": ("data set", "--dataset {}"),
+    "model": ("architecture", "--model {}"),
+    "n_targets": ("number of classes", "--dataset, or the --target that it was trained on"),
+    "image_size": ("image size", "--image_size {}"),
+    "weights": ("initial weights", "--weights {}"),
+    "head": ("answer about the last layer of its weights", "--head {}"),
+    "mean": ("mean of the pixels", "--mean {}"),
+    "std": ("standard deviation of the pixels", "--std {}"),
+    "view": ("view", "--view {}"),
+    "seed": ("seed", "--seed {}"),
+    "data": ("data fingerprint", "--data_dir, and columns, with the labels that it was trained on"),
 }
+NOTHING: Mapping[str, Any] = {}
+IMPORT = "python -m scripts.import_model FILE"
+SAFETENSORS = ".safetensors"  # what torch.load cannot read
 # What names a class or a function in a pickle.
 OBJECT_OPCODES = ("GLOBAL", "STACK_GLOBAL", "INST")
 
@@ -34,8 +43,42 @@ def save_model(path: Path, model: nn.Module, facts: dict[str, Any], run: dict[st
     save_sealed(path, {"model": fetch(dict(model.state_dict())), "facts": facts}, run)
 
 
-def load_model(path: Path, expected: dict[str, Any]) -> dict[str, torch.Tensor]:
-    """The weights in `path`; UserError where it is no checkpoint of ours or its facts differ from `expected`."""
+def load_model(
+    path: Path, expected: dict[str, Any], import_line: str = IMPORT, earlier: Mapping[str, Any] = NOTHING
+) -> dict[str, torch.Tensor]:
+    """The weights in `path`; UserError where it is no checkpoint of ours or its facts differ from `expected`.
+
+    What an imported model does not know is not among its facts, and is not compared. import_line: the command for a
+    checkpoint of another program. earlier: what is true of one of a version that did not record it.
+    """
+    facts, weights = read_model(path, import_line)
+    if not facts.get("imported"):
+        facts = {**earlier, **facts}
+    for name, value in expected.items():
+        if facts.get(name) != value and not (name not in facts and facts.get("imported")):
+            what, flag = FACTS.get(name, (name, ""))
+            remedy = f"give {_flag(flag, facts.get(name))}, or" if flag else "use"
+            raise UserError(
+                f"{path} does not fit: its {what} is {facts.get(name)!r}, this run's is {value!r}; "
+                f"{remedy} a checkpoint made with the same data, model and seed"
+            )
+    return weights
+
+
+def _flag(flag: str, value: Any) -> str:
+    """A flag with the value of a checkpoint."""
+    if value is None:
+        return f"no {flag.partition(' ')[0]}"
+    if flag.startswith("--weights") and value == "none":
+        return "--no-pretrained"
+    listed = isinstance(value, (list, tuple))
+    text = ",".join(map(str, value)) if listed else str(value)
+    return flag.format("FILE, the same one" if text.startswith("sha256 ") else text)
+
+
+def read_model(path: Path, import_line: str = IMPORT) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """Facts and weights of a checkpoint; UserError where it is none of ours, with `import_line` for a state dict."""
+    stored = None
     try:
         with sealed.opened(path) as (file, _):
             stored = load_tensors(file)
@@ -45,6 +88,11 @@ def load_model(path: Path, expected: dict[str, Any]) -> dict[str, torch.Tensor]:
         if not all(isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in weights.items()):
             raise TypeError("no tensors by name")
     except Exception as error:  # a damaged file makes torch.load raise nearly anything
+        if path.suffix == SAFETENSORS or _is_state_dict(stored):
+            raise UserError(
+                f"{path} holds a plain state dict, which says nothing of its classes and pixels; import it first: "
+                f"{import_line}"
+            ) from None
         if isinstance(error, pickle.UnpicklingError) and _holds_objects(path):
             raise UserError(
                 f"{path} is refused: it holds more than tensors and plain values, which could run code; "
@@ -54,13 +102,15 @@ def load_model(path: Path, expected: dict[str, Any]) -> dict[str, torch.Tensor]:
             f"{path} is damaged, or no checkpoint of this program ({type(error).__name__}): "
             "make it again, or put an intact copy there"
         ) from None
-    for name, value in expected.items():
-        if facts.get(name) != value:
-            raise UserError(
-                f"{path} does not fit: its {FACTS.get(name, name)} is {facts.get(name)!r}, this run's is {value!r}; "
-                "use a checkpoint made with the same data, model and seed"
-            )
-    return weights
+    return facts, weights
+
+
+def _is_state_dict(stored: Any) -> bool:
+    """Whether tensors by name are what another program saved, or an entry of it."""
+    if not isinstance(stored, dict) or "facts" in stored:
+        return False
+    parts = [stored, *(part for part in stored.values() if isinstance(part, dict))]
+    return any(part and all(isinstance(value, torch.Tensor) for value in part.values()) for part in parts)
 
 
 def _holds_objects(path: Path) -> bool:

@@ -22,10 +22,11 @@ from method.training.optimizers import build_optimizer, learning_rate
 from method.training.resume import HistoryRow, Position, Progress, Resumable
 from method.unlearners.base import Batch, GroupAccuracy, Phase, Unlearner
 from utils.collectives import any_of, sum_gradients
-from utils.device import autocast, synchronize
+from utils.device import autocast, seed_layers, synchronize
 from utils.distributed import from_rank_0, rank, world_size
 from utils.errors import RunError
 from utils.files import write_text
+from utils.seeding import derive_seed
 from utils.signals import Interrupted, interrupted, saving, stop_asked
 
 REFRESH_SECONDS = 0.5
@@ -245,6 +246,9 @@ class Engine:
         alone = phase.step or phase.collect  # the gradients of this batch, and no others
         if alone:
             clear_gradients(self.parameters[phase.module])
+        if phase.train_mode:  # what layers such as dropout draw is a function of the step too
+            at = (self.config.seed, self.config.method, batch.epoch, phase.name, self.at.step)
+            seed_layers(self.device, derive_seed("layers", *at, rank()))
         with autocast(self.device, self.inference.precision):
             loss = own_part(self._loss(phase, batch), phase, batch)
         loss.backward()

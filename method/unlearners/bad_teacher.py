@@ -19,30 +19,32 @@ Steps. In every epoch:
     1. `unlearn`    one pass over F with the second term
     2. `preserve`   one pass over R with the first
 
-Here, as in the other methods, the passes follow each other, and the second is over all of R, or over what REWEIGHT
-draws from it. The paper mixes F with a random 30 % of R in its batches, the published code with all of R, at T = 1;
-neither has a flag here.
+Here, as in the other methods, the passes follow each other, and the second is over all of R, or over what REWEIGHT or
+`--rob_approach` draws from it; group DRO weighs its divergence by groups. The paper mixes F with a random 30 % of R in
+its batches, the published code with all of R, at T = 1; neither has a flag here. That code refuses group DRO here.
 """
 
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from method.losses import kl_to_teacher
 from method.registry import param, register
-from method.unlearners.base import Batch, NoParams, Phase, Unlearner, initial_weights
+from method.unlearners.base import Batch, Network, Phase, initial_weights
+from method.unlearners.grouped import Grouped, GroupParams
 
 
 @register("bad_teacher")
-class BadTeacher(Unlearner):
+class BadTeacher(Grouped):
     """Learn from a network that knows nothing on the forget set, from the original on the retain set."""
 
     @dataclass(frozen=True)
-    class Params(NoParams):
+    class Params(GroupParams):
         """The temperature of all three networks."""
 
         temperature: float = param(1.0, "softens all distributions", above=0)
@@ -55,7 +57,7 @@ class BadTeacher(Unlearner):
     def phases(self, epoch: int) -> Iterator[Phase]:
         """Steps 1 and 2 of the algorithm: `unlearn` on F, `preserve` on R."""
         yield Phase("forget", self.unlearn, data="forget")
-        yield Phase("retain", self.preserve, data="retain")
+        yield Phase("retain", self.preserve, data="retain", sampling=self.approach.sampling)
 
     def unlearn(self, batch: Batch) -> Tensor:
         """Step 1: descend KL_T(incompetent || model) on F."""
@@ -65,14 +67,15 @@ class BadTeacher(Unlearner):
 
     def preserve(self, batch: Batch) -> Tensor:
         """Step 2: descend KL_T(original || model) on R."""
-        return kl_to_teacher(self.model(batch.image), self.original.logits(batch), self.p.temperature)
+        divergence = partial(kl_to_teacher, temperature=self.p.temperature)
+        return self.approach.risk(self.model(batch.image), self.original.logits(batch), batch.group, divergence)
 
 
 def build_untrained(network: nn.Module, generator: torch.Generator) -> nn.Module:
     """A frozen copy of `network` in eval mode, every layer drawn anew from `generator`'s seed as torch initialises it.
 
-    The initial weights of pretraining would not do: they may be ImageNet's, and share the run's own start.
-    TypeError for a layer that holds weights and cannot be drawn anew.
+    The initial weights of pretraining would not do: they may be ImageNet's, and share the run's own start. A network
+    with a layer that holds weights and cannot be drawn anew is built anew; TypeError where that cannot be either.
     """
     drawn = copy.deepcopy(network).cpu().to(memory_format=torch.contiguous_format)  # the same on every device
     with initial_weights(generator):
@@ -80,8 +83,11 @@ def build_untrained(network: nn.Module, generator: torch.Generator) -> nn.Module
             if hasattr(layer, "reset_parameters"):
                 layer.reset_parameters()
             elif any(True for _ in (*layer.parameters(recurse=False), *layer.buffers(recurse=False))):
-                kind = type(layer).__name__
-                raise TypeError(f"{name or 'the network'} ({kind}) has weights, but no reset_parameters")
+                if not hasattr(network, "untrained"):
+                    kind = type(layer).__name__
+                    raise TypeError(f"{name or 'the network'} ({kind}) has weights, but no reset_parameters")
+                drawn = cast(Network, network).untrained()
+                break
     copied = copy.deepcopy(network)
     copied.load_state_dict(drawn.state_dict())
     return copied.eval().requires_grad_(False)

@@ -30,6 +30,7 @@ from method.training.original import Original
 from method.training.resume import HistoryRow
 from method.unlearners.base import Unlearner
 from models import build_model
+from models.backbone import Backbone
 from models.batch_norm import across_processes
 from models.classifier import Classifier
 from utils import device as devices
@@ -137,7 +138,7 @@ def tiny_network() -> Classifier:
             *(nn.Conv2d(WIDTH, WIDTH, 3, 2, 1, bias=False), nn.BatchNorm2d(WIDTH), nn.ReLU()),
             *(nn.AdaptiveAvgPool2d(1), nn.Flatten()),
         )
-        return Classifier(backbone, WIDTH, N_TARGETS)
+        return Classifier(Backbone(backbone, WIDTH, "head"), N_TARGETS)
 
 
 @cache

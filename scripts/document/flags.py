@@ -78,9 +78,13 @@ def _flag_row(key: Key, shared: bool) -> list[str]:
 def _takes(key: Key) -> str:
     """Type, choices and bounds."""
     if key.choices:
-        return ", ".join(map(str, key.choices))
+        return ", ".join(map(str, (*key.choices, *([f"{key.family}NAME"] if key.family else []))))
     if key.type is bool:
         return f"a switch, with `--no-{key.name}`"
+    if key.channels:
+        return "a number, or three"
+    if key.rising:
+        return "whole numbers that rise"
     kind = {int: "whole number", float: "number", str: "path" if key.path else "word" if key.word else "text"}[key.type]
     bounds = (("at least", key.at_least), ("above", key.above), ("at most", key.at_most))
     return " ".join([kind, ", ".join(f"{word} {bound:g}" for word, bound in bounds if bound is not None)]).strip()

@@ -118,7 +118,7 @@ def pretrain_pairs(runs: Sequence[StoredRun]) -> Iterator[tuple[StoredRun, Store
     for pretrain in (run for run in runs if run.method == PRETRAIN):
         served: dict[tuple, StoredRun] = {}
         for run in runs:
-            if run.method != PRETRAIN and run.origin == pretrain.origin:
+            if run.method != PRETRAIN and pretrain.is_original_of(run):
                 served.setdefault(run.table, run)
         yield from ((pretrain, run) for run in served.values() or [pretrain])
 

@@ -11,7 +11,7 @@ import numpy as np
 from datasets.splits import load_splits
 from method.evaluation.columns import COLUMNS
 from method.evaluation.records import load_losses
-from method.runs.files import PRETRAIN, read_history
+from method.runs.files import read_history
 from method.runs.folder import HISTORY, SPLITS
 from method.runs.stored import StoredRun
 from scripts.report.collect import Report, Row, by_label
@@ -138,7 +138,7 @@ def _run(
 
 def _is_original(other: StoredRun, run: StoredRun) -> bool:
     """Whether `other` is the pretrained run that belongs to `run`."""
-    return other.method == PRETRAIN and other.origin == run.origin and other.is_plain
+    return other.is_original_of(run) and other.is_plain
 
 
 def _groups(row: Row) -> Iterator[dict[str, Any]]:

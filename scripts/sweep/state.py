@@ -90,11 +90,13 @@ def is_done(run: PlannedRun) -> bool:
 
 
 def in_checkpoints(run: PlannedRun) -> Path | None:
-    """The folder among the checkpoints that serves instead of a run that is only needed, not asked for."""
+    """The folder that serves a run that is only needed, not asked for: a checkpoint's, or that of an imported model."""
     if not run.added:
         return None
     folder = folder_of(run.config, run.config.checkpoint_dir)
-    return folder if os.path.exists(folder / SOUGHT[run.config.method]) else None
+    if os.path.exists(folder / SOUGHT[run.config.method]):
+        return folder
+    return run.folder if RunFolder(run.folder).is_imported else None
 
 
 def counts(found: Sequence[State]) -> str:
