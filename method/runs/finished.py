@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from datasets import dataset_class
 from datasets.base import GroupDataset
-from datasets.images.decoding import Transforms, read_image
+from datasets.images.decoding import RESIZES, Transforms, read_image
 from datasets.images.normalisation import normalise
 from datasets.images.types import UnreadableImage
 from method.runs.folder import CONFIG, MODEL, RunFolder
@@ -49,8 +49,18 @@ class RunModel(nn.Module):
     def preprocess(self, image: str | Path | Image) -> Tensor:
         """(3, S, S), normalised, of an image file, read as runs read it, or of an image of Pillow's."""
         pixels = self._read(str(image)) if isinstance(image, (str, Path)) else _pixels(image, self.upright)
-        square = Transforms(self.view, self.image_size).eval_transform(pixels)
-        return normalise(square[None])[0]
+        return normalise(self._square(pixels)[None])[0]
+
+    def _square(self, pixels: Tensor) -> Tensor:
+        if self.view in RESIZES:
+            return Transforms(self.view, self.image_size).eval_transform(pixels)
+        height, width = pixels.shape[1:]
+        if (height, width) != (self.image_size, self.image_size):
+            raise UserError(
+                f"an image of {width} x {height} pixels: this model is of data that is not resized, and takes "
+                f"{self.image_size} x {self.image_size} alone"
+            )
+        return pixels
 
     def _read(self, file: str) -> Tensor:
         found = read_image(file, self.upright)
