@@ -89,6 +89,7 @@ def across_processes(network: nn.Module) -> None:
         if isinstance(layer, Global):
             continue
         if isinstance(layer, nn.modules.batchnorm._BatchNorm) and not isinstance(layer, nn.SyncBatchNorm):
-            layer.__class__ = _global(type(layer))
+            kind: Any = type(layer)  # mypy takes no class for hashable whose instances may not be
+            layer.__class__ = _global(kind)
         elif any(buffer.startswith("running_") for buffer, _ in layer.named_buffers(recurse=False)):
             raise TypeError(f"{name} is a {type(layer).__name__}, not known over several processes")

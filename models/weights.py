@@ -85,8 +85,8 @@ def load_into(classifier: nn.Module, state: Mapping[str, Tensor], label: str, na
     """Copy `state`, under the architecture's own names, into a classifier; says what was loaded, left out and is new.
 
     The last layer, which the architecture calls `name`, is left out, but for `head` "keep". Everything else must match
-    by name and shape. UserError, starting with `label`, where it does not, and where the last layer would fit and `head`
-    does not say what becomes of it.
+    by name and shape. UserError, starting with `label`, where it does not, and where the last layer fits and `head`
+    says nothing of it.
     """
     own, last = own_names(classifier.state_dict(), name), f"{name}."
     _settle_head(label, state.get(f"{last}weight"), name, len(own[f"{last}weight"]), head)

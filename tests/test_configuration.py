@@ -135,6 +135,8 @@ def test_defaults_of_training_stand_in_fallback_yaml_alone():
         "batch_size": 32, "epochs": 10, "lr": 0.1, "momentum": 0.9, "weight_decay": 1e-4, "optimizer": "sgd",
         "scheduler": "const", "warmup_epochs": 0, "max_grad_norm": 0, "forget_epochs": 5, "use_train_aug": True,
         "select": "best_val", "dro_step_size": 0.01, "dro_adjustment": 0, "precision": "auto", "compile": False,
+        "amsgrad": False, "lr_step_epochs": 5, "lr_milestones": "7", "lr_gamma": 0.1, "lr_end_factor": 0.1,
+        "lr_cosine_epochs": 0,
     }  # fmt: skip
     assert {key.name for key in schema._training()} == set(fallback)
     assert all(key.default is UNSET for key in schema._training())

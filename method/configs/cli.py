@@ -55,7 +55,10 @@ class _Noted(argparse.Action):
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         typed = option_string or ""
-        said = Said(typed, self.const) if self.nargs == 0 else Said(f"{typed} {values}", values)
+        if isinstance(values, list) and values:
+            said = Said(" ".join([typed, *values]), ",".join(values))
+        else:
+            said = Said(typed, self.const) if self.nargs == 0 else Said(f"{typed} {values}", values)
         setattr(namespace, self.dest, [*getattr(namespace, self.dest, ()), said])
 
 
@@ -78,7 +81,7 @@ class _Parser(Parser):
 def _name_type(key: Key) -> str:
     if key.choices:
         return "{" + ",".join(str(choice) for choice in key.choices) + "}"
-    return {int: "N", float: "X", str: "TEXT"}[key.type]
+    return "N" if key.rising else {int: "N", float: "X", str: "TEXT"}[key.type]
 
 
 def _add_flag(group: Any, key: Key) -> None:
@@ -89,7 +92,8 @@ def _add_flag(group: Any, key: Key) -> None:
     if key.type is bool:
         group.add_argument(*names, dest=key.name, action=_Switch, help=text)
     else:
-        group.add_argument(*names, dest=key.name, action=_Noted, metavar=_name_type(key), help=text)
+        several = {"nargs": "+"} if key.rising else {}
+        group.add_argument(*names, dest=key.name, action=_Noted, metavar=_name_type(key), help=text, **several)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -26,8 +26,8 @@ class Key:
     execution: cannot change a number, so it is not compared between runs.
     methods, datasets: those that have it; None means all. word: a text that can stand in a file's name. path: a file, a
     folder, or a word that stands for one (`weights`, `reference`). folder: a path that is not empty, which would mean
-    the folder that Python runs in. synonyms: other spellings of its choices. reference: what the preset of this name
-    sets.
+    the folder that Python runs in. rising: a text of whole numbers above 0, each above the one before, which a list
+    may give. synonyms: other spellings of its choices. reference: what the preset of this name sets.
     """
 
     name: str
@@ -47,6 +47,7 @@ class Key:
     word: bool = False
     path: bool = False
     folder: bool = False
+    rising: bool = False
     aliases: tuple[str, ...] = ()
     synonyms: Mapping[str, str] = dataclasses.field(default_factory=dict)
     reference: Any = UNSET
@@ -66,9 +67,9 @@ class Key:
                 return None
             raise UserError(f"{where}: {self.name} is empty, expected {self._describe_expected()}")
         try:
-            found = _convert(value, self.type)
+            found = _spell_rising(value) if self.rising else _convert(value, self.type)
         except (TypeError, ValueError, OverflowError):
-            hint = "" if self.type is not str or isinstance(value, str) else "; in quotes it is one"
+            hint = "" if self.type is not str or self.rising or isinstance(value, str) else "; in quotes it is one"
             raise self._make_refusal(value, where, hint) from None
         if isinstance(found, str):
             check_characters(found, f"{where}: {self.name}")
@@ -114,6 +115,8 @@ class Key:
             return "a text of letters, digits, and . _ + - (not . or .. alone)"
         if self.folder:
             return "the name of a folder (. is the current one)"
+        if self.rising:
+            return "whole numbers above 0 that rise, with commas between them"
         kind = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}[self.type]
         bounds = [
             f"{word} {bound:g}"
@@ -125,6 +128,15 @@ class Key:
 
 def _is_too_long(value: Any) -> bool:
     return isinstance(value, int) and value.bit_length() > LONGEST_INT
+
+
+def _spell_rising(value: Any) -> str:
+    """Return `5,8` for [5, 8], `5, 8` or `5,8`; ValueError where they are no whole numbers above 0 that rise."""
+    words = value if isinstance(value, list) else str(value).split(",")
+    numbers = [_convert(word, int) for word in words]
+    if not numbers or numbers != sorted(set(numbers)) or numbers[0] < 1 or _is_too_long(numbers[-1]):
+        raise ValueError
+    return ",".join(map(str, numbers))
 
 
 def _convert(value: Any, kind: type) -> Any:

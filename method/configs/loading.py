@@ -19,6 +19,18 @@ from method.registry import METHODS, UNSET
 from utils.device import check_device_name
 from utils.errors import UserError
 
+# Keys that count with some choices of another alone.
+ONLY_WITH = {
+    "lr_step_epochs": ("scheduler", ("step",)),
+    "lr_milestones": ("scheduler", ("multistep",)),
+    "lr_gamma": ("scheduler", ("step", "multistep", "exponential")),
+    "lr_end_factor": ("scheduler", ("linear",)),
+    "lr_cosine_epochs": ("scheduler", ("cosine",)),
+    "amsgrad": ("optimizer", ("adam", "adamw")),
+    "dro_step_size": ("rob_approach", ("dro",)),
+    "dro_adjustment": ("rob_approach", ("dro",)),
+}
+
 
 @dataclass(frozen=True)
 class Imported:
@@ -186,10 +198,18 @@ def _refuse_contradictions(config: Config, flags: Mapping[str, Any]) -> None:
         raise UserError("--skip_bad_images needs the check that --no-verify_data leaves out; keep one of them")
     if config.reweights and config.is_robust:
         raise UserError(f"--rob_approach {config.rob_approach} and --reweight both decide how groups count; keep one")
-    idle = [name for name in flags if name.startswith("dro_") and config.values.get("rob_approach") != "dro"]
-    if idle:
-        raise UserError(f"--{idle[0]} is of --rob_approach dro, which is not given; give it too, or leave this out")
+    _refuse_idle(config, flags)
     config.params.check()
+
+
+def _refuse_idle(config: Config, flags: Mapping[str, Any]) -> None:
+    """Refuse a flag that belongs to a choice which this run has not made, where nothing would come of it."""
+    for name in (name for name in ONLY_WITH if flags.get(name)):
+        chooser, choices = ONLY_WITH[name]
+        chosen = config.values.get(chooser)
+        if chosen not in (None, *choices):
+            owner = f"--{chooser} {', '.join(choices)}"
+            raise UserError(f"--{name} is of {owner}, and here it is {chosen}; change that, or leave this out")
 
 
 def _note_untuned(own: LayerFile, config: Config) -> tuple[str, ...]:

@@ -83,6 +83,8 @@ def _takes(key: Key) -> str:
         return ", ".join(map(str, key.choices))
     if key.type is bool:
         return f"a switch, with `--no-{key.name}`"
+    if key.rising:
+        return "whole numbers that rise"
     kind = {int: "whole number", float: "number", str: "path" if key.path else "word" if key.word else "text"}[key.type]
     bounds = (("at least", key.at_least), ("above", key.above), ("at most", key.at_most))
     return " ".join([kind, ", ".join(f"{word} {bound:g}" for word, bound in bounds if bound is not None)]).strip()
