@@ -1,18 +1,27 @@
 """Models of other programs come in, are what others start from, and models go out to where nothing of this is known."""
 
+import csv
+import hashlib
+import importlib
 import json
+import shlex
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 import yaml
 from cli import configuration, ok, refused, words
+from pages import snippets, typed_lines
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torchvision.models import resnet18
 from trees import shown
 from workshop import HERE, metrics_of, weights_of
 
@@ -24,6 +33,7 @@ from models import build_model
 from models.importing import adopt
 from models.weights import classifier_names, own_names
 from scripts import export_model, import_model
+from scripts.report import command as report
 from scripts.sweep.grid import read_grid
 from scripts.sweep.plan import plan
 from scripts.sweep.state import is_done, look
@@ -193,20 +203,17 @@ def test_flags_of_training_are_refused(flags: str, shop: Shop, prod: Path, capsy
     assert not shop.store.exists()
 
 
-@pytest.mark.parametrize("form", ["model", "state_dict", "model_state_dict", "module.", "safetensors", "half"])
+@pytest.mark.parametrize("form", ["wrapped", "safetensors", "half"])
 def test_a_state_dict_comes_in_many_forms(form: str, network: dict[str, Tensor], shop: Shop, tmp_path: Path):
-    file = tmp_path / "prod.pth"
+    file = tmp_path / f"prod.{form}"
     if form == "safetensors":
-        file = tmp_path / "prod.safetensors"
         save_file(network, file)
-    elif form == "module.":
-        torch.save({f"module.{name}": value for name, value in network.items()}, file)
-    elif form == "half":
+    elif form == "wrapped":
+        torch.save({"model_state_dict": {f"module.{name}": value for name, value in network.items()}, "epoch": 3}, file)
+    else:
         torch.save(
             {name: value.half() if value.is_floating_point() else value for name, value in network.items()}, file
         )
-    else:
-        torch.save({form: network, "epoch": 3}, file)
     weights = weights_of(shop.imported(file))
     close = {"rtol": 1e-2, "atol": 1e-3} if form == "half" else {"rtol": 0, "atol": 0}
     torch.testing.assert_close(weights["head.bias"], network["head.bias"][[1, 0]], **close)
@@ -428,3 +435,80 @@ def test_a_program_of_torch_export_gives_the_same_logits(filled: Shop, tmp_path:
         images = torch.randn(n, 3, 32, 32)
         with torch.no_grad():
             torch.testing.assert_close(program(images), model(images), rtol=0, atol=1e-4)
+
+
+# The engineer's day: docs/your_model.md, as it stands.
+
+PAGE = "docs/your_model.md"
+QUICK = ["--threads", "1", "--num_workers", "0", "--precision", "fp32", "--device", "cpu"]
+
+
+def type_page(folder: Path, names: Path) -> Path:
+    """Type every command of the page, with one epoch a run; the folder of the runs that forget what `names` lists."""
+    runs = folder
+    for snippet in snippets(PAGE):
+        if snippet.language == "yaml":
+            (folder / "pets.yaml").write_text(snippet.text)
+        for line in typed_lines(snippet):
+            _, *typed = shlex.split(line.replace("list-LIST", runs.name).replace("names.txt", str(names)))
+            if typed[0] == "main.py":
+                epochs = [] if "ssd" in typed else ["--epochs", "1"]
+                folders = ok(shlex.join([*typed[1:], *epochs, *QUICK])).out.split("done: ")
+                runs = Path(folders[-1].strip()).parent
+            else:
+                started = importlib.import_module(typed[1])
+                extra = QUICK if typed[1] == "scripts.import_model" else []
+                start = started.main if hasattr(started, "main") else report.main
+                assert start([*typed[2:], *extra]) == 0, line
+    return runs
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("threads_put_back")
+def test_a_checkpoint_of_torchvision_comes_in_forgets_and_goes_out_in_four_forms(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+):
+    owner = Path(__file__).with_name("owner.py")
+    subprocess.run([sys.executable, str(owner), str(tmp_path / "pets")], check=True, timeout=300)
+    (tmp_path / "pets/prod.pth").rename(tmp_path / "prod.pth")
+    with (tmp_path / "pets/metadata.csv").open() as file:
+        table = list(csv.DictReader(file))
+    forgotten = [row["Datei"] for row in table if row["Teil"] == "train"][:40]
+    (tmp_path / "names.txt").write_text("\n".join(forgotten) + "\n")
+    monkeypatch.chdir(tmp_path)
+    runs = type_page(tmp_path, tmp_path / "names.txt")
+
+    # The import predicts what the owner's script does, image by image.
+    theirs = torch.load(tmp_path / "pets/predicted.pt", weights_only=True)
+    imported = tmp_path / "output/pets/resnet18/pretrain_0"
+    records, classes = Records.load(imported / "records.npz"), load_model(imported).classes
+    assert [classes[code] for code in records.prediction] == theirs["predicted"]
+    assert 0 < sum(guess != row["Tier Art"] for guess, row in zip(theirs["predicted"], table, strict=True)) < 20
+    in_order = theirs["logits"][:, [("wolf", "cat", "dog").index(name) for name in classes]]
+    np.testing.assert_allclose(records.logits, in_order.numpy(), atol=0.2)  # pictures that Pillow read and resized
+
+    # Forty are forgotten, by every method and by retraining, and are compared with it.
+    for name in ("ft_1_0", "miu_1_0", "ssd_1_0", "retrain_1_0", "retrain_reweight_1_0"):
+        metrics = metrics_of(runs / name)
+        assert (metrics["n_forget"], metrics["n_requests"]) == (40, 40)
+        assert metrics["reference"] is not None
+    assert "pretrain" in capsys.readouterr().out
+
+    # What goes out gives the run's logits where nothing of this program is.
+    model, records = load_model(runs / "miu_1_0"), Records.load(runs / "miu_1_0/records.npz")
+    images = torch.stack([model.preprocess(tmp_path / "pets" / table[row]["Datei"]) for row in records.index])
+    for name, read in (("forgot.pth", torch.load), ("forgot.safetensors", load_file)):
+        network = resnet18(num_classes=3).eval().to(memory_format=torch.channels_last)
+        network.load_state_dict(read(tmp_path / name))
+        batches = images.to(memory_format=torch.channels_last).split(256)  # the run's: a last bit depends on them
+        with torch.no_grad():
+            assert np.array_equal(torch.cat([network(batch) for batch in batches]).numpy(), records.logits)
+    program = torch.export.load(tmp_path / "forgot.pt2").module()
+    with torch.no_grad():
+        np.testing.assert_allclose(program(images).numpy(), records.logits, rtol=0, atol=1e-4)
+    session = onnxruntime.InferenceSession(tmp_path / "forgot.onnx")
+    np.testing.assert_allclose(session.run(None, {"images": images.numpy()})[0], records.logits, rtol=0, atol=1e-4)
+    for name in ("forgot.pth", "forgot.safetensors", "forgot.pt2", "forgot.onnx"):
+        beside = json.loads((tmp_path / f"{name}.json").read_text())
+        assert beside["classes"] == ["cat", "dog", "wolf"]
+        assert beside["sha256"] == hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()
