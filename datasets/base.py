@@ -41,7 +41,7 @@ class GroupDataset:
     forget_pairs: ClassVar[tuple[tuple[int, int], ...]]  # (target, sensitive) to forget, per --split_number
     max_multi_group: ClassVar[int] = 0  # largest --multi_group; 0: not offered
     target_depends_on_split: ClassVar[bool] = False
-    view: ClassVar[str]  # how an image becomes a square: a key of RESIZES in datasets.images.decoding, or "none"
+    view: str  # of the class: how an image becomes a square, a key of RESIZES in datasets.images.decoding, or "none"
     upright: ClassVar[bool] = False  # True: images are turned as EXIF says; False: as published
     in_memory: ClassVar[bool] = False  # True: `pixels` holds every image; False: `file` names one
     max_shift: ClassVar[int] = 0  # of the training view where in_memory, in pixels; 0: none

@@ -52,7 +52,7 @@ class CelebA(GroupDataset):
     sensitive_names = ("female", "male")
     forget_pairs: ClassVar[tuple[tuple[int, int], ...]] = ((1, 1), (1, 1))
     target_depends_on_split: ClassVar[bool] = True
-    view: ClassVar[str] = "stretch"
+    view = "stretch"
     file_column = "image_id"
 
     @classmethod

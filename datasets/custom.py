@@ -34,7 +34,7 @@ class Custom(GroupDataset):
     folder: ClassVar[str] = "."
     label_names: ClassVar[tuple[tuple[str, ...], ...]] = ((FILE,),)
     forget_pairs: ClassVar[tuple[tuple[int, int], ...]] = ()
-    view: ClassVar[str] = "centre"
+    view = "centre"
     upright: ClassVar[bool] = True
     options: ClassVar[tuple[str, ...]] = ("target", "sensitive", "filename_column", "split_column", "dataset_name")
     group_format: ClassVar[str] = "{target}, {sensitive}"

@@ -44,7 +44,7 @@ class Digits(GroupDataset):
     target_names = ("low digit", "high digit")
     sensitive_names = ("warm tint", "cold tint")
     forget_pairs: ClassVar[tuple[tuple[int, int], ...]] = ((1, 0),)
-    view: ClassVar[str] = "none"
+    view = "none"
     in_memory: ClassVar[bool] = True
     max_shift: ClassVar[int] = VIEW_SHIFT
     fixed_size: ClassVar[int | None] = SIZE

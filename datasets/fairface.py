@@ -61,7 +61,7 @@ class FairFace(GroupDataset):
     sensitive_names = RACES
     forget_pairs: ClassVar[tuple[tuple[int, int], ...]] = ((3, 0), (6, 4), (1, 5), (8, 6), (4, 2))
     max_multi_group: ClassVar[int] = 5
-    view: ClassVar[str] = "centre"
+    view = "centre"
     file_column = "file"
 
     @classmethod

@@ -32,7 +32,7 @@ class Waterbirds(GroupDataset):
     target_names = ("landbird", "waterbird")
     sensitive_names = ("land", "water")
     forget_pairs: ClassVar[tuple[tuple[int, int], ...]] = ((1, 0), (0, 1))
-    view: ClassVar[str] = "centre"
+    view = "centre"
     file_column = "img_filename"
     group_format: ClassVar[str] = "{target} on {sensitive}"
 

@@ -1,6 +1,7 @@
 """Any image classifier of timm (PyTorch Image Models) whose logits are a linear layer of its features."""
 
 import difflib
+import logging
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -131,6 +132,7 @@ def _check_logits(network: Any, last: nn.Linear, name: str, image_size: int) -> 
 
 def _imagenet(name: str, image_size: int) -> dict[str, Tensor]:
     """timm's published weights of this name, from its own cache or else the network; UserError where there are none."""
+    logging.disable(logging.WARNING)  # of every try to reach the network
     try:
         return _create(name, image_size, pretrained=True).state_dict()
     except Exception as error:  # the network, the disk, or what any of timm's loaders raises
@@ -138,6 +140,8 @@ def _imagenet(name: str, image_size: int) -> dict[str, Tensor]:
             f"the published weights of timm/{name} could neither be read nor fetched ({_first_line(error)}): give "
             "--weights FILE, or start from random weights with --no-pretrained"
         ) from error
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def _first_line(error: Exception) -> str:

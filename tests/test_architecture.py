@@ -31,7 +31,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "method.evaluation": {"method.evaluation", "datasets.base", "datasets.splits", "utils"},
     "method.evaluation.metrics": set(),
     "method.configs": {
-        *("method.configs", "method.registry", "method.unlearners", "models.MODELS", "utils"),
+        *("method.configs", "method.registry", "method.unlearners", "models.MODELS", "models.TIMM",
+        "utils"),
         *("datasets.DATASETS", "datasets.dataset_class", "datasets.base", "datasets.groups", "datasets.deletion"),
     },
     "method.training": {"method.training", "method.unlearners.base", "method.configs", "datasets", "utils"},

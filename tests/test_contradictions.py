@@ -27,7 +27,7 @@ def spellings(name: str) -> list[tuple[str, str]]:
                 switch = str(action.const) if action.const is not None else str(not flag.startswith("--no-"))
                 found.append((flag, switch))
             else:
-                values = key.choices[:2] or VALUES[int if key.rising else key.type]
+                values = key.choices[:2] or VALUES[int if key.rising else float if key.channels else key.type]
                 found += [(f"{flag} {value}", str(value)) for value in values]
     return found
 

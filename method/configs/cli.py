@@ -80,7 +80,8 @@ class _Parser(Parser):
 
 def _name_type(key: Key) -> str:
     if key.choices:
-        return "{" + ",".join(str(choice) for choice in key.choices) + "}"
+        family = (f"{key.family}NAME",) if key.family else ()
+        return "{" + ",".join(map(str, (*key.choices, *family))) + "}"
     return "N" if key.rising else {int: "N", float: "X", str: "TEXT"}[key.type]
 
 
@@ -223,8 +224,10 @@ def _differing_flags(config: Config, method: str) -> dict[str, Any]:
     default = resolve({"method": method, "dataset": config.dataset, **task}).values
     flags = dict(task)
     own = dataset_class(config.dataset).options
-    for name in (*own, "seed", "model", "image_size", "weights", "data_dir", "store_dir", "checkpoint_dir"):
-        if config.values[name] != default[name]:
+    pixels = ("head", "mean", "std", "view")
+    folders = ("data_dir", "store_dir", "checkpoint_dir")
+    for name in (*own, "seed", "model", "image_size", "weights", *pixels, *folders):
+        if config.values.get(name) != default.get(name):
             flags[name] = config.values[name]
     return flags | ({"skip_bad_images": True} if config.skip_bad_images else {})
 

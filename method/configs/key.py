@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +27,9 @@ class Key:
     methods, datasets: those that have it; None means all. word: a text that can stand in a file's name. path: a file, a
     folder, or a word that stands for one (`weights`, `reference`). folder: a path that is not empty, which would mean
     the folder that Python runs in. rising: a text of whole numbers above 0, each above the one before, which a list
-    may give. synonyms: other spellings of its choices. reference: what the preset of this name sets.
+    may give. channels: a text of one number within the bounds, or of three, for red, green and blue, which a list may
+    give. synonyms: other spellings of its choices. family: how values begin that count beside the choices. reference:
+    what the preset of this name sets.
     """
 
     name: str
@@ -48,8 +50,10 @@ class Key:
     path: bool = False
     folder: bool = False
     rising: bool = False
+    channels: bool = False
     aliases: tuple[str, ...] = ()
     synonyms: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    family: str = ""
     reference: Any = UNSET
 
     def applies(self, method: str, dataset: str | None = None) -> bool:
@@ -67,9 +71,10 @@ class Key:
                 return None
             raise UserError(f"{where}: {self.name} is empty, expected {self._describe_expected()}")
         try:
-            found = _spell_rising(value) if self.rising else _convert(value, self.type)
+            found = self._spell(value)
         except (TypeError, ValueError, OverflowError):
-            hint = "" if self.type is not str or self.rising or isinstance(value, str) else "; in quotes it is one"
+            quoted = self.type is str and not (self.rising or self.channels or isinstance(value, str))
+            hint = "; in quotes it is one" if quoted else ""
             raise self._make_refusal(value, where, hint) from None
         if isinstance(found, str):
             check_characters(found, f"{where}: {self.name}")
@@ -79,6 +84,12 @@ class Key:
         if self._is_out_of_bounds(found):
             raise self._make_refusal(found, where, f" within {LONGEST_INT} bits" if _is_too_long(found) else "")
         return found
+
+    def _spell(self, value: Any) -> Any:
+        """Convert to this key's type; lists of numbers to a text that is the same however they were written."""
+        if self.rising:
+            return _spell_rising(value)
+        return _spell_channels(value, self._is_beyond) if self.channels else _convert(value, self.type)
 
     def _read_meaning(self, value: LookAlike, where: str) -> Any:
         """Return what YAML reads, where this key can mean nothing else by it."""
@@ -93,7 +104,7 @@ class Key:
 
     def _is_out_of_bounds(self, value: Any) -> bool:
         if self.choices and value not in self.choices:
-            return True
+            return not (self.family and re.fullmatch(rf"{self.family}(?!\.)[\w.-]+", value))
         if isinstance(value, float) and not math.isfinite(value):
             return True
         if _is_too_long(value):
@@ -102,6 +113,9 @@ class Key:
             return True
         if self.folder and not value.strip():
             return True
+        return not self.channels and self._is_beyond(value)
+
+    def _is_beyond(self, value: Any) -> bool:
         return (
             (self.at_least is not None and value < self.at_least)
             or (self.above is not None and value <= self.above)
@@ -110,7 +124,8 @@ class Key:
 
     def _describe_expected(self) -> str:
         if self.choices:
-            return "one of " + ", ".join(str(choice) for choice in self.choices)
+            family = f", or {self.family}NAME" if self.family else ""
+            return "one of " + ", ".join(str(choice) for choice in self.choices) + family
         if self.word:
             return "a text of letters, digits, and . _ + - (not . or .. alone)"
         if self.folder:
@@ -118,6 +133,7 @@ class Key:
         if self.rising:
             return "whole numbers above 0 that rise, with commas between them"
         kind = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}[self.type]
+        kind = "one number, or three with commas between them, each" if self.channels else kind
         bounds = [
             f"{word} {bound:g}"
             for word, bound in (("at least", self.at_least), ("above", self.above), ("at most", self.at_most))
@@ -137,6 +153,15 @@ def _spell_rising(value: Any) -> str:
     if not numbers or numbers != sorted(set(numbers)) or numbers[0] < 1 or _is_too_long(numbers[-1]):
         raise ValueError
     return ",".join(map(str, numbers))
+
+
+def _spell_channels(value: Any, is_beyond: Callable[[float], bool]) -> str:
+    """Return `0.5` for 0.5, `0.5,0.5,0.5` or a list of them; ValueError where they are not 1 or 3, or one is beyond."""
+    words = value if isinstance(value, list) else str(value).split(",")
+    numbers = [_convert(word, float) for word in words]
+    if len(numbers) not in (1, 3) or any(is_beyond(number) or not math.isfinite(number) for number in numbers):
+        raise ValueError
+    return ",".join(map(repr, numbers if len(set(numbers)) > 1 else numbers[:1]))
 
 
 def _convert(value: Any, kind: type) -> Any:

@@ -16,6 +16,7 @@ from method.configs.layers import SELECTORS, LayerFile, name_source, read_layer_
 from method.configs.schema import CONFIG_FILES, FALLBACK, TASK_KEYS, all_keys, key_names, keys_of
 from method.configs.task import Layer, check_groups, name_task, read_requests, settle_task
 from method.registry import METHODS, UNSET
+from models import TIMM
 from utils.device import check_device_name
 from utils.errors import UserError
 
@@ -119,10 +120,17 @@ class Config:
         keys = all_keys()
         # What a list says, not where it lies.
         values = {**self.values, "forget_list": list_digest(self.requests) if self.requests else None}
+        values |= self._needless()
         identity = {name: values[name] for name in self.values if not keys[name].execution and name not in skipped}
         if self.imported:
             identity |= {"imported": self.imported.digest, "classes": ",".join(self.imported.classes)}
         return identity
+
+    def _needless(self) -> dict[str, None]:
+        """Return the keys whose value is what would be done without them too, which an identity does not tell apart."""
+        published = self.model.startswith(TIMM) and self.weights == "imagenet"  # timm knows, and is not asked here
+        own = {"view": dataset_class(self.dataset).view} | ({} if published else {"mean": "0.5", "std": "0.5"})
+        return {name: None for name, value in own.items() if self.values.get(name) == value}
 
 
 def resolve(flags: Mapping[str, Any], config_file: Path | None = None) -> Config:
@@ -198,6 +206,10 @@ def _refuse_contradictions(config: Config, flags: Mapping[str, Any]) -> None:
         raise UserError("--skip_bad_images needs the check that --no-verify_data leaves out; keep one of them")
     if config.reweights and config.is_robust:
         raise UserError(f"--rob_approach {config.rob_approach} and --reweight both decide how groups count; keep one")
+    if config.values.get("head") and config.weights == "none":
+        raise UserError(
+            f"--head {config.head} is about the last layer in --weights, and there are none; give them, or leave it out"
+        )
     _refuse_idle(config, flags)
     config.params.check()
 

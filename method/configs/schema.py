@@ -13,7 +13,7 @@ from method.configs.key import Key
 from method.configs.strict_yaml import read_mapping
 from method.registry import ALIASES, METHODS, UNSET
 from method.unlearners.base import Unlearner
-from models import MODELS
+from models import MODELS, TIMM
 from utils.device import DEVICES
 from utils.errors import UserError
 
@@ -41,8 +41,8 @@ def _table(group: str, execution: bool = False, shared: bool = False) -> Callabl
         datasets = tuple(one for one in DATASETS if name in dataset_class(one).options)
         if shared:
             methods = tuple(one for one in METHODS if name in plain_fields(one))
-        facts = {"execution": execution, **facts}
-        return Key(name, kind, help, group, methods=methods, datasets=datasets or None, **facts)
+        facts = {"execution": execution, "datasets": datasets or None, **facts}
+        return Key(name, kind, help, group, methods=methods, **facts)
 
     return key
 
@@ -96,10 +96,21 @@ def _other_runs() -> list[Key]:
 def _data_and_model() -> list[Key]:
     key, custom = _table("data and model"), _table("only with --dataset custom")
     return [
-        key("model", str, "architecture", default="resnet18", choices=tuple(sorted(MODELS))),
+        key("model", str, "architecture; timm/NAME is any of timm's", default="resnet18",
+            choices=tuple(sorted(MODELS)), family=TIMM),
         key("image_size", int, "side of the square images, in pixels", default=224, at_least=8),
         key("weights", str, "initial weights of pretrain and retrain: imagenet, none, or a file", default="imagenet",
             path=True),
+        key("head", str, "what becomes of a last layer in these weights that has as many outputs as there are classes: "
+            "keep starts from it, new leaves it out", default=None, nullable=True, choices=("keep", "new")),
+        key("mean", str, "what is taken from pixels between 0 and 1, for all channels or as RED,GREEN,BLUE (default: "
+            "0.5, with --weights imagenet timm's own)", default=None, nullable=True, channels=True, at_least=0,
+            at_most=1),
+        key("std", str, "what they are then divided by (default: likewise)", default=None, nullable=True,
+            channels=True, above=0, at_most=1),
+        key("view", str, "how images become square in evaluation: centre resizes and cuts, stretch changes the aspect "
+            "(default: the data set's own)", default=None, nullable=True, choices=("centre", "stretch"),
+            datasets=tuple(name for name in DATASETS if not dataset_class(name).in_memory)),
         key("skip_bad_images", bool, "leave out images that cannot be read, instead of refusing to run", default=False),
         custom("target", str, "column of metadata.csv with what the model predicts", default="target"),
         custom("sensitive", str, "column of the sensitive attribute; several (race,age) are crossed",

@@ -42,6 +42,7 @@ def read_data(config: Config, skip_bad_images: bool = False) -> Data:
     kind = dataset_class(config.dataset)
     options = {name: config.values[name] for name in kind.options}
     dataset = kind.load(Path(config.data_dir), config.split_number or 0, config.seed, **options)
+    dataset.view = config.values.get("view") or dataset.view
     skipped = table = None
     requests = _requests(config, dataset)
     if skip_bad_images:

@@ -65,7 +65,7 @@ def folder_of(config: Config, root: str, method: str | None = None, reweight: bo
     name = f"{method}{_variant(config, method, own, reweight)}{tag}{ratio}_{config.seed}"
     check_name(config.data_name, "dataset_name")
     check_name(name, "tag")
-    folder = Path(root) / config.data_name / config.model
+    folder = Path(root) / config.data_name / config.model.replace("/", "-")
     return (folder / config.task if forgets or config.needs_task_for_target else folder) / name
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from method.configs.loading import Config
 
 WEIGHTS_PATH = "path of the weights"
-SHARED = ("model", "image_size", "seed", "weights")
+SHARED = ("model", "image_size", "seed", "weights", "head", "mean", "std", "view")
 KIND = ("reweight", "rob_approach")
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from datasets.images.cache import ImageCache
+from datasets.images.normalisation import Pixels
 from datasets.loading.loaders import Loader, default_workers
 from method.configs.cli import Command
 from method.configs.loading import Config
@@ -27,7 +28,7 @@ from method.runs.inputs import identity_of, label_record, open_digests
 from method.runs.recompute import COST_KEYS
 from method.runs.run_log import announce, collect_versions, count_left_out, describe_run, logged, save_sets
 from method.runs.signature import ORIGINAL, signature
-from method.runs.starting import model_facts, starting_models
+from method.runs.starting import model_facts, pixels_of, starting_models
 from method.runs.trackers import check_installed, tracking
 from method.training.checkpoints import save_model
 from method.training.engine import Engine, measure
@@ -50,7 +51,7 @@ class Job:
     """One run with all that it needs, read and checked before anything is written.
 
     record: what config.yaml says of it; facts: what its model must share with the pretrained one; original: the frozen
-    original and its file; images: the entry of config.yaml.
+    original and its file; images: the entry of config.yaml; pixels: as the network expects them.
     """
 
     config: Config
@@ -64,6 +65,7 @@ class Job:
     reference: RunDirectory | None
     cache: ImageCache | None
     images: dict[str, Any] | None
+    pixels: Pixels
 
 
 def run(command: Command, directory: RunDirectory) -> list[str] | None:
@@ -87,9 +89,11 @@ def run(command: Command, directory: RunDirectory) -> list[str] | None:
         from_rank_0(job.digests.keep)
         with logged(directory), outcome_recorded(directory):
             announce(config, job.data, directory, resumed)
+            if job.model.loaded:
+                log.info("%s", job.model.loaded)
             from_rank_0(lambda: save_sets(config, job.data, directory))
             with tracking(config, directory.path, resumed) as trackers:
-                inference = Inference(loader, device, precision)
+                inference = Inference(loader, device, precision, job.pixels)
                 if config.imported:
                     metrics = evaluate_imported(job, inference, signature(record))
                 else:
@@ -130,7 +134,8 @@ def prepare(config: Config, directory: RunDirectory) -> Job:
     data = read_data(config, config.skip_bad_images)
     digests = open_digests(config)
     identity = identity_of(config, digests)
-    record = describe_run(config, data, identity)
+    pixels = pixels_of(config)
+    record = describe_run(config, data, identity) | {"pixels": pixels.spell()}
     facts = model_facts(config, data, identity)
     model, original = starting_models(config, data, facts)
     reference = find_reference(config, record)
@@ -140,7 +145,7 @@ def prepare(config: Config, directory: RunDirectory) -> Job:
     images = from_rank_0(lambda: image_entry(data.dataset, memory, digest))
     used = original[1] if original else None, reference.path if reference else None
     from_rank_0(lambda: compare_images(*used, images))
-    return Job(config, directory, data, digests, record, facts, model, original, reference, cache, images)
+    return Job(config, directory, data, digests, record, facts, model, original, reference, cache, images, pixels)
 
 
 def open_loader(job: Job, device: torch.device) -> Loader:
@@ -260,6 +265,8 @@ def build_unlearner(
         forget_groups=splits.forget_groups,
         epochs=config.n_epochs,
         seed=config.seed,
+        darkest=inference.pixels.darkest,
+        brightest=inference.pixels.brightest,
     )
 
     def measured(name: str) -> GroupAccuracy:

@@ -9,6 +9,7 @@ from method.runs.inputs import defaults
 # What decides the last bits of a sum: a half-finished run is continued only where they are the same.
 HARDWARE = ("device", "threads", "world_size", "precision", "arithmetic")
 ORIGINAL = "original_sha256"  # of the weights it starts from
+PIXELS = {"mean": "mean of the pixels", "std": "standard deviation of the pixels"}
 TURNED = "number of images turned as EXIF says"
 
 
@@ -22,9 +23,16 @@ def signature(record: dict[str, Any]) -> dict[str, Any]:
         **{name: provenance.get(name) for name in HARDWARE},
         "SHA-256 of the pretrained weights": provenance.get(ORIGINAL),
         "data fingerprint": prints.get("data"),
+        **_pixels(record),
         TURNED: (recorded_images(record) or {}).get("turned") or None,
         "forget fingerprint": prints.get("forget"),
     }
+
+
+def _pixels(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What the pixels were scaled by; None for 0.5, as earlier versions, which did not say it, had no other."""
+    recorded = record.get("pixels") or {}
+    return {said: None if recorded.get(name) in (None, "0.5") else recorded[name] for name, said in PIXELS.items()}
 
 
 def without_hardware(facts: Mapping[str, Any]) -> dict[str, Any]:

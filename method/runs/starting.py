@@ -5,7 +5,9 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from datasets import dataset_class
 from datasets.base import GroupDataset
+from datasets.images.normalisation import Pixels
 from method.configs.cli import command_line, import_line
 from method.configs.loading import Config, Imported
 from method.registry import METHODS
@@ -15,15 +17,21 @@ from method.runs.inputs import named_file
 from method.runs.search import find
 from method.runs.signature import differences, signature, without_hardware
 from method.training.checkpoints import load_model, load_weights
-from models import build_model
+from models import build_model, default_pixels
 from models.classifier import Classifier
 from models.importing import adopt, count_outputs
 from models.weights import read_state_dict
 from utils import sealed
 from utils.errors import UserError
 
-UNKNOWN = ("weights", "seed")  # of a model that another program trained
+UNKNOWN = ("weights", "head", "seed")  # of a model that another program trained
 log = logging.getLogger("unlearning")
+
+
+def pixels_of(config: Config) -> Pixels:
+    """How the network of a run expects its pixels: as --mean and --std say, or else as its weights do."""
+    own = Pixels(*default_pixels(config.model, config.weights)).spell()
+    return Pixels.read(config.mean or own["mean"], config.std or own["std"])
 
 
 def model_facts(config: Config, data: Data, identity: dict[str, Any]) -> dict[str, Any]:
@@ -37,6 +45,9 @@ def model_facts(config: Config, data: Data, identity: dict[str, Any]) -> dict[st
         "n_targets": data.dataset.n_targets,
         "image_size": config.image_size,
         "weights": identity["weights"],
+        "head": config.values.get("head"),
+        **pixels_of(config).spell(),
+        "view": data.dataset.view,
         "seed": config.seed,
         "data": data.splits.data_fingerprint,
     }
@@ -52,13 +63,22 @@ def starting_models(
     if config.imported:
         return imported_model(config, config.imported, data.dataset), None
     if not METHODS[config.method].from_original:
-        return build_model(config.model, data.dataset.n_targets, config.seed, config.weights), None
+        return _build(config, data, config.weights, config.head), None
     path = original_file(config)
-    weights = load_model(path, {"method": PRETRAIN, **facts}, import_line(config, path))
-    model = build_model(config.model, data.dataset.n_targets, config.seed, "none")
+    weights = load_model(path, {"method": PRETRAIN, **facts}, import_line(config, path), _earlier_facts(config))
+    model = _build(config, data, "none")
     load_weights(model, weights, path)
     check_beside(path)
     return model, (copy.deepcopy(model), path)
+
+
+def _build(config: Config, data: Data, weights: str, head: str | None = None) -> Classifier:
+    return build_model(config.model, data.dataset.n_targets, config.seed, weights, config.image_size, head)
+
+
+def _earlier_facts(config: Config) -> dict[str, Any]:
+    """What is true of a model of an earlier version, which had no flag for it."""
+    return {**Pixels().spell(), "head": None, "view": dataset_class(config.dataset).view}
 
 
 def imported_model(config: Config, imported: Imported, dataset: GroupDataset) -> Classifier:

@@ -3,6 +3,7 @@
 import pickle
 import pickletools
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,14 @@ FACTS = {
     "n_targets": ("number of classes", "--dataset, or the --target that it was trained on"),
     "image_size": ("image size", "--image_size {}"),
     "weights": ("initial weights", "--weights {}"),
+    "head": ("answer about the last layer of its weights", "--head {}"),
+    "mean": ("mean of the pixels", "--mean {}"),
+    "std": ("standard deviation of the pixels", "--std {}"),
+    "view": ("view", "--view {}"),
     "seed": ("seed", "--seed {}"),
     "data": ("data fingerprint", "--data_dir, and columns, with the labels that it was trained on"),
 }
+NOTHING: Mapping[str, Any] = {}
 IMPORT = "python -m scripts.import_model FILE"
 SAFETENSORS = ".safetensors"  # what torch.load cannot read
 # What names a class or a function in a pickle.
@@ -37,13 +43,17 @@ def save_model(path: Path, model: nn.Module, facts: dict[str, Any], run: dict[st
     save_sealed(path, {"model": fetch(dict(model.state_dict())), "facts": facts}, run)
 
 
-def load_model(path: Path, expected: dict[str, Any], import_line: str = IMPORT) -> dict[str, torch.Tensor]:
+def load_model(
+    path: Path, expected: dict[str, Any], import_line: str = IMPORT, earlier: Mapping[str, Any] = NOTHING
+) -> dict[str, torch.Tensor]:
     """The weights in `path`; UserError where it is no checkpoint of ours or its facts differ from `expected`.
 
     What an imported model does not know is not among its facts, and is not compared. import_line: the command for a
-    checkpoint of another program.
+    checkpoint of another program. earlier: what is true of one of a version that did not record it.
     """
     facts, weights = read_model(path, import_line)
+    if not facts.get("imported"):
+        facts = {**earlier, **facts}
     for name, value in expected.items():
         if facts.get(name) != value and not (name not in facts and facts.get("imported")):
             what, flag = FACTS.get(name, (name, ""))
@@ -57,6 +67,8 @@ def load_model(path: Path, expected: dict[str, Any], import_line: str = IMPORT) 
 
 def _flag(flag: str, value: Any) -> str:
     """A flag with the value of a checkpoint."""
+    if value is None:
+        return f"no {flag.partition(' ')[0]}"
     if flag.startswith("--weights") and value == "none":
         return "--no-pretrained"
     listed = isinstance(value, (list, tuple))

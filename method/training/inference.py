@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from datasets.images.normalisation import normalise
+from datasets.images.normalisation import PUBLISHED, Pixels, normalise
 from datasets.loading.loaders import Loader, batch_bounds, own_batches
 from utils.collectives import assemble, check_stop_together
 from utils.device import autocast, memory_format, send
@@ -19,10 +19,10 @@ BATCH_SIZE = 256
 
 
 class Inference:
-    """Applies a network to rows of the data set on one device at one precision."""
+    """Applies a network to rows of the data set on one device at one precision; pixels: as the network expects them."""
 
-    def __init__(self, loader: Loader, device: torch.device, precision: torch.dtype):
-        self.loader, self.device, self.precision = loader, device, precision
+    def __init__(self, loader: Loader, device: torch.device, precision: torch.dtype, pixels: Pixels = PUBLISHED):
+        self.loader, self.device, self.precision, self.pixels = loader, device, precision, pixels
 
     @torch.no_grad()
     def apply(self, module: nn.Module, function: Callable[[Tensor], Tensor], rows: np.ndarray, what: str) -> Tensor:
@@ -62,10 +62,10 @@ class Inference:
         """`apply` with a loader of its own, for use while a training pass holds the other."""
         loader = self.loader.another()
         try:
-            return Inference(loader, self.device, self.precision).apply(module, function, rows, what)
+            return Inference(loader, self.device, self.precision, self.pixels).apply(module, function, rows, what)
         finally:
             loader.close()
 
     def image(self, pixels: Tensor) -> Tensor:
         """uint8 pixels to a normalised batch on the device."""
-        return normalise(send(pixels, self.device), memory_format(self.device))
+        return normalise(send(pixels, self.device), memory_format(self.device), self.pixels)

@@ -75,7 +75,10 @@ class Phase:
 
 @dataclass(frozen=True)
 class Task:
-    """The facts of a run that losses may need; group_counts, retain_counts: (n_groups,) samples of D, R, on the CPU."""
+    """The facts of a run that losses may need; group_counts, retain_counts: (n_groups,) samples of D, R, on the CPU.
+
+    darkest, brightest: the pixels of a normalised image that were 0 and 1, by channel.
+    """
 
     n_targets: int
     n_groups: int
@@ -85,6 +88,8 @@ class Task:
     forget_groups: tuple[int, ...]
     epochs: int
     seed: int
+    darkest: tuple[float, ...] = (-1.0, -1.0, -1.0)
+    brightest: tuple[float, ...] = (1.0, 1.0, 1.0)
 
     def generator(self, *parts: object) -> torch.Generator:
         """Random numbers for something that is drawn once, named by `parts`."""

@@ -33,8 +33,6 @@ from torch.nn.functional import cross_entropy
 from method.registry import param, register
 from method.unlearners.base import Batch, NoParams, Phase, Unlearner
 
-DARKEST, BRIGHTEST = -1.0, 1.0  # pixels of a normalised image
-
 
 @register("boundary_shrink", aliases=("boundary_sh",))
 class BoundaryShrink(Unlearner):
@@ -61,7 +59,11 @@ class BoundaryShrink(Unlearner):
         image = batch.image.clone().requires_grad_()
         loss = cross_entropy(self.original.module(image), batch.target, reduction="sum")
         (gradient,) = torch.autograd.grad(loss, image)
-        step = self.p.epsilon * (BRIGHTEST - DARKEST) * gradient.sign()
+        darkest, brightest = (
+            torch.tensor(values, device=image.device).view(-1, 1, 1)
+            for values in (self.task.darkest, self.task.brightest)
+        )
+        step = self.p.epsilon * (brightest - darkest) * gradient.sign()
         with torch.no_grad():
-            logits = self.original.module((batch.image + step).clamp(DARKEST, BRIGHTEST))
+            logits = self.original.module((batch.image + step).clamp(darkest, brightest))
         return logits.scatter(1, batch.target[:, None], -torch.inf).argmax(dim=1)

@@ -80,9 +80,11 @@ def _flag_row(key: Key, shared: bool) -> list[str]:
 def _takes(key: Key) -> str:
     """Type, choices and bounds."""
     if key.choices:
-        return ", ".join(map(str, key.choices))
+        return ", ".join(map(str, (*key.choices, *([f"{key.family}NAME"] if key.family else []))))
     if key.type is bool:
         return f"a switch, with `--no-{key.name}`"
+    if key.channels:
+        return "a number, or three"
     if key.rising:
         return "whole numbers that rise"
     kind = {int: "whole number", float: "number", str: "path" if key.path else "word" if key.word else "text"}[key.type]
