@@ -16,11 +16,11 @@ import onnxruntime
 import pytest
 import torch
 import yaml
-from cli import configuration, ok, refused, words
+from cli import configuration, ok, refused, with_flags, words
 from pages import snippets, typed_lines
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.models import resnet18
 from trees import shown
 from workshop import HERE, metrics_of, weights_of
@@ -29,6 +29,8 @@ from datasets import dataset_class
 from method import UserError, load_model
 from method.evaluation.records import Records
 from method.runs.folder import RunFolder
+from method.training import checkpoints
+from method.training.checkpoints import FACTS
 from models import build_model
 from models.importing import adopt
 from models.weights import classifier_names, own_names
@@ -323,6 +325,60 @@ def test_a_transformer_of_another_image_size(tmp_path: Path):
     state = own_state("timm/test_vit", image_size=128)
     with pytest.raises(UserError, match="trained on images of another size: give --image_size 128"):
         adopt(model, state, [0, 1], tmp_path / "vit.pth", 64)
+
+
+FACTS_OF_MODELS = {
+    "dataset": ("waterbird", "celeba", "--dataset waterbird"),
+    "model": ("resnet18", "resnet34", "--model resnet18"),
+    "n_targets": (2, 9, "--dataset, or the --target that it was trained on"),
+    "image_size": (32, 64, "--image_size 32"),
+    "weights": ("none", "imagenet", "--no-pretrained"),
+    "head": ("keep", "new", "--head keep"),
+    "mean": ("0.485,0.456,0.406", "0.5", "--mean 0.485,0.456,0.406"),
+    "std": ("0.229,0.224,0.225", "0.5", "--std 0.229,0.224,0.225"),
+    "view": ("stretch", "centre", "--view stretch"),
+    "seed": (0, 1, "--seed 0"),
+    "data": ("1234", "5678", "--data_dir, and columns, with the labels that it was trained on"),
+}
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_a_fact_that_differs_is_named_with_the_flag_that_makes_it_fit(name: str, tmp_path: Path):
+    theirs, ours = ({key: values[place] for key, values in FACTS_OF_MODELS.items()} for place in (0, 1))
+    checkpoints.save_model(tmp_path / "model.pt", nn.Linear(1, 1), theirs, {})
+    assert checkpoints.load_model(tmp_path / "model.pt", theirs)
+    with pytest.raises(UserError) as error:
+        checkpoints.load_model(tmp_path / "model.pt", {**theirs, name: ours[name]})
+    assert f"its {FACTS[name][0]} is {theirs[name]!r}, this run's is {ours[name]!r}" in str(error.value)
+    assert f"; give {FACTS_OF_MODELS[name][2]}, or a checkpoint" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "changed, flag",
+    [
+        ("--image_size 40", "--image_size 32"),
+        ("--mean 0.4", "--mean 0.5"),
+        ("--std 0.2,0.3,0.4", "--std 0.5"),
+        ("--view stretch", "--view centre"),
+        ("--model resnet18", "--model small_cnn"),
+        ("--dataset fairface", "--dataset waterbird"),
+    ],
+)
+def test_a_run_that_does_not_fit_an_imported_model_is_told_the_flag(changed: str, flag: str, filled: Shop):
+    original = filled.store / PRETRAINED
+    sentence = refused(
+        with_flags(f"--method ssd {BIRDS} --no-pretrained --tag other", changed), **filled.folders, original=original
+    )
+    assert f"give {flag}, or a checkpoint" in sentence
+
+
+def test_other_labels_are_told(filled: Shop, data_dir: Path, tmp_path: Path):
+    shutil.copytree(data_dir / dataset_class("waterbird").folder, tmp_path / dataset_class("waterbird").folder)
+    table = tmp_path / dataset_class("waterbird").folder / "metadata.csv"
+    first, *rest = table.read_text().splitlines()
+    table.write_text("\n".join([first, *rest[:-1]]) + "\n")
+    sentence = refused(f"--method ssd {BIRDS} --no-pretrained --tag other", **{**filled.folders, "data_dir": tmp_path})
+    assert "give --data_dir, and columns, with the labels that it was trained on" in sentence
 
 
 # Export, and models in Python.
