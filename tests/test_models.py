@@ -142,7 +142,7 @@ def test_every_registered_model_builds() -> None:
 
 
 def test_registry_imports_nothing_heavy() -> None:
-    code = "import sys, models; print([name for name in ('torch', 'torchvision') if name in sys.modules])"
+    code = "import sys, models; print([name for name in ('torch', 'torchvision', 'timm') if name in sys.modules])"
     root = Path(__file__).parent.parent
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
