@@ -493,6 +493,25 @@ def test_a_program_of_torch_export_gives_the_same_logits(filled: Shop, tmp_path:
             torch.testing.assert_close(program(images), model(images), rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["test_vit", "test_efficientnet"])
+def test_a_network_of_timm_comes_and_goes_as_timm_has_it(name: str, shop: Shop, tmp_path: Path, capsys: Capture):
+    timm = pytest.importorskip("timm")
+    size = {"img_size": 64} if "vit" in name else {}
+    theirs = timm.create_model(name, num_classes=2, **size).eval()
+    torch.save(theirs.state_dict(), tmp_path / "theirs.pth")
+    flags = with_flags(BIRDS, f"--model timm/{name} --image_size 64 --mean 0.5,0.4,0.3 --std 0.2")
+    assert shop.bring(tmp_path / "theirs.pth", f"{flags} --classes {CLASSES}") == 0
+    folder = shop.store / f"waterbird/timm-{name}/pretrain_0"
+    exported(capsys, folder, "--format", "state_dict", "--out", tmp_path / "ours.pth")
+    ours, model = timm.create_model(name, num_classes=2, **size).eval(), load_model(folder)
+    ours.load_state_dict(torch.load(tmp_path / "ours.pth"))
+    images = torch.randn(3, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(images), theirs(images)[:, [1, 0]], rtol=0, atol=1e-5)
+        torch.testing.assert_close(model(images), ours(images), rtol=0, atol=1e-5)
+    assert (model.mean, model.std) == ((0.5, 0.4, 0.3), (0.2, 0.2, 0.2))
+
+
 # The engineer's day: docs/your_model.md, as it stands.
 
 PAGE = "docs/your_model.md"
