@@ -29,7 +29,7 @@ def adopt(model: Classifier, state: Mapping[str, Tensor], order: Sequence[int], 
     own = own_names(model.state_dict(), model.head_name)
     given = {**_counters(own), **state}
     if found := differences(own, given):
-        raise UserError(f"{file} does not fit --model: {found}; {_remedy(own, given, image_size)}")
+        raise UserError(f"{file} does not fit --model: {found}; {_remedy(own, state, image_size)}")
     head = {f"{model.head_name}.{name}" for name in ("weight", "bias")}
     ordered = {key: value[list(order)] if key in head else value for key, value in given.items()}
     model.load_state_dict(classifier_names(ordered, model.head_name))

@@ -173,6 +173,9 @@ def _check(page: str, words: list[str], folder: Path) -> bool:
         with contextlib.chdir(ROOT):
             if wanted.grid.exists():
                 assert plan(read_grid(wanted.grid), arguments[cut + 1 :])
+    elif command == "python -m scripts.import_model":  # which hands further flags to main.py's parser
+        _, others = parser_of(COMMANDS[command]).parse_known_args(arguments)
+        _check_main(page, ["--method", "pretrain", *others], folder)
     elif command in COMMANDS:
         parser_of(COMMANDS[command]).parse_args(arguments)
     elif rest[0] == "-m":

@@ -11,22 +11,20 @@ from torch import Tensor, nn
 
 from datasets import dataset_class
 from datasets.base import GroupDataset
-from datasets.images.decoding import Transforms, read_image
-from datasets.images.normalisation import normalise
+from datasets.images.decoding import RESIZES, Transforms, read_image
+from datasets.images.normalisation import Pixels, normalise
 from datasets.images.types import UnreadableImage
 from method.runs.folder import CONFIG, MODEL, RunFolder
 from method.training.checkpoints import load_weights, read_model
 from models import build_model
 from utils.errors import UserError
 
-HALF = (0.5, 0.5, 0.5)
-
 
 class RunModel(nn.Module):
     """The network of a finished run, in eval mode on the CPU.
 
     classes: what the outputs are called, in their order. image_size, view, upright: how an image becomes a square of
-    so many pixels, and whether it is turned as EXIF says. mean, std: by channel, of pixels between 0 and 1.
+    so many pixels, and whether it is turned as EXIF says. mean, std: by channel, for pixels between 0 and 1.
     """
 
     def __init__(self, folder: RunFolder, stored: dict[str, Any]) -> None:
@@ -37,10 +35,20 @@ class RunModel(nn.Module):
         self.classes = tuple(stored["groups"].get("targets") or _class_names(kind, stored))
         self.architecture, self.image_size = facts["model"], facts["image_size"]
         self.view, self.upright = facts.get("view") or kind.view, kind.upright
-        self.mean = self.std = HALF  # TODO
+        self.pixels = Pixels.read(facts.get("mean", "0.5"), facts.get("std", "0.5"))
         self.network = build_model(self.architecture, len(self.classes), 0, "none", self.image_size)
         load_weights(self.network, weights, folder.file(MODEL))
         self.eval()
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """What is taken from pixels between 0 and 1: red, green, blue."""
+        return self.pixels.mean
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """What they are then divided by."""
+        return self.pixels.std
 
     def forward(self, images: Tensor) -> Tensor:
         """(n, 3, S, S) normalised images to (n, n_targets) logits, float32."""
@@ -49,8 +57,18 @@ class RunModel(nn.Module):
     def preprocess(self, image: str | Path | Image) -> Tensor:
         """(3, S, S), normalised, of an image file, read as runs read it, or of an image of Pillow's."""
         pixels = self._read(str(image)) if isinstance(image, (str, Path)) else _pixels(image, self.upright)
-        square = Transforms(self.view, self.image_size).eval_transform(pixels)
-        return normalise(square[None])[0]
+        return normalise(self._square(pixels)[None], pixels=self.pixels)[0]
+
+    def _square(self, pixels: Tensor) -> Tensor:
+        if self.view in RESIZES:
+            return Transforms(self.view, self.image_size).eval_transform(pixels)
+        height, width = pixels.shape[1:]
+        if (height, width) != (self.image_size, self.image_size):
+            raise UserError(
+                f"an image of {width} x {height} pixels: this model is of data that is not resized, and takes "
+                f"{self.image_size} x {self.image_size} alone"
+            )
+        return pixels
 
     def _read(self, file: str) -> Tensor:
         found = read_image(file, self.upright)

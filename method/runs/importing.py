@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 
 from datasets import dataset_class
+from datasets.images.normalisation import PUBLISHED
 from method.configs.cli import Command, command_line, parse, spell
 from method.configs.loading import Config, Imported
 from method.configs.schema import all_keys
 from method.configs.task import task_flags
 from method.evaluation.records import Records
 from method.runs.folder import PRETRAIN, RECORDS, RETRAIN, RunFolder
+from method.runs.starting import pixels_of
 from utils.errors import UserError
 from utils.files import sha256_file
 from utils.tables import HOLE, align
@@ -48,14 +50,18 @@ def import_command(file: Path, classes: tuple[str, ...], flags: Sequence[str]) -
         for table in (command.config.values, command.config.sources)
     )
     imported = Imported(file, sha256_file(file), classes)
-    config = Config({**values, "weights": None}, sources, requests=command.config.requests, imported=imported)
-    return replace(command, config=config), command.config
+    # Those that the runs with the same flags take, which know what their weights were trained on.
+    pixels = pixels_of(command.config)
+    known = {**values, **pixels.spell(), "weights": None}
+    config = Config(known, sources, requests=command.config.requests, imported=imported)
+    said = {} if pixels == PUBLISHED else pixels.spell()
+    return replace(command, config=config), replace(command.config, values={**command.config.values, **said})
 
 
 def describe_import(folder: RunFolder, classes: tuple[str, ...]) -> str:
     """What an imported model predicts: by output, group and set, so that its owner sees whether it was read right."""
-    metrics, targets = folder.read_metrics(), folder.read_config()["groups"]["targets"]
-    records = Records.load(folder.file(RECORDS))
+    metrics, stored = folder.read_metrics(), folder.read_config()
+    records, targets = Records.load(folder.file(RECORDS)), stored["groups"]["targets"]
     outputs = [
         [str(number), name, _describe_predicted(records, targets, targets.index(name))]
         for number, name in enumerate(classes or targets)
@@ -65,12 +71,17 @@ def describe_import(folder: RunFolder, classes: tuple[str, ...]) -> str:
         for row in (*metrics["groups"], {**metrics, "name": "all"})
     ]
     header = ["group", *(title for name in SETS for title in (f"n {name}", f"{name} acc"))]
-    return "\n".join(
-        [
-            align(["output", "read as", "most samples with this prediction are"], outputs, left=3),
-            "",
-            align(header, accuracies),
-        ]
+    by_output = align(["output", "read as", "most samples with this prediction are"], outputs, left=3)
+    return "\n\n".join([by_output, align(header, accuracies), _describe_input(stored)])
+
+
+def _describe_input(stored: dict[str, Any]) -> str:
+    """How the images were read, which decides the accuracies as much as the weights do."""
+    config, pixels = stored["config"], stored["pixels"]
+    view = config.get("view") or dataset_class(config["dataset"]).view
+    return (
+        f"images: --image_size {config['image_size']}, view {view}, --mean {pixels['mean']}, --std {pixels['std']}, "
+        f"predicted in {stored['provenance']['precision']}; these, and the order of --classes, are what may be wrong"
     )
 
 

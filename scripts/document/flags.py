@@ -14,7 +14,7 @@ from method.configs.key import Key
 from method.configs.layers import LayerFile, TaskEntry, read_layer_file
 from method.configs.schema import CONFIG_FILES, FALLBACK, all_keys
 from method.registry import ALIASES, METHODS, UNSET
-from scripts import keep_runs, skewed_faces
+from scripts import export_model, import_model, keep_runs, skewed_faces
 from scripts.acceptance import __main__ as acceptance
 from scripts.acceptance import pack
 from scripts.document.markdown import code, codes, table
@@ -27,6 +27,8 @@ COMMANDS: dict[str, Callable[[list[str]], Any]] = {
     "python -m scripts.report": report.main,
     "python -m scripts.sweep": sweep.main,
     "python -m scripts.keep_runs": keep_runs.main,
+    "python -m scripts.import_model": import_model.main,
+    "python -m scripts.export_model": export_model.main,
     "python -m scripts.skewed_faces": skewed_faces.main,
     "bash scripts/accept_gpu.sh": acceptance.options_of,
     "bash scripts/pack_for_gpu.sh": pack.main,
@@ -206,7 +208,7 @@ def parser_of(start: Callable[[list[str]], Any]) -> argparse.ArgumentParser:
     def catch(parser: argparse.ArgumentParser, *arguments: Any, **options: Any) -> None:
         raise _Caught(parser)
 
-    with patch.object(argparse.ArgumentParser, "parse_args", catch):
+    with patch.object(argparse.ArgumentParser, "parse_known_args", catch):  # parse_args asks it too
         try:
             start([])
         except _Caught as caught:
