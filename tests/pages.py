@@ -36,7 +36,8 @@ class Snippet:
     def new_file(self) -> str:
         """The file that a reader makes of it, such as method/unlearners/neg_grad.py; empty where it makes none."""
         made = [name for name in self.files if name.endswith(ENDINGS.get(self.language, "-")) and not _is_there(name)]
-        registered = re.search(r'@register\("(\w+)"', self.text) if self.language == "python" else None
+        # A class is a method; a function is a metric, which a notebook may register too.
+        registered = re.search(r'@register\("(\w+)".*\nclass ', self.text) if self.language == "python" else None
         return made[0] if made else f"method/unlearners/{registered[1]}.py" if registered else ""
 
     def edits(self) -> dict[str, list[str]]:
@@ -83,6 +84,11 @@ def snippets(page: str) -> list[Snippet]:
         found.append(Snippet(match[1], match[2], before))
         last = match.end()
     return found
+
+
+def named_yaml(page: str, name: str) -> str:
+    """The block of YAML below the sentence that calls it `name`; empty where there is none."""
+    return next((one.text for one in snippets(page) if one.language == "yaml" and f"`{name}`" in one.before), "")
 
 
 def prose(page: str) -> str:

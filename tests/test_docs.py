@@ -18,6 +18,7 @@ from pages import (
     commands,
     inline_commands,
     links,
+    named_yaml,
     patched,
     prose,
     snippets,
@@ -191,7 +192,8 @@ def _check_main(page: str, arguments: list[str], folder: Path) -> None:
             arguments = [*arguments[: place + 1], str(ROOT / arguments[place + 1]), *arguments[place + 2 :]]
             continue
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text("dataset: custom\n" if flag == "--config" else "file\n000001.jpg\n")
+        config = named_yaml(page, arguments[place + 1]) or "dataset: custom\n"
+        file.write_text(config if flag == "--config" else "file\n000001.jpg\n")
     parse(arguments)
 
 

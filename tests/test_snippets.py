@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import yaml
 from cli import ROOT
-from pages import PAGES, PLACEHOLDER, Snippet, patched, simple_commands, snippets, typed_lines
+from pages import PAGES, PLACEHOLDER, Snippet, named_yaml, patched, simple_commands, snippets, typed_lines
 from PIL import Image
 
 from scripts.document import PAGES as GENERATED
@@ -72,6 +72,8 @@ class Project:
             return "output" in words and not {"fairface", "celeba", "waterbird"} & set(words)
         if words[:3] == ["python", "-m", "scripts.sweep"]:
             return (self.root / words[3]).exists() and "grids/" not in words[3]
+        if words[:2] == ["python", "-c"]:
+            return "fairface" not in words[2]
         return words[0] in HARMLESS
 
     def has_data(self, words: list[str]) -> bool:
@@ -83,12 +85,14 @@ class Project:
         if "--config" in given:
             given = {f"--{key}": value for key, value in yaml.safe_load(named[0].read_text()).items()}
         folder = self.root / given.get("--data_dir", "none")
-        return given.get("--dataset", "digits") == "digits" or (folder / "metadata.csv").exists()
+        table = self.root / given["--metadata"] if "--metadata" in given else folder / "metadata.csv"
+        return given.get("--dataset", "digits") == "digits" or table.exists()
 
     def prepare(self, words: list[str]) -> None:
         """Make what the first command of the README leaves behind, where a page takes it for granted."""
         given = dict(zip(words, words[1:], strict=False))
         starts = given.get("--method") in ("pretrain", "retrain") or "--help" in words or "scripts.sweep" in words
+        starts |= words[1] == "-c"
         if self.n_typed or starts or given.get("--dataset") == "custom" or "--config" in given:
             return
         for method in ("pretrain", "retrain", "retrain --reweight", "miu"):
@@ -135,7 +139,7 @@ def write_yaml(page: str, project: Project) -> None:
         for name in (word for word in words if re.fullmatch(r"[a-z][\w/]*\.yaml", word)):
             file = project.root / name
             wanted = "method:" if "scripts.sweep" in words else f"data_dir: {Path(name).parent}\n"
-            fitting = [text for text in shown if wanted in text]
+            fitting = [named] if (named := named_yaml(page, name)) else [text for text in shown if wanted in text]
             if fitting and not file.exists():
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_text(fitting[0])
