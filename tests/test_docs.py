@@ -206,7 +206,7 @@ def _is_pasted(page: str, arguments: list[str]) -> bool:
 
 def _check_script(script: Path, arguments: list[str]) -> None:
     """A shell or Python script that is there and knows the flags before `--`."""
-    text = script.read_text()
+    text, arguments = script.read_text(), arguments[: [*arguments, "--"].index("--")]
     foreign = script.name == "submit.sh"  # which hands them to sbatch
     for flag in (word.split("=")[0] for word in arguments if re.fullmatch(r"--\w[\w-]*(=.*)?", word)):
         known = re.search(rf"{flag}(?![\w-])", text) or flag.removeprefix("--") in all_keys()

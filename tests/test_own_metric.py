@@ -33,12 +33,9 @@ ABOUT = {"title": "conf F", "what": "mean probability of the true class on F"}
 
 @pytest.fixture(autouse=True)
 def registrations_undone() -> Iterator[None]:
-    metrics, columns = dict(METRICS), list(COLUMNS)
-    METRICS.clear()
-    COLUMNS[:] = [column for column in columns if column.key not in metrics]
+    columns = list(COLUMNS)
     yield
     METRICS.clear()
-    METRICS.update(metrics)
     COLUMNS[:] = columns
 
 

@@ -1,7 +1,7 @@
 """Everything on a page that can be pasted or typed without a data set is, in a copy of the project, as it stands.
 
-The copy's own configurations train for one epoch, and the user's images with a small network from scratch; what needs
-CelebA, FairFace, SLURM or an account is parsed in test_docs.py.
+The copy's configurations and those that are pasted train for one epoch, and the user's images with a small network
+from scratch; what needs CelebA, FairFace, SLURM or an account is parsed in test_docs.py.
 """
 
 import os
@@ -100,6 +100,11 @@ class Project:
             self.type(f"python main.py --method {method} {ratio}")
 
 
+def for_one_epoch(text: str) -> str:
+    """The same YAML, which trains for one epoch."""
+    return re.sub(r"(?<!_)epochs: \d+", "epochs: 1", text)
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     root = tmp_path / "project"
@@ -109,7 +114,7 @@ def project(tmp_path: Path) -> Project:
         copied(ROOT / name, root / name)
     files = root / "method/configs/config_files"
     for file in files.glob("*.yaml"):
-        file.write_text(re.sub(r"(?<!_)epochs: \d+", "epochs: 1", file.read_text()))
+        file.write_text(for_one_epoch(file.read_text()))
     (files / "custom.yaml").write_text(
         (files / "custom.yaml").read_text() + "model: small_cnn\nimage_size: 32\nweights: none\n"
     )
@@ -142,7 +147,7 @@ def write_yaml(page: str, project: Project) -> None:
             fitting = [named] if (named := named_yaml(page, name)) else [text for text in shown if wanted in text]
             if fitting and not file.exists():
                 file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_text(fitting[0])
+                file.write_text(for_one_epoch(fitting[0]))
 
 
 def _lines(page: str) -> Iterator[tuple[str, list[list[str]]]]:
