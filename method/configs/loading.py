@@ -133,6 +133,12 @@ def _refuse_other_data_sets(dataset: str, user: LayerFile, flags: Mapping[str, A
                 raise UserError(f"{where}{name} is a key of {', '.join(owners)}, not of {dataset}; leave it out")
 
 
+def _read_own_file(dataset: str) -> LayerFile:
+    """Read <dataset>.yaml; a data set may do without, and then has the values of fallback.yaml."""
+    file = CONFIG_FILES / f"{dataset}.yaml"
+    return read_layer_file(file) if file.exists() else LayerFile(file.name, {}, {}, ())
+
+
 def _schema_layers(method: str, dataset: str, preset: str) -> list[Layer]:
     """Return every key's default, and above them what the preset departs in."""
     keys = keys_of(method, dataset)
@@ -169,12 +175,6 @@ def _refuse_contradictions(config: Config, flags: Mapping[str, Any]) -> None:
     if idle:
         raise UserError(f"--{idle[0]} is of --rob_approach dro, which is not given; give it too, or leave this out")
     config.params.check()
-
-
-def _read_own_file(dataset: str) -> LayerFile:
-    """Read <dataset>.yaml; a data set may do without, and then has the values of fallback.yaml."""
-    file = CONFIG_FILES / f"{dataset}.yaml"
-    return read_layer_file(file) if file.exists() else LayerFile(file.name, {}, {}, ())
 
 
 def _note_untuned(own: LayerFile, config: Config) -> tuple[str, ...]:

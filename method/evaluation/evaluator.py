@@ -25,7 +25,7 @@ COMPARED_SETS = {
     "forget_groups": "test sample of the forget groups",
 }
 OUTPUT_KEYS = tuple(f"{what}_{name}" for what in ("kl_to_retrain", "agreement") for name in COMPARED_SETS)
-COMPARED_KEYS = ("tow", "avg_gap", "speedup", *OUTPUT_KEYS)  # and registered ones: `compared_keys`
+COMPARED_KEYS = ("tow", "avg_gap", "speedup", *OUTPUT_KEYS)
 ITSELF = "itself"  # the reference of a retrained run
 NO_OUTPUTS = "the outputs were not compared with the reference's; python -m scripts.report --recompute does it"
 
@@ -162,7 +162,7 @@ def add_reference(
     reference_name: str | None,
     outputs: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Fill what compares, gaps and the plain name of the retrain `reference` into `values`, metrics, and return them.
+    """Fill COMPARED_KEYS, gaps and the plain name of the retrain `reference` into `values`, metrics, and return them.
 
     outputs: what `compare_outputs` gave. Without a reference (None) all are None, and `reason`, which should say how to
     get one, stands in `reasons`.
