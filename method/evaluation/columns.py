@@ -6,22 +6,12 @@ REFERENCE, HIGH, LOW = "reference", "high", "low"
 BEST = (REFERENCE, HIGH, LOW, "")
 # What else stands in metrics.json, or beside metrics in tables: no metric can be called so.
 NO_COLUMNS = (
-    *(
-        "schema",
-        "groups",
-        "reasons",
-        "gaps",
-        "reference",
-        "without_rewind",
-        "in_fp32",
-        "forget_group_names",
-        "forget_composition",
-    ),
+    *("schema", "groups", "reasons", "gaps", "reference", "without_rewind", "in_fp32", "forget_composition"),
     *("n_train", "n_retain", "n_forget", "n_val", "n_test", "n_requests", "n_skipped_requests", "n_skipped_images"),
     *("train_acc", "worst_group", "worst_group_n", "equalized_odds_full_skipped", "mia_baseline", "mia_filled"),
     *("mia_auc_sd", "mia_balanced_acc_sd", "mia_group_auc_sd", "mia_group_balanced_acc_sd"),
     *("dataset", "model", "image_size", "weights", "task", "ratio", "unlearning_ratio", "seed", "method", "label"),
-    *("reweight", "folder", "n", "main", "all"),
+    *("reweight", "folder", "forget_group_names", "n", "main", "all"),
 )
 
 
