@@ -3,6 +3,8 @@
 import inspect
 import logging
 import math
+import os
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -44,7 +46,8 @@ class Metric:
         except Undefined as undefined:
             raise Undefined(for_people(str(undefined))) from None
         except Exception as error:
-            reason = for_people(f"{key} failed: {type(error).__name__}: {' '.join(str(error).split())}")
+            what = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            reason = for_people(f"{key} failed{_place(error)}: {what}")
             log.warning("%s; mend it, and python -m scripts.report --recompute computes it", reason)
             raise Undefined(reason) from error
         if not math.isfinite(value):
@@ -86,6 +89,12 @@ def register(
         return function
 
     return add
+
+
+def _place(error: Exception) -> str:
+    """The line of the function in which it failed; empty where only its result was at fault."""
+    _, *within = traceback.extract_tb(error.__traceback__)
+    return f" in line {within[0].lineno} of {os.path.basename(within[0].filename)}" if within else ""
 
 
 def _refuse_taken(key: str, title: str) -> None:
