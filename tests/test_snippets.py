@@ -23,7 +23,8 @@ from PIL import Image
 from scripts.document import PAGES as GENERATED
 
 MINUTES = 15
-NOT_PASTED = {*GENERATED, "CONTRIBUTING.md"}  # test_templates.py does what the latter says
+# test_templates.py and test_exchange.py do what the latter two say.
+NOT_PASTED = {*GENERATED, "CONTRIBUTING.md", "docs/your_model.md"}
 HARMLESS = ("head", "wc", "cmp", "grep", "echo", "cat")
 KEPT = ("main.py", "method", "datasets", "models", "utils", "scripts", "benchmarks", "checkpoints")
 
