@@ -5,8 +5,7 @@ import re
 from method.runs.stored import StoredRun
 
 ORDER = ("pretrain", "retrain", "miu", "salun", "scrub", "l1_sparse", "ssd", "iu")  # of rows, and nothing else
-# What papers call the methods; one that is not here goes by its key. Gradient ascent is spelled out, as GA is a column of
-# the same tables.
+# What papers call the methods; one that is not here goes by its key. Gradient ascent is spelled out: GA is a column.
 NAMES = {
     "pretrain": "Original",
     "retrain": "Retrained",

@@ -51,8 +51,8 @@ def _start_of(run: StoredRun, pretrained: Sequence[StoredRun]) -> Start:
     unknown = [other for other in same if digest is None or other.model_sha256 is None]
     if not unknown:
         return Start(None, told="not found: the pretrained run of its data, model and seed has other weights now")
-    why = "the run did not record their digest" if digest is None else "they are not here to be compared"
-    return Start(unknown[0], NAME, f"by name: the pretrained run of its data, model and seed; of its weights, {why}")
+    why = "it recorded no digest of the weights" if digest is None else "the weights are not here to be compared"
+    return Start(unknown[0], NAME, f"found by name, as the pretrained run of its data, model and seed; {why}")
 
 
 def _of_the_same_name(run: StoredRun, pretrained: Iterable[StoredRun]) -> Iterator[StoredRun]:

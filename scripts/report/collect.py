@@ -180,10 +180,9 @@ class Report:
             if run.method != PRETRAIN and self._wants_table(run) and self._takes(run, run):
                 self._place(run, run)[run.table] += run_rows(run, self.retrained, starts[run])
         for pretrain, sibling in pretrain_pairs(self.runs, starts):
-            shown = self._wants(pretrain, sibling)
-            if shown or (originals and self._wants_table(sibling) and sibling.table in self._tables):
-                if self._takes(pretrain, sibling):
-                    self._add_pretrain(pretrain, sibling)
+            hidden = originals and self._wants_table(sibling) and sibling.table in self._tables
+            if (hidden or self._wants(pretrain, sibling)) and self._takes(pretrain, sibling):
+                self._add_pretrain(pretrain, sibling)
         self.tables = {
             key: sorted(rows, key=lambda row: (row.rank, row.seed))
             for key, rows in sorted(self._tables.items(), key=lambda item: str(item[0]))
@@ -232,7 +231,7 @@ class Report:
         first = self._taken.setdefault((sibling.table, label(run), sibling.config["seed"]), run)
         if first is not run and self._wants(run, sibling):
             reason = f"not counted, the same method and seed as {first.place}"
-            if run is not sibling:
+            if run is not sibling and run.origin != first.origin:
                 where = f"{sibling.task}, ratio {sibling.ratio:g}"
                 reason = f"no row for {where}: its runs of seed {sibling.config['seed']} started from {first.place}"
             self.missing.append((run.place, reason))
