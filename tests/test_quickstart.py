@@ -18,6 +18,7 @@ from scripts import quickstart
 from scripts.sweep.grid import check_grid
 from scripts.sweep.local import LocalSweep, _Child
 from scripts.sweep.plan import PlannedRun, plan
+from utils.text import estimate
 
 SHIPPED = ["pretrain", "retrain", "retrain_reweight", "miu", "salun", "scrub", "l1_sparse"]
 

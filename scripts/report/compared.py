@@ -20,11 +20,15 @@ Others = Mapping[Row, Mapping[str, Any]]  # the values that a row's differences 
 
 
 def reference_name(row: Row, called: Called = label) -> str:
-    """What a row is compared with, as rows are called; "" for none, the folder's name for a run that is not here."""
-    if row.reference is not None:
-        return called(row.reference)
+    """What a row is compared with, as rows are called; "" for none, the folder's name for a run that is not here.
+
+    Where ToW and Avg. Gap were computed with another run than differences are taken to, both are named.
+    """
     stored = str(row.values.get("reference") or "")
-    return called(row.run) if stored == ITSELF else stored
+    if row.reference is None:
+        return called(row.run) if stored == ITSELF else stored
+    name = called(row.reference)
+    return name if stored in ("", ITSELF, row.reference.folder.name) else f"{name} (ToW and Avg. Gap: {stored})"
 
 
 @dataclass(frozen=True)
