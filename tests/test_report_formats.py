@@ -282,8 +282,9 @@ def test_ordinary_values_come_back_from_csv(tree: Path, capsys: Capture) -> None
 
 
 def test_names_are_no_markup_in_markdown(tmp_path: Path, capsys: Capture) -> None:
-    name = "<img src=x onerror=alert(1)> a|b\nc `d` *e* ![f](http://g) \\<i>"
+    name = "<img src=x onerror=alert(1)> a|b\nc `d` *e* ![f](http://g) \\<i> l1_s _u_ ~~v~~ &lt; $w$"
     told = r"\<img src=x onerror=alert(1)> a\|b\\nc \`d\` \*e\* ![f\](http://g) \\\<i>"
+    told += r" l1_s \_u\_ \~\~v\~\~ \&lt; \$w\$"
     values = metrics(forget_group_names=[name], worst_group=name, mia=None)
     make_run(tmp_path, "a", "salun", values | {"reasons": {"mia": name}}, model=name, task=name, tag=name)
     failed = {"state": "failed", "reason": name}
