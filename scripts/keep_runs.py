@@ -27,8 +27,10 @@ import yaml
 
 from datasets.splits import STORED, load_splits
 from method.evaluation.records import Records
-from method.runs.files import read_history
+from method.runs.files import PRETRAIN, read_history
 from method.runs.folder import CONFIG, DONE, HISTORY, METRICS, RECORDS, SPLITS
+from method.runs.named_files import KEPT_WITHOUT
+from method.runs.originals import starts_of
 from method.runs.stored import StoredRun, read_runs
 from method.runs.zips import read_zip, write_zip
 from scripts.report.collect import pretrain_pairs
@@ -108,7 +110,7 @@ def _keep_in_zip(places: dict[StoredRun, Path], target: Path) -> list[str]:
 
 def _kept_of(runs: Collection[StoredRun]) -> Iterator[tuple[StoredRun, dict[str, bytes], list[str]]]:
     """Every run with what is kept of it, and lines on what of it cannot be read."""
-    pairs = list(pretrain_pairs(list(runs)))
+    pairs = pretrain_pairs(list(runs), starts_of(list(runs)))
     with_records, with_splits = {pretrain for pretrain, _ in pairs}, {sibling for _, sibling in pairs}
     for run in runs:
         arrays = [name for name, kept in ((RECORDS, with_records), (SPLITS, with_splits)) if run in kept]
@@ -137,7 +139,10 @@ def _contents(run: StoredRun, arrays: Sequence[str]) -> tuple[dict[str, bytes], 
                 contents[name] = read_bytes(file)
         except (ValueError, UserError) as error:
             unread.append(f"{name}: {run.place}: {error}")
-    contents[CONFIG] = yaml.safe_dump(_portable(run.stored), sort_keys=False).encode()
+    stored = _portable(run.stored)
+    if run.method == PRETRAIN and run.model_sha256:  # by which a report knows what started from it
+        stored["provenance"] = {**(stored.get("provenance") or {}), KEPT_WITHOUT: run.model_sha256}
+    contents[CONFIG] = yaml.safe_dump(stored, sort_keys=False).encode()
     return contents | {DONE: "".join(f"{name}\n" for name in sorted(contents)).encode()}, unread
 
 

@@ -57,7 +57,13 @@ def example(
                 }  # fmt: skip
                 own.append(run)
             runs += own
-            cell |= {"method": method, "is_reference": method in ("pretrain", "retrain"), "seeds": list(seeds)}
+            cell |= {
+                "name": cell["label"],
+                "file": f"{method}-{place}",
+                "method": method,
+                "is_reference": method in ("pretrain", "retrain"),
+                "seeds": list(seeds),
+            }
             cells.append(cell | {"runs": [run["id"] for run in own]})
         tables.append(_table(number, dataset, ratio, forget, cells))
     payload = {
@@ -113,6 +119,7 @@ def _table(number: int, dataset: str, ratio: float, forget: tuple[str, ...], cel
     return {
         "id": f"t{number}",
         "title": f"{dataset}, small_cnn, 32 px, weights none, split0, ratio {ratio:g}",
+        "file": f"{dataset}-split0-{ratio:g}",
         **setting,
         "ratio": ratio,
         "forget_groups": list(forget),

@@ -2,7 +2,10 @@
 
 import copy
 import csv
+import logging
 import math
+import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -1033,3 +1036,35 @@ def test_looks_at_the_validation_set_change_no_number(tmp_path: Path, method: st
         assert rows[-1]["val_worst_group_acc"] == pytest.approx(worst)
     else:
         assert all("val_acc" in row for row in before + rows)
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_the_log_has_a_line_an_epoch_where_no_terminal_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, terminal: bool
+):
+    run = make_run("scrub", tmp_path, SpyEngine, epochs=3, forget_epochs=1, evaluate_every=3)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
+    caplog.set_level(logging.INFO, logger="unlearning")
+    run.engine.train()
+    if terminal:
+        assert caplog.messages == []
+        return
+    number, seconds = r"-?\d[\d.e-]*", r"\d+\.\d s"
+    expected = (
+        rf"scrub: epoch 1 of 3, forget loss {number}, retain loss {number}, {seconds}, about 10 s left",
+        rf"scrub: epoch 2 of 3, retain loss {number}, {seconds}, about 10 s left",
+        rf"scrub: epoch 3 of 3, retain loss {number}, val accuracy {number} %, {seconds}",
+    )
+    for line, wanted in zip(caplog.messages, expected, strict=True):
+        assert re.fullmatch(wanted, line), line
+    retain = run.engine.progress.history[1]["retain_loss"]
+    assert f"retain loss {retain:.4g}," in caplog.messages[1]
+
+
+def test_of_several_processes_one_logs_the_epochs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr("method.training.engine.rank", lambda: 1)
+    caplog.set_level(logging.INFO, logger="unlearning")
+    make_run("ft", tmp_path, SpyEngine, epochs=1).engine.train()
+    assert caplog.messages == []

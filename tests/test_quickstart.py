@@ -16,8 +16,9 @@ from workshop import metrics_of
 from method.registry import METHODS
 from scripts import quickstart
 from scripts.sweep.grid import check_grid
-from scripts.sweep.local import LocalSweep, _Child, _rounded
+from scripts.sweep.local import LocalSweep, _Child
 from scripts.sweep.plan import PlannedRun, plan
+from utils.text import estimate
 
 SHIPPED = ["pretrain", "retrain", "retrain_reweight", "miu", "salun", "scrub", "l1_sparse"]
 
@@ -125,7 +126,7 @@ def test_nothing_is_said_of_the_time_before_a_whole_run_has_ended():
     "seconds, text", [(1, "10 s"), (42, "50 s"), (94, "100 s"), (130, "2 min"), (3600, "60 min"), (9000, "2.5 h")]
 )
 def test_an_estimate_is_no_finer_than_it_can_be(seconds: float, text: str):
-    assert _rounded(seconds) == text
+    assert estimate(seconds) == text
 
 
 # As a whole.

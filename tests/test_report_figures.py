@@ -53,8 +53,8 @@ def bare(payload: dict[str, Any]) -> dict[str, Any]:
 def test_one_png_a_figure(payload: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("scripts.report.figures.DPI", 40)
     found = save_figures(only(payload, 3), tmp_path / "report.png", "png")
-    miu = [f"report-t0c3-{name}.png" for name in (*USUAL, "information")]
-    assert sorted(file.name for file in found) == ["report-t0-overview.png", *sorted(miu)]
+    miu = [f"report-digits-split0-0.9-miu-3-{name}.png" for name in (*USUAL, "information")]
+    assert {file.name for file in found} == {"report-digits-split0-0.9-overview.png", *miu}
     assert sorted(found) == sorted(tmp_path.iterdir())
     assert all(file.read_bytes().startswith(b"\x89PNG") for file in found)
 
@@ -76,12 +76,14 @@ def test_the_same_runs_give_the_same_pdf(tmp_path: Path) -> None:
 
 def test_information_is_drawn_where_there_is_any(payload: dict[str, Any]) -> None:
     names = [name for name, _ in figures(only(payload, 0, 5))]
-    assert names == ["t0-overview", *(f"t0c{place}-{name}" for place in (0, 5) for name in USUAL)]
+    cells = ("pretrain-0", "scrub-5")
+    start = "digits-split0-0.9"
+    assert names == [f"{start}-overview", *(f"{start}-{cell}-{name}" for cell in cells for name in USUAL)]
 
 
 def test_overview_has_mean_and_deviation_of_every_main_column(payload: dict[str, Any]) -> None:
     (name, figure), *_ = figures(payload)
-    assert name == "t0-overview"
+    assert name == "digits-split0-0.9-overview"
     assert figure.get_suptitle().endswith(": mean ± standard deviation over seeds")
     titles = [column["title"] for column in payload["columns"] if column["main"]]
     assert [axes.get_title() for axes in figure.axes] == titles
@@ -97,7 +99,7 @@ def test_overview_has_mean_and_deviation_of_every_main_column(payload: dict[str,
 
 def test_groups_are_drawn_where_they_are(payload: dict[str, Any], drawn: dict[str, Any]) -> None:
     """After, before (pretrain, t0c0) and retrained (with REWEIGHT, t0c2), the forget group on top."""
-    (axes,) = drawn["t0c3-groups"].axes
+    (axes,) = drawn["digits-split0-0.9-miu-3-groups"].axes
     names = [DIGITS[2], DIGITS[0], DIGITS[1], DIGITS[3]]
     shown = [label.get_text() for label in axes.get_yticklabels()]
     assert shown == [f"{DIGITS[2]} (forget)", *names[1:]]
@@ -121,7 +123,7 @@ def rgb(look: dict[str, Any]) -> list[float]:
 
 
 def test_losses_are_shares_averaged_over_seeds(payload: dict[str, Any], drawn: dict[str, Any]) -> None:
-    figure = drawn["t0c3-losses"]
+    figure = drawn["digits-split0-0.9-miu-3-losses"]
     (axes,) = figure.axes
     shown = {part.get_label(): part.get_data() for part in axes.patches if part.get_label()}
     assert list(shown) == [f"{name} (n = {n})" for name, n in zip(LOOK["sets"], (196, 1804, 400, 1194), strict=True)]
@@ -138,7 +140,7 @@ def test_curves_hold_every_seed_and_break_at_holes(payload: dict[str, Any], draw
     histories = [run["history"] for run in runs_of(payload, "t0c3")]
     keys = curve_keys(histories)
     assert keys == ["retain_loss", "forget_loss", "critics_loss", "lr"]
-    panels = drawn["t0c3-curves"].axes
+    panels = drawn["digits-split0-0.9-miu-3-curves"].axes
     assert [axes.get_ylabel() for axes in panels] == [in_words(key) for key in keys]
     for axes, key in zip(panels, keys, strict=True):
         for line, history in zip(axes.lines, histories, strict=True):
@@ -149,7 +151,7 @@ def test_curves_hold_every_seed_and_break_at_holes(payload: dict[str, Any], draw
 
 
 def test_mutual_information_of_both_critics(payload: dict[str, Any], drawn: dict[str, Any]) -> None:
-    panels = drawn["t0c3-information"].axes
+    panels = drawn["digits-split0-0.9-miu-3-information"].axes
     assert [len(axes.lines) for axes in panels] == [6, 3, 6]
     assert {axes.get_ylabel() for axes in panels} == {"lower bound (nats)"}
     history = runs_of(payload, "t0c3")[0]["history"]
@@ -163,7 +165,7 @@ def test_mutual_information_of_both_critics(payload: dict[str, Any], drawn: dict
 
 
 def test_counts_of_what_was_forgotten(payload: dict[str, Any], drawn: dict[str, Any]) -> None:
-    (axes,) = drawn["t0c3-counts"].axes
+    (axes,) = drawn["digits-split0-0.9-miu-3-counts"].axes
     groups = {group["name"]: group for group in runs_of(payload, "t0c3")[0]["groups"]}
     rows = [groups[name] for name in (DIGITS[2], DIGITS[0], DIGITS[1], DIGITS[3])]
     forgotten, retained = axes.containers
@@ -188,7 +190,7 @@ def test_words_are_not_read_as_mathematics(tmp_path: Path) -> None:
 
 
 def test_runs_of_which_little_is_known(payload: dict[str, Any]) -> None:
-    assert [name for name, _ in figures(bare(payload))] == ["t0-overview"]
+    assert [name for name, _ in figures(bare(payload))] == ["digits-split0-0.9-overview"]
     nothing = payload | {"runs": [run | {"metrics": {}} for run in payload["runs"]]}
     assert list(figures(bare(nothing))) == []
 

@@ -3,14 +3,20 @@
 import csv
 import io
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from trees import Capture, make_run, metrics, shown
 
+from method.configs import schema  # noqa: F401  (fills METHODS)
+from method.registry import METHODS
+from method.runs.labels import NAMES
 from scripts.report import command as report
+from scripts.report.figures import figures
 
 
 @pytest.fixture
@@ -79,6 +85,42 @@ def test_differences_to_a_row_by_seed(tree: Path, capsys: Capture) -> None:
     assert [line.split()[2] for line in each if line.startswith("retrain  ")] == ["-1.0", "3.0"]
 
 
+def test_csv_has_differences_to_a_row_and_names_references(tree: Path, capsys: Capture) -> None:
+    found = lines_of(shown(tree, capsys, "--format", "csv", "--columns", "TA", "--against", "salun"))
+    assert (found["retrain"]["test_acc_difference"], found["retrain"]["against"]) == ("1.0", "salun")
+    assert (found["miu"]["reference"], found["salun"]["reference"]) == ("retrain + reweight", "retrain")
+    plain = shown(tree, capsys, "--format", "csv", "--columns", "TA")
+    assert shown(tree, capsys, "--format", "csv", "--columns", "TA", "--difference") == plain
+    each = shown(tree, capsys, "--format", "csv", "--columns", "TA", "--each", "--difference")
+    differences = [(line["label"], line["test_acc_difference"]) for line in csv.DictReader(io.StringIO(each))]
+    assert [value for name, value in differences if name == "salun"] == ["1.0", "-3.0"]
+
+
+def test_figures_and_page_have_the_columns_asked_for(
+    tree: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    drawn = {}
+    monkeypatch.setattr(
+        "scripts.report.command.save_figures",
+        lambda payload, out, kind: drawn.update(figures(payload)),
+    )
+    shown(tree, capsys, "--columns", "GA,UA", "--out", str(tree / "a.png"))
+    assert [axes.get_title() for axes in drawn["digits-split0-0.9-overview"].axes] == ["GA", "UA"]
+    made = json.loads(shown(tree, capsys, "--format", "json", "--columns", "GA,UA"))
+    assert [column["title"] for column in made["columns"] if column["main"]] == ["GA", "UA"]
+
+
+def test_files_have_readable_names_and_none_twice(tmp_path: Path, capsys: Capture) -> None:
+    make_run(tmp_path, "a", "salun", metrics(), reweight=True)
+    make_run(tmp_path, "b", "salun", metrics(), tag="../x: ü")
+    make_run(tmp_path, "c", "salun", metrics(), tag="../X; u")
+    make_run(tmp_path, "d", "salun", metrics(), unlearning_ratio=0.5)
+    tables = json.loads(shown(tmp_path, capsys, "--format", "json"))["tables"]
+    assert [table["file"] for table in tables] == ["digits-split0-0.5", "digits-split0-0.9"]
+    assert [cell["file"] for cell in tables[1]["cells"]] == ["salun-..-X-u", "salun-..-x-u-2", "salun-reweight"]
+
+
 def test_only_runs_of_a_tag_or_without_one(tree: Path, capsys: Capture) -> None:
     make_run(tree, "fast", "salun", metrics(33.0), tag="fast")
     both = shown(tree, capsys, "--columns", "TA")
@@ -90,31 +132,121 @@ def test_only_runs_of_a_tag_or_without_one(tree: Path, capsys: Capture) -> None:
     assert "scrub" not in alone.partition("In percent")[0]
 
 
-def test_latex_blocks_order_and_bold(tree: Path, capsys: Capture) -> None:
+def latex_rows(text: str) -> dict[str, list[str]]:
+    """The cells of every row, by its name with its mark."""
+    rows = [line.strip().removesuffix(r" \\").split(" & ") for line in text.splitlines() if " & " in line]
+    return {name: cells for name, *cells in rows}
+
+
+def test_latex_blocks_and_order(tree: Path, capsys: Capture) -> None:
     make_run(tree, "half", "salun", metrics(33.0), unlearning_ratio=0.5)
     text = shown(tree, capsys, "--format", "latex", "--columns", "RA,TA,seconds")
     body = [line.strip() for line in text.splitlines()]
-    middle = body[body.index(r"\midrule") : body.index(r"\bottomrule")]
+    middle = body[body.index(r"\midrule") - 1 : body.index(r"\bottomrule")]
     assert middle == [
+        r"Method & RA $\approx$ & TA $\approx$ & seconds $\downarrow$ \\",
         r"\midrule",
         r"\multicolumn{4}{l}{\textit{unlearning ratio 0.5}} \\",
-        r"salun & $33.0$ & $33.0$ & -- \\",
+        r"SalUn & $33.0$ & $33.0$ & -- \\",
         r"\midrule",
         r"\multicolumn{4}{l}{\textit{unlearning ratio 0.9}} \\",
-        r"retrain & $50.0_{\pm 14.1}$ & $50.0_{\pm 14.1}$ & -- \\",
-        r"retrain + reweight & $75.0_{\pm 7.1}$ & $75.0_{\pm 7.1}$ & -- \\",
+        r"Retrained & $50.0_{\pm 14.1}$ & $50.0_{\pm 14.1}$ & -- \\",
+        r"Retrained + REWEIGHT & $75.0_{\pm 7.1}$ & $75.0_{\pm 7.1}$ & -- \\",
         r"\cmidrule{1-4}",
-        # RA to the reference of the same seed: miu +1, salun mean(+10, +20) = 15, scrub mean(+4, -16) = -6.
-        r"miu & $\mathbf{71.0}$ & $72.0$ & -- \\",
-        # TA: miu +2, salun mean(+1, -3) = -1, scrub -20. Seconds: nobody competes with salun.
-        r"salun & $65.0_{\pm 21.2}$ & $\mathbf{49.0}_{\pm 11.3}$ & $4.0_{\pm 1.4}$ \\",
-        r"scrub & $44.0_{\pm 0.0}$ & $30.0_{\pm 0.0}$ & -- \\",
+        r"MIU$^{*}$ & $71.0$ & $72.0$ & -- \\",
+        r"SalUn & $65.0_{\pm 21.2}$ & $49.0_{\pm 11.3}$ & $4.0_{\pm 1.4}$ \\",
+        r"SCRUB & $44.0_{\pm 0.0}$ & $30.0_{\pm 0.0}$ & -- \\",
     ]
 
 
-def test_latex_keeps_special_letters(tmp_path: Path, capsys: Capture) -> None:
-    make_run(tmp_path, "a", "salun", metrics(), tag="50%_&x")
-    assert r"salun, 50\%\_\&x & " in shown(tmp_path, capsys, "--format", "latex")
+def test_the_caption_of_latex_says_what_its_signs_mean(tree: Path, capsys: Capture) -> None:
+    text = shown(tree, capsys, "--format", "latex", "--columns", "TA,mia,tow,seconds")
+    (caption,) = [line.strip() for line in text.splitlines() if r"\caption" in line]
+    assert caption == (
+        r"\caption{digits, small\_cnn, 32 pixels, split0. Mean over 1 to 2 seeds, $\pm$ their sample standard "
+        r"deviation; one seed has none. $\uparrow$: higher is better; $\downarrow$: lower is better; $\approx$: closer "
+        r"to the reference is better. Reference (same seed): Retrained; of rows with $^{*}$: Retrained + REWEIGHT. "
+        r"Bold: the one best unlearned model.}"
+    )
+    assert r"\label{tab:digits-split0}" in text
+    # The mia of one of two runs is missing.
+    assert latex_rows(text)["SalUn"][1] == r"$50.0$\,[1]"
+
+
+def test_the_lowest_test_accuracy_is_not_bold_for_being_the_closest(tree: Path, capsys: Capture) -> None:
+    """Closeness to the reference is bold where it is shown: RA miu +1, salun +15, scrub -6; TA +2, -1, -20."""
+    assert "mathbf" not in shown(tree, capsys, "--format", "latex", "--columns", "RA,TA")
+    text = shown(tree, capsys, "--format", "latex", "--columns", "RA,TA", "--difference")
+    found = {name: ["mathbf" in cell for cell in cells] for name, cells in latex_rows(text).items()}
+    assert found[r"MIU$^{*}$"] == [False, True, False, False]
+    assert found["SalUn"] == [False, False, False, True]
+    assert not any(any(bold) for name, bold in found.items() if name not in (r"MIU$^{*}$", "SalUn"))
+    assert latex_rows(text)["SalUn"][3] == r"$\mathbf{-1.0}_{\pm 2.8}$"
+    assert r"$\Delta$: value minus that of the reference of the same seed." in text
+    assert latex_rows(text)["Method"] == [r"RA $\approx$", r"$\Delta$", r"TA $\approx$", r"$\Delta$"]
+
+
+def test_ties_are_not_bold(tmp_path: Path, capsys: Capture) -> None:
+    for method, tow, seconds in (("salun", 90.01, 3.0), ("scrub", 89.99, 2.0), ("miu", 80.0, 1.0)):
+        make_run(tmp_path, method, method, metrics(tow=tow, seconds=seconds))
+    rows = latex_rows(shown(tmp_path, capsys, "--format", "latex", "--columns", "tow,seconds"))
+    assert {name: cells for name, cells in rows.items() if name != "Method"} == {
+        "MIU": ["$80.0$", r"$\mathbf{1.0}$"],
+        "SalUn": ["$90.0$", "$3.0$"],
+        "SCRUB": ["$90.0$", "$2.0$"],
+    }
+
+
+def test_latex_has_differences_to_a_row(tree: Path, capsys: Capture) -> None:
+    for name in ("salun", "SalUn"):
+        text = shown(tree, capsys, "--format", "latex", "--columns", "TA", "--against", name)
+        assert latex_rows(text)["Retrained"] == [r"$50.0_{\pm 14.1}$", r"$1.0_{\pm 2.8}$"]
+        assert r"$\Delta$: value minus that of SalUn of the same seed." in text
+        assert "mathbf" not in text, "close to another method is nothing to be praised"
+
+
+@pytest.mark.parametrize(
+    "name, told",
+    [
+        ("50%_&x", r"50\%\_\&x"),
+        (r"\input{/etc/passwd}", r"\textbackslash{}input\{/etc/passwd\}"),
+        ("$x^2$~#", r"\$x\textasciicircum{}2\$\textasciitilde{}\#"),
+        ("a--b---c", r"a-{}-b-{}-{}-c"),
+        ("*[0, 3)", r"{*}{[}0, 3)"),
+        ("two\n\nparts\x1b[2J", r"two\textbackslash{}n\textbackslash{}nparts\textbackslash{}x1b{[}2J"),
+    ],
+)
+def test_latex_keeps_special_letters(tmp_path: Path, capsys: Capture, name: str, told: str) -> None:
+    """In rows, captions and groups; a star or a bracket that begins a row would be an argument of the row before."""
+    groups = [{"name": name, "n_train": 5, "n_test": 4, "test_acc": 50.0}]
+    make_run(tmp_path, "a", name, metrics(groups=groups), model=name, tag=name, task=name)
+    text = shown(tmp_path, capsys, "--format", "latex")
+    assert f"{told}, {told} & " in text
+    assert rf"\caption{{digits, {told}, 32 pixels, {told}. " in text
+    by_group = shown(tmp_path, capsys, "--format", "latex", "--by", "group")
+    assert f"    {told} (n 4) & accuracy & " in by_group
+    for found in (text, by_group):
+        assert "\n\n" not in found
+        assert re.fullmatch(r"[\w.-]+", re.findall(r"\\label\{tab:(.*)\}", found)[0])
+        bare = re.sub(r"\\[\\{}]", "", found)
+        assert bare.count("{") == bare.count("}")
+
+
+def test_letters_beyond_latin_need_another_compiler(tmp_path: Path, capsys: Capture) -> None:
+    make_run(tmp_path, "a", "l1_sparse", metrics(), tag="größe")
+    text = shown(tmp_path, capsys, "--format", "latex")
+    assert r"$\ell_1$-sparse, größe" in text
+    assert "LuaLaTeX" not in text
+    make_run(tmp_path, "b", "salun", metrics(), tag="大")
+    assert "LuaLaTeX" in shown(tmp_path, capsys, "--format", "latex").splitlines()[1]
+
+
+def test_labels_of_a_paper_are_not_given_twice(tmp_path: Path, capsys: Capture) -> None:
+    for number, (model, image_size) in enumerate((("small_cnn", 32), ("resnet18", 32), ("resnet18", 64))):
+        make_run(tmp_path, f"{number}", "salun", metrics(), model=model, image_size=image_size)
+    text = shown(tmp_path, capsys, "--format", "latex")
+    labels = ["digits-resnet18-32-split0", "digits-resnet18-64-split0", "digits-small_cnn-32-split0"]
+    assert re.findall(r"\\label\{tab:(.*)\}", text) == labels
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
@@ -154,8 +286,9 @@ def test_ordinary_values_come_back_from_csv(tree: Path, capsys: Capture) -> None
 
 
 def test_names_are_no_markup_in_markdown(tmp_path: Path, capsys: Capture) -> None:
-    name = "<img src=x onerror=alert(1)> a|b\nc `d` *e* ![f](http://g) \\<i>"
+    name = "<img src=x onerror=alert(1)> a|b\nc `d` *e* ![f](http://g) \\<i> l1_s _u_ ~~v~~ &lt; $w$"
     told = r"\<img src=x onerror=alert(1)> a\|b\\nc \`d\` \*e\* ![f\](http://g) \\\<i>"
+    told += r" l1_s \_u\_ \~\~v\~\~ \&lt; \$w\$"
     values = metrics(forget_group_names=[name], worst_group=name, mia=None)
     make_run(tmp_path, "a", "salun", values | {"reasons": {"mia": name}}, model=name, task=name, tag=name)
     failed = {"state": "failed", "reason": name}
@@ -182,17 +315,13 @@ def test_names_stay_in_their_line_of_a_text_table(tmp_path: Path, capsys: Captur
     assert r"x\n\x1b[31my\tz (n 7)" in text
 
 
-def test_a_caption_of_latex_has_no_empty_line(tmp_path: Path, capsys: Capture) -> None:
-    make_run(tmp_path, "a", "salun", metrics(), model="two\n\nparts", tag="50%\n\n}")
-    text = shown(tmp_path, capsys, "--format", "latex")
-    assert "\n\n" not in text
-    assert r"digits, two\textbackslash{}n\textbackslash{}nparts, 32 pixels" in text
-    assert r"salun, 50\%\textbackslash{}n\textbackslash{}n\} & " in text
-
-
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex here")
 def test_latex_compiles(tree: Path, capsys: Capture, tmp_path: Path) -> None:
-    table = shown(tree, capsys, "--format", "latex")
+    make_run(
+        tree, "hostile", "l1_sparse", metrics(groups=[{"name": "[0, 3) $", "n_test": 4, "test_acc": 50.0}]), tag="*_\\"
+    )
+    flags = (["--difference"], ["--columns", "all", "--against", "miu"], ["--by", "group"])
+    table = "".join(shown(tree, capsys, "--format", "latex", *more) for more in flags)
     document = rf"\documentclass{{article}}\usepackage{{booktabs,graphicx}}\begin{{document}}{table}\end{{document}}"
     (tmp_path / "table.tex").write_text(document)
     done = subprocess.run(
@@ -232,8 +361,16 @@ def test_the_files_name_says_the_format(tree: Path, capsys: Capture, name: str, 
     [
         (["--format", "html"], "--format html makes a file: give its name with --out report.html"),
         (["--columns", "TA,nonsense"], "--columns nonsense: no such column"),
-        (["--format", "latex", "--each"], "--each, --difference and --against are for tables"),
-        (["--format", "csv", "--difference"], "--difference, --against: CSV has values and differences"),
+        (["--format", "latex", "--each"], "--each is for text, markdown and csv, not for --format latex"),
+        (
+            ["--format", "json", "--difference"],
+            "--difference and --against are for tables (text, markdown, csv, latex)",
+        ),
+        (["--by", "group", "--out", "a.html"], "--by group is for text, markdown, csv, latex, json; --format html has"),
+        (["--by", "group", "--columns", "TA"], "--by group shows test accuracies alone; leave --columns out"),
+        (["--by", "group", "--difference"], "--by group has the difference to the retrained model anyway"),
+        (["--out", "table.docx"], "--out table.docx: .docx is no ending that says a format; expected .txt, .md, .csv"),
+        (["--out", "table"], "--out table: its name has no ending that says a format; expected .txt, .md, .csv"),
         (["--difference", "--against", "miu"], "--difference is to the retrained model and --against to another row"),
         (["--against", "mui"], "--against 'mui': no such row in the table digits, small_cnn, 32 px"),
     ],
@@ -246,10 +383,10 @@ def test_flags_that_make_no_sense(tree: Path, capsys: Capture, flags: list[str],
 
 
 def test_runs_of_another_schema_are_named_and_the_rest_reported(tree: Path, capsys: Capture) -> None:
-    for folder, schema in (("s0", None), ("c0", 3)):
+    for folder, other in (("s0", None), ("c0", 3)):
         values = json.loads((tree / folder / "metrics.json").read_text())
         values.pop("schema")
-        (tree / folder / "metrics.json").write_text(json.dumps(values | ({"schema": schema} if schema else {})))
+        (tree / folder / "metrics.json").write_text(json.dumps(values | ({"schema": other} if other else {})))
     text = shown(tree, capsys)
     assert f"- {tree}/s0: metrics.json has schema 1, not 2; recompute it with --recompute\n" in text
     assert f"- {tree}/c0: metrics.json has schema 3, not 2; read it with the version that made it\n" in text
@@ -290,8 +427,12 @@ def test_files_beside_that_cannot_be_read_are_named_where_they_are_shown(tree: P
     assert "Not in the tables" not in shown(tree, capsys)
 
 
+def header_of(text: str) -> str:
+    return next(line for line in text.splitlines() if line.startswith("method  "))
+
+
 def test_all_columns(tree: Path, capsys: Capture) -> None:
-    header = shown(tree, capsys, "--columns", "all").splitlines()[4]
+    header = header_of(shown(tree, capsys, "--columns", "all"))
     assert header.split()[:4] == ["method", "n", "RA", "UA"]
     assert {"seconds", "speed-up", "memory"} <= set(header.split())
     assert "nats" in shown(tree, capsys, "--columns", "kl_to_retrain_test")
@@ -299,5 +440,27 @@ def test_all_columns(tree: Path, capsys: Capture) -> None:
 
 @pytest.mark.parametrize("name", ["Avg. Gap", "Avg.Gap", "avg.gap", "avg_gap"])
 def test_a_column_is_asked_for_by_its_key_and_its_titles_of_now_and_before(tree: Path, capsys: Capture, name: str):
-    header = shown(tree, capsys, "--columns", f"{name},worst-group").splitlines()[4]
+    header = header_of(shown(tree, capsys, "--columns", f"{name},worst-group"))
     assert header.split("  ")[-2:] == ["Avg. Gap", "worst group"]
+
+
+def test_every_method_has_the_name_that_papers_give_it() -> None:
+    assert set(METHODS) == set(NAMES)
+    assert len({name.casefold() for name in NAMES.values()}) == len(NAMES)
+
+
+@pytest.mark.parametrize(
+    "method, config, name",
+    [
+        ("salun", {"reweight": True}, "SalUn + REWEIGHT"),
+        ("miu", {"reweight": False, "miu_ablate_alignment": True}, "MIU (no REWEIGHT), no alignment"),
+        ("retrain", {"rob_approach": "dro", "tag": "long"}, "Retrained + group DRO, long"),
+        ("my_own", {}, "my_own"),
+    ],
+)
+def test_names_of_rows_in_papers(
+    tmp_path: Path, capsys: Capture, method: str, config: dict[str, Any], name: str
+) -> None:
+    make_run(tmp_path, "a", method, metrics(), **config)
+    cells = json.loads(shown(tmp_path, capsys, "--format", "json"))["tables"][0]["cells"]
+    assert [cell["name"] for cell in cells] == [name]

@@ -10,7 +10,8 @@ from utils.text import printable
 
 HOLE = "-"
 PLUS_MINUS = " ± "
-MARKDOWN = {letter: f"\\{letter}" for letter in "\\`*<|"}  # what would be markup in a name; _ within a word is none
+MARKDOWN = {letter: f"\\{letter}" for letter in "\\`*<|&~$"}  # what would be markup in a name
+EMPHASIS = re.compile(r"(?<![^\W_])_|_(?![^\W_])")  # an underscore within a word is none
 LINK = re.compile(r"\](?=[(\[])")
 CELL = re.compile(rf"(.*?)(?:{PLUS_MINUS}(\S+))?( \[\d+\])?\Z")
 
@@ -41,7 +42,8 @@ def one_line(text: str) -> str:
 
 def in_markdown(text: str) -> str:
     """A line of plain text as Markdown prints it: no letter of it is markup."""
-    return LINK.sub(r"\]", "".join(MARKDOWN.get(letter, letter) for letter in one_line(text)))
+    escaped = "".join(MARKDOWN.get(letter, letter) for letter in one_line(text))
+    return EMPHASIS.sub(r"\_", LINK.sub(r"\]", escaped))
 
 
 def align(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:

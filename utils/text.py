@@ -1,6 +1,7 @@
 """Texts that come from files and from people, as they may stand in a message: short, and without control characters."""
 
 import logging
+import math
 
 LONGEST_WORD, LONGEST_TEXT = 1_000, 20_000  # characters; a path of the system has at most 4,096
 WORD_ENDS, TEXT_ENDS = 200, 8_000  # what is left of a longer one, at its start and at its end
@@ -29,6 +30,13 @@ def for_people(text: str) -> str:
         words = (shorten(word, LONGEST_WORD, WORD_ENDS) for word in text.split(" "))
         text = shorten(" ".join(words))
     return printable(text)
+
+
+def estimate(seconds: float) -> str:
+    """A time that is expected, no finer than that can be: 40 s, 7 min, 2.5 h."""
+    if seconds < 95:
+        return f"{10 * math.ceil(seconds / 10)} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5700 else f"{seconds / 3600:.1f} h"
 
 
 class PrintableFormatter(logging.Formatter):

@@ -293,6 +293,7 @@ CONFIG = {
     "provenance.precision": "bfloat16 or float32, what `--precision` came to",
     "provenance.arithmetic": "settings of cuDNN and TF32; on NVIDIA GPUs alone",
     "provenance.original_sha256": "SHA-256 of the pretrained model.pt that the run starts from; else null",
+    "provenance.model_sha256": "SHA-256 of the run's own model.pt, in a copy of a pretrained run that lacks it",
     "provenance.python": "version of Python",
     "provenance.torch": "version of torch",
     "provenance.numpy": "version of numpy",

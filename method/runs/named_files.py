@@ -12,6 +12,8 @@ NAMING = {
     "reference": (REFERENCES, METRICS),
 }
 MARK = "sha256 "
+# Keys of config.yaml's provenance: SHA-256 of the weights that a run starts from, and of its own where a copy has none.
+ORIGINAL, KEPT_WITHOUT = "original_sha256", "model_sha256"
 
 
 def shorten_digest(digest: str) -> str:

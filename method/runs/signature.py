@@ -5,10 +5,10 @@ from typing import Any
 
 from method.runs.image_inputs import recorded_images
 from method.runs.inputs import defaults
+from method.runs.named_files import ORIGINAL
 
 # What decides the last bits of a sum: a half-finished run is continued only where they are the same.
 HARDWARE = ("device", "threads", "world_size", "precision", "arithmetic")
-ORIGINAL = "original_sha256"  # of the weights it starts from
 PIXELS = {"mean": "mean of the pixels", "std": "standard deviation of the pixels"}
 TURNED = "number of images turned as EXIF says"
 

@@ -10,12 +10,15 @@ from typing import Any
 from method.configs.key import SCHEMA
 from method.registry import METHODS
 from method.runs.files import PRETRAIN, one_line
-from method.runs.folder import CONFIG, IMPORTED, METRICS, STATUS, RunFolder
+from method.runs.folder import CONFIG, IMPORTED, METRICS, MODEL, STATUS, RunFolder
+from method.runs.named_files import KEPT_WITHOUT
 from method.runs.reference import Asked, facts_of, misfits, read_asked
 from method.runs.zips import is_zip, unpack
+from utils.digests import Digests
 from utils.errors import UserError
 from utils.text import for_people
 
+MEMORY = "digests.json"  # in a store's folder of a data set
 SETTING = ("dataset", "model", "image_size", "weights")
 WEIGHTS = SETTING.index("weights")
 
@@ -96,6 +99,17 @@ class StoredRun:
         if self.stored.get(IMPORTED):  # its initial weights are not known
             mine, theirs = (origin[:WEIGHTS] + origin[WEIGHTS + 1 :] for origin in (mine, theirs))
         return self.method == PRETRAIN and mine == theirs
+
+    @cached_property
+    def model_sha256(self) -> str | None:
+        """SHA-256 of its model.pt, or what is recorded of it where it was not kept; None where neither is known."""
+        recorded = (self.stored.get("provenance") or {}).get(KEPT_WITHOUT) or None
+        # A store remembers the digests of its files; what is found out here is not written into it.
+        stores = [place for place in self.folder.parents[:4] if os.path.exists(place / MEMORY)] or [self.folder]
+        try:
+            return Digests(stores[0] / MEMORY).of(self.folder / MODEL)
+        except (OSError, ValueError):  # not there, or no regular file
+            return recorded and str(recorded)
 
     @property
     def table(self) -> tuple:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -28,8 +29,10 @@ from utils.errors import RunError
 from utils.files import write_text
 from utils.seeding import derive_seed
 from utils.signals import Interrupted, interrupted, saving, stop_asked
+from utils.text import estimate
 
 REFRESH_SECONDS = 0.5
+log = logging.getLogger("unlearning")
 
 
 def clear_gradients(parameters: list[nn.Parameter]) -> None:
@@ -144,9 +147,24 @@ class Engine:
         row |= {**self.unlearner.take_logged(), **ended}
         self.progress.history.append(row)
         self.progress.at = Position(epoch + 1)
+        if self.bar.disable and rank() == 0:  # no terminal: the log shows that the run lives
+            log.info("%s", self._describe_epoch(row))
         from_rank_0(lambda: write_text(self.history_file, history_csv(self.progress.history)))
         if self.at.epoch == self.config.n_epochs or from_rank_0(self.resumable.worth_saving):
             self._save()
+
+    def _describe_epoch(self, row: HistoryRow) -> str:
+        """`miu: epoch 3 of 10, retain loss 0.0712, val accuracy 93.1 %, 12.3 s, about 90 s left`."""
+        losses = [
+            f"{name[:-5]} loss {value:.4g}"
+            for name, value in row.items()
+            if name.endswith("_loss") and value is not None
+        ]
+        val = [f"val accuracy {row['val_acc']:.1f} %"] if row.get("val_acc") is not None else []
+        left, done = self._steps_from(self.at), self._steps_from(Position()) - self._steps_from(self.at)
+        rest = [f"about {estimate(self.seconds * left / done)} left"] if left and done else []
+        start = f"{self.unlearner.name}: epoch {self.at.epoch} of {self.config.n_epochs}"
+        return ", ".join([start, *losses, *val, f"{row['seconds']:.1f} s", *rest])
 
     def _save(self) -> None:
         """Save the state; only then tell the epochs that it ends, so that none is told twice."""

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,8 @@ from method.evaluation.evaluator import (
 from method.evaluation.records import Records, check_belonging
 from method.runs.files import PRETRAIN, RETRAIN
 from method.runs.folder import CONFIG, RECORDS, SPLITS, records_name
-from method.runs.labels import label, rank
+from method.runs.labels import label, paper_name, rank
+from method.runs.originals import DIGEST, NAME, Start, starts_of
 from method.runs.reference import Asked
 from method.runs.stored import StoredRun, find_reference, reference_of
 from utils.errors import RunError, UserError
@@ -27,13 +28,16 @@ from utils.tables import is_number
 
 LAST_EPOCH = "without_rewind"  # what SCRUB calls its further weights
 FILTERS = {"dataset": str, "task": str, "method": str, "ratio": float, "tag": str}
+OF_ROWS = ("method", "tag")  # the filters that leave out rows of a table; the others leave out whole tables
+Starts = Mapping[StoredRun, Start]
 
 
 @dataclass(frozen=True, eq=False)
 class Row:
     """The values of one run, or of one of the two ends of a run with rewind.
 
-    records, splits: the files they come from; reference: the retrained run they are compared with, if it is there.
+    records, splits_of: the files they come from; reference: the retrained run they are compared with, if it is there;
+    start: the pretrained run that it started from, None for pretrained models.
     """
 
     label: str
@@ -43,11 +47,17 @@ class Row:
     records: str = RECORDS
     splits_of: StoredRun | None = None  # another run, for a pretrained model's row
     reference: StoredRun | None = None
+    start: Start | None = None
 
     @property
     def seed(self) -> int:
-        """The run's --seed."""
-        return self.run.config["seed"]
+        """The run's --seed; of a pretrained model's row, that of the runs it is shown beside."""
+        return (self.splits_of or self.run).config["seed"]
+
+    @property
+    def name(self) -> str:
+        """What papers call it."""
+        return paper_name(self.run) + self.label.removeprefix(label(self.run))
 
     @property
     def competes(self) -> bool:
@@ -71,7 +81,7 @@ def with_reference(run: StoredRun, values: dict[str, Any], reference: StoredRun 
     return add_reference({"reasons": {}, **values}, reference.metrics, None, reference.folder.name)
 
 
-def run_rows(run: StoredRun, runs: Sequence[StoredRun]) -> list[Row]:
+def run_rows(run: StoredRun, runs: Sequence[StoredRun], start: Start | None) -> list[Row]:
     """The row of a run; with SCRUB's rewind, one for the epoch it went back to and one for the last."""
     name, last_epoch = label(run), run.metrics.get(LAST_EPOCH)
     ends = [(name, run.metrics, RECORDS)]
@@ -82,7 +92,7 @@ def run_rows(run: StoredRun, runs: Sequence[StoredRun]) -> list[Row]:
         ]
     reference = reference_of(run, runs)
     return [
-        Row(end, (*rank(run), number), run, with_reference(run, values, reference), records, None, reference)
+        Row(end, (*rank(run), number), run, with_reference(run, values, reference), records, None, reference, start)
         for number, (end, values, records) in enumerate(ends)
     ]
 
@@ -113,14 +123,23 @@ def pretrain_row(
     return Row(*own, splits_of=sibling, reference=reference)
 
 
-def pretrain_pairs(runs: Sequence[StoredRun]) -> Iterator[tuple[StoredRun, StoredRun]]:
-    """Each pretrained run with one run of every table that it serves; with itself if it serves none yet."""
+def pretrain_pairs(runs: Sequence[StoredRun], starts: Starts) -> list[tuple[StoredRun, StoredRun]]:
+    """Each pretrained run with one run of every table and seed that it serves; with itself if it serves none yet.
+
+    It serves runs that started from it, and those of its data, model and seed. Pairs of the former come first.
+    """
+    pairs = []
     for pretrain in (run for run in runs if run.method == PRETRAIN):
         served: dict[tuple, StoredRun] = {}
-        for run in runs:
-            if run.method != PRETRAIN and pretrain.is_original_of(run):
-                served.setdefault(run.table, run)
-        yield from ((pretrain, run) for run in served.values() or [pretrain])
+        for run in sorted(runs, key=lambda run: not _started(run, pretrain, starts)):
+            if run.method != PRETRAIN and (_started(run, pretrain, starts) or pretrain.is_original_of(run)):
+                served.setdefault((run.table, run.config["seed"]), run)
+        pairs += [(pretrain, run) for run in served.values() or [pretrain]]
+    return sorted(pairs, key=lambda pair: not _started(pair[1], pair[0], starts, (DIGEST,)))
+
+
+def _started(run: StoredRun, pretrain: StoredRun, starts: Starts, by: Collection[str] = (DIGEST, NAME)) -> bool:
+    return run in starts and starts[run].run is pretrain and starts[run].by in by
 
 
 def check_schema(run: StoredRun) -> StoredRun:
@@ -136,58 +155,100 @@ class Report:
     """The rows of every table, and sentences about what is not in them.
 
     wanted: for each of FILTERS the values asked for; none means all. keys: the metrics that will be shown.
-    tables: by Run.table, in the order to be shown;
-    missing: (folder, problem).
+    originals: whether pretrained models that rows started from are needed where the filters leave them out.
+    tables: by Run.table, in the order to be shown; left_out: likewise what the filters leave out of these tables, which
+    rows are compared with all the same; missing: (folder, problem).
     """
 
-    def __init__(self, runs: Sequence[StoredRun], wanted: Mapping[str, Sequence[Any]], keys: Collection[str]) -> None:
+    def __init__(
+        self,
+        runs: Sequence[StoredRun],
+        wanted: Mapping[str, Sequence[Any]],
+        keys: Collection[str],
+        originals: bool = False,
+    ) -> None:
         self.wanted, self.keys = wanted, keys
         everything = [check_schema(run) for run in runs]
         self.runs = [run for run in everything if not run.problem]
         self.retrained = [run for run in self.runs if run.method == RETRAIN]  # the only ones others are compared with
         self.missing = [(run.place, run.problem) for run in everything if run.problem and self._wants(run, run)]
         self._tables: dict[tuple, list[Row]] = defaultdict(list)
+        self.left_out: dict[tuple, list[Row]] = defaultdict(list)
         self._taken: dict[tuple, StoredRun] = {}
         self._read: tuple[StoredRun, Records] | None = None
+        starts = starts_of(self.runs)
         for run in self.runs:
-            if run.method != PRETRAIN and self._wants(run, run) and self._takes(run, run.table):
-                self._tables[run.table] += run_rows(run, self.retrained)
-        for pretrain, sibling in pretrain_pairs(self.runs):
-            if self._wants(pretrain, sibling) and self._takes(pretrain, sibling.table):
+            if run.method != PRETRAIN and self._wants_table(run) and self._takes(run, run):
+                self._place(run, run)[run.table] += run_rows(run, self.retrained, starts[run])
+        for pretrain, sibling in pretrain_pairs(self.runs, starts):
+            hidden = originals and self._wants_table(sibling) and sibling.table in self._tables
+            if (hidden or self._wants(pretrain, sibling)) and self._takes(pretrain, sibling):
                 self._add_pretrain(pretrain, sibling)
         self.tables = {
             key: sorted(rows, key=lambda row: (row.rank, row.seed))
             for key, rows in sorted(self._tables.items(), key=lambda item: str(item[0]))
         }
 
+    def all_rows(self, table: tuple) -> list[Row]:
+        """The rows of a table with those that the filters leave out, in the order in which they would be shown."""
+        return sorted([*self.tables[table], *self.left_out[table]], key=lambda row: (row.rank, row.seed))
+
+    def original_row(self, table: tuple, row: Row) -> Row | None:
+        """The row of the pretrained model that a row started from; None where it is not there."""
+        start = row.start.run if row.start else None
+        rows = self.all_rows(table) if start else ()
+        return next((other for other in rows if other.run is start and other.seed == row.seed), None)
+
+    def reference_row(self, table: tuple, row: Row) -> Row | None:
+        """The row of the retrained run that a row is compared with; None where it is not there."""
+        if row.reference is None:
+            return None
+        found = next((other for other in self.all_rows(table) if other.run is row.reference), None)
+        if found is None:  # of another task with the same forget set, or the same run in another folder
+            found = run_rows(row.reference, self.retrained, None)[0]
+            self.left_out[table].append(found)
+        return found
+
     def _wants(self, run: StoredRun, sibling: StoredRun) -> bool:
         """Whether the filters ask for `run`, seen in the table of `sibling`; an unreadable run is always named."""
         if not run.config:
             return True
-        found = {"dataset": run.config["dataset"], "method": run.method, "tag": run.config.get("tag", "")}
-        found |= {"task": sibling.task, "ratio": sibling.ratio}
+        found = {"method": run.method, "tag": run.config.get("tag", "")}
+        own = all(not self.wanted.get(name) or found[name] in self.wanted[name] for name in OF_ROWS)
+        return own and self._wants_table(sibling)
+
+    def _wants_table(self, run: StoredRun) -> bool:
+        found = {"dataset": run.config["dataset"], "task": run.task, "ratio": run.ratio}
         if run.problem and run.method == PRETRAIN:  # it would have served every task
             del found["task"], found["ratio"]
         return all(not self.wanted.get(name) or value in self.wanted[name] for name, value in found.items())
 
-    def _takes(self, run: StoredRun, table: tuple) -> bool:
+    def _place(self, run: StoredRun, sibling: StoredRun) -> dict[tuple, list[Row]]:
+        """Where a row goes: into the tables, or to what the filters leave out of them."""
+        return self._tables if self._wants(run, sibling) else self.left_out
+
+    def _takes(self, run: StoredRun, sibling: StoredRun) -> bool:
         """Whether this is the first run of its label and seed in the table; a second is named, not averaged in."""
-        first = self._taken.setdefault((table, label(run), run.config["seed"]), run)
-        if first is not run:
-            self.missing.append((run.place, f"not counted, the same method and seed as {first.place}"))
+        first = self._taken.setdefault((sibling.table, label(run), sibling.config["seed"]), run)
+        if first is not run and self._wants(run, sibling):
+            reason = f"not counted, the same method and seed as {first.place}"
+            if run is not sibling and run.origin != first.origin:
+                where = f"{sibling.task}, ratio {sibling.ratio:g}"
+                reason = f"no row for {where}: its runs of seed {sibling.config['seed']} started from {first.place}"
+            self.missing.append((run.place, reason))
         return first is run
 
     def _add_pretrain(self, pretrain: StoredRun, sibling: StoredRun) -> None:
         try:
             if pretrain is sibling:
-                rows = run_rows(pretrain, self.retrained)
+                rows = run_rows(pretrain, self.retrained, None)
             else:
                 rows = [pretrain_row(pretrain, self._records_of(pretrain), sibling, self.retrained, self.keys)]
         except (UserError, RunError) as error:
             problem = f"no row for {sibling.task}, ratio {sibling.ratio:g}: {error}"
             self.missing.append((pretrain.place, problem))
         else:
-            self._tables[sibling.table] += rows
+            self._place(pretrain, sibling)[sibling.table] += rows
 
     def _records_of(self, pretrain: StoredRun) -> Records:
         """Read once for all the tables that it serves, one after the other."""

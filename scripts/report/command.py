@@ -7,24 +7,28 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from method.evaluation.columns import COLUMNS
+from method.evaluation.columns import COLUMNS, Column
 from method.runs.folder import METRICS
 from method.runs.recompute import recompute
 from method.runs.stored import StoredRun, read_runs, reference_of
 from method.runs.zips import refuse_zip
+from scripts.report import groups
 from scripts.report.collect import FILTERS, Report
 from scripts.report.columns import choose_columns
+from scripts.report.compared import RETRAINED
 from scripts.report.figures import save_figures
+from scripts.report.latex import as_latex
 from scripts.report.page import page
 from scripts.report.payload import payload
-from scripts.report.tabular import as_csv, as_latex
-from scripts.report.text import RETRAINED, document
+from scripts.report.tabular import as_csv
+from scripts.report.text import document
 from utils.errors import RunError, UserError
 from utils.files import write_json, write_text
 from utils.paths import typed_path
 from utils.tables import one_line
 from utils.terminal import Parser, on_terminal, say, tell
 
+MAIN_COLUMNS = "main"
 TABLES = ("text", "markdown", "csv", "latex")  # of the columns asked for
 TEXTS = (*TABLES, "json")
 FILES = ("html", "png", "pdf")  # need --out
@@ -49,14 +53,23 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.add_argument(f"--{name}", type=kind, action="append", help=f"only this {name}; repeatable{untagged}")
     parser.add_argument("--format", choices=(*TEXTS, *FILES), help="default: what FILE's name says, else text")
     parser.add_argument("--out", type=typed_path, metavar="FILE", help="write to FILE instead of printing")
-    parser.add_argument("--columns", default="main", metavar="LIST", help="main, all, or keys and titles with commas")
+    parser.add_argument(
+        "--columns", default=MAIN_COLUMNS, metavar="LIST", help="main, all, or keys and titles with commas"
+    )
     parser.add_argument("--each", action="store_true", help="one row a run instead of mean and deviation over seeds")
     parser.add_argument(
         "--difference",
         action="store_true",
-        help="text, markdown: the difference to the retrained model of the same seed instead of the value",
+        help="the difference to the retrained model of the same seed: instead of the value, in LaTeX and CSV beside it",
     )
     parser.add_argument("--against", metavar="ROW", help="the same to another row, such as miu or 'salun + reweight'")
+    parser.add_argument(
+        "--by",
+        choices=("method", "group"),
+        default="method",
+        help="what stands in the rows; group: test accuracy of every group, with the change to the original model and "
+        "to the retrained one (default: method)",
+    )
     parser.add_argument(
         "--recompute",
         action="store_true",
@@ -77,24 +90,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if wanted.recompute:
             whole = recompute_all(runs)
             runs = read_runs(wanted.path)
-        against = wanted.against or (RETRAINED if wanted.difference else "")
-        shown = columns if kind in TABLES else COLUMNS
         filters = {name: vars(wanted)[name] or () for name in FILTERS}
-        report = Report(runs, filters, [column.key for column in shown])
+        keys = [column.key for column in (columns if kind in TABLES else COLUMNS) if wanted.by == "method"]
+        originals = kind not in TABLES or wanted.by == "group" or bool(wanted.against)
+        report = Report(runs, filters, keys, originals)
         if not report.tables and not report.missing:
             raise UserError(f"no run under {wanted.path} fits --{', --'.join(FILTERS)} as given; leave one of them out")
         if kind in ("png", "pdf"):
             with _told(wanted.out):
-                save_figures(payload(report, wanted.path), wanted.out, kind)
+                save_figures(payload(report, wanted.path, columns), wanted.out, kind)
             return 0 if whole else RunError.exit_code
-        text = {
-            "text": lambda: document(report, columns, False, wanted.each, against),
-            "markdown": lambda: document(report, columns, True, wanted.each, against),
-            "csv": lambda: as_csv(report, columns, wanted.each),
-            "latex": lambda: as_latex(report, columns),
-            "json": lambda: json.dumps(payload(report, wanted.path), indent=1, allow_nan=False) + "\n",
-            "html": lambda: page(payload(report, wanted.path)),
-        }[kind]()
+        text = _render(report, kind, columns, wanted)
         if wanted.out is None:
             tell(text, end="")
         else:
@@ -104,6 +110,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(f"error: {error}")
         return error.exit_code
     return 0 if whole else RunError.exit_code
+
+
+def _render(report: Report, kind: str, columns: Sequence[Column], wanted: argparse.Namespace) -> str:
+    """The report in one of the formats that are texts, or the page."""
+    against, each, path = wanted.against or (RETRAINED if wanted.difference else ""), wanted.each, wanted.path
+    if wanted.by == "group":
+        return {
+            "text": lambda: groups.as_text(report, each, against, markdown=False),
+            "markdown": lambda: groups.as_text(report, each, against, markdown=True),
+            "csv": lambda: groups.as_csv(report, each, against),
+            "latex": lambda: groups.as_latex(report, each, against),
+            "json": lambda: groups.as_json(report, path, each, against),
+        }[kind]()
+    return {
+        "text": lambda: document(report, columns, False, each, against),
+        "markdown": lambda: document(report, columns, True, each, against),
+        "csv": lambda: as_csv(report, columns, each, against),
+        "latex": lambda: as_latex(report, columns, against),
+        "json": lambda: json.dumps(payload(report, path, columns), indent=1, allow_nan=False) + "\n",
+        "html": lambda: page(payload(report, path, columns)),
+    }[kind]()
 
 
 @contextlib.contextmanager
@@ -117,25 +144,48 @@ def _told(out: Path) -> Iterator[None]:
 
 
 def _format(wanted: argparse.Namespace) -> str:
-    """The format asked for, or that of FILE's suffix; UserError where FILE is missing or cannot be made."""
-    suffix = wanted.out.suffix.lower() if wanted.out else ""
+    """The format asked for, or that of FILE's ending; UserError where FILE cannot be made, or flags do not fit."""
+    out, suffix = wanted.out, wanted.out.suffix.lower() if wanted.out else ""
+    if wanted.out is not None:
+        _check_file(wanted.out)
+    if out is not None and wanted.format is None and suffix not in SUFFIXES:
+        ending = f"{suffix} is no ending that says a format" if suffix else "its name has no ending that says a format"
+        raise UserError(f"--out {out}: {ending}; expected {', '.join(SUFFIXES)}, or give --format too")
     kind = wanted.format or SUFFIXES.get(suffix, "text")
-    if wanted.out is None and kind in FILES:
+    if out is None and kind in FILES:
         raise UserError(f"--format {kind} makes a file: give its name with --out report.{kind}")
-    if wanted.out is not None and not _is_name(wanted.out):
-        raise UserError(f"--out {wanted.out}: no file can have this name; give another")
-    if wanted.out is not None and os.path.isdir(wanted.out):
-        raise UserError(f"--out {wanted.out}: this is a folder; give a file's name")
-    if wanted.out is not None and not os.path.isdir(wanted.out.parent):
-        raise UserError(f"--out {wanted.out}: there is no folder {wanted.out.parent}; make it first")
     if wanted.difference and wanted.against:
         raise UserError("--difference is to the retrained model and --against to another row; give one of them")
-    differences = wanted.difference or wanted.against
-    if (wanted.each or differences) and kind not in ("text", "markdown", "csv"):
-        raise UserError(f"--each, --difference and --against are for tables, not for --format {kind}; leave them out")
-    if differences and kind == "csv":
-        raise UserError("--difference, --against: CSV has values and differences to the retrained; leave it out")
+    if wanted.by == "group":
+        _check_groups(wanted, kind)
+    elif wanted.each and kind not in ("text", "markdown", "csv"):
+        raise UserError(f"--each is for text, markdown and csv, not for --format {kind}; leave it out")
+    elif (wanted.difference or wanted.against) and kind not in TABLES:
+        raise UserError(
+            f"--difference and --against are for tables ({', '.join(TABLES)}), not for --format {kind}, which has the "
+            "differences to the retrained model anyway; leave them out"
+        )
     return kind
+
+
+def _check_file(out: Path) -> None:
+    """UserError for a name that no file can get."""
+    if not _is_name(out):
+        raise UserError(f"--out {out}: no file can have this name; give another")
+    if os.path.isdir(out):
+        raise UserError(f"--out {out}: this is a folder; give a file's name")
+    if not os.path.isdir(out.parent):
+        raise UserError(f"--out {out}: there is no folder {out.parent}; make it first")
+
+
+def _check_groups(wanted: argparse.Namespace, kind: str) -> None:
+    """UserError for what does not go with --by group."""
+    if kind in FILES:
+        raise UserError(f"--by group is for {', '.join(TEXTS)}; --format {kind} has the groups of every run anyway")
+    if wanted.columns != MAIN_COLUMNS:
+        raise UserError("--by group shows test accuracies alone; leave --columns out")
+    if wanted.difference:
+        raise UserError("--by group has the difference to the retrained model anyway; leave --difference out")
 
 
 def _is_name(out: Path) -> bool:

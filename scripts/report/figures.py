@@ -32,8 +32,8 @@ PANELS = 3  # beside each other
 def save_figures(payload: dict[str, Any], out: Path, kind: str) -> list[Path]:
     """Write every figure of the dict that `--format json` writes: kind "pdf", all into `out`; "png", each beside it.
 
-    The PNG files are named after what they show: OUT-t0-overview.png, OUT-t0c3-groups.png. UserError without
-    matplotlib.
+    The PNG files are named after what they show: OUT-digits-split0-0.9-overview.png,
+    OUT-digits-split0-0.9-miu-groups.png. UserError without matplotlib.
     """
     with _style():
         if kind == "pdf":
@@ -47,17 +47,17 @@ def save_figures(payload: dict[str, Any], out: Path, kind: str) -> list[Path]:
 
 
 def figures(payload: dict[str, Any]) -> Iterator[tuple[str, "Figure"]]:
-    """("t0-overview", figure), ("t0c0-groups", figure), ...: one at a time, since there can be many."""
+    """("digits-split0-0.9-overview", figure), ...: one at a time, since there can be many."""
     runs = {run["id"]: run for run in payload["runs"]}
     for table in payload["tables"]:
         if drawn := [column for column in payload["columns"] if column["main"] and has(table, column)]:
-            yield f"{table['id']}-overview", _overview(table, drawn)
+            yield f"{table['file']}-overview", _overview(table, drawn)
         for cell in table["cells"]:
             view = View(table, cell, [runs[name] for name in cell["runs"]], runs)
             for name, draw in CELL_FIGURES.items():
                 figure = draw(view)
                 if figure is not None:
-                    yield f"{cell['id']}-{name}", figure
+                    yield f"{table['file']}-{cell['file']}-{name}", figure
 
 
 def _write_pdf(file: Any, payload: dict[str, Any]) -> None:

@@ -117,20 +117,27 @@ function intervalDot(found, look, name, x, y) {
   return layer;
 }
 
+// What a reader must know of the original model, and of a reference that is not drawn.
+function partnersTold(view) {
+  const notes = unique(view.chosen.map((run) => run.original_note).filter(Boolean));
+  const told = notes.length ? [` The original model: ${notes.join("; ")}.`] : [];
+  if (view.cell.is_reference || roleRuns(view).some(([role]) => role === "retrained")) return told;
+  const names = unique(view.chosen.map((run) => run.reference_name).filter(Boolean));
+  return [...told, names.length ? ` The retrained model ${names.join(", ")} is not here.` : " No retrained model is here."];
+}
+
 function groupPlot(view) {
   if (!view.chosen.some((run) => groupsOf(run).size)) return null;
   const box = html("div", { class: "tall" }, drawGroups(view, "forget groups first"));
   const redraw = (event) => box.replaceChildren(drawGroups(view, event.target.value));
   const orders = Object.keys(GROUP_ORDERS).map((name) => html("option", {}, name));
   const choice = html("label", { class: "controls" }, "Order: ", html("select", { on: { change: redraw } }, ...orders));
-  const absent = ["before", "retrained"].filter((role) => !roleRuns(view).some(([found]) => found === role));
-  const names = { before: "pretrained", retrained: "retrained" };
   const several = view.chosen.length > 1;
   const parts = [
     several
       ? "Filled marker: mean over the seeds; open dots: each seed; bar: 95 % Wilson interval of a seed, its ends averaged over the seeds."
       : "Bar: 95 % Wilson interval.",
-    absent.length ? ` No other ${absent.map((role) => names[role]).join(" and no ")} run belongs to this one.` : "",
+    ...partnersTold(view),
   ];
   const looks = roleRuns(view).map(([role]) => roles[role]);
   return figure("groups", `Accuracy by group, ${seedsTold(view)}`, html("div", {}, choice, box), looks, parts.join(""));

@@ -175,7 +175,7 @@ function missing() {
   );
 }
 
-const BEST = { reference: "closest to the reference", high: "highest", low: "lowest" };
+const BEST = { reference: "closest to the reference (bold among differences)", high: "highest", low: "lowest" };
 
 function legend() {
   const lines = data.columns.map((column) =>
@@ -198,7 +198,7 @@ function legend() {
         {},
         "Several seeds: mean ± sample standard deviation; one seed has none. [k]: only k of the seeds have the value. A dash: none has; point at it for the reason. ",
         html("strong", {}, "Bold"),
-        ": the best of the unlearned models, to the decimals shown, where at least two compete; pretrained and retrained models do not. The reference is the retrained model of the same data, forget set and seed; with REWEIGHT for MIU and reweighted methods. A difference is taken seed by seed, then averaged.",
+        ": the one best of the unlearned models; nothing where several are best to the decimals shown, or only one competes. Pretrained and retrained models do not compete. The reference is the retrained model of the same data, forget set and seed; with REWEIGHT for MIU and reweighted methods. A difference is taken seed by seed, then averaged.",
       ),
       html(
         "div",
@@ -220,7 +220,7 @@ function openNamed() {
 }
 
 const sections = data.tables.map((table, i) => newSection(table, i < FEW));
-const folders = unique(data.runs.map((run) => run.folder)).length;
+const folders = unique(data.runs.filter((run) => run.cell).map((run) => run.folder)).length;
 document.getElementById("summary").textContent =
   `${countTold(folders, "run")} in ${countTold(data.tables.length, "table")}, from ${data.path}. ` +
   "Click a row for its plots, a column's title to sort.";

@@ -1,7 +1,7 @@
 """Everything that the page, the figures and the JSON file show, as one dict of plain values (docs/report.md)."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from datasets.splits import load_splits
-from method.evaluation.columns import COLUMNS
+from method.evaluation.columns import COLUMNS, MAIN, Column
 from method.evaluation.records import load_losses
 from method.runs.files import read_history
 from method.runs.folder import HISTORY, SPLITS
-from method.runs.stored import StoredRun
 from scripts.report.collect import Report, Row, by_label
-from scripts.report.text import forget_group_names, mia_baseline, notes, title
+from scripts.report.compared import reference_name
+from scripts.report.naming import make_unique, table_names, title
+from scripts.report.text import forget_group_names, mia_baseline, notes
 from utils.errors import UserError
 from utils.tables import is_number
 from utils.text import for_people
@@ -26,26 +27,30 @@ LOSS_SETS = ("forget", "retain", "val", "test")
 SETTING = ("dataset", "model", "image_size", "weights", "task", "ratio")
 
 
-def payload(report: Report, root: Path) -> dict[str, Any]:
+def payload(report: Report, root: Path, main: Sequence[Column] = MAIN) -> dict[str, Any]:
     """The tables, their cells over seeds, and every run with its groups, losses, history and configuration.
 
-    Files that only this needs and that cannot be read are named in `missing`, and the run is there without them.
+    main: the columns that are seen at first, and that the overview draws. Runs that the filters leave out and that
+    others are compared with are there too, in no cell. Files that only this needs and that cannot be read are named in
+    `missing`, and the run is there without them.
     """
-    rows = [row for own in report.tables.values() for row in own]
-    names = {id(row): f"r{number}" for number, row in enumerate(rows)}
+    names = Names()
     tables, runs, unread = [], [], dict[tuple[str, str], None]()
+    files = table_names(list(report.tables))
     for number, (key, own) in enumerate(report.tables.items()):
-        tables.append(_table(f"t{number}", key, own, names))
+        tables.append({**_table(f"t{number}", key, own, names), "file": files[number]})
         place = {run: cell["id"] for cell in tables[-1]["cells"] for run in cell["runs"]}
-        for row in own:
-            where = {"table": f"t{number}", "cell": place[names[id(row)]]}
-            runs.append(_run(row, root, names, where, own, _read_beside(row, unread)))
+        partners = [(report.original_row(key, row), report.reference_row(key, row)) for row in own]
+        hidden = dict.fromkeys(row for pair in partners for row in pair if row is not None and row not in own)
+        for row, pair in [*zip(own, partners, strict=True), *((row, (None, None)) for row in hidden)]:
+            where = {"table": f"t{number}", "cell": place.get(names.of(row))}
+            runs.append(_run(row, root, names, where, pair, _read_beside(row, unread)))
     columns = [
         {
-            "key": column.key, "title": column.title, "what": column.what, "unit": column.unit, "main": column.main,
+            "key": column.key, "title": column.title, "what": column.what, "unit": column.unit, "main": column in main,
             "best": column.best, "scale": column.scale, "decimals": column.decimals,
         }
-        for column in COLUMNS
+        for column in dict.fromkeys([*main, *COLUMNS])
     ]  # fmt: skip
     missing = [{"folder": folder, "problem": problem} for folder, problem in [*report.missing, *unread]]
     return {
@@ -58,18 +63,32 @@ def payload(report: Report, root: Path) -> dict[str, Any]:
     }
 
 
-def _table(name: str, key: tuple, rows: Sequence[Row], names: dict[int, str]) -> dict[str, Any]:
+class Names:
+    """Ids of rows, in the order in which they are asked for: r0, r1, ..."""
+
+    def __init__(self) -> None:
+        self._ids: dict[Row, str] = {}
+
+    def of(self, row: Row) -> str:
+        """The id of a row."""
+        return self._ids.setdefault(row, f"r{len(self._ids)}")
+
+
+def _table(name: str, key: tuple, rows: Sequence[Row], names: Names) -> dict[str, Any]:
+    labelled = by_label(rows)
     cells = [
         {
             "id": f"{name}c{number}",
             "label": own_label,
+            "name": own[0].name,
+            "file": file,
             "method": own[0].run.method,
             "is_reference": not own[0].competes,
             "seeds": [row.seed for row in own],
-            "runs": [names[id(row)] for row in own],
+            "runs": [names.of(row) for row in own],
             **over_seeds(own),
         }
-        for number, (own_label, own) in enumerate(by_label(rows).items())
+        for number, (file, (own_label, own)) in enumerate(zip(make_unique(labelled), labelled.items(), strict=True))
     ]
     return {
         "id": name,
@@ -109,42 +128,38 @@ def moments(values: Sequence[Any]) -> dict[str, Any]:
 def _run(
     row: Row,
     root: Path,
-    names: dict[int, str],
-    where: dict[str, str],
-    siblings: Sequence[Row],
+    names: Names,
+    where: dict[str, str | None],
+    partners: tuple[Row | None, Row | None],
     beside: tuple[dict[str, list] | None, ...],
 ) -> dict[str, Any]:
-    """beside: what `_read_beside` gave."""
-    folder = row.run.folder
-    original = next((other for other in siblings if _is_original(other.run, row.run)), None)
-    reference = next((other for other in siblings if other.run is row.reference), None)
+    """partners: the rows of its original and of its reference; beside: what `_read_beside` gave."""
+    folder, (original, reference) = row.run.folder, partners
     scalars = {key: value for key, value in row.values.items() if is_number(value) or value is None}
     return {
-        "id": names[id(row)],
+        "id": names.of(row),
         "label": row.label,
         "seed": row.seed,
         "folder": for_people((folder.relative_to(root) if folder.is_relative_to(root) else folder).as_posix()),
         **where,
-        "original": names[id(original)] if original else None,
-        "reference": names[id(reference)] if reference else None,
+        "original": names.of(original) if original else None,
+        "original_by": row.start.by if row.start and original else "",
+        "original_note": row.start.told if row.start else "",
+        "reference": names.of(reference) if reference else None,
+        "reference_name": reference_name(row),
         "metrics": scalars,
         "reasons": row.values.get("reasons") or {},
-        "groups": list(_groups(row)),
+        "groups": list(groups_of(row.values)),
         "losses": beside[0],
         "history": beside[1],
         "config": row.run.config,
     }
 
 
-def _is_original(other: StoredRun, run: StoredRun) -> bool:
-    """Whether `other` is the pretrained run that belongs to `run`."""
-    return other.is_original_of(run) and other.is_plain
-
-
-def _groups(row: Row) -> Iterator[dict[str, Any]]:
-    """Counts and test accuracy of every group that the run's sets hold."""
-    forgotten = set(row.values.get("forget_group_names") or [])
-    for group in row.values.get("groups") or []:
+def groups_of(values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Counts and test accuracy of every group that a run's sets hold, from its metrics."""
+    forgotten = set(values.get("forget_group_names") or [])
+    for group in values.get("groups") or []:
         n_train = group.get("n_train", group.get("n_retain", 0) + group.get("n_forget", 0))
         if not n_train and not group.get("n_test"):
             continue

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from method.runs.originals import NAME
 from scripts.report.look import LOOK, PASSES, in_words
 from scripts.report.view import View, average_accuracy, compute_shares, epochs, last_epoch
 from utils.tables import is_number, one_line
@@ -116,7 +117,8 @@ def draw_groups(axes: "Axes", view: View, rows: Sequence[dict[str, Any]]) -> Non
         _interval_dots(axes, found, shift, LOOK["roles"][role], 4 if len(rows) <= FEW else 3)
     axes.set_xlim(right=101)
     over = "; filled: mean over the seeds, open: each" if len(view.runs) > 1 else ""
-    axes.set_xlabel(f"test accuracy (%), with 95 % intervals{over}")
+    named = "; before: found by name" if any(run.get("original_by") == NAME for run in view.runs) else ""
+    axes.set_xlabel(f"test accuracy (%), with 95 % intervals{over}{named}")
 
 
 def _interval_dots(axes: "Axes", found: Sequence[Any], shift: float, look: dict[str, Any], size: float) -> None:

@@ -18,9 +18,10 @@ function runMoments(run, key, difference) {
   return isNumber(value) ? { n: 1, mean: value, sd: null } : { n: 0, mean: null, sd: null };
 }
 
-// Cells with the best mean of a column, equal ones to the decimals shown; none where fewer than two compete.
-function bestCells(table, column) {
-  if (!column.best) return new Set();
+// The cell with the best mean of a column; none where fewer than two compete, or several are best to the decimals shown.
+// Among values the highest or the lowest; closeness to the reference is seen among differences alone.
+function bestCells(table, column, difference) {
+  if (!column.best || (column.best === "reference") !== difference) return new Set();
   const found = [];
   table.cells
     .filter((cell) => !cell.is_reference)
@@ -31,7 +32,8 @@ function bestCells(table, column) {
       found.push([cell, Number(fixed(value * column.scale, column.decimals))]);
     });
   const lowest = Math.min(...found.map(([, value]) => value));
-  return new Set(found.length > 1 ? found.filter(([, value]) => value === lowest).map(([cell]) => cell) : []);
+  const best = found.filter(([, value]) => value === lowest).map(([cell]) => cell);
+  return new Set(found.length > 1 && best.length === 1 ? best : []);
 }
 
 // A row: {cell, run or null, moments(column)}.
@@ -130,7 +132,7 @@ function nextSort(sort, key) {
 function drawTable(section) {
   const { table, state } = section;
   const columns = data.columns.filter((column) => state.all || column.main);
-  const best = new Map(columns.map((column) => [column.key, bestCells(table, column)]));
+  const best = new Map(columns.map((column) => [column.key, bestCells(table, column, state.difference)]));
   const act = (key) => {
     section.sort = nextSort(section.sort, key);
     drawTable(section);

@@ -2,14 +2,14 @@
 
 import textwrap
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
 from method.evaluation.columns import COLUMNS, Column
 from method.evaluation.evaluator import IN_FP32
+from method.runs.files import PRETRAIN
 from scripts.report.collect import Report, Row, by_label
-from utils.errors import UserError
+from scripts.report.compared import Others, left_out_names, mark_rows, values_of_others
+from scripts.report.naming import title
 from utils.tables import HOLE, align, align_markdown, cell, in_markdown, is_number, one_line
 
 TITLES = {column.key: column.title for column in COLUMNS}
@@ -17,9 +17,7 @@ CLOSENESS = (
     f"{TITLES['tow']} and {TITLES['avg_gap']}: closeness to the retrained model of the same seed, with REWEIGHT where"
     " the method or the run has it."
 )
-RETRAINED = "the retrained model"  # what differences are taken to, unless a row's label is given
 DIFFERENCES = "Shown: value minus that of {} of the same seed."
-Others = Mapping[Row, Mapping[str, Any]] | None  # the values that a row's differences are taken to
 CELLS = "Several seeds: mean ± sample standard deviation; [k] where only k of them have the value; - where none has."
 
 
@@ -29,15 +27,17 @@ def document(report: Report, columns: Sequence[Column], markdown: bool, each: bo
     against: show differences to RETRAINED, or to the row of this label, in place of values. UserError where a table
     has no such row.
     """
-    parts = [_table(key, rows, columns, markdown, each, against) for key, rows in report.tables.items()]
+    parts = [_table(report, key, columns, markdown, each, against) for key in report.tables]
     if not parts:
         parts = ["No finished run to show."]
-    if report.missing:
-        listed = [f"{folder}: {problem}" for folder, problem in report.missing]
-        parts.append(_bullets("Not in the tables:", listed, markdown))
-    meaning = legend(columns, one_line(against))
-    parts.append(meaning if markdown else textwrap.fill(meaning, 118))
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join([*parts, *last_parts(report, legend(columns, one_line(against)), markdown)]) + "\n"
+
+
+def last_parts(report: Report, meaning: str, markdown: bool) -> list[str]:
+    """What stands below all tables: the runs that are in none, and what is shown."""
+    listed = [f"{folder}: {problem}" for folder, problem in report.missing]
+    missing = [bullets("Not in the tables:", listed, markdown)] if listed else []
+    return [*missing, meaning if markdown else textwrap.fill(meaning, 118)]
 
 
 def legend(columns: Sequence[Column], against: str = "") -> str:
@@ -47,13 +47,6 @@ def legend(columns: Sequence[Column], against: str = "") -> str:
         by_unit[column.unit].append(f"{column.title}: {column.what}.")
     units = [f"In {'percent' if unit == '%' else unit}: {' '.join(told)}" for unit, told in by_unit.items()]
     return " ".join([*units, CLOSENESS, *([DIFFERENCES.format(against)] if against else []), CELLS])
-
-
-def title(key: tuple) -> str:
-    """A table's title, of a StoredRun.table: digits, small_cnn, 32 px, weights none, split0, ratio 0.9."""
-    dataset, model, image_size, weights, task, ratio = key
-    shown = [dataset, model, f"{image_size} px", f"weights {Path(str(weights)).name}"]
-    return ", ".join(shown + ([task, f"ratio {ratio:g}"] if task else ["pretrained only"]))
 
 
 def forget_group_names(rows: Sequence[Row]) -> list[str]:
@@ -79,59 +72,80 @@ def notes(rows: Sequence[Row], columns: Sequence[Column]) -> list[str]:
         keys = {key for identity in identities for key in identity} - {"seed", "original", "reference"}
         unlike = sorted(key for key in keys if len({repr(identity.get(key)) for identity in identities}) > 1)
         told += [f"the runs of {name} differ in {', '.join(unlike)}, beside their seeds"] if unlike else []
-    return told
+    return told + _other_originals(rows)
 
 
-def shown_value(row: Row, column: Column, others: Others = None) -> float | None:
+def _other_originals(rows: Sequence[Row]) -> list[str]:
+    """Which rows did not start from the pretrained models that the table shows, and what is known of theirs."""
+    if not any(row.run.method == PRETRAIN for row in rows):
+        return []
+    found: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for row in rows:
+        if row.competes and row.start and row.start.run is None:
+            found[row.label, row.start.told].append(row.seed)
+    return [
+        f"the original model of {name} (seed {', '.join(map(str, seeds))}): {told}"
+        for (name, told), seeds in found.items()
+    ]
+
+
+def shown_value(row: Row, column: Column, others: Others | None = None) -> float | None:
     """The number of a row to print in a column; with `others` the difference to them."""
     value = row.values.get(column.key) if others is None else row.minus(others.get(row, {}), column.key)
     return value * column.scale if is_number(value) else None
 
 
-def _table(key: tuple, rows: Sequence[Row], columns: Sequence[Column], markdown: bool, each: bool, against: str) -> str:
-    header = ["method", "seed" if each else "n", *(column.title for column in columns)]
-    others = _others(key, rows, against)
+def _table(report: Report, key: tuple, columns: Sequence[Column], markdown: bool, each: bool, against: str) -> str:
+    rows, header = report.tables[key], ["method", "seed" if each else "n", *(column.title for column in columns)]
+    others, marks = values_of_others(report, key, against) if against else None, mark_rows(rows).of
     if each:
         header.append("worst group is")
         lines = [_each_line(row, columns, others) for row in rows]
+        labels = [row.label for row in rows]
     else:
         lines = [_mean_line(name, own, columns, others) for name, own in by_label(rows).items()]
+        labels = list(by_label(rows))
+    for line, name in zip(lines, labels, strict=True):
+        line[0] += f" {mark}" if (mark := marks.get(name)) else ""
+    grid = (align_markdown if markdown else align)(header, lines)
+    return frame(report, key, [grid], [against], columns, markdown)
+
+
+def frame(
+    report: Report, key: tuple, parts: Sequence[str], others: Sequence[str], columns: Sequence[Column], markdown: bool
+) -> str:
+    """A table's title and facts, the `parts` that hold its numbers, and its notes.
+
+    others: labels of rows that these are compared with, beside references.
+    """
+    heading, facts, remarks = title(key), _facts(report, key, others), notes(report.tables[key], columns)
     if markdown:
-        parts = [f"### {in_markdown(title(key))}", *map(in_markdown, _facts(rows)), align_markdown(header, lines)]
+        above = [f"### {in_markdown(heading)}", *map(in_markdown, facts)]
     else:
-        heading = one_line(title(key))
-        parts = ["\n".join([heading, "=" * len(heading), *map(one_line, _facts(rows))]), align(header, lines)]
-    remarks = notes(rows, columns)
-    return "\n\n".join([*parts, *([_bullets("", remarks, markdown)] if remarks else [])])
+        above = ["\n".join([one_line(heading), "=" * len(one_line(heading)), *map(one_line, facts)])]
+    return "\n\n".join([*above, *parts, *([bullets("", remarks, markdown)] if remarks else [])])
 
 
-def _others(key: tuple, rows: Sequence[Row], against: str) -> Others:
-    """What each row is compared with: its retrained model, or the row labelled `against` of its seed."""
-    if not against:
-        return None
-    if against == RETRAINED:
-        return {row: row.reference.metrics for row in rows if row.reference}
-    labelled = by_label(rows)
-    if against not in labelled:
-        raise UserError(f"--against {against!r}: no such row in the table {title(key)}; it has {', '.join(labelled)}")
-    by_seed = {row.seed: row.values for row in labelled[against]}
-    return {row: by_seed[row.seed] for row in rows if row.seed in by_seed}
-
-
-def _facts(rows: Sequence[Row]) -> list[str]:
-    """What was forgotten, and what MIA reads where the loss carries no signal."""
-    names, baseline = forget_group_names(rows), mia_baseline(rows)
+def _facts(report: Report, key: tuple, others: Sequence[str]) -> list[str]:
+    """What was forgotten, what MIA reads where the loss carries no signal, and what the rows are compared with."""
+    rows = report.tables[key]
+    names, baseline, hidden = forget_group_names(rows), mia_baseline(rows), left_out_names(report, key, others)
     listed = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
     signal = f" Without any signal MIA reads about {baseline:.0f}." if baseline is not None else ""
-    return [f"Forget groups: {listed}.{signal}"] if names else []
+    left_out = [f"The filters leave out {', '.join(hidden)}, with which rows are compared all the same."]
+    return [
+        *([f"Forget groups: {listed}.{signal}"] if names else []),
+        *filter(None, [mark_rows(rows).sentences()]),
+        *(left_out if hidden else []),
+    ]
 
 
-def _mean_line(name: str, rows: Sequence[Row], columns: Sequence[Column], others: Others) -> list[str]:
+def _mean_line(name: str, rows: Sequence[Row], columns: Sequence[Column], others: Others | None) -> list[str]:
     cells = [cell([shown_value(row, column, others) for row in rows], column.decimals) for column in columns]
     return [name, str(len(rows)), *cells]
 
 
-def _each_line(row: Row, columns: Sequence[Column], others: Others) -> list[str]:
+def _each_line(row: Row, columns: Sequence[Column], others: Others | None) -> list[str]:
     worst, n = row.values.get("worst_group"), row.values.get("worst_group_n")
     values = [cell([shown_value(row, column, others)], column.decimals) for column in columns]
     return [row.label, str(row.seed), *values, f"{worst} (n {n})" if worst else HOLE]
@@ -151,6 +165,7 @@ def _holes(rows: Sequence[Row], columns: Sequence[Column]) -> dict[str, dict[str
     return holes
 
 
-def _bullets(heading: str, lines: Sequence[str], markdown: bool) -> str:
+def bullets(heading: str, lines: Sequence[str], markdown: bool) -> str:
+    """Lines of a list, below its heading where it has one."""
     form = in_markdown if markdown else one_line
     return "\n".join([*([heading, ""] if heading else []), *(f"- {form(line)}" for line in lines)])

@@ -5,7 +5,6 @@ costs 4.8 s of processor time; forks of a process that has imported everything w
 """
 
 import heapq
-import math
 import os
 import random
 import signal
@@ -28,6 +27,7 @@ from utils.errors import UserError
 from utils.locks import holder
 from utils.signals import STOP_SIGNALS
 from utils.terminal import say
+from utils.text import estimate
 
 MAIN = Path(__file__).resolve().parents[2] / "main.py"
 INTERRUPTED = 75
@@ -191,7 +191,7 @@ class LocalSweep:
         """`3 of 7`, and about how long the others will take."""
         left = self._seconds_left()
         ended = f"{len(self.runs) - len(self.open)} of {len(self.runs)}"
-        return f"{ended}, about {_rounded(left)} left" if left else ended
+        return f"{ended}, about {estimate(left)} left" if left else ended
 
     def _seconds_left(self) -> float:
         """Until the last open run ends, if each takes what is expected; 0 where no whole run has ended here."""
@@ -230,13 +230,6 @@ def _say(line: str) -> None:
 
 def _epochs(run: PlannedRun) -> int:
     return run.config.values.get("epochs") or 1  # some methods have none
-
-
-def _rounded(seconds: float) -> str:
-    """No finer than such an estimate can be."""
-    if seconds < 95:
-        return f"{10 * math.ceil(seconds / 10)} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5700 else f"{seconds / 3600:.1f} h"
 
 
 def _reason(code: int, lines: Sequence[str]) -> str:

@@ -1,0 +1,198 @@
+r"""Tables for papers: LaTeX with the packages booktabs and graphicx."""
+
+import functools
+import re
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from statistics import fmean, stdev
+
+from method.evaluation.columns import HIGH, LOW, REFERENCE, Column
+from method.runs.files import RETRAIN
+from method.runs.labels import paper_name
+from scripts.report.collect import Report, Row, by_label
+from scripts.report.compared import RETRAINED, Marks, mark_rows, values_of_others
+from scripts.report.naming import table_names
+from scripts.report.text import shown_value
+from utils.tables import one_line
+
+# A bracket or a star behind the end of a row would be an argument of it.
+SPECIAL = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}", "[": "{[}", "*": "{*}",
+}  # fmt: skip
+ARROWS = {HIGH: r"$\uparrow$", LOW: r"$\downarrow$", REFERENCE: r"$\approx$"}
+MEANT = {HIGH: "higher is better", LOW: "lower is better", REFERENCE: "closer to the reference is better"}
+LAST_LATIN = "\u017f"
+Shown = Callable[[Row], float | None]
+
+
+def as_latex(report: Report, columns: Sequence[Column], against: str = "") -> str:
+    r"""A table environment for every data set, model and task: one block a ratio, retrained rows first.
+
+    against: a column of differences to RETRAINED, or to the row of this label, after every column. In bold the one best
+    unlearned row of a column, if one alone is best to the decimals shown: the highest or the lowest, and of differences
+    to the retrained model, where closeness to it is what counts, the smallest.
+    """
+    blocks: dict[tuple, list[tuple]] = defaultdict(list)
+    for key in report.tables:
+        blocks[key[:-1]].append(key)
+    names = table_names([own[0] for own in blocks.values()], with_ratio=False)
+    tables = [_table(report, own, columns, against, name) for own, name in zip(blocks.values(), names, strict=True)]
+    return document(tables)
+
+
+def document(tables: Sequence[str]) -> str:
+    """Tables below the comment on what they need."""
+    text = "\n".join(tables)
+    further = (
+        ["% has letters beyond Latin: compile with LuaLaTeX or XeLaTeX"] if max(text, default="") > LAST_LATIN else []
+    )
+    return "\n".join([r"% needs \usepackage{booktabs,graphicx}", *further, text])
+
+
+def environment(caption: Sequence[str], name: str, spec: str, body: Sequence[str]) -> str:
+    """A table environment: sentences of the caption, its label without `tab:`, the columns' letters, the lines."""
+    return "\n".join(
+        [
+            r"\begin{table}[t]",
+            r"  \centering",
+            rf"  \caption{{{' '.join(filter(None, caption))}}}",
+            rf"  \label{{tab:{name}}}",
+            # As wide as it is, or as the text where that is narrower.
+            r"  \resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+            rf"  \begin{{tabular}}{{{spec}}}",
+            r"    \toprule",
+            *(f"    {line}" for line in body),
+            r"    \bottomrule",
+            r"  \end{tabular}}",
+            r"\end{table}",
+            "",
+        ]
+    )
+
+
+def _table(report: Report, keys: Sequence[tuple], columns: Sequence[Column], against: str, name: str) -> str:
+    rows = [row for key in keys for row in report.tables[key]]
+    task = keys[0][4]
+    marks, n_columns = mark_rows(rows, paper_name), len(columns) * (2 if against else 1)
+    caption = [f"{escape(setting_told(keys[0]))}.", _seeds_told(rows), _arrows_told(columns), references_told(marks)]
+    if against:
+        caption.append(rf"$\Delta$: value minus that of {_other_told(report, keys[0], against)} of the same seed.")
+    heads = [head for column in columns for head in [_title(column), *([r"$\Delta$"] if against else [])]]
+    body = [line(["Method", *heads])]
+    for key in keys:
+        body.append(r"\midrule")
+        if task:
+            body.append(rf"\multicolumn{{{n_columns + 1}}}{{l}}{{\textit{{unlearning ratio {key[-1]:g}}}}} \\")
+        body += _block(report, key, columns, against, marks)
+    if any(r"\mathbf" in row for row in body):
+        caption.append("Bold: the one best unlearned model.")
+    return environment(caption, name, "l" + "r" * n_columns, body)
+
+
+def setting_told(key: tuple) -> str:
+    """What a table was run on, for a caption."""
+    dataset, model, image_size, _, task, _ = key
+    return f"{dataset}, {model}, {image_size} pixels" + (f", {task}" if task else "")
+
+
+def _other_told(report: Report, key: tuple, against: str) -> str:
+    if against == RETRAINED:
+        return "the reference"
+    return escape(next(row.name for row in report.all_rows(key) if against in (row.label, row.name)))
+
+
+def _seeds_told(rows: Sequence[Row]) -> str:
+    counts = sorted({len({row.seed for row in own}) for own in by_label(rows).values()})
+    if counts == [1]:
+        return "One seed."
+    several = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    alone = "; one seed has none" if counts[0] == 1 else ""
+    return rf"Mean over {several} seeds, $\pm$ their sample standard deviation{alone}."
+
+
+def _arrows_told(columns: Sequence[Column]) -> str:
+    there = {column.best for column in columns}
+    told = [f"{arrow}: {MEANT[best]}" for best, arrow in ARROWS.items() if best in there]
+    return f"{'; '.join(told)}." if told else ""
+
+
+def references_told(marks: Marks) -> str:
+    """The sentence on references for a caption."""
+    signs = marks.sentences("rows with {}")
+    return re.sub(r"(\{\*\})+", lambda stars: f"${sign(stars[0].replace('{*}', '*'))}$", escape(signs))
+
+
+def sign(mark: str) -> str:
+    """A mark as mathematics; empty without one."""
+    return f"^{{{mark}}}" if mark else ""
+
+
+def _title(column: Column) -> str:
+    return f"{escape(column.title)} {ARROWS[column.best]}" if column.best else escape(column.title)
+
+
+def _block(report: Report, key: tuple, columns: Sequence[Column], against: str, marks: Marks) -> list[str]:
+    cells = by_label(report.tables[key])
+    others = values_of_others(report, key, against) if against else None
+    series: list[tuple[Column, Shown, str | None]] = []
+    for column in columns:
+        value = functools.partial(shown_value, column=column)
+        series.append((column, value, _best(cells, column, value) if column.best in (HIGH, LOW) else None))
+        if others is not None:
+            gap = functools.partial(shown_value, column=column, others=others)
+            closest = column.best == REFERENCE and against == RETRAINED
+            series.append((column, gap, _best(cells, column, gap) if closest else None))
+    judges = [name for name, rows in cells.items() if not rows[0].competes]
+    judges.sort(key=lambda name: cells[name][0].run.method != RETRAIN)
+    unlearned = [name for name in cells if name not in judges]
+    lines = []
+    for name in [*judges, *unlearned]:
+        if judges and unlearned and name == unlearned[0]:
+            lines.append(rf"\cmidrule{{1-{len(series) + 1}}}")
+        values = [
+            number([shown(row) for row in cells[name]], column.decimals, best == name) for column, shown, best in series
+        ]
+        lines.append(line([called(cells[name][0], marks.of.get(name, "")), *values]))
+    return lines
+
+
+def called(row: Row, mark: str) -> str:
+    """The name of a row with its mark."""
+    return escape(row.name) + (f"${sign(mark)}$" if mark else "")
+
+
+def line(cells: Sequence[str]) -> str:
+    """A row of a table."""
+    return rf"{' & '.join(cells)} \\"
+
+
+def number(found: Sequence[float | None], decimals: int = 1, bold: bool = False) -> str:
+    """Mean and deviation of what is there, with [k] where only k are."""
+    values = [value for value in found if value is not None]
+    if not values:
+        return "--"
+    mean = f"{fmean(values):.{decimals}f}"
+    mean = rf"\mathbf{{{mean}}}" if bold else mean
+    deviation = f"_{{\\pm {stdev(values):.{decimals}f}}}" if len(values) > 1 else ""
+    return f"${mean}{deviation}$" + (rf"\,[{len(values)}]" if len(values) < len(found) else "")
+
+
+def _best(cells: dict[str, list[Row]], column: Column, shown: Shown) -> str | None:
+    """The one unlearned row with the best mean to the decimals shown; None where there are several, or one competes."""
+    distance: dict[str, float] = {}
+    for name, rows in cells.items():
+        found = [value for row in rows if (value := shown(row)) is not None]
+        if rows[0].competes and found:
+            mean = fmean(found)
+            worse = {HIGH: -mean, LOW: mean, REFERENCE: abs(mean)}[column.best]
+            distance[name] = round(worse, column.decimals)
+    first = [name for name, value in distance.items() if value == min(distance.values())]
+    return first[0] if len(first) == 1 and len(distance) > 1 else None
+
+
+def escape(text: str) -> str:
+    """Text as LaTeX prints it, in one line: an empty one would end a caption; hyphens stay as many as they are."""
+    escaped = "".join(SPECIAL.get(letter, letter) for letter in one_line(text))
+    return re.sub(r"(?<=-)-", "{}-", escaped).replace("ℓ1", r"$\ell_1$")

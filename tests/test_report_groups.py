@@ -1,0 +1,141 @@
+"""`--by group`: accuracies, intervals and changes by hand, in every format."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_report_originals import pretrained, unlearned
+from trees import Capture, make_run, metrics, shown
+
+from scripts.report import command as report
+
+
+def groups(forgotten: float | None, other: float, low: float = 20.0) -> dict[str, Any]:
+    """Metrics of two groups, of which the second is the forget group."""
+    return metrics(
+        groups=[
+            {"name": "low warm", "n_train": 7, "n_test": 30, "test_acc": other,
+             "test_interval": [other - 5, other + 5]},
+            {"name": "high cold", "n_train": 9, "n_forget": 6, "n_retain": 3, "n_test": 20, "test_acc": forgotten,
+             "test_interval": None if forgotten is None else [low, 90.0]},
+            {"name": "absent", "n_train": 0, "n_test": 0, "test_acc": None},
+        ]
+    )  # fmt: skip
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Two seeds of retrain and salun, of which one has an original, and one of miu, whose reference is not there."""
+    for seed, (retrained, own) in enumerate(((30.0, 50.0), (40.0, 80.0))):
+        make_run(tmp_path, f"r{seed}", "retrain", groups(retrained, 90.0), seed=seed)
+        make_run(tmp_path, f"s{seed}", "salun", groups(own, 95.0, low=10.0 + 20 * seed), seed=seed)
+    make_run(tmp_path, "m0", "miu", groups(None, 93.0))
+    return tmp_path
+
+
+def lines_of(text: str) -> dict[tuple[str, str], dict[str, str]]:
+    return {(line["label"], line["group"]): line for line in csv.DictReader(io.StringIO(text))}
+
+
+def test_text_has_forget_groups_first_and_three_lines_a_group(tree: Path, capsys: Capture) -> None:
+    text = shown(tree, capsys, "--by", "group")
+    lines = [[part for part in line.split("  ") if part.strip()] for line in text.splitlines()]
+    start = next(number for number, line in enumerate(lines) if line[:1] == ["group"])
+    told = [[part.strip() for part in line] for line in lines[start:] if line]
+    assert told[0] == ["group", "retrain", "miu *", "salun"]
+    assert told[2] == [
+        "high cold (n 20, forget)", "accuracy", "35.0 (20.0 to 90.0)", "-", "65.0 (20.0 to 90.0)",
+    ]  # fmt: skip
+    # 50 - 30 and 80 - 40: mean 30, sd 20 / sqrt 2.
+    assert told[4] == ["minus retrained", "0.0 ± 0.0", "-", "30.0 ± 14.1"]
+    assert told[5] == [
+        "low warm (n 30)",
+        "accuracy",
+        "90.0 (85.0 to 95.0)",
+        "93.0 (88.0 to 98.0)",
+        "95.0 (90.0 to 100.0)",
+    ]
+    assert "absent" not in text
+    assert "of rows with *: none, as theirs is not here" in text
+
+
+def test_csv_and_json_have_the_same_in_full(tree: Path, capsys: Capture) -> None:
+    found = lines_of(shown(tree, capsys, "--by", "group", "--format", "csv"))
+    line = found["salun", "high cold"]
+    assert {name: line[name] for name in ("dataset", "forget", "n_train", "n_forget", "n_test", "n", "reference")} == {
+        "dataset": "digits", "forget": "1", "n_train": "9", "n_forget": "6", "n_test": "20", "n": "2",
+        "reference": "retrain",
+    }  # fmt: skip
+    numbers = [
+        line[name] for name in ("test_acc", "test_acc_low", "test_acc_high", "minus_reference", "minus_original")
+    ]
+    assert numbers == ["65.0", "20.0", "90.0", "30.0", ""]
+    assert float(line["minus_reference_sd"]) == pytest.approx(20 / 2**0.5)
+    assert (found["miu", "high cold"]["test_acc"], found["miu", "high cold"]["minus_reference_n"]) == ("", "0")
+    made = json.loads(shown(tree, capsys, "--by", "group", "--format", "json"))
+    (table,) = made["tables"]
+    (row,) = [row for row in table["rows"] if (row["label"], row["group"]) == ("salun", "high cold")]
+    assert row["test_acc"] == {"n": 2, "mean": 65.0, "sd": pytest.approx(30 / 2**0.5), "interval": [20.0, 90.0]}
+    assert row["minus_reference"]["mean"] == 30.0
+
+
+def test_every_run_and_a_row_to_compare_with(tree: Path, capsys: Capture) -> None:
+    text = shown(tree, capsys, "--by", "group", "--format", "csv", "--each", "--against", "miu")
+    lines = [line for line in csv.DictReader(io.StringIO(text)) if line["label"] == "salun"]
+    found = [(line["seed"], line["group"], line["test_acc"], line["minus_against"]) for line in lines]
+    assert found == [
+        ("0", "high cold", "50.0", ""), ("1", "high cold", "80.0", ""), ("0", "low warm", "95.0", "2.0"),
+        ("1", "low warm", "95.0", ""),
+    ]  # fmt: skip
+    heads = shown(tree, capsys, "--by", "group", "--each", "--against", "miu")
+    assert "salun, seed 1" in heads
+    assert "minus miu" in heads
+    assert report.main([str(tree), "--by", "group", "--against", "mui"]) == 2
+
+
+def test_latex_has_names_and_marks(tree: Path, capsys: Capture) -> None:
+    text = shown(tree, capsys, "--by", "group", "--format", "latex")
+    body = [line.strip() for line in text.splitlines()]
+    assert r"Group &  & Retrained & MIU$^{*}$ & SalUn \\" in body
+    assert r"high cold (n 20, forget) & accuracy & 35.0 (20.0 to 90.0) & -- & 65.0 (20.0 to 90.0) \\" in body
+    assert r"& minus retrained & $0.0_{\pm 0.0}$ & -- & $30.0_{\pm 14.1}$ \\" in body
+    assert r"\label{tab:digits-split0-0.9-groups}" in body
+
+
+def test_the_change_to_the_original_is_to_what_the_run_started_from(tmp_path: Path, capsys: Capture) -> None:
+    """Of two pretrained runs on the same data: one by digest, and one beside it by name."""
+    pretrained(tmp_path, "pretrain_0", b"another")
+    digest = pretrained(tmp_path, "long", b"weights", tag="long")
+    unlearned(tmp_path, "a", digest)
+    line = lines_of(shown(tmp_path, capsys, "--by", "group", "--format", "csv"))["salun", "high cold"]
+    assert (line["original_by"], line["minus_original"]) == ("digest", "-60.0")  # the original is right in all
+    unlearned(tmp_path, "b", "0" * 64, method="scrub", original="gone")
+    line = lines_of(shown(tmp_path, capsys, "--by", "group", "--format", "csv"))["scrub", "high cold"]
+    assert (line["original_by"], line["minus_original"]) == ("", "")
+
+
+def test_runs_without_groups(tmp_path: Path, capsys: Capture) -> None:
+    make_run(tmp_path, "a", "salun", metrics())
+    assert "No run of this table has accuracies by group." in shown(tmp_path, capsys, "--by", "group")
+    assert shown(tmp_path, capsys, "--by", "group", "--format", "csv").startswith("dataset,model")
+    assert r"\label" in shown(tmp_path, capsys, "--by", "group", "--format", "latex")
+
+
+@pytest.mark.parametrize("kind", ["text", "markdown", "csv"])
+def test_names_of_groups_are_neither_formulas_nor_markup_nor_commands(
+    tmp_path: Path, capsys: Capture, kind: str
+) -> None:
+    name = "=1+1|<img src=x>\x1b[2J\nend"
+    found = {"name": name, "n_train": 9, "n_test": 4, "test_acc": 40.0}
+    make_run(tmp_path, "a", "salun", metrics(groups=[found]), tag=name)
+    text = shown(tmp_path, capsys, "--by", "group", "--format", kind)
+    told = {
+        "text": r"=1+1|<img src=x>\x1b[2J\nend",
+        "markdown": r"=1+1\|\<img src=x>\\x1b[2J\\nend",
+        "csv": r"'=1+1|<img src=x>\x1b[2J\nend",
+    }
+    assert told[kind] in text
+    assert "\x1b" not in text
