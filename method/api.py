@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from method.runs.finished import RunModel
 
 NOT_HERE = ("print_config", "dry_run", "help")
-ONE_WAY = ("overwrite", "ablate_rw")  # switches that have no --no-...
+ONE_WAY = ("overwrite", "ablate_rw", "debug")  # switches that have no --no-...
 IDENTITY = ("dataset", "model", "task", "method", "label", "reweight", "unlearning_ratio", "seed")
 COMPOSED = ("gaps",)  # a table of numbers, or null
 ROOT = Path(__file__).resolve().parent.parent

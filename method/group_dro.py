@@ -19,6 +19,7 @@ another (the algorithm draws a group uniformly, and a sample of it):
 The published code has no adjustment (C = 0, the default here), and starts q uniform over all groups.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -26,6 +27,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from utils.collectives import total
+
+Loss = Callable[..., Tensor]
 
 
 class ERM:
@@ -39,9 +42,12 @@ class ERM:
     def __init__(self, group_counts: Tensor, step_size: float, adjustment: float, device: torch.device):
         pass
 
-    def risk(self, logits: Tensor, target: Tensor, group: Tensor) -> Tensor:
-        """Mean cross-entropy of (B, n_targets) logits with (B,) targets, a scalar; group: (B,) ids."""
-        return cross_entropy(logits, target)
+    def risk(self, logits: Tensor, target: Tensor, group: Tensor, loss: Loss = cross_entropy) -> Tensor:
+        """Mean loss of (B, n_targets) logits with what `loss` compares them with, a scalar; group: (B,) ids.
+
+        loss: called as (logits, target); with reduction="none" it returns each sample's, (B,).
+        """
+        return loss(logits, target)
 
     def metrics(self) -> dict[str, Any]:
         """What the approach adds to metrics.json, by key."""
@@ -76,12 +82,12 @@ class GroupDRO(ERM):
         self.adjustment = torch.where(self.present, adjustment / counts.clamp(min=1).sqrt(), 0.0)
         self.log_q = torch.where(self.present, -self.present.sum().log(), -torch.inf)
 
-    def risk(self, logits: Tensor, target: Tensor, group: Tensor) -> Tensor:
+    def risk(self, logits: Tensor, target: Tensor, group: Tensor, loss: Loss = cross_entropy) -> Tensor:
         """Steps 1 and 2: move q, and return the loss weighted by it, a scalar.
 
         Both are those of the whole batch on every process.
         """
-        losses = cross_entropy(logits, target, reduction="none")
+        losses = loss(logits, target, reduction="none")
         # torch's one_hot checks its values, for which the device is waited for.
         member = (group[:, None] == self.groups).to(losses.dtype)
         # Sums of products, because autocast would take a matrix product in half precision.

@@ -38,6 +38,8 @@ METHODS = {
     "retrain": {},
     "pretrain dro": {"rob_approach": "dro", "dro_step_size": 0.5, "dro_adjustment": 1.0},
     "retrain subsample": {"rob_approach": "subsample"},
+    "scrub dro": {"rob_approach": "dro", "dro_step_size": 0.5, "dro_adjustment": 1.0},
+    "miu subsample": {"rob_approach": "subsample"},
     "ssd": {},
     "iu": {"iu_fisher_batches": 4},
     "salun": {},

@@ -25,6 +25,7 @@ from pages import (
 
 from method.configs.cli import build_parser, parse
 from method.configs.loading import read_layer_file, resolve
+from method.configs.published import INSTEAD, SWITCHES, WORDS
 from method.configs.schema import all_keys
 from scripts.document import COMMAND, is_stale
 from scripts.document import PAGES as GENERATED
@@ -98,7 +99,9 @@ def test_modules_and_tests_that_a_page_names_exist(page: str):
 def _known_flags() -> set[str]:
     """Flags, without dashes, of every parser and every script of the project."""
     parsers = [build_parser(), *(parser_of(start) for start in COMMANDS.values())]
-    known = {option.lstrip("-") for parser in parsers for option in parser._option_string_actions}
+    options = [option for parser in parsers for option in parser._option_string_actions]
+    options += [*INSTEAD, *SWITCHES, *(flag for flag, _ in WORDS)]  # of the published parser
+    known = {option.lstrip("-") for option in options}
     scripts = [*ROOT.glob("scripts/*.sh"), *ROOT.glob("scripts/slurm/*.sh"), *ROOT.glob("benchmarks/*.py")]
     return known | {flag for file in scripts for flag in re.findall(r"(?<!\w)--([a-z][\w-]*)", file.read_text())}
 

@@ -150,13 +150,18 @@ class GroupDROByHand(ByHand):
     def __init__(self, run: Run) -> None:
         super().__init__(run)
         groups = tiny_data().group[getattr(run.splits, run.unlearner.data)].tolist()
+        self.adjustment = run.unlearner.p.dro_adjustment
         self.counts = {group: groups.count(group) for group in set(groups)}
         self.q = dict.fromkeys(self.counts, 1 / len(self.counts))
 
     def train(self, batch, random):
-        value, logits = 0.0, self.model(batch.image)
-        here = {group: batch.group == group for group in batch.group.tolist()}
-        adjusted = {g: ce(logits[mine], batch.target[mine]) + 2 / math.sqrt(self.counts[g]) for g, mine in here.items()}
+        return self.risk(batch, self.model(batch.image), batch.target)
+
+    def risk(self, batch, logits, wanted, loss_of=ce):
+        """sum_g q_g (l_g + C / sqrt(n_g)) over the groups of the batch, q moved before."""
+        value, here = 0.0, {group: batch.group == group for group in batch.group.tolist()}
+        means = {g: loss_of(logits[mine], wanted[mine]) for g, mine in here.items()}
+        adjusted = {g: loss + self.adjustment / math.sqrt(self.counts[g]) for g, loss in means.items()}
         for group, loss in adjusted.items():
             self.q[group] *= math.exp(0.5 * float(loss.detach()))
         self.q = {group: q / sum(self.q.values()) for group, q in self.q.items()}
@@ -349,11 +354,14 @@ class MIUByHand(ByHand):
         features = self.model.features(batch.image)
         return self.information("phi", features, batch, self.other(batch, random), self.moves_every_pass)
 
+    def cross_entropy(self, batch, logits):
+        return ce(logits, batch.target)
+
     def retain(self, batch, random):
         features, other = self.model.features(batch.image), self.other(batch, random)
         phi, d_phi = self.information("phi", features, batch, other, self.moves_every_pass)
         psi, _ = self.information("psi", self.original_features(batch), batch, other, self.moves_every_pass)
-        term = ce(self.model.head(features), batch.target)
+        term = self.cross_entropy(batch, self.model.head(features))
         return term + self.lambda_mi * (phi - psi) ** 2, term + 2 * self.lambda_mi * (phi - psi) * d_phi
 
     def update(self, step, weights, gradients, lr):
@@ -388,15 +396,61 @@ class ReferenceSalUnByHand(SalUnByHand):
         return value / scale, differentiated / scale
 
 
+class DROSCRUBByHand(GroupDROByHand, SCRUBByHand):
+    """The divergence counts every sample alike."""
+
+    def retain(self, batch, random):
+        logits = self.model(batch.image)
+        stay = kl(logits, self.original(batch.image).detach(), 4.0)
+        return 0.99 * self.risk(batch, logits, batch.target) + 0.001 * stay
+
+
+class DROL1SparseByHand(GroupDROByHand, L1SparseByHand):
+    def retain(self, batch, random):
+        norm = sum(weight.abs().sum() for weight in self.model.parameters())
+        return self.risk(batch, self.model(batch.image), batch.target) + self.alpha[batch.epoch] * norm
+
+
+class DROSalUnByHand(GroupDROByHand, SalUnByHand):
+    """The pass over F is SalUn's."""
+
+
+class DRORandomLabelsByHand(GroupDROByHand, RandomLabelsByHand):
+    """The pass over F is that of random labels."""
+
+
+class DROBadTeacherByHand(GroupDROByHand, BadTeacherByHand):
+    def retain(self, batch, random):
+        teacher = self.original(batch.image).detach()
+        return self.risk(batch, self.model(batch.image), teacher, lambda s, t: kl(s, t, 2.0))
+
+
+class DROMIUByHand(GroupDROByHand, MIUByHand):
+    retain = MIUByHand.retain
+
+    def cross_entropy(self, batch, logits):
+        return self.risk(batch, logits, batch.target)
+
+
 DRO = {"rob_approach": "dro", "dro_step_size": 0.5, "dro_adjustment": 2.0}
+SUBSAMPLE = {"rob_approach": "subsample"}
 HAND = {
     "pretrain": ("pretrain", PretrainByHand, {}),
     "pretrain, clipped": ("pretrain", ClippedByHand, {"max_grad_norm": 0.1}),
     "retrain": ("retrain", RetrainByHand, {}),
     "retrain, reweight": ("retrain", RetrainByHand, {"reweight": True}),
-    "retrain, subsample": ("retrain", RetrainByHand, {"rob_approach": "subsample"}),
+    "retrain, subsample": ("retrain", RetrainByHand, SUBSAMPLE),
     "pretrain, dro": ("pretrain", GroupDROByHand, DRO),
     "retrain, dro": ("retrain", GroupDROByHand, DRO),
+    "ft, dro": ("ft", GroupDROByHand, DRO),
+    "ft, subsample": ("ft", RetrainByHand, SUBSAMPLE),
+    "scrub, dro": ("scrub", DROSCRUBByHand, DRO),
+    "salun, dro": ("salun", DROSalUnByHand, DRO),
+    "l1_sparse, dro": ("l1_sparse", DROL1SparseByHand, DRO),
+    "rl, dro": ("rl", DRORandomLabelsByHand, DRO),
+    "bad_teacher, dro": ("bad_teacher", DROBadTeacherByHand, DRO | {"bad_teacher_temperature": 2.0}),
+    "miu, dro": ("miu", DROMIUByHand, DRO | {"miu_lambda_mi": 10.0, "miu_mine_lr": 0.03}),
+    "miu, subsample": ("miu", MIUByHand, SUBSAMPLE | {"miu_lambda_mi": 10.0, "miu_mine_lr": 0.03}),
     "scrub": ("scrub", SCRUBByHand, {}),
     "salun": ("salun", SalUnByHand, {}),
     "salun, other": ("salun", SalUnOtherByHand, {"salun_relabel": "other"}),
@@ -790,7 +844,7 @@ def test_reweight_draws_the_groups_of_d(tmp_path: Path, method: str, reweight: b
 
 
 def rates(epochs: int, n_steps: int = 4, **values: Any) -> list[list[float]]:
-    known = {"lr": 0.8, "epochs": epochs, "warmup_epochs": 0, "scheduler": "const"}
+    known = {"lr": 0.8, "epochs": epochs, "warmup_epochs": 0, "scheduler": "const", "lr_cosine_epochs": 0}
     config = SimpleNamespace(**(known | values))
     return [[learning_rate(config, epoch, step, n_steps) for step in range(n_steps)] for epoch in range(epochs)]
 

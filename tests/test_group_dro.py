@@ -1,6 +1,7 @@
 """Group DRO and subsampling: the group weights by hand, what a run trains on, and whom it is mistaken for."""
 
 import math
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,12 @@ from torch.nn.functional import cross_entropy
 from trees import make_run as write_run
 from trees import metrics, shown, table_lines
 
-from method.group_dro import GroupDRO
+from method.group_dro import ERM, GroupDRO
+from method.losses import kl_to_teacher
+from method.registry import METHODS
 from method.runs.directory import RunDirectory
 from method.runs.folder import SOUGHT, folder_of
-from method.runs.reference import asked_by
+from method.runs.reference import Asked, asked_by
 from method.runs.search import find
 from method.runs.stored import read_runs, reference_of
 from utils.errors import UserError
@@ -69,10 +72,27 @@ def test_half_precision_does_not_reach_the_group_means():
     assert torch.equal(plain.log_q, cast.log_q)
 
 
-@pytest.mark.parametrize("method", ["pretrain", "retrain"])
+def test_it_weighs_any_loss_of_samples():
+    """Here the divergence from a teacher: the group means of each sample's, weighted by q after its step."""
+    student, teacher = torch.randn(3, 4), torch.randn(3, 4)
+    each = kl_to_teacher(student, teacher, 2.0, reduction="none")
+    assert float(each.mean()) == pytest.approx(float(kl_to_teacher(student, teacher, 2.0)))
+    dro, group = group_dro([5, 7]), torch.tensor([0, 1, 1])
+    value = dro.risk(student, teacher, group, partial(kl_to_teacher, temperature=2.0))
+    q = torch.tensor(dro.metrics()["dro_group_weights"])
+    means = torch.stack([each[0], each[1:].mean()])
+    torch.testing.assert_close(value, (q * means).sum())
+    torch.testing.assert_close(q, torch.softmax(0.5 * means, dim=0))
+    plain = ERM(torch.tensor([5, 7]), 0.5, 0.0, CPU).risk(
+        student, teacher, group, partial(kl_to_teacher, temperature=2.0)
+    )
+    assert torch.equal(plain, kl_to_teacher(student, teacher, 2.0))
+
+
+@pytest.mark.parametrize("method", ["pretrain", "retrain", "miu", "scrub", "bad_teacher"])
 def test_batches_of_group_dro_are_balanced_and_count_the_groups_they_train_on(tmp_path: Path, method: str):
     run, data = make_run(method, tmp_path, rob_approach="dro", batch_size=40), tiny_data()
-    phase = next(run.unlearner.phases(0))
+    *_, phase = run.unlearner.phases(0)  # the last is over what is kept
     drawn = np.concatenate([b.index.numpy() for epoch in range(40) for b in run.engine.batches.of(phase, epoch)])
     rows = getattr(run.splits, phase.data)
     assert len(drawn) == 40 * len(rows)
@@ -80,7 +100,7 @@ def test_batches_of_group_dro_are_balanced_and_count_the_groups_they_train_on(tm
     shares = np.bincount(data.group[drawn], minlength=N_GROUPS) / len(drawn)
     assert np.abs(shares - 1 / N_GROUPS).max() < 4 * math.sqrt(5 / 36 / len(drawn))
     counts = list(GROUP_COUNTS)
-    if method == "retrain":
+    if method != "pretrain":
         counts[FORGET_GROUP] = 1
     adjusted = make_run(method, tmp_path, rob_approach="dro", dro_adjustment=1.0).unlearner.approach.adjustment
     assert adjusted.tolist() == pytest.approx([1 / math.sqrt(n) for n in counts])
@@ -95,14 +115,15 @@ def test_a_group_that_retain_lost_has_no_weight(tmp_path: Path):
     assert min(weight for group, weight in enumerate(weights) if group != FORGET_GROUP) > 0
 
 
-@pytest.mark.parametrize("method, smallest", [("pretrain", 4), ("retrain", 1)])
+@pytest.mark.parametrize("method, smallest", [("pretrain", 4), ("retrain", 1), ("ft", 1), ("rl", 1)])
 def test_a_subsampled_run_trains_on_the_same_equal_groups_in_every_epoch(tmp_path: Path, method: str, smallest: int):
     seen = []
     for number, seed in enumerate((0, 0, 1)):
         place = folder(tmp_path, str(number))
         run = make_run(method, place, SpyEngine, rob_approach="subsample", seed=seed, epochs=3)
         run.engine.train()
-        passes = [[i for s in run.engine.spied_steps if s.epoch == e for i in s.batch.index.tolist()] for e in range(3)]
+        steps = [s for s in run.engine.spied_steps if s.phase.name == run.unlearner.data]
+        passes = [[i for s in steps if s.epoch == e for i in s.batch.index.tolist()] for e in range(3)]
         assert len({tuple(one) for one in passes}) == 3  # three orders of one set
         assert len({frozenset(one) for one in passes}) == 1
         assert len(set(passes[0])) == len(passes[0]) == smallest * N_GROUPS
@@ -124,6 +145,40 @@ def test_no_value_of_group_dro_is_missed_where_it_is_off():
     for dataset in ("digits", "waterbird"):
         assert configuration(f"--method pretrain --dataset {dataset}").notes == ()
         assert configuration(f"--method pretrain --dataset {dataset} --rob_approach dro").notes == ()
+
+
+# With the methods that start from the original.
+
+RETAINING = [name for name, method in METHODS.items() if method.reweight is not None and method.from_original]
+
+
+@pytest.mark.parametrize("approach", ["dro", "subsample"])
+@pytest.mark.parametrize("method", RETAINING)
+def test_it_takes_the_place_of_reweight_and_is_compared_with_the_plain_retrained_run(method: str, approach: str):
+    config = configuration(f"--method {method} --rob_approach {approach} --store_dir here")
+    assert not config.reweights
+    assert asked_by(config) == Asked(reweight=False)
+    assert asked_by(configuration(f"--method {method}")) == Asked(reweight=method == "miu")
+    assert folder_of(config, "here").name == f"{method}_{approach}_0.5_0"
+    told = [note for note in config.notes if "takes the place of REWEIGHT" in note]
+    assert len(told) == (method == "miu")
+    assert configuration(f"--method {method} --rob_approach {approach} --reference retrain_reweight").reference
+    again = configuration(f"--method {method} --rob_approach {approach} --no-reweight")
+    assert again.identity() == config.identity()
+
+
+def test_miu_takes_the_values_that_were_tuned_without_reweight():
+    flags = "--method miu --dataset fairface --unlearning_ratio 0.9"
+    plain, robust = configuration(f"{flags} --no-reweight"), configuration(f"{flags} --rob_approach dro")
+    assert robust.lr == plain.lr != configuration(flags).lr
+
+
+@pytest.mark.parametrize("method", RETAINING)
+def test_a_subsampled_pass_over_retain_leaves_the_other_passes_alone(tmp_path: Path, method: str):
+    run = make_run(method, tmp_path, rob_approach="subsample")
+    sampled = {phase.data: phase.sampling for phase in run.unlearner.phases(0)}
+    assert sampled.pop("retain") == "subsample"
+    assert set(sampled.values()) <= {"shuffle"}
 
 
 # Whom others start from and are compared with.
@@ -174,6 +229,8 @@ def test_the_report_gives_it_a_row_and_compares_with_the_plain_run(tmp_path: Pat
     assert rows["retrain + dro"][1] == rows["retrain"][1] == "1"
     assert rows["retrain + dro"][-3:-1] == ["51.2", "20.0"]
     assert rows["salun"][-3:-1] == ["72.9", "10.0"]
+    write_run(tmp_path, "e", "miu", metrics(50.0), rob_approach="dro", reweight=False)
+    assert "miu + dro" in {line[0] for line in table_lines(shown(tmp_path, capsys))}
 
 
 def test_one_step_of_both_on_the_same_batch_differs_by_the_weights_alone(tmp_path: Path):

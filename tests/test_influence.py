@@ -147,7 +147,48 @@ def test_iu_in_single_precision_is_near_the_dense_inverse(tmp_path: Path):
     assert float((step - dense).norm() / dense.norm()) < 1e-3
     found = run.unlearner.extra_metrics()
     assert found["iu_residual"] <= iu.TOLERANCE
-    assert found["iu_solver_steps"] == len(batches(run, "fisher")) / 11
+    assert found["iu_solver_steps"] + 1 == len(batches(run, "fisher")) / 11  # and one product to measure the residual
+
+
+@pytest.mark.parametrize("steps, converges", [(1, False), (3, False), (200, True)])
+def test_iu_measures_its_residual_and_warns_where_it_has_not_converged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, steps: int, converges: bool
+):
+    """The step itself, put into v - H x with H made of the samples' gradients one by one."""
+    run = make_run("iu", tmp_path, SpyEngine, iu_damping=0.01, iu_fisher_batches=6, iu_solver_steps=steps)
+    with caplog.at_level("WARNING", logger="unlearning"):
+        run.engine.train()
+    model = trained_network().eval()
+    v = right_hand_side(run, model).double()
+    samples = [gradient(model, [row]).double() for part in batches(run, "fisher")[:6] for row in part]
+    x = flat(run.model.parameters()).double() - flat(model.parameters()).double()
+    h_x = sum(g * (g @ x) for g in samples) / len(samples) + 0.01 * x
+    found = run.unlearner.extra_metrics()
+    assert found["iu_true_residual"] == pytest.approx(float((v - h_x).norm() / v.norm()), rel=0.02, abs=2e-5)
+    assert run.history[0]["iu_true_residual"] == found["iu_true_residual"]
+    told = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert (found["iu_true_residual"] < 2 * iu.TOLERANCE) == converges
+    if converges:
+        assert told == []
+    else:
+        (sentence,) = told
+        assert (
+            f"after {steps} steps |v - Hx| / |v| is {found['iu_true_residual']:.2g}, expected at most 0.0001"
+            in sentence
+        )
+
+
+@pytest.mark.parametrize(
+    "carried, measured, warns", [(9e-5, 9e-3, False), (9e-5, 1.1e-2, True), (1.1e-4, 1.1e-4, True)]
+)
+def test_rounding_that_leads_the_solver_astray_is_told_too(
+    caplog: pytest.LogCaptureFixture, carried: float, measured: float, warns: bool
+):
+    unlearner = IU(trained_network(), None, IU.Params(), task(), lambda name: None)
+    unlearner.solved = {"iu_solver_steps": 7, "iu_residual": carried, "iu_true_residual": measured}
+    with caplog.at_level("WARNING", logger="unlearning"):
+        unlearner.warn_unsolved()
+    assert ["after 7 steps" in record.message for record in caplog.records] == [True] * warns
 
 
 def test_iu_raises_the_loss_on_f_and_hardly_moves_that_on_r(tmp_path: Path):
@@ -174,7 +215,7 @@ def test_iu_of_scale_zero_is_the_original(tmp_path: Path):
 def test_the_solver_stops_at_its_steps_and_says_how_far_it_came(tmp_path: Path):
     run = make_run("iu", tmp_path, SpyEngine, iu_damping=1e-4, iu_solver_steps=2, iu_fisher_batches=3)
     run.engine.train()
-    assert len(batches(run, "fisher")) == 2 * 3
+    assert len(batches(run, "fisher")) == (2 + 1) * 3
     found = run.unlearner.extra_metrics()
     assert found["iu_solver_steps"] == 2
     assert found["iu_residual"] > iu.TOLERANCE
@@ -198,7 +239,7 @@ def test_a_method_without_epochs_has_one_row_and_leaves_original_and_buffers_alo
     run.engine.train()
     with (tmp_path / "history.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    own = {"ssd": ["dampened_share"], "iu": ["iu_solver_steps", "iu_residual"]}[method]
+    own = {"ssd": ["dampened_share"], "iu": ["iu_solver_steps", "iu_residual", "iu_true_residual"]}[method]
     assert list(rows[0]) == ["epoch", "seconds", *own]
     assert [row["epoch"] for row in rows] == ["0"]
     assert float(rows[0]["seconds"]) == pytest.approx(run.engine.seconds) != 0

@@ -14,10 +14,12 @@ import yaml
 
 from datasets import dataset_class
 from method.configs.key import Key
+from method.configs.layers import read_layer_file
 from method.configs.loading import Config, resolve
+from method.configs.published import read_const_file, translate
 from method.configs.schema import all_keys, keys_of
 from method.configs.task import task_flags
-from method.registry import METHODS
+from method.registry import ALIASES, METHODS
 from utils.errors import UserError
 from utils.paths import typed_path
 from utils.terminal import Parser
@@ -28,6 +30,7 @@ configuration or files; 75 interrupted, the same command continues."""
 
 OTHER_SPELLINGS = (
     ("miu", "--ablate_rw", "ablate_rw", False, "published spelling of --no-reweight, for miu"),
+    ("what to run", "--debug", "tag", "debug", "published spelling of --epochs 1 --tag debug"),
     ("data and model", "--no-pretrained", "weights", "none", "the same as --weights none"),
     ("execution", "--no_wait", "wait", False, "the same as --no-wait"),
 )
@@ -121,6 +124,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--config", action=_Noted, metavar="FILE", help="a YAML file above those of the package, below the flags"
     )
     files.add_argument(
+        "--const_file", action=_Noted, metavar="FILE", help="the same for a YAML file of the published code"
+    )
+    files.add_argument(
         "--overwrite", action="store_true", help="remove this run's folder, if there is one, and start anew"
     )
     what = parser.add_argument_group("instead of running").add_mutually_exclusive_group()
@@ -142,17 +148,20 @@ def _refuse_unknown(arguments: list[str], parser: argparse.ArgumentParser) -> No
 def parse(arguments: list[str]) -> Command:
     """Parse the words of a command line; UserError for anything that is not right."""
     parser = build_parser()
-    found, unknown = parser.parse_known_args(arguments)
+    found, unknown = parser.parse_known_args(translate(arguments))
     if unknown:
         _refuse_unknown(unknown, parser)
     given = vars(found)
     orders = {name: given.pop(name, False) for name in ("print_config", "dry_run", "overwrite")}
-    config_file = _agree(given.pop("config", ()), typed_path)
+    files = [said for name in ("config", "const_file") for said in given.pop(name, ())]
+    config_file = _agree(files, typed_path)
+    reader = read_const_file if files and files[0].typed.startswith("--const_file") else read_layer_file
+    _translate_debug(given)
     ablates_reweight = "ablate_rw" in given
     _translate_reweight(given)
     keys = all_keys()
     flags = {name: _agree(said, partial(keys[name].coerce, where=f"--{name}")) for name, said in given.items()}
-    config = resolve(flags, config_file)
+    config = resolve(flags, config_file, reader)
     _refuse_other_methods(config.method, flags, ablates_reweight)
     return Command(config, **orders)
 
@@ -177,6 +186,14 @@ def _translate_reweight(given: dict[str, Any]) -> None:
         wanted += [Said(one.typed, True) for one in given.pop("rob_approach")]
     if wanted:
         given["reweight"] = wanted
+
+
+def _translate_debug(given: dict[str, Any]) -> None:
+    """Let --debug, which names the run, make it one of a single epoch, where the method has epochs."""
+    said = [one for one in given.get("tag", ()) if one.typed == "--debug"]
+    methods = {ALIASES.get(one.value, one.value) for one in given.get("method", ())}
+    if said and all(METHODS[name].has_epochs for name in methods if name in METHODS):
+        given["epochs"] = [*given.get("epochs", ()), Said("--debug", "1")]
 
 
 def _refuse_other_methods(method: str, flags: dict[str, Any], ablates_reweight: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -133,12 +133,16 @@ class Config:
         return {name: None for name, value in own.items() if self.values.get(name) == value}
 
 
-def resolve(flags: Mapping[str, Any], config_file: Path | None = None) -> Config:
-    """Make the configuration of these flags (typed values by key name) and this --config file.
+def resolve(
+    flags: Mapping[str, Any],
+    config_file: Path | None = None,
+    reader: Callable[[Path], LayerFile] = read_layer_file,
+) -> Config:
+    """Make the configuration of these flags (typed values by key name) and this file, which `reader` reads.
 
     UserError for a file that is not right, for keys of another data set, and for values that contradict each other.
     """
-    user = read_layer_file(config_file) if config_file else LayerFile("", {}, {}, ())
+    user = reader(config_file) if config_file else LayerFile("", {}, {}, ())
     fixed = {**user.plain, **flags}
     if "method" not in fixed:
         raise UserError(f"--method is missing; choose one of {', '.join(METHODS)}")
@@ -162,7 +166,7 @@ def resolve(flags: Mapping[str, Any], config_file: Path | None = None) -> Config
     config = Config(MappingProxyType(values), MappingProxyType(sources))
     _refuse_contradictions(config, flags)
     config = replace(config, requests=read_requests(values))
-    return replace(config, notes=_note_untuned(own, config))
+    return replace(config, notes=_note_reweight(config) + _note_untuned(own, config))
 
 
 def _refuse_other_data_sets(dataset: str, user: LayerFile, flags: Mapping[str, Any]) -> None:
@@ -189,6 +193,8 @@ def _merge(layers: Sequence[Layer], method: str, dataset: str) -> Layer:
     merged = {name: entry for layer in layers for name, entry in layer.items()}
     settled = dict(settle_task(merged, dataset_class(dataset), METHODS[method].forgets))
     keys = keys_of(method, dataset)
+    if "rob_approach" in keys and settled["rob_approach"][0] != "none" and settled.get("reweight") == (True, SCHEMA):
+        settled["reweight"] = (False, "--rob_approach")
     if "dataset_name" in keys and not settled["dataset_name"][0]:
         settled["dataset_name"] = (_folder_name(settled["data_dir"][0]), "data_dir")
     return {name: settled[name] for name in keys}
@@ -222,6 +228,13 @@ def _refuse_idle(config: Config, flags: Mapping[str, Any]) -> None:
         if chosen not in (None, *choices):
             owner = f"--{chooser} {', '.join(choices)}"
             raise UserError(f"--{name} is of {owner}, and here it is {chosen}; change that, or leave this out")
+
+
+def _note_reweight(config: Config) -> tuple[str, ...]:
+    """Say where a way to treat groups takes REWEIGHT's place in a method that has it by default; () elsewhere."""
+    if config.sources.get("reweight") != "--rob_approach":
+        return ()
+    return (f"--rob_approach {config.rob_approach} takes the place of REWEIGHT, which {config.method} has by default",)
 
 
 def _note_untuned(own: LayerFile, config: Config) -> tuple[str, ...]:

@@ -73,9 +73,10 @@ def _what_to_run() -> list[Key]:
         key("seed", int, "seed of splits, initial weights, order and augmentation", default=0, at_least=0),
         key("reweight", bool, "REWEIGHT: sample the retain set with the group shares of the whole train set; on by "
             f"default in {reweighted}", default=None, methods=_methods(lambda method: method.reweight is not None)),
-        shared("rob_approach", str, "groups in pretrain and retrain: dro (group DRO), subsample (as many samples of "
-               "every group as the smallest has); target_reweight is the published spelling of --reweight, for any "
-               "method that has it", default="none", choices=("none", "dro", "subsample")),
+        shared("rob_approach", str, "groups in the pass over the retain set (in pretrain: the train set): dro (group "
+               "DRO), subsample (as many samples of every group as the smallest has), in place of REWEIGHT; "
+               "target_reweight is the published spelling of --reweight", default="none",
+               choices=("none", "dro", "subsample")),
         key("preset", str, "methods as their papers state them, or miu and salun as the published code runs them",
             default="strict", choices=("strict", "reference")),
         key("tag", str, "a word added to the run's name, to keep variants side by side", default="", word=True),
@@ -135,7 +136,7 @@ def _training() -> list[Key]:
         key("momentum", float, "momentum of SGD", at_least=0, at_most=1, methods=with_epochs),
         key("weight_decay", float, "weight decay", at_least=0, methods=with_epochs),
         key("scheduler", str, "learning rate over the epochs", choices=("const", "cosine", "step", "multistep",
-            "exponential", "linear"), synonyms={"exp": "exponential"}, methods=with_epochs),
+            "exponential", "linear"), methods=with_epochs),
         key("lr_step_epochs", int, "step: epochs between two falls of the learning rate", at_least=1,
             aliases=("step_size",), methods=with_epochs),
         key("lr_milestones", str, "multistep: the epochs, counted from the end of the warm-up, at whose beginning the "
@@ -157,7 +158,8 @@ def _training() -> list[Key]:
                aliases=("dro_lr",)),
         shared("dro_adjustment", float, "C of --rob_approach dro: C / sqrt(n) is added to the loss of a group of n",
                at_least=0),
-        key("precision", str, "auto is bf16 where the hardware has it", choices=("auto", "bf16", "fp32")),
+        key("precision", str, "auto is bf16 where the hardware has it", choices=("auto", "bf16", "fp32"),
+            aliases=("dtype",)),
         key("compile", bool, "compile the network with torch.compile"),
     ]  # fmt: skip
 
@@ -182,7 +184,8 @@ def _execution() -> list[Key]:
         key("wait", bool, "wait where another process is at work on the same run; else exit with 75", default=True),
         key("tensorboard", bool, "write event files for TensorBoard into the run's folder", default=False),
         key("wandb", bool, "log to Weights & Biases; WANDB_MODE=offline keeps it in the run's folder", default=False),
-        key("wandb_project", str, "the project there", default="group-robust-unlearning", word=True),
+        key("wandb_project", str, "the project there", default="group-robust-unlearning", word=True,
+            aliases=("project",)),
     ]  # fmt: skip
 
 

@@ -12,7 +12,7 @@ def label(run: StoredRun) -> str:
     config, name, reweight = run.config, run.method, run.config.get("reweight")
     if reweight and not run.reweights_by_default:
         name += " + reweight"
-    if reweight is False and run.reweights_by_default:
+    if reweight is False and run.reweights_by_default and not run.is_robust:
         name += " (no reweight)"
     if run.is_robust:
         name += f" + {config['rob_approach']}"

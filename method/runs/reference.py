@@ -41,13 +41,16 @@ def asked_by(config: Config) -> Asked | None:
 def read_asked(config: Mapping[str, Any], reweights_by_default: bool) -> Asked:
     """What --reference says of a run that forgets.
 
-    auto: the one with REWEIGHT for reweighted runs, and for methods that reweight by default, with or without it.
+    auto: the one with REWEIGHT for reweighted runs, and for methods that reweight by default, with or without it; the
+    plain one for group DRO and subsampling.
     """
     word, reweights = config.get("reference") or "auto", bool(config.get("reweight"))
+    robust = config.get("rob_approach", "none") != "none"
+    wants_reweight = reweights or (reweights_by_default and not robust)
     if word not in REFERENCES:
-        return Asked(reweights or reweights_by_default, named=True)
-    wanted = dict(zip(REFERENCES, (reweights or reweights_by_default, False, True), strict=True))[word]
-    retrained = config["method"] == RETRAIN and config.get("rob_approach", "none") == "none"
+        return Asked(wants_reweight, named=True)
+    wanted = dict(zip(REFERENCES, (wants_reweight, False, True), strict=True))[word]
+    retrained = config["method"] == RETRAIN and not robust
     return Asked(wanted, itself=retrained and wanted == reweights)
 
 

@@ -19,14 +19,15 @@ Steps. In every epoch:
     1. `unlearn`    one pass over F with the second term
     2. `preserve`   one pass over R with the first
 
-Here, as in the other methods, the passes follow each other, and the second is over all of R, or over what REWEIGHT
-draws from it. The paper mixes F with a random 30 % of R in its batches, the published code with all of R, at T = 1;
-neither has a flag here.
+Here, as in the other methods, the passes follow each other, and the second is over all of R, or over what REWEIGHT or
+`--rob_approach` draws from it; group DRO weighs its divergence by groups. The paper mixes F with a random 30 % of R in
+its batches, the published code with all of R, at T = 1; neither has a flag here. That code refuses group DRO here.
 """
 
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -34,15 +35,16 @@ from torch import Tensor, nn
 
 from method.losses import kl_to_teacher
 from method.registry import param, register
-from method.unlearners.base import Batch, Network, NoParams, Phase, Unlearner, initial_weights
+from method.unlearners.base import Batch, Network, Phase, initial_weights
+from method.unlearners.grouped import Grouped, GroupParams
 
 
 @register("bad_teacher")
-class BadTeacher(Unlearner):
+class BadTeacher(Grouped):
     """Learn from a network that knows nothing on the forget set, from the original on the retain set."""
 
     @dataclass(frozen=True)
-    class Params(NoParams):
+    class Params(GroupParams):
         """The temperature of all three networks."""
 
         temperature: float = param(1.0, "softens all distributions", above=0)
@@ -55,7 +57,7 @@ class BadTeacher(Unlearner):
     def phases(self, epoch: int) -> Iterator[Phase]:
         """Steps 1 and 2 of the algorithm: `unlearn` on F, `preserve` on R."""
         yield Phase("forget", self.unlearn, data="forget")
-        yield Phase("retain", self.preserve, data="retain")
+        yield Phase("retain", self.preserve, data="retain", sampling=self.approach.sampling)
 
     def unlearn(self, batch: Batch) -> Tensor:
         """Step 1: descend KL_T(incompetent || model) on F."""
@@ -65,7 +67,8 @@ class BadTeacher(Unlearner):
 
     def preserve(self, batch: Batch) -> Tensor:
         """Step 2: descend KL_T(original || model) on R."""
-        return kl_to_teacher(self.model(batch.image), self.original.logits(batch), self.p.temperature)
+        divergence = partial(kl_to_teacher, temperature=self.p.temperature)
+        return self.approach.risk(self.model(batch.image), self.original.logits(batch), batch.group, divergence)
 
 
 def build_untrained(network: nn.Module, generator: torch.Generator) -> nn.Module:

@@ -14,26 +14,26 @@ Steps. In every epoch
 
     1. `fit`    one pass over R with this loss.
 
-The published code offers group DRO and subsampling in the pass over R too; no other departure of it is known.
+`--rob_approach` weighs this loss by groups, or draws from R by them. No departure of the published code is known.
 """
 
 from collections.abc import Iterator
 
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from method.registry import register
-from method.unlearners.base import Batch, Phase, Unlearner
+from method.unlearners.base import Batch, Phase
+from method.unlearners.grouped import Grouped
 
 
 @register("ft")
-class FineTuning(Unlearner):
+class FineTuning(Grouped):
     """Go on training on the retain set."""
 
     def phases(self, epoch: int) -> Iterator[Phase]:
         """The epoch's only phase: `fit` on R."""
-        yield Phase("retain", self.fit, data="retain")
+        yield Phase("retain", self.fit, data="retain", sampling=self.approach.sampling)
 
     def fit(self, batch: Batch) -> Tensor:
         """Step 1: cross-entropy of the true labels on R."""
-        return cross_entropy(self.model(batch.image), batch.target)
+        return self.approach.risk(self.model(batch.image), batch.target, batch.group)

@@ -16,8 +16,8 @@ Steps. In every epoch e
 
     1. `sparsify`   one pass over R with this loss.
 
-The share of |theta| < 1e-3 at the end is reported. The published code offers group DRO and subsampling in the pass over
-R too; no other departure of it is known.
+The share of |theta| < 1e-3 at the end is reported. `--rob_approach` weighs CE by groups, and not the penalty, or draws
+from R by them. No departure of the published code is known.
 """
 
 from collections.abc import Iterator
@@ -26,23 +26,25 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from method.losses import l1_norm
 from method.registry import param, register
-from method.unlearners.base import Batch, NoParams, Phase, Unlearner
+from method.unlearners.base import Batch, Phase
+from method.unlearners.grouped import Grouped, GroupParams
 
 NEAR_ZERO = 1e-3
 
 
 @register("l1_sparse")
-class L1Sparse(Unlearner):
+class L1Sparse(Grouped):
     """Fine-tune on the retain set while an L1 penalty, fading out, drives weights to zero."""
 
-    metric_keys = {"near_zero_share": ("percent", "share of the weights with |theta| < 1e-3 at the end")}
+    metric_keys = Grouped.metric_keys | {
+        "near_zero_share": ("percent", "share of the weights with |theta| < 1e-3 at the end")
+    }
 
     @dataclass(frozen=True)
-    class Params(NoParams):
+    class Params(GroupParams):
         """The penalty at the first epoch, and how many epochs at the end have none."""
 
         penalty: float = param(5e-4, "weight of sum |theta| at the first epoch", aliases=("l1_penalty",), at_least=0)
@@ -50,7 +52,7 @@ class L1Sparse(Unlearner):
 
     def phases(self, epoch: int) -> Iterator[Phase]:
         """The epoch's only phase: `sparsify` on R."""
-        yield Phase("retain", self.sparsify, data="retain")
+        yield Phase("retain", self.sparsify, data="retain", sampling=self.approach.sampling)
 
     def penalty(self, epoch: int) -> float:
         """alpha_e, the weight of the penalty in an epoch."""
@@ -59,10 +61,10 @@ class L1Sparse(Unlearner):
 
     def sparsify(self, batch: Batch) -> Tensor:
         """Step 1: cross-entropy on R + alpha_e ||theta||_1."""
-        loss = cross_entropy(self.model(batch.image), batch.target)
+        loss = self.approach.risk(self.model(batch.image), batch.target, batch.group)
         return loss + self.penalty(batch.epoch) * l1_norm(self.model.parameters())
 
     def extra_metrics(self) -> dict[str, Any]:
-        """The share of parameters with |theta| < 1e-3, in percent."""
+        """The share of parameters with |theta| < 1e-3, in percent, and what the approach reports."""
         weights = torch.cat([parameter.detach().flatten() for parameter in self.model.parameters()])
-        return {"near_zero_share": 100 * float((weights.abs() < NEAR_ZERO).double().mean())}
+        return {"near_zero_share": 100 * float((weights.abs() < NEAR_ZERO).double().mean()), **super().extra_metrics()}

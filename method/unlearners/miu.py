@@ -30,7 +30,8 @@ Steps. Start at theta0; in every epoch e:
                         buffers.
     2. `unlearn`        If e < E_f, one pass over F with the first loss.
     3. `align`          One pass over R with the second loss, I_psi taken as a constant. REWEIGHT draws from R with the
-                        group shares of D (`--ablate_rw`: every sample of R once).
+                        group shares of D (`--ablate_rw`: every sample of R once). `--rob_approach` takes its place: it
+                        weighs CE by groups, and not the square, or draws from R by them.
 
 In 2 and 3 the network alone moves. Each part can be left out: `--ablate_alignment` (the square), `--ablate_unlearn`
 (step 2), `--ablate_retain` (CE).
@@ -45,6 +46,8 @@ The published code does otherwise. `--preset reference` takes over all of this, 
     --miu_critic_steps 11               and one more in every later epoch
     --miu_mean_updates every_pass       the running mean in MINE's gradient moves in steps 2 and 3 too
 
+It has no group DRO and no subsampling in MIU.
+
 Its gradient clipping multiplies the critics' gradients by zero and never touches the network, so nothing is clipped
 there either.
 """
@@ -55,18 +58,18 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from method.mutual_information import Critic
 from method.registry import param, register
-from method.unlearners.base import Batch, NoParams, Phase, Unlearner, batch_norm_buffers_kept, initial_weights, sgd
+from method.unlearners.base import Batch, Phase, batch_norm_buffers_kept, initial_weights, sgd
+from method.unlearners.grouped import Grouped, GroupParams
 from utils.errors import UserError
 
 CRITIC_MOMENTUM = 0.9
 
 
 @register("miu")
-class MIU(Unlearner):
+class MIU(Grouped):
     """Make features tell nothing about the group on F, and on R as much as they did in the original."""
 
     reweight = True
@@ -80,7 +83,7 @@ class MIU(Unlearner):
     }
 
     @dataclass(frozen=True)
-    class Params(NoParams):
+    class Params(GroupParams):
         """The critics' training, the calibration's weight, the ablations and the published code's departures."""
 
         forget_epochs: int
@@ -123,6 +126,10 @@ class MIU(Unlearner):
                 raise UserError(
                     "--ablate_alignment with --ablate_retain leaves no loss on the retain set; keep one of them"
                 )
+            if self.ablate_retain and self.rob_approach == "dro":
+                raise UserError(
+                    "--ablate_retain leaves no cross-entropy that --rob_approach dro could weigh; keep one of them"
+                )
 
     def __init__(self, *args: Any):
         super().__init__(*args)
@@ -149,7 +156,8 @@ class MIU(Unlearner):
         yield Phase("critics", self.tune_critics, draw=self.draw_groups, **on_all)
         if epoch < self.p.forget_epochs and not self.p.ablate_unlearn:
             yield Phase("forget", self.unlearn, data="forget", draw=self.draw_groups)
-        yield Phase("retain", self.align, data="retain", draw=None if self.p.ablate_alignment else self.draw_groups)
+        draw = None if self.p.ablate_alignment else self.draw_groups
+        yield Phase("retain", self.align, data="retain", sampling=self.approach.sampling, draw=draw)
 
     def tune_critics(self, batch: Batch) -> Tensor:
         """Step 1: ascend I_phi(h_theta(x); g) and I_psi(h_theta0(x); g); no gradient reaches the network."""
@@ -181,7 +189,7 @@ class MIU(Unlearner):
         features = self.model.features(batch.image)
         loss = features.new_zeros(())
         if not self.p.ablate_retain:
-            loss = loss + cross_entropy(self.model.head(features), batch.target)
+            loss = loss + self.approach.risk(self.model.head(features), batch.target, batch.group)
         if not self.p.ablate_alignment:
             mi_model = self.phi.bound(features, batch.group, batch.drawn, self._every_pass)
             with torch.no_grad():

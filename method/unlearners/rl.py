@@ -17,8 +17,9 @@ Steps. In every epoch:
                         drawn anew for every batch; `other`: never the true one, drawn once an epoch.
     2. `true_labels`    one pass over R with the second.
 
-The published code has the first kind of labels alone, and offers group DRO and subsampling in the pass over R too; no
-other departure of it is known.
+`--rob_approach` weighs the second loss by groups, or draws from R by them. The published code has the first kind of
+labels alone, and its group DRO weighs the first loss too, by the groups that the random labels make. No other departure
+of it is known.
 """
 
 from collections.abc import Iterator
@@ -30,16 +31,17 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from method.registry import param, register
-from method.unlearners.base import Batch, NoParams, Phase, Unlearner
+from method.unlearners.base import Batch, Phase
+from method.unlearners.grouped import Grouped, GroupParams
 from utils.device import send
 
 
 @register("rl")
-class RandomLabels(Unlearner):
+class RandomLabels(Grouped):
     """Random labels on the forget set, true ones on the retain set."""
 
     @dataclass(frozen=True)
-    class Params(NoParams):
+    class Params(GroupParams):
         """Which labels F gets."""
 
         relabel: str = param(
@@ -55,7 +57,7 @@ class RandomLabels(Unlearner):
         """Steps 1 and 2 of the algorithm: `random_labels` on F, `true_labels` on R."""
         draw = self.draw_labels if self.p.relabel == "uniform" else None
         yield Phase("forget", self.random_labels, data="forget", draw=draw)
-        yield Phase("retain", self.true_labels, data="retain")
+        yield Phase("retain", self.true_labels, data="retain", sampling=self.approach.sampling)
 
     def random_labels(self, batch: Batch) -> Tensor:
         """Step 1: cross-entropy on F of labels drawn at random."""
@@ -81,4 +83,4 @@ class RandomLabels(Unlearner):
 
     def true_labels(self, batch: Batch) -> Tensor:
         """Step 2: cross-entropy of the true labels on R."""
-        return cross_entropy(self.model(batch.image), batch.target)
+        return self.approach.risk(self.model(batch.image), batch.target, batch.group)

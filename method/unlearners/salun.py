@@ -32,7 +32,8 @@ The published code does otherwise. `--preset reference` takes over all of this, 
     --salun_frozen gradients        the mask stops gradients alone, so that weight decay and momentum move the rest
     --salun_saliency batch_means    m_S comes from a sum of every batch's mean gradient, augmented with `use_train_aug`
 
-It also offers group DRO and subsampling in the pass over R, which nothing here gives.
+`--rob_approach` weighs the loss on R by groups, or draws from R by them. In the published code group DRO weighs that on
+F too, by the groups that the random labels make, which nothing here gives.
 """
 
 import math
@@ -127,8 +128,9 @@ class SalUn(RandomLabels):
 
     def state(self) -> dict[str, Any]:
         """The mask, and theta0's parameters, which a resumed run cannot read from its own weights any more."""
-        return {"saliency_mask": self.saliency_mask, "start": self.start}
+        return {"saliency_mask": self.saliency_mask, "start": self.start, **super().state()}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore the mask and theta0's parameters from a saved state (`state`'s format)."""
+        super().load_state(state)
         self.saliency_mask, self.start = state["saliency_mask"], state["start"]

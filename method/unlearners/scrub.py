@@ -30,8 +30,8 @@ SCRUB+R (`--scrub_rewind`) records the error on F of w_o and after every epoch, 
 
 What the rewind aims at is known only at the end, so the weights of every epoch are kept until then.
 
-The published code has no rewind, and offers group DRO and subsampling in the pass over R too; no other departure of
-it is known.
+`--rob_approach` weighs CE on R by groups, and not KL_T, or draws from R by them. The published code has
+no rewind; no other departure of it is known.
 """
 
 from collections.abc import Iterator
@@ -39,20 +39,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from method.losses import kl_to_teacher
 from method.registry import param, register
-from method.unlearners.base import Batch, NoParams, Phase, Unlearner, copy_weights
+from method.unlearners.base import Batch, Phase, copy_weights
+from method.unlearners.grouped import Grouped, GroupParams
 from utils.device import fetch
 
 
 @register("scrub")
-class SCRUB(Unlearner):
+class SCRUB(Grouped):
     """Leave the original on the forget set, stay with it and with the labels on the retain set."""
 
     history_columns = {"forget_error": ("percent", "with --scrub_rewind: 100 - accuracy on F after the epoch")}
-    metric_keys = {
+    metric_keys = Grouped.metric_keys | {
         "rewind_epoch": ("epoch", "with --scrub_rewind: the epoch that was rewound to; -1 is the original"),
         "rewind_target_error": (
             "percent",
@@ -62,7 +62,7 @@ class SCRUB(Unlearner):
     }
 
     @dataclass(frozen=True)
-    class Params(NoParams):
+    class Params(GroupParams):
         """The weights of the two retain terms, the temperature of both divergences, and the rewind."""
 
         forget_epochs: int
@@ -81,7 +81,8 @@ class SCRUB(Unlearner):
         """Steps 1 and 2 of the algorithm: `diverge` on F while e < E_f, `preserve` on R."""
         if epoch < self.p.forget_epochs:
             yield Phase("forget", self.diverge, data="forget")
-        yield Phase("retain", self.preserve, data="retain", batch_size=self.p.batch_size_retain)
+        facts: dict[str, Any] = {"batch_size": self.p.batch_size_retain, "sampling": self.approach.sampling}
+        yield Phase("retain", self.preserve, data="retain", **facts)
 
     def diverge(self, batch: Batch) -> Tensor:
         """Step 1: ascend KL_T(original || model) on F."""
@@ -91,7 +92,7 @@ class SCRUB(Unlearner):
         """Step 2: descend alpha KL_T(original || model) + gamma CE on R."""
         logits = self.model(batch.image)
         stay = kl_to_teacher(logits, self.original.logits(batch), self.p.temperature)
-        return self.p.alpha * stay + self.p.gamma * cross_entropy(logits, batch.target)
+        return self.p.alpha * stay + self.p.gamma * self.approach.risk(logits, batch.target, batch.group)
 
     def prepare(self) -> Iterator[Phase]:
         """No phase; theta0 is the rewind's first candidate."""
@@ -129,21 +130,23 @@ class SCRUB(Unlearner):
         return 100 - (val.accuracy() if accuracy is None else accuracy)
 
     def extra_metrics(self) -> dict[str, Any]:
-        """The epoch rewound to (-1: theta0) and the error that the rewind aimed at, in percent."""
-        if not self.p.rewind:
-            return {}
-        return {"rewind_epoch": self.chosen["epoch"], "rewind_target_error": self.target_error}
+        """The epoch rewound to (-1: theta0) and the error that it aimed at, percent; what the approach reports."""
+        found = super().extra_metrics()
+        if self.p.rewind:
+            found |= {"rewind_epoch": self.chosen["epoch"], "rewind_target_error": self.target_error}
+        return found
 
     def other_weights(self) -> dict[str, dict[str, Tensor]]:
         """The last epoch's weights, for the row without rewind."""
         return {"without_rewind": self.kept[self.epochs[-1]["weights"]]} if self.p.rewind else {}
 
     def state(self) -> dict[str, Any]:
-        """The rewind's candidates so far; their weights are in `kept`."""
-        return {"epochs": self.epochs}
+        """The rewind's candidates so far, whose weights are in `kept`, and what the approach has learned."""
+        return {"epochs": self.epochs, **super().state()}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore the candidates from a saved state; one of an earlier version holds their weights itself."""
+        super().load_state(state)
         self.epochs = [dict(one) for one in state["epochs"]]
         for one in self.epochs:
             if not isinstance(one["weights"], str):

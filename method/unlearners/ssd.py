@@ -67,10 +67,13 @@ class SSD(Unlearner):
     class Params(NoParams):
         """The paper's alpha, which selects, and lambda, which dampens."""
 
-        alpha: float = param(10.0, "a weight is dampened where I_F > alpha I_D", at_least=0)
-        dampening: float = param(
-            1.0, "lambda: such a weight is multiplied by min(lambda I_D / I_F, 1)", aliases=("ssd_lambda",), at_least=0
+        alpha: float = param(
+            10.0, "a weight is dampened where I_F > alpha I_D", aliases=("ssd_selection_weighting",), at_least=0
         )
+        dampening: float = param(
+            1.0, "lambda: such a weight is multiplied by min(lambda I_D / I_F, 1)",
+            aliases=("ssd_lambda", "ssd_dampening_constant"), at_least=0,
+        )  # fmt: skip
 
     def __init__(self, *args: Any):
         super().__init__(*args)

@@ -26,8 +26,7 @@ Steps. In every epoch:
     3. `finish`     puts the weights back that `--select` asks for: the best on V (best_val), those with the best worst
                     group of V (worst_group), of equally good ones the first; or the last
 
-The published code offers group DRO and subsampling in the retain pass of the unlearning methods too. No departure of it
-is known in ERM and REWEIGHT.
+No departure of the published code is known in ERM and REWEIGHT.
 """
 
 from collections.abc import Iterator
@@ -36,41 +35,30 @@ from typing import Any
 
 from torch import Tensor
 
-from method.group_dro import APPROACHES
 from method.registry import register
-from method.unlearners.base import Batch, NoParams, Phase, Unlearner, copy_weights
+from method.unlearners.base import Batch, Phase, copy_weights
+from method.unlearners.grouped import Grouped, GroupParams
 
 
-class Training(Unlearner):
+class Training(Grouped):
     """Training from initial weights, by ERM or as `rob_approach` says, keeping the epoch that `select` names."""
 
     from_original = False
-    data: str
 
-    metric_keys = {
+    metric_keys = Grouped.metric_keys | {
         "selected_epoch": ("epoch", "the epoch whose weights were kept, as --select says; from 0"),
-        "dro_group_weights": (
-            "list of shares",
-            "with --rob_approach dro: q at the end, by group id; sum 1",
-        ),
     }
 
     @dataclass(frozen=True)
-    class Params(NoParams):
+    class Params(GroupParams):
         """Which epoch's weights are kept: the best on V, the best worst group of V, or the last; and the groups."""
 
         select: str
-        rob_approach: str
-        dro_step_size: float
-        dro_adjustment: float
 
     def __init__(self, *args: Any):
         super().__init__(*args)
         self.best_score, self.best_epoch = -1.0, -1
         self.best: dict[str, Tensor] = {}
-        counts = {"train": self.task.group_counts, "retain": self.task.retain_counts}[self.data]
-        device = next(self.model.parameters()).device
-        self.approach = APPROACHES[self.p.rob_approach](counts, self.p.dro_step_size, self.p.dro_adjustment, device)
 
     def phases(self, epoch: int) -> Iterator[Phase]:
         """The epoch's only phase: `fit` on D or R, as the approach draws from it."""
@@ -95,16 +83,16 @@ class Training(Unlearner):
 
     def extra_metrics(self) -> dict[str, Any]:
         """The epoch that was kept, from 0, and what the approach reports."""
-        return {"selected_epoch": self.best_epoch, **self.approach.metrics()}
+        return {"selected_epoch": self.best_epoch, **super().extra_metrics()}
 
     def state(self) -> dict[str, Any]:
         """The best epoch so far, and what the approach has learned."""
         best = {"best_score": self.best_score, "best_epoch": self.best_epoch, "best": self.best}
-        return {**best, "approach": self.approach.state()}
+        return {**best, **super().state()}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore the best epoch and the approach from a saved state (`state`'s format)."""
-        self.approach.load_state(state.get("approach", {}))  # ERM has none
+        super().load_state(state)
         self.best_score, self.best_epoch, self.best = state["best_score"], state["best_epoch"], state["best"]
 
 
@@ -120,5 +108,3 @@ class Pretrain(Training):
 @register("retrain")
 class Retrain(Training):
     """Exact unlearning: trained on R; with REWEIGHT the gold standard of group-robust unlearning."""
-
-    data = "retain"

@@ -21,7 +21,7 @@ VARIANT = re.compile(r"(\w+)(?:([+-])reweight|\+(dro|subsample))?")
 
 @dataclass(frozen=True)
 class Variant:
-    """A method, with REWEIGHT, without it, or as it is by default (None); rob_approach: of pretrain and retrain.
+    """A method, with REWEIGHT, without it, or as it is by default (None); rob_approach: how groups count.
 
     tag: with the flags that the grid's `tags` gives to this method under this name.
     """

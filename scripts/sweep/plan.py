@@ -7,6 +7,7 @@ from typing import Any
 
 from method.configs.cli import build_parser, parse
 from method.configs.loading import Config
+from method.configs.published import translate
 from method.configs.schema import keys_of
 from method.configs.task import OF_LISTS
 from method.registry import METHODS
@@ -71,7 +72,8 @@ def plan(grid: Grid, extra: Sequence[str] = ()) -> list[PlannedRun]:
 
 
 def _checked_extra(extra: Sequence[str]) -> tuple[str, ...]:
-    found, _ = build_parser().parse_known_args(list(extra))  # what is unknown is named when the first run is parsed
+    extra = translate(list(extra))
+    found, _ = build_parser().parse_known_args(extra)  # what is unknown is named when the first run is parsed
     wrong = sorted(NOT_FOR_ALL & set(vars(found)))
     if wrong:
         raise UserError(f"--{wrong[0]} cannot be given to every run of a sweep; change the grid instead")
