@@ -23,7 +23,7 @@ from method.training.optimizers import build_optimizer, learning_rate
 from method.training.resume import HistoryRow, Position, Progress, Resumable
 from method.unlearners.base import Batch, GroupAccuracy, Phase, Unlearner
 from utils.collectives import any_of, sum_gradients
-from utils.device import autocast, seed_layers, synchronize
+from utils.device import autocast, layer_generator, state_kept, synchronize
 from utils.distributed import from_rank_0, rank, world_size
 from utils.errors import RunError
 from utils.files import write_text
@@ -95,6 +95,7 @@ class Engine:
         self.batches = Batches(config, dataset, splits, inference)
         self.resumable = Resumable(unlearner, self.modules, self.optimizers, run or {})
         self.progress = Progress()
+        self.layer_generator = layer_generator(self.device)
         self._told = 0
 
     def train(self) -> None:
@@ -108,7 +109,8 @@ class Engine:
         total = self._steps_from(Position())
         done = total - self._steps_from(self.at)
         quiet = rank() > 0 or None
-        with tqdm(total=total or None, initial=done, desc=self.unlearner.name, unit="step", disable=quiet) as self.bar:
+        self.bar = tqdm(total=total or None, initial=done, desc=self.unlearner.name, unit="step", disable=quiet)
+        with self.bar, state_kept(self.layer_generator):
             if saved is None:
                 self._prepare()
             while self.at.epoch < self.config.n_epochs:
@@ -266,7 +268,7 @@ class Engine:
             clear_gradients(self.parameters[phase.module])
         if phase.train_mode:  # what layers such as dropout draw is a function of the step too
             at = (self.config.seed, self.config.method, batch.epoch, phase.name, self.at.step)
-            seed_layers(self.device, derive_seed("layers", *at, rank()))
+            self.layer_generator.manual_seed(derive_seed("layers", *at, rank()))
         with autocast(self.device, self.inference.precision):
             loss = own_part(self._loss(phase, batch), phase, batch)
         loss.backward()
