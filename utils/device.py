@@ -293,6 +293,13 @@ def seed_layers(device: torch.device, seed: int) -> None:
         torch.default_generator.manual_seed(seed)
 
 
+@contextlib.contextmanager
+def random_state_kept(device: torch.device) -> Iterator[None]:
+    """Put back what the CPU and the device draw from, so that a notebook goes on with its own random numbers."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        yield
+
+
 def synchronize(device: torch.device) -> None:
     """Wait for the device, so that a clock read after it counts its work."""
     if device.type == "cuda":

@@ -19,7 +19,7 @@ Steps. In every epoch one pass over F, and for each of its batches:
     2. `shrink`         the loss above
 
 Where x' is still of class y, its runner-up is taken. R is not used. The published code takes y itself there, clips the
-normalised pixels, whose range is -1 to 1, to 0 and 1, rounds them to 255ths, and steps by half as much
+normalised pixels, whose range is -1 to 1 there, to 0 and 1, rounds them to 255ths, and steps by half as much
 (`--boundary_shrink_epsilon 0.05`).
 """
 
