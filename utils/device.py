@@ -299,6 +299,13 @@ def state_kept(generator: torch.Generator) -> Iterator[None]:
         generator.set_state(before)
 
 
+@contextlib.contextmanager
+def random_state_kept(device: torch.device) -> Iterator[None]:
+    """Put back what the CPU and the device draw from, so that a notebook goes on with its own random numbers."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        yield
+
+
 def synchronize(device: torch.device) -> None:
     """Wait for the device, so that a clock read after it counts its work."""
     if device.type == "cuda":

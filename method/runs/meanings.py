@@ -281,6 +281,7 @@ CONFIG = {
     "groups.n_targets": "number of classes",
     "groups.n_sensitive": "number of sensitive values",
     "groups.forget": "ids of the forget groups",
+    "pixels": "mean and standard deviation by which the network's input was scaled, for pixels between 0 and 1",
     "inputs.folder": "folder of the data set; null for one that comes with the program",
     "inputs.labels": "SHA-256 of each label file",
     "inputs.table": "with `--skip_bad_images`: fingerprint of the table before images were left out",

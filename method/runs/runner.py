@@ -210,7 +210,8 @@ def train_and_evaluate(
         model.backbone.compile()
     files = directory.file(STATE), directory.file(HISTORY)
     engine = Engine(config, unlearner, data.dataset, data.splits, inference, *files, on_epoch, sealed_with)
-    engine.train()
+    with devices.random_state_kept(inference.device):  # layers are seeded in every step
+        engine.train()
     if frozen is not None:
         frozen.release()
     keep_model(job, sealed_with)
