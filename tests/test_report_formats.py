@@ -7,10 +7,13 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from trees import Capture, make_run, metrics, shown
 
+from method.configs.schema import METHODS  # filled
+from method.runs.labels import NAMES
 from scripts.report import command as report
 from scripts.report.figures import figures
 
@@ -438,3 +441,25 @@ def test_all_columns(tree: Path, capsys: Capture) -> None:
 def test_a_column_is_asked_for_by_its_key_and_its_titles_of_now_and_before(tree: Path, capsys: Capture, name: str):
     header = header_of(shown(tree, capsys, "--columns", f"{name},worst-group"))
     assert header.split("  ")[-2:] == ["Avg. Gap", "worst group"]
+
+
+def test_every_method_has_the_name_that_papers_give_it() -> None:
+    assert set(METHODS) == set(NAMES)
+    assert len({name.casefold() for name in NAMES.values()}) == len(NAMES)
+
+
+@pytest.mark.parametrize(
+    "method, config, name",
+    [
+        ("salun", {"reweight": True}, "SalUn + REWEIGHT"),
+        ("miu", {"reweight": False, "miu_ablate_alignment": True}, "MIU (no REWEIGHT), no alignment"),
+        ("retrain", {"rob_approach": "dro", "tag": "long"}, "Retrained + group DRO, long"),
+        ("my_own", {}, "my_own"),
+    ],
+)
+def test_names_of_rows_in_papers(
+    tmp_path: Path, capsys: Capture, method: str, config: dict[str, Any], name: str
+) -> None:
+    make_run(tmp_path, "a", method, metrics(), **config)
+    cells = json.loads(shown(tmp_path, capsys, "--format", "json"))["tables"][0]["cells"]
+    assert [cell["name"] for cell in cells] == [name]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from method.runs.files import PRETRAIN, RETRAIN
 from method.runs.named_files import MARK, ORIGINAL, shorten_digest
 from method.runs.stored import StoredRun
+from utils.text import for_people
 
 DIGEST, NAME = "digest", "name"
 
@@ -45,7 +46,8 @@ def _start_of(run: StoredRun, pretrained: Sequence[StoredRun]) -> Start:
             if _is_digest_of(digest, other):
                 return Start(other, DIGEST)
     if named:
-        return Start(None, told=f"not found: --original names {named}, and no pretrained run here has its weights")
+        told = f"not found: --original names {for_people(named)}, and no pretrained run here has its weights"
+        return Start(None, told=told)
     if not same:
         return Start(None, told="not found: no pretrained run of its data, model and seed is here")
     unknown = [other for other in same if digest is None or other.model_sha256 is None]
