@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 from trees import Capture, make_run, metrics, shown
 
-from method.configs import schema  # noqa: F401  (fills METHODS)
-from method.registry import METHODS
+from method.configs.schema import METHODS  # filled
 from method.runs.labels import NAMES
 from scripts.report import command as report
 from scripts.report.figures import figures
