@@ -15,7 +15,7 @@ from utils.errors import UserError
 from utils.paths import expand_path
 
 PATHS = [name for name, key in all_keys().items() if key.path]
-METHOD = {"forget_list": "miu", "original": "miu", "reference": "miu"}
+METHOD = {"forget_list": "miu", "original": "miu", "reference": "miu", "metadata": "pretrain --dataset custom"}
 
 
 @pytest.fixture
@@ -30,6 +30,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_every_key_that_names_a_file_or_a_folder_is_a_path():
     assert set(PATHS) == {
         *("data_dir", "store_dir", "checkpoint_dir", "weights", "original", "reference", "forget_list"),
+        "metadata",
     }  # fmt: skip
     named = {name for name, key in all_keys().items() if name.endswith(("_dir", "_file", "_path", "_folder"))}
     assert named <= set(PATHS)
@@ -40,8 +41,8 @@ def test_the_home_folder_in_flags_and_files(name: str, home: Path):
     method = METHOD.get(name, "pretrain")
     for flag in (f"--{name} ~/here", f"--{name}=~/here"):
         assert configuration(f"--method {method} {flag}").values[name] == f"{home}/here"
-    (home / "mine.yaml").write_text(f"method: {method}\n{name}: ~/here\n")
-    assert configuration("--config ~/mine.yaml").values[name] == f"{home}/here"
+    (home / "mine.yaml").write_text(f"{name}: ~/here\n")
+    assert configuration(f"--method {method} --config ~/mine.yaml").values[name] == f"{home}/here"
 
 
 @pytest.mark.parametrize("name", PATHS)
