@@ -13,7 +13,15 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_shared(tmp_path_factory.mktemp("shared"))
 
 
-@pytest.mark.parametrize("number, title", list(enumerate(CASES, 1)), ids=[title.replace(" ", "-") for title in CASES])
+def numbered_cases() -> list:
+    """Those of another user are processes of their own, of several seconds each."""
+    return [
+        pytest.param(number, title, id=title.replace(" ", "-"), marks=[pytest.mark.slow] * ("without leave" in title))
+        for number, title in enumerate(CASES, 1)
+    ]
+
+
+@pytest.mark.parametrize("number, title", numbered_cases())
 def test_a_row_says_what_comes(number: int, title: str, shared: Path, tmp_path: Path, threads_put_back: None):
     found = outcome(title, Place(tmp_path, shared))
     assert found.code in (1, 2)

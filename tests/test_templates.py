@@ -114,6 +114,7 @@ def test_a_metric_and_a_network_are_as_many_lines_as_the_page_says(project: Path
     assert f",{metrics['macro_acc']}," in shown.stdout
 
 
+@pytest.mark.slow
 def test_a_flag_is_one_line(project: Path):
     put(project, "Add a flag")
     assert "nesterov: true  # --nesterov" in run_apart("--method ft --nesterov --print_config", root=project).out
