@@ -35,7 +35,7 @@ from datasets.loading.loaders import Loader
 from method.configs.loading import Config
 from method.mutual_information import HIDDEN, Critic
 from method.runs.data import Data, read_data
-from method.training.checkpoints import load_model, load_weights
+from method.training.checkpoints import load_weights, read_weights
 from method.training.inference import Inference
 from models import build_model
 from utils import device as devices
@@ -92,7 +92,7 @@ def features_of(run: Path, config: Config, data: Data) -> np.ndarray:
     """(|D|, feature_dim), of the plain images, in eval mode."""
     device = devices.choose_device(config.device)
     model = build_model(config.model, data.dataset.n_targets, config.seed, "none")
-    load_weights(model, load_model(run / "model.pt", {}), run / "model.pt")
+    load_weights(model, read_weights(run / "model.pt", {}), run / "model.pt")
     model.to(device, memory_format=devices.memory_format(device))
     loader = Loader(data.dataset, config.image_size, 0, False)
     inference = Inference(loader, device, devices.choose_precision(config.precision, device))

@@ -24,7 +24,7 @@ from datasets.loading.loaders import Loader
 from method.configs.loading import Config
 from method.losses import kl_to_teacher
 from method.runs.data import read_data
-from method.training.checkpoints import load_model, load_weights
+from method.training.checkpoints import load_weights, read_weights
 from models import build_model
 from utils.files import read_yaml
 from utils.tables import align
@@ -54,7 +54,7 @@ def read(run: Path) -> tuple[nn.Module, Tensor]:
     config = Config(read_yaml(run / "config.yaml")["config"], {})
     data = read_data(config)
     model = build_model(config.model, data.dataset.n_targets, config.seed, "none")
-    load_weights(model, load_model(run / "model.pt", {}), run / "model.pt")
+    load_weights(model, read_weights(run / "model.pt", {}), run / "model.pt")
     rows = data.splits.retain[:: max(1, len(data.splits.retain) // N)][:N]
     batches = Loader(data.dataset, config.image_size, 0, False).batches(rows, BATCH, None)
     return model.eval(), normalise(next(iter(batches))["image"], torch.contiguous_format)

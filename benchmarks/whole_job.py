@@ -38,7 +38,7 @@ from method.evaluation.records import Records
 from method.runs.data import Data, read_data
 from method.runs.inputs import identity_of, open_digests
 from method.runs.runner import build_unlearner, model_facts, starting_models
-from method.training.checkpoints import load_model
+from method.training.checkpoints import read_weights
 from method.training.inference import BATCH_SIZE, Inference
 from method.training.optimizers import build_optimizer
 from method.unlearners.base import Batch, Phase, Unlearner
@@ -246,7 +246,7 @@ def baseline(job: Job) -> None:
     found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     train(job, unlearner, images.batches, lambda: found.update(images.evaluated(model)))
     reference = copy.deepcopy(model)
-    reference.load_state_dict(load_model(job.reference, {}))
+    reference.load_state_dict(read_weights(job.reference, {}))
     images.evaluated(reference)
     dataset, splits = job.data.dataset, job.data.splits
     rows = np.concatenate([rows for rows, _ in found.values()])

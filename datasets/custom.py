@@ -78,7 +78,7 @@ class Custom(GroupDataset):
         asked_for = f"{'the table of --metadata' if metadata else FILE} ({','.join(wanted)})"
         root = data_folder(data_dir, cls.folder, "the images" if metadata else asked_for)
         (file,) = cls.label_files(data_dir, metadata)
-        table = read_csv(file, wanted, asked_for if metadata else f"{asked_for} and the images")
+        table = read_csv(file, list(wanted), asked_for if metadata else f"{asked_for} and the images", wanted)
         table = _stripped(table, filename_column)
         target_names, targets = name_values(table, target)
         if len(target_names) == 1:
@@ -101,19 +101,19 @@ class Custom(GroupDataset):
         return found
 
 
-def _distinct(columns: dict[str, list[str]]) -> list[str]:
-    """All columns; UserError for one without a name, and for one that two flags ask for."""
+def _distinct(columns: dict[str, list[str]]) -> dict[str, str]:
+    """The flag of each column; UserError for one without a name, and for one that two flags ask for."""
     taken: dict[str, str] = {}
     for flag, names in columns.items():
         for name in names:
             if not name:
-                raise UserError(f"--{flag} {','.join(names)!r}: expected the name of a column of {FILE}")
+                raise UserError(f"--{flag} {','.join(names)!r}: expected the name of a column of the table")
             if name in taken:
                 raise UserError(
                     f"--{flag} asks for column {name!r}, which --{taken[name]} asks for too; expected another column"
                 )
             taken[name] = flag
-    return list(taken)
+    return taken
 
 
 def _stripped(table: Table, filename_column: str) -> Table:
@@ -151,6 +151,8 @@ def _read_split_values(text: str) -> dict[str, int]:
             raise UserError(f"{where}: {name!r} is no split; expected train=WORD,val=WORD,test=WORD")
         if NAMED_SPLITS[name] in codes.values():
             raise UserError(f"{where}: {name} stands twice; put + between its words, as in {name}=WORD+WORD")
+        if not words:
+            raise UserError(f"{where}: {name} has no words; expected {name}=WORD, or {name}=WORD+WORD")
         for word in words.split("+"):
             folded = word.strip().lower()
             if not folded or folded in codes:

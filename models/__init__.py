@@ -1,6 +1,7 @@
 """Classifiers by name. A new one is a module with a builder and a line in MODELS; nothing heavy is imported before."""
 
 import importlib
+from functools import partial
 from typing import TYPE_CHECKING
 
 from utils.errors import UserError
@@ -33,7 +34,21 @@ def build_model(
     build = getattr(importlib.import_module(module), builder)
     arguments = () if name in MODELS else (name.removeprefix(TIMM), image_size)
     classifier = importlib.import_module("models.classifier")
-    return classifier.build_classifier(name, lambda: build(*arguments), n_targets, seed, weights, head)
+    return classifier.build_classifier(name, partial(build, *arguments), n_targets, seed, weights, head)
+
+
+def check_model(name: str) -> None:
+    """UserError for a network that is not known, or whose library is not installed; builds nothing."""
+    if name.startswith(TIMM):
+        importlib.import_module("models.timm_networks").check_name(name.removeprefix(TIMM))
+
+
+def publishes_weights(name: str) -> bool:
+    """Whether `--weights imagenet` has something to take."""
+    if name.startswith(TIMM):
+        return importlib.import_module("models.timm_networks").publishes_weights(name.removeprefix(TIMM))
+    module, builder = MODELS[name].split(":")
+    return getattr(importlib.import_module(module), builder)().imagenet is not None
 
 
 def default_pixels(name: str, weights: str) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -44,9 +44,12 @@ def onnx(model: Classifier, image_size: int) -> bytes:
         import onnxscript  # noqa: F401  (what torch's exporter is written with)
     except ImportError:
         raise _missing("onnx onnxscript") from None
-    program = torch.onnx.export(
-        _traced(model, image_size), dynamo=True, verbose=False, input_names=[INPUT], output_names=[OUTPUT]
-    )
+    traced = _traced(model, image_size)
+    try:
+        program = torch.onnx.export(traced, dynamo=True, verbose=False, input_names=[INPUT], output_names=[OUTPUT])
+    except Exception as error:  # whatever an operation does that ONNX has no counterpart of
+        kind = type(error).__name__  # whose text is pages about torch's own code
+        raise UserError(f"torch cannot write this network as ONNX ({kind}); export it in another format") from None
     assert program is not None  # as dynamo is True
     return program.model_proto.SerializeToString()
 

@@ -26,6 +26,8 @@ def adopt(model: Classifier, state: Mapping[str, Tensor], order: Sequence[int], 
 
     UserError where names or shapes are not those of `model`, with the flag that would make them fit. file: for it.
     """
+    if spoilt := [key for key, value in state.items() if not bool(value.isfinite().all())]:
+        raise UserError(f"{file}: {spoilt[0]} holds infinities or no numbers; give a checkpoint that works")
     own = own_names(model.state_dict(), model.head_name)
     given = {**_counters(own), **state}
     if found := differences(own, given):
@@ -64,7 +66,10 @@ def _fitting_size(there: int, here: int, image_size: int) -> int | None:
 def _fits(name: str, given: Mapping[str, Tensor]) -> bool:
     """Whether a state dict has the names and shapes of a network, but for the number of its outputs."""
     model = build_model(name, 1, 0, "none")
-    first_output = {key: value[:1] if key.startswith(f"{model.head_name}.") else value for key, value in given.items()}
+    first_output = {
+        key: value[:1] if value.ndim and key.startswith(f"{model.head_name}.") else value
+        for key, value in given.items()
+    }
     own = own_names(model.state_dict(), model.head_name)
     return not differences(own, {**_counters(own), **first_output})
 

@@ -34,6 +34,21 @@ class _Features(nn.Module):
         """(n, 3, S, S) to (n, feature_dim), the input of timm's last linear layer."""
         return self.forward_head(self.forward_features(image), pre_logits=True)
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """By timm's own class, as this one is made at run time and stands in no module."""
+        return _made_again, (type(self).__bases__[1],), self.__dict__
+
+
+def _made_again(network_class: type[nn.Module]) -> nn.Module:
+    network = network_class.__new__(network_class)
+    return _giving_features(network)
+
+
+def _giving_features(network: nn.Module) -> nn.Module:
+    """The same network, of a class that gives features."""
+    network.__class__ = type(type(network).__name__, (_Features, type(network)), {})
+    return network
+
 
 def timm_network(name: str, image_size: int) -> Backbone:
     """timm's network of this name for images of this size.
@@ -41,7 +56,7 @@ def timm_network(name: str, image_size: int) -> Backbone:
     UserError where timm does not know it, where it does not take the size, and where its logits are not one linear
     layer of what timm calls its features.
     """
-    _check_name(name)
+    check_name(name)
     try:
         network = _create(name, image_size, num_classes=N_CLASSES)
         head, last = _last_layer(network, name)
@@ -55,14 +70,18 @@ def timm_network(name: str, image_size: int) -> Backbone:
         ) from error
     parent, _, attribute = head.rpartition(".")
     setattr(network.get_submodule(parent), attribute, nn.Identity())
-    network.__class__ = type(type(network).__name__, (_Features, type(network)), {})
-    return Backbone(network, last.in_features, head, partial(_imagenet, name, image_size))
+    return Backbone(_giving_features(network), last.in_features, head, partial(_imagenet, name, image_size))
 
 
 def published_pixels(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation, by channel, of the pixels that timm's weights of this name were trained on."""
-    _check_name(name)
+    check_name(name)
     return tuple(_published(name).mean), tuple(_published(name).std)
+
+
+def publishes_weights(name: str) -> bool:
+    """Whether timm has weights of this network."""
+    return bool(timm.list_pretrained(f"{name.partition('.')[0]}.*"))
 
 
 def _published(name: str) -> Any:
@@ -70,16 +89,16 @@ def _published(name: str) -> Any:
     return timm.get_pretrained_cfg(name)
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
     """UserError, with the near names, for an architecture or for published weights that timm does not know."""
-    architecture, _, weights = name.partition(".")
+    architecture, dot, weights = name.partition(".")
     has_not = f"--model timm/{name}: timm {timm.__version__} has no"
     if not timm.is_model(architecture):
         near = difflib.get_close_matches(architecture, timm.list_models(), N_NEAR)
         known = f"near are {', '.join(near)}" if near else "timm.list_models() lists all"
         raise UserError(f"{has_not} network {architecture}; {known}")
     tags = [one.partition(".")[2] for one in timm.list_pretrained(f"{architecture}.*")]
-    if weights and weights not in tags:
+    if dot and weights not in tags:
         known = f"it has {', '.join(tags)}" if tags else f"it has none: give --model timm/{architecture}"
         raise UserError(f"{has_not} weights {weights} of {architecture}; {known}")
 
@@ -112,6 +131,7 @@ def _check_logits(network: Any, last: nn.Linear, name: str, image_size: int) -> 
     An image of the size is looked at, so whatever a layer raises that cannot take it comes from here.
     """
     patch = getattr(getattr(network, "patch_embed", None), "patch_size", None) or (1, 1)
+    patch = (patch, patch) if isinstance(patch, int) else patch
     if any(image_size % side for side in patch):
         raise ValueError(f"it cuts them into patches of {patch[0]} x {patch[1]}, expected a multiple")
     draw = torch.Generator().manual_seed(0)

@@ -51,9 +51,8 @@ def read_state_dict(path: Path, flag: str = "--weights") -> dict[str, Tensor]:
             f"{flag} {path}: found no state dict, expected tensors by name, or an entry {', '.join(ENTRIES)} of them"
         )
     state = dict(state)
-    for wrapper in WRAPPERS:
-        if state and all(key.startswith(wrapper) for key in state):
-            state = {key.removeprefix(wrapper): value for key, value in state.items()}
+    while wrapper := next((one for one in WRAPPERS if state and all(key.startswith(one) for key in state)), None):
+        state = {key.removeprefix(wrapper): value for key, value in state.items()}
     return state
 
 
@@ -99,7 +98,10 @@ def load_into(classifier: nn.Module, state: Mapping[str, Tensor], label: str, na
     }
     given = new | used
     if found := differences(own, given):
-        raise UserError(f"{label}: not the weights of this --model ({found}); give matching weights or --no-pretrained")
+        raise UserError(
+            f"{label}: not the weights of this --model ({found}); give matching weights, the "
+            "--model and --image_size that they are of, or --no-pretrained"
+        )
     classifier.load_state_dict(classifier_names(given, name))
     left_out = [key for key in state if key not in used]
     kept = f", with the last layer, {name}" if head == "keep" else ""
@@ -118,7 +120,7 @@ def differences(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:
 
 def _settle_head(label: str, weight: Tensor | None, name: str, n_targets: int, head: str | None) -> None:
     """UserError where it is open, or cannot be, what becomes of the last layer in a file (None: there is none)."""
-    outputs = None if weight is None else len(weight.flatten(1)) if weight.ndim else 1
+    outputs = None if weight is None else len(weight) if weight.ndim else 1
     if head == "keep" and outputs != n_targets:
         found = f"has no last layer {name}" if outputs is None else f"has a last layer, {name}, of {outputs} outputs"
         raise UserError(f"{label} {found}, and the data set {n_targets} classes: --head keep cannot be; leave it out")

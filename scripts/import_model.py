@@ -33,7 +33,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("file", metavar="FILE", type=typed_path, help="the checkpoint; it comes before all flags")
+    parser.add_argument(
+        "file",
+        metavar="FILE",
+        type=typed_path,
+        help="the checkpoint; main.py's flags of data and model follow it, or --config",
+    )
     parser.add_argument(
         "--classes",
         help="the names of the outputs in their order, with commas between; they are those of the data's labels "

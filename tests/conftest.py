@@ -9,14 +9,14 @@ from folders import make_celeba, make_fairface, make_waterbird
 
 import method.evaluation.own  # noqa: F401  (fills METRICS)
 from method.evaluation.columns import COLUMNS
-from method.evaluation.registry import METRICS
+from method.evaluation.registry import OWN_METRICS
 
 
 @pytest.fixture(scope="session", autouse=True)
 def without_metrics_of_ones_own() -> None:
     """What runs and reports hold is compared to the letter, and a checkout may have metrics beside those."""
-    COLUMNS[:] = [column for column in COLUMNS if column.key not in METRICS]
-    METRICS.clear()
+    COLUMNS[:] = [column for column in COLUMNS if column.key not in OWN_METRICS]
+    OWN_METRICS.clear()
 
 
 @pytest.fixture(scope="session")

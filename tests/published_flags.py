@@ -205,7 +205,7 @@ def _outcome(case: Case) -> str:
     values = (
         f"`{key}: {str(value).lower() if isinstance(value, bool) else value}`" for key, value in case.sets.items()
     )
-    return ", ".join(values) or "what is so anyway"
+    return ", ".join(values) or "the default"
 
 
 if __name__ == "__main__":

@@ -37,7 +37,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "method.training": {"method.training", "method.unlearners.base", "method.configs", "datasets", "utils"},
     # What is needed before and beside the training knows neither the engine nor the networks.
-    "method.runs": {"method.runs", "method.evaluation", "method.configs", "method.registry", "datasets", "utils"},
+    "method.runs": {
+        *("method.runs", "method.evaluation", "method.configs", "method.registry", "datasets", "utils"),
+        *("models.check_model", "models.publishes_weights"),
+    },
     **dict.fromkeys(
         ("method.runs.starting", "method.runs.finished", "method.runs.exporting", "method.runs.runner"),
         {"method", "datasets", "models", "utils"},

@@ -80,7 +80,7 @@ def test_a_table_that_can_be_read_in_two_ways_is_refused(tmp_path: Path):
 def test_a_column_that_is_not_there_is_told_with_those_of_the_better_reading(tmp_path: Path):
     file = write(tmp_path / "labels.tsv", *ROWS)
     assert message(tmp_path, file, target="label") == (
-        f"{file} has no column 'label': found image path, fold, kind, place"
+        f"{file} has no column 'label': found image path, fold, kind, place; --target names another"
     )
 
 
@@ -97,7 +97,7 @@ def test_a_column_that_is_not_there_is_told_with_those_of_the_better_reading(tmp
         (f"{WORDS},train=more", "train stands twice; put + between its words, as in train=WORD+WORD"),
         ("train=training,val=TRAINING", "'TRAINING' stands twice; expected words that are each of one split"),
         ("train=training+,val=dev", "'' is no word; expected words that are each of one split"),
-        ("train", "'' is no word; expected words that are each of one split"),
+        ("train", "train has no words; expected train=WORD, or train=WORD+WORD"),
     ],
 )  # fmt: skip
 def test_words_that_cannot_be_meant(tmp_path: Path, words: str, told: str):
@@ -156,6 +156,9 @@ def test_the_same_labels_in_another_file_are_the_same_run(tmp_path: Path, thread
     copy.write_bytes((folder / "metadata.csv").read_bytes())
     again = f"already done: {done}"
     assert ok(f"{CUSTOM} {SHORT}", data_dir=folder, metadata=copy, **places).out.splitlines() == [again]
+    # The same table, with its words the other way round.
+    swapped = refused(f"{CUSTOM} {SHORT} --split_values train=train,val=test,test=val", data_dir=folder, **places)
+    assert "holds another run: the labels are others" in swapped
     words = {"split_values": "train=training,val=dev,test=test"}
     table = renamed(folder, tmp_path / "labels.tsv")
     assert ok(f"{CUSTOM} {SHORT}", data_dir=folder, metadata=table, **words, **places).out.splitlines() == [again]

@@ -12,7 +12,7 @@ import torch
 from cli import error_of, ok, refused, run, written
 from folders import make_waterbird
 
-from method.training.checkpoints import load_model, load_weights
+from method.training.checkpoints import load_weights, read_weights
 from utils.errors import UserError
 
 SMALL = "--dataset waterbird --model small_cnn --image_size 32 --no-pretrained --epochs 1 --threads 1 --num_workers 0"
@@ -110,7 +110,7 @@ def test_a_pretrained_model_that_is_another_file(content: bytes, copy: Path, dat
 def test_a_torch_file_that_is_no_pretrained_model(content: Any, tmp_path: Path):
     saved(content, tmp_path / "model.pt")
     with pytest.raises(UserError, match=r"model\.pt is damaged, or no checkpoint of this program"):
-        load_model(tmp_path / "model.pt", {})
+        read_weights(tmp_path / "model.pt", {})
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol", "ignore:Defining your")
@@ -122,7 +122,7 @@ def test_whatever_bits_flip_a_model_is_loaded_or_refused_in_a_sentence(tmp_path:
     for position in range(len(whole)):
         file.write_bytes(whole[:position] + bytes([whole[position] ^ 0x04]) + whole[position + 1 :])
         try:
-            load_weights(network, load_model(file, {"seed": 0}), file)
+            load_weights(network, read_weights(file, {"seed": 0}), file)
         except UserError as error:
             sentences.append(str(error))
     assert len(sentences) > 100
@@ -137,7 +137,7 @@ def test_a_whole_file_with_more_than_tensors_says_so(form: str, tmp_path: Path):
     else:
         file.write_bytes(pickle.dumps(content))
     with pytest.raises(UserError, match=r"model\.pt is refused: it holds more than tensors .* make it again"):
-        load_model(file, {})
+        read_weights(file, {})
 
 
 # last.pt.

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import importlib
 import json
+import pickle
 import shlex
 import shutil
 import subprocess
@@ -196,9 +197,7 @@ def test_a_tagged_import_is_named_in_the_commands_that_follow(shop: Shop, prod: 
     assert (config.original, config.tag) == (str(shop.store / "waterbird/small_cnn/pretrain-prod_0"), "prod")
 
 
-@pytest.mark.parametrize(
-    "flags", ["--lr 0.1", "--epochs 3", "--no-pretrained", "--rob_approach dro", "--preset reference"]
-)
+@pytest.mark.parametrize("flags", ["--lr 0.1", "--epochs 3", "--head new", "--rob_approach dro", "--preset reference"])
 def test_flags_of_training_are_refused(flags: str, shop: Shop, prod: Path, capsys: Capture):
     sentence = shop.refuses(capsys, prod, f"{BIRDS} --classes {CLASSES} {flags}")
     assert "says how a model is trained, which nobody knows of an imported one; leave it out" in sentence
@@ -220,6 +219,16 @@ def test_a_state_dict_comes_in_many_forms(form: str, network: dict[str, Tensor],
     close = {"rtol": 1e-2, "atol": 1e-3} if form == "half" else {"rtol": 0, "atol": 0}
     torch.testing.assert_close(weights["head.bias"], network["head.bias"][[1, 0]], **close)
     torch.testing.assert_close(weights["backbone.0.weight"], network["0.weight"], **close)
+
+
+def test_what_is_printed_goes_on_as_the_import_was_made(shop: Shop, network: dict, tmp_path: Path, capsys: Capture):
+    """The precision that was asked for; and no ImageNet weights for a network that has none."""
+    torch.save({f"_orig_mod.module.{name}": value for name, value in network.items()}, tmp_path / "compiled.pth")
+    assert shop.bring(tmp_path / "compiled.pth") == 0
+    told = capsys.readouterr().out
+    commands = [line for line in told.splitlines() if "main.py" in line]
+    assert len(commands) == 2
+    assert all("--precision fp32" in line and "--no-pretrained" in line for line in commands)
 
 
 def test_an_imported_model_starts_runs_of_any_seed_and_initial_weights(filled: Shop, prod: Path, tmp_path: Path):
@@ -338,7 +347,11 @@ FACTS_OF_MODELS = {
     "std": ("0.229,0.224,0.225", "0.5", "--std 0.229,0.224,0.225"),
     "view": ("stretch", "centre", "--view stretch"),
     "seed": (0, 1, "--seed 0"),
-    "data": ("1234", "5678", "--data_dir, and columns, with the labels that it was trained on"),
+    "data": (
+        "1234",
+        "5678",
+        "--data_dir, --metadata, --split_values and columns, with the labels that it was trained on",
+    ),
 }
 
 
@@ -346,11 +359,11 @@ FACTS_OF_MODELS = {
 def test_a_fact_that_differs_is_named_with_the_flag_that_makes_it_fit(name: str, tmp_path: Path):
     theirs, ours = ({key: values[place] for key, values in FACTS_OF_MODELS.items()} for place in (0, 1))
     checkpoints.save_model(tmp_path / "model.pt", nn.Linear(1, 1), theirs, {})
-    assert checkpoints.load_model(tmp_path / "model.pt", theirs)
+    assert checkpoints.read_weights(tmp_path / "model.pt", theirs)
     with pytest.raises(UserError) as error:
-        checkpoints.load_model(tmp_path / "model.pt", {**theirs, name: ours[name]})
+        checkpoints.read_weights(tmp_path / "model.pt", {**theirs, name: ours[name]})
     assert f"its {FACTS[name][0]} is {theirs[name]!r}, this run's is {ours[name]!r}" in str(error.value)
-    assert f"; give {FACTS_OF_MODELS[name][2]}, or a checkpoint" in str(error.value)
+    assert f"; give {FACTS_OF_MODELS[name][2]}" in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -378,7 +391,7 @@ def test_other_labels_are_told(filled: Shop, data_dir: Path, tmp_path: Path):
     first, *rest = table.read_text().splitlines()
     table.write_text("\n".join([first, *rest[:-1]]) + "\n")
     sentence = refused(f"--method ssd {BIRDS} --no-pretrained --tag other", **{**filled.folders, "data_dir": tmp_path})
-    assert "give --data_dir, and columns, with the labels that it was trained on" in sentence
+    assert "give --data_dir, --metadata, --split_values and columns, with the labels that it was trained on" in sentence
 
 
 # Export, and models in Python.
@@ -463,6 +476,28 @@ def test_what_stands_beside_an_export_names_nobody(filled: Shop, data_dir: Path,
     assert (beside["run"]["method"], beside["run"]["name"]) == ("ssd", "ssd_1_0")
     assert not any(path in text or Path(path).stem in text for path in birds.paths(train))
     assert str(tmp_path) not in text
+
+
+def test_an_export_never_replaces_a_file_of_the_run_nor_a_folder(filled: Shop, tmp_path: Path, capsys: Capture):
+    run, before = unlearned(filled), (unlearned(filled) / "model.pt").read_bytes()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "beside.pth.json").mkdir()
+    for out, told in (
+        (run / "model.pt", "lies in the run's own folder"),
+        (tmp_path / "folder", "folder is a folder; give the name of a file"),
+        (tmp_path / "beside.pth", "beside.pth.json is a folder; give the name of a file"),
+    ):
+        assert export_model.main([str(run), "--format", "state_dict", "--out", str(out), "--overwrite"]) == 2
+        assert told in capsys.readouterr().err
+    assert (run / "model.pt").read_bytes() == before
+    assert not (tmp_path / "beside.pth").exists()
+
+
+def test_a_loaded_model_can_be_saved_whole(filled: Shop):
+    model = load_model(unlearned(filled))
+    again = pickle.loads(pickle.dumps(model))
+    images = torch.rand(2, 3, model.image_size, model.image_size)
+    assert torch.equal(again(images), model(images))
 
 
 def test_nothing_is_written_over(filled: Shop, tmp_path: Path, capsys: Capture):
@@ -560,7 +595,7 @@ def test_a_checkpoint_of_torchvision_comes_in_forgets_and_goes_out_in_four_forms
     assert [classes[code] for code in records.prediction] == theirs["predicted"]
     assert 0 < sum(guess != row["Tier Art"] for guess, row in zip(theirs["predicted"], table, strict=True)) < 20
     in_order = theirs["logits"][:, [("wolf", "cat", "dog").index(name) for name in classes]]
-    np.testing.assert_allclose(records.logits, in_order.numpy(), atol=0.2)  # pictures that Pillow read and resized
+    np.testing.assert_allclose(records.logits, in_order.numpy(), atol=0.02)  # pictures that Pillow read and resized
 
     # Forty are forgotten, by every method and by retraining, and are compared with it.
     for name in ("ft_1_0", "miu_1_0", "ssd_1_0", "retrain_1_0", "retrain_reweight_1_0"):

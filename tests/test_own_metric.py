@@ -20,7 +20,7 @@ from method.evaluation.columns import COLUMNS, NO_COLUMNS
 from method.evaluation.evaluator import NO_OUTPUTS, add_reference, compare_outputs, compare_saved_outputs, evaluate
 from method.evaluation.metrics import Undefined
 from method.evaluation.records import Records
-from method.evaluation.registry import METRICS, register
+from method.evaluation.registry import OWN_METRICS, register_metric
 from method.registry import METHODS
 from method.runs import meanings
 from method.runs.recompute import recompute
@@ -37,7 +37,7 @@ ABOUT = {"title": "conf F", "what": "mean probability of the true class on F"}
 def registrations_undone() -> Iterator[None]:
     columns = list(COLUMNS)
     yield
-    METRICS.clear()
+    OWN_METRICS.clear()
     COLUMNS[:] = columns
 
 
@@ -59,14 +59,14 @@ def measured() -> dict[str, Any]:
 
 def test_a_function_becomes_a_key_and_nothing_else_changes() -> None:
     before = measured()
-    register("forget_conf", **ABOUT)(forget_confidence)
+    register_metric("forget_conf", **ABOUT)(forget_confidence)
     forgotten = binary_records(SMALL).select(small_parts().forget)
     assert measured() == before | {"forget_conf": 100 * np.exp(-forgotten.loss).mean()}
 
 
 def test_a_function_takes_what_it_names() -> None:
-    register("n_rows", title="rows", what="how many", unit="samples")(lambda records: len(records))
-    register("swapped", title="swapped", what="share of F")(
+    register_metric("n_rows", title="rows", what="how many", unit="samples")(lambda records: len(records))
+    register_metric("swapped", title="swapped", what="share of F")(
         lambda splits, records: 100 * len(splits.forget) / len(records)
     )
     found = measured()
@@ -93,7 +93,7 @@ def test_a_mistake_in_it_costs_nothing_but_its_own_value(
     function: Callable[..., float], reason: str, is_warned: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     before = measured()
-    register("own", title="own", what="whatever")(function)
+    register_metric("own", title="own", what="whatever")(function)
     with caplog.at_level(logging.WARNING, logger="unlearning"):
         found = measured()
     told = found["reasons"].pop("own")
@@ -104,14 +104,14 @@ def test_a_mistake_in_it_costs_nothing_but_its_own_value(
 
 
 def test_undefined_says_why_it_is_null() -> None:
-    register("forget_conf", **ABOUT)(forget_confidence)
+    register_metric("forget_conf", **ABOUT)(forget_confidence)
     of_pretrain = small_parts(forget=np.array([], dtype=np.int64), retain=np.arange(5), forget_groups=())
     found = evaluate(binary_records(SMALL), of_pretrain, NAMES, 2, 2)
     assert (found["forget_conf"], found["reasons"]["forget_conf"]) == (None, "nothing is forgotten")
 
 
 def test_one_that_compares_gets_the_retrained_runs_records(tmp_path: Path) -> None:
-    register("lost", title="lost", what="...", best="low")(further_from_labels)
+    register_metric("lost", title="lost", what="...", best="low")(further_from_labels)
     assert "lost" not in measured()
     records, splits = binary_records(SMALL), small_parts()
     # The reference is right everywhere.
@@ -130,7 +130,7 @@ def test_one_that_compares_gets_the_retrained_runs_records(tmp_path: Path) -> No
 
 
 def test_one_that_compares_is_null_without_a_retrained_run() -> None:
-    register("lost", title="lost", what="...")(further_from_labels)
+    register_metric("lost", title="lost", what="...")(further_from_labels)
     alone = add_reference(measured(), None, "run retrain first", None)
     assert (alone["lost"], alone["reasons"]["lost"]) == (None, "run retrain first")
     unmatched = add_reference(measured(), measured(), None, "retrain_0.5_0")
@@ -152,19 +152,19 @@ def test_one_that_compares_is_null_without_a_retrained_run() -> None:
 )
 def test_a_name_that_is_taken_is_refused(key: str, title: str, told: str) -> None:
     with pytest.raises(ValueError, match="metric ") as error:
-        register(key, title=title, what="...")
+        register_metric(key, title=title, what="...")
     assert told in str(error.value)
 
 
 def test_two_of_one_name_and_what_cannot_be_meant_are_refused() -> None:
-    register("mine", title="mine", what="...")(forget_confidence)
+    register_metric("mine", title="mine", what="...")(forget_confidence)
     with pytest.raises(ValueError, match="something is called 'mine' already"):
-        register("mine", title="other", what="...")
+        register_metric("mine", title="other", what="...")
     with pytest.raises(ValueError, match="best is 'higher', expected one of 'reference', 'high', 'low', ''"):
-        register("other", title="other", what="...", best="higher")
+        register_metric("other", title="other", what="...", best="higher")
     for function in (lambda record: 0.0, lambda splits: 0.0, lambda: 0.0):
         with pytest.raises(ValueError, match=r"metric 'other' takes \(.*\), expected some of records, splits, retr"):
-            register("other", title="other", what="...")(function)
+            register_metric("other", title="other", what="...")(function)
     assert "other" not in {column.key for column in COLUMNS}
 
 
@@ -187,8 +187,8 @@ def kept(tmp_path: Path) -> Path:
 def test_finished_runs_get_it_and_every_format_shows_it(tmp_path: Path, capsys: Capture) -> None:
     tree = kept(tmp_path)
     before = {file: json.loads(file.read_text()) for file in tree.rglob("metrics.json")}
-    register("forget_conf", best="reference", **ABOUT)(forget_confidence)
-    register("lost", title="lost", what="...", best="low")(further_from_labels)
+    register_metric("forget_conf", best="reference", **ABOUT)(forget_confidence)
+    register_metric("lost", title="lost", what="...", best="low")(further_from_labels)
     text = shown(tree, capsys, "--recompute", "--columns", "TA,conf F,lost")
     for file, old in before.items():
         new = json.loads(file.read_text())
@@ -217,12 +217,14 @@ def test_finished_runs_get_it_and_every_format_shows_it(tmp_path: Path, capsys: 
     table = load_results(tree).set_index("label")
     assert table.loc["miu", "forget_conf"] == miu["forget_conf"]
     assert np.isnan(table.loc["pretrain", "forget_conf"])
-    METRICS.clear()  # a checkout that does not have it keeps what was computed, and why it was not
+    OWN_METRICS.clear()  # a checkout that does not have it keeps what was computed, and why it was not
     assert recompute(tree / "waterbird/small_cnn/pretrain_0")["reasons"]["forget_conf"] == "nothing is forgotten"
 
 
 def test_the_page_of_metrics_explains_it() -> None:
     about = {"unit": "nats", "limits": "0 and more", "null": "never a word"}
-    register("mean_loss", title="loss", what="mean loss of all samples", **about)(lambda records: records.loss.mean())
+    register_metric("mean_loss", title="loss", what="mean loss of all samples", **about)(
+        lambda records: records.loss.mean()
+    )
     row = "| `mean_loss` | loss | nats, 0 and more | mean loss of all samples | never a word |"
     assert row in metrics_page().splitlines()

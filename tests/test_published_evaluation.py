@@ -249,6 +249,12 @@ def test_group_dro_has_the_published_values_of_the_data_set(dataset: str):
         assert dict(reference.values) == {**strict.values, **fp32}
 
 
+def test_the_reference_preset_keeps_the_best_average_on_every_data_set():
+    for dataset in (*PUBLISHED_DRO, "digits"):
+        config = configuration(f"--method pretrain --dataset {dataset} --rob_approach dro --preset reference")
+        assert (config.select, config.precision, config.eval_precision) == ("best_val", "fp32", "auto")
+
+
 @pytest.mark.slow
 def test_commands_that_are_told_ask_for_the_same_evaluation(shop: Workshop, tmp_path: Path):
     told = shop.run("ft --eval_precision bf16 --seed 5").err

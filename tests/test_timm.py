@@ -3,6 +3,7 @@
 import copy
 import json
 import logging
+import pickle
 import sys
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,8 @@ def test_a_copy_is_a_network_of_its_own():
         for weight in model.backbone.parameters():
             weight.zero_()
     assert not other.features(images()).equal(model.features(images()))
+    again = pickle.loads(pickle.dumps(model))
+    assert again(images()).equal(model(images()))
 
 
 def test_what_is_no_linear_layer_of_features_is_refused(monkeypatch: pytest.MonkeyPatch):
@@ -121,6 +124,7 @@ def test_unknown_names_get_the_near_ones():
     assert sentence("timm/test_vitt").endswith("has no network test_vitt; near are test_vit, test_vit4, test_vit3")
     message = sentence("timm/resnet18.a1")
     assert "has no weights a1 of resnet18; it has a1_in1k, " in message
+    assert "has no weights  of resnet18; it has a1_in1k, " in sentence("timm/resnet18.")
     for name in ("timm/qqqqqqqqq", "timm/hf-hub:timm/resnet18"):
         assert "timm.list_models() lists all" in sentence(name)
     assert refused("--method pretrain --model resnet17").endswith("resnet50, small_cnn, or timm/NAME")

@@ -8,7 +8,7 @@ from folders import make_custom
 
 from method.configs import loading
 
-HINT = "; benchmarks/tune.py compares settings on validation data"
+HINT = "; python benchmarks/tune.py compares settings on validation data"
 CELEBA = "--method miu --dataset celeba"
 CUSTOM = "--dataset custom --data_dir faces"
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -88,8 +89,8 @@ def read_label_text(file: Path, layout: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
-def read_csv(file: Path, wanted: Sequence[str], layout: str) -> Table:
-    """The `wanted` columns (two or more) of a CSV or TSV file with a header.
+def read_csv(file: Path, wanted: Sequence[str], layout: str, flags: Mapping[str, str] = MappingProxyType({})) -> Table:
+    """The `wanted` columns (two or more) of a CSV or TSV file with a header; flags: what names a column.
 
     UserError for a missing column, for a ragged row, and for a header that has the columns with either delimiter.
     """
@@ -97,7 +98,7 @@ def read_csv(file: Path, wanted: Sequence[str], layout: str) -> Table:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=_find_delimiter(file, text, wanted))
     try:
         header = [name.strip() for name in next(reader, [])]
-        pick = itemgetter(*column_numbers(file, header, wanted))
+        pick = itemgetter(*column_numbers(file, header, wanted, flags))
         width = len(header)
         cells, lines = [], []
         for row in reader:
@@ -139,11 +140,14 @@ def _split_header(text: str, delimiter: str) -> list[str]:
         return []
 
 
-def column_numbers(file: Path, header: Sequence[str], wanted: Sequence[str]) -> list[int]:
+def column_numbers(
+    file: Path, header: Sequence[str], wanted: Sequence[str], flags: Mapping[str, str] = MappingProxyType({})
+) -> list[int]:
     """Where the `wanted` names stand in `header`; UserError naming the first that is not there, and those that are."""
     missing = [name for name in wanted if name not in header]
     if missing:
-        raise UserError(f"{file} has no column {missing[0]!r}: found {', '.join(header) or 'an empty file'}")
+        remedy = f"; --{flags[missing[0]]} names another" if missing[0] in flags else ""
+        raise UserError(f"{file} has no column {missing[0]!r}: found {', '.join(header) or 'an empty file'}{remedy}")
     repeated = [name for name in wanted if header.count(name) > 1]
     if repeated:
         raise UserError(f"{file} has more than one column {repeated[0]!r}: expected one; rename the others")

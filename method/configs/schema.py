@@ -100,7 +100,7 @@ def _other_runs() -> list[Key]:
 def _data_and_model() -> list[Key]:
     key, custom = _table("data and model"), _table("only with --dataset custom")
     return [
-        key("model", str, "architecture; timm/NAME is any of timm's", default="resnet18",
+        key("model", str, "architecture; timm/NAME is one of timm's that ends in a linear layer", default="resnet18",
             choices=tuple(sorted(MODELS)), family=TIMM),
         key("image_size", int, "side of the square images, in pixels", default=224, at_least=8),
         key("weights", str, "initial weights of pretrain and retrain: imagenet, none, or a file", default="imagenet",
@@ -111,7 +111,7 @@ def _data_and_model() -> list[Key]:
             "0.5, with --weights imagenet timm's own)", default=None, nullable=True, channels=True, at_least=0,
             at_most=1),
         key("std", str, "what they are then divided by (default: likewise)", default=None, nullable=True,
-            channels=True, above=0, at_most=1),
+            channels=True, at_least=1e-6, at_most=1),
         key("view", str, "how images become square in evaluation: centre resizes and cuts, stretch changes the aspect "
             "(default: the data set's own)", default=None, nullable=True, choices=("centre", "stretch"),
             datasets=tuple(name for name in DATASETS if not dataset_class(name).in_memory)),
@@ -121,7 +121,7 @@ def _data_and_model() -> list[Key]:
                nullable=True, path=True, execution=True),
         custom("split_values", str, "what the split column calls them: train=training+extra,val=dev,test=test (default:"
                " train, val, test and the like, or 0, 1, 2)", default=None, nullable=True, execution=True),
-        custom("target", str, "column of metadata.csv with what the model predicts", default="target"),
+        custom("target", str, "column of the table with what the model predicts", default="target"),
         custom("sensitive", str, "column of the sensitive attribute; several (race,age) are crossed",
                default="sensitive"),
         custom("filename_column", str, "column of the images' files, relative to the folder", default="filename"),

@@ -10,7 +10,7 @@ import method.evaluation.own  # noqa: F401  (fills METRICS)
 from datasets.splits import Splits
 from method.evaluation import forgetting, membership, metrics
 from method.evaluation.records import Records
-from method.evaluation.registry import METRICS, RETRAINED
+from method.evaluation.registry import OWN_METRICS, RETRAINED
 from utils.errors import RunError, UserError
 
 SCHEMA = 2  # of metrics.json; a file without the key has schema 1
@@ -82,7 +82,7 @@ def evaluate(
 
 def output_keys() -> tuple[str, ...]:
     """The keys that need the records of the retrained run: OUTPUT_KEYS, and registered ones."""
-    return (*OUTPUT_KEYS, *(key for key, metric in METRICS.items() if metric.compares))
+    return (*OUTPUT_KEYS, *(key for key, metric in OWN_METRICS.items() if metric.compares))
 
 
 def compared_keys() -> tuple[str, ...]:
@@ -223,7 +223,7 @@ class _Collected:
 
     def add_registered(self, **given: Any) -> None:
         """Add the registered metrics: with `retrained` those that compare, without it the others."""
-        for key, metric in METRICS.items():
+        for key, metric in OWN_METRICS.items():
             if metric.compares == (RETRAINED in given):
                 self.add(key, metric.compute, given)
 

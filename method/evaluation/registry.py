@@ -16,7 +16,7 @@ from utils.text import for_people
 RETRAINED = "retrained"  # the parameter that asks for the records of the retrained run
 PARAMETERS = ("records", "splits", RETRAINED)
 Function = Callable[..., float]
-METRICS: dict[str, "Metric"] = {}
+OWN_METRICS: dict[str, "Metric"] = {}
 log = logging.getLogger("unlearning")
 
 
@@ -55,7 +55,7 @@ class Metric:
         return value
 
 
-def register(
+def register_metric(
     key: str,
     *,
     title: str,
@@ -84,7 +84,7 @@ def register(
         if not {"records", RETRAINED} & {*takes} or not {*takes} <= {*PARAMETERS}:
             raise ValueError(f"metric {key!r} takes ({', '.join(takes)}), expected some of {', '.join(PARAMETERS)}")
         column = Column(key, title, what, best, unit, decimals=decimals)
-        METRICS[key] = Metric(function, takes, column, limits, null)
+        OWN_METRICS[key] = Metric(function, takes, column, limits, null)
         COLUMNS.append(column)
         return function
 

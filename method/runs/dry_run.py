@@ -12,12 +12,14 @@ from method.runs.data import Data, describe_requests, read_data
 from method.runs.folder import METRICS, MODEL, PRETRAIN, RETRAIN, folder_of
 from method.runs.reference import asked_by
 from method.runs.search import find
+from models import check_model
 from utils.tables import align
 
 
 def describe(config: Config) -> str:
     """The table of groups with their counts, and what would be read and written."""
     folder = folder_of(config, config.store_dir)  # refuses a name that is too long, before anything is read
+    check_model(config.model)
     data = read_data(config)
     task = f", {config.task}, ratio {config.unlearning_ratio:g}" if METHODS[config.method].forgets else ""
     lines = [f"{config.method} on {config.data_name}{task}, seed {config.seed}", "", group_table(data), ""]

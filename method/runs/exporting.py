@@ -17,6 +17,10 @@ def export(run: Path, kind: str, out: Path, overwrite: bool) -> str:
     Returns what was done, in words. UserError for what is no finished run, and for files that are there already.
     """
     beside = out.with_name(f"{out.name}.json")
+    if blocked := [file for file in (out, beside) if file.is_dir()]:
+        raise UserError(f"--out {out}: {blocked[0]} is a folder; give the name of a file")
+    if out.resolve().parent == run.resolve():
+        raise UserError(f"--out {out} lies in the run's own folder, whose files it could replace; give another place")
     if there := [file for file in (out, beside) if file.exists() and not overwrite]:
         raise UserError(f"{there[0]} is there already; give another --out, or --overwrite to replace it")
     if not out.parent.is_dir():

@@ -17,12 +17,13 @@ from method.configs.task import task_flags
 from method.evaluation.records import Records
 from method.runs.folder import PRETRAIN, RECORDS, RETRAIN, RunFolder
 from method.runs.starting import pixels_of
+from models import publishes_weights
 from utils.errors import UserError
 from utils.files import sha256_file
 from utils.tables import HOLE, align
 
 OF_EVALUATION = ("precision", "compile")  # the keys of training that decide what a model predicts
-OF_THE_START = ("rob_approach", "preset", "weights", "head")  # further keys of how a model came to be
+OF_THE_START = ("rob_approach", "preset", "head")  # further keys of how a model came to be
 SETS = ("train", "val", "test")
 
 
@@ -45,6 +46,9 @@ def import_command(file: Path, classes: tuple[str, ...], flags: Sequence[str]) -
         raise UserError(f"--classes {','.join(classes)}: a name stands there twice, and every output has its own")
     if not file.is_file():
         raise UserError(f"{file}: there is no such file; give the state dict that is to be imported")
+    if command.config.sources["weights"] != "--weights" and not publishes_weights(command.config.model):
+        full = replace(command.config, values={**command.config.values, "weights": "none"})
+        command = replace(command, config=full)
     values, sources = (
         {name: value for name, value in table.items() if name not in unknown}
         for table in (command.config.values, command.config.sources)
@@ -93,8 +97,8 @@ def describe_next(config: Config, folder: RunFolder) -> str:
             f"unlearn from it: {_command(config, 'miu', own)}",
             f"retrain as the reference: {_command(config, RETRAIN, {'reweight': True})}",
             "The seed and the initial weights of the imported model are not known. The retrained model starts from "
-            f"--weights {config.weights} and --seed {config.seed}; give --weights FILE or --no-pretrained to both "
-            "commands where the imported one started from others.",
+            f"--weights {config.weights} and --seed {config.seed}; change --weights in both commands where the "
+            "imported one started from others (none: random ones).",
         ]
     )
 
@@ -105,7 +109,8 @@ def _command(config: Config, method: str, flags: Mapping[str, Any]) -> str:
     if task.keys() == {"unlearning_ratio"} and not dataset_class(config.dataset).forget_pairs:
         task = {"forget_list": "names.txt"}
     words = [method if word == PRETRAIN else word for word in shlex.split(command_line(config, PRETRAIN))]
-    return spell(words, {**flags, **task})
+    predicted = {name: config.values[name] for name in OF_EVALUATION if config.sources[name] == f"--{name}"}
+    return spell(words, {**predicted, **flags, **task})
 
 
 def _percent(value: float | None) -> str:

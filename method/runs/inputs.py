@@ -150,9 +150,10 @@ def _place_of_labels(config: Config) -> str:
 
 
 def _compare_labels(config: Config, stored: Mapping[str, Any], labels: dict[str, str], found: Comparison) -> None:
-    """By file; where a file is another one, or none is known, by the table and the forget set that the run makes."""
+    """By file; where it or its words for splits are others, or none is known, by the table and the forget set made."""
     recorded = stored.get("inputs") or {}
-    if labels and labels == recorded.get("labels"):
+    words = (values.get("split_values") for values in (config.values, stored["config"]))
+    if labels and labels == recorded.get("labels") and len(set(words)) == 1:
         return
     then = dict(stored.get("fingerprints") or {})
     if config.skip_bad_images:  # those are without the images that could not be read

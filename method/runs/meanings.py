@@ -6,7 +6,7 @@ and `history_columns`). A key, column or array that a run writes and nobody expl
 
 from dataclasses import dataclass
 
-import method.evaluation.own  # noqa: F401  (fills registry.METRICS)
+import method.evaluation.own  # noqa: F401  (fills OWN_METRICS)
 from method.evaluation import registry
 
 
@@ -165,7 +165,7 @@ def explain_metrics() -> dict[str, Meaning]:
     """METRICS, and those that are registered."""
     own = {
         key: Meaning(one.column.what, one.column.unit.replace("%", "percent"), one.limits, one.null)
-        for key, one in registry.METRICS.items()
+        for key, one in registry.OWN_METRICS.items()
     }
     return METRICS | own
 

@@ -16,7 +16,7 @@ from method.runs.folder import CONFIG, IMPORTED, MODEL, PRETRAIN, RunFolder
 from method.runs.inputs import named_file
 from method.runs.search import find
 from method.runs.signature import differences, signature, without_hardware
-from method.training.checkpoints import load_model, load_weights
+from method.training.checkpoints import load_weights, read_weights
 from models import build_model, default_pixels
 from models.classifier import Classifier
 from models.importing import adopt, count_outputs
@@ -65,7 +65,7 @@ def starting_models(
     if not METHODS[config.method].from_original:
         return _build(config, data, config.weights, config.head), None
     path = original_file(config)
-    weights = load_model(path, {"method": PRETRAIN, **facts}, import_line(config, path), _earlier_facts(config))
+    weights = read_weights(path, {"method": PRETRAIN, **facts}, import_line(config, path), _earlier_facts(config))
     model = _build(config, data, "none")
     load_weights(model, weights, path)
     check_beside(path)

@@ -29,7 +29,10 @@ FACTS = {
     "std": ("standard deviation of the pixels", "--std {}"),
     "view": ("view", "--view {}"),
     "seed": ("seed", "--seed {}"),
-    "data": ("data fingerprint", "--data_dir, and columns, with the labels that it was trained on"),
+    "data": (
+        "data fingerprint",
+        "--data_dir, --metadata, --split_values and columns, with the labels that it was trained on",
+    ),
 }
 NOTHING: Mapping[str, Any] = {}
 IMPORT = "python -m scripts.import_model FILE"
@@ -43,7 +46,7 @@ def save_model(path: Path, model: nn.Module, facts: dict[str, Any], run: dict[st
     save_sealed(path, {"model": fetch(dict(model.state_dict())), "facts": facts}, run)
 
 
-def load_model(
+def read_weights(
     path: Path, expected: dict[str, Any], import_line: str = IMPORT, earlier: Mapping[str, Any] = NOTHING
 ) -> dict[str, torch.Tensor]:
     """The weights in `path`; UserError where it is no checkpoint of ours or its facts differ from `expected`.
