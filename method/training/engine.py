@@ -149,9 +149,11 @@ class Engine:
         row |= {**self.unlearner.take_logged(), **ended}
         self.progress.history.append(row)
         self.progress.at = Position(epoch + 1)
-        if self.bar.disable and rank() == 0:  # no terminal: the log shows that the run lives
-            log.info("%s", self._describe_epoch(row))
         from_rank_0(lambda: write_text(self.history_file, history_csv(self.progress.history)))
+        # Where no terminal is, the log shows that the run lives. The line is for a folder that is still this process's
+        # own, which writing into it has shown.
+        if self.bar.disable and rank() == 0:
+            log.info("%s", self._describe_epoch(row))
         if self.at.epoch == self.config.n_epochs or from_rank_0(self.resumable.worth_saving):
             self._save()
 
