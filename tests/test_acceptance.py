@@ -482,6 +482,7 @@ def test_the_peak_is_that_of_steps_and_may_be_too_much(monkeypatch: Patch):
 # The other parts.
 
 
+@pytest.mark.slow
 def test_a_failing_test_fails_by_name(tmp_path: Path):
     file = tmp_path / "test_planted.py"
     file.write_text("def test_good():\n    pass\n\n\ndef test_bad():\n    assert False\n")

@@ -113,6 +113,7 @@ def test_filling_it_is_the_check_of_the_images(birds: Waterbirds, tmp_path: Path
 
 
 @pytest.mark.parametrize("n", [3, pytest.param(8, marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_many_processes_make_it_once(birds: Waterbirds, tmp_path: Path, n: int):
     arguments = [(str(tmp_path / "data"), str(tmp_path / "store"))] * n
     with multiprocessing.get_context("spawn").Pool(n) as pool:
@@ -212,6 +213,7 @@ def in_processes(n: int, code: str, **variables: str) -> list[str]:
     return told
 
 
+@pytest.mark.slow
 def test_the_processes_of_a_machine_hold_one_copy(birds: Waterbirds):
     """One decodes, all read the same memory; and so do their workers, by the path that each has of it."""
     code = f"""
@@ -240,6 +242,7 @@ with joined():
     assert first[3] == second[3]
 
 
+@pytest.mark.slow
 def test_each_machine_has_a_copy_and_what_one_refuses_all_refuse():
     """Four processes on two machines, in turn, as some job managers deal them out."""
     code = """

@@ -380,6 +380,7 @@ def test_another_package_named_datasets_is_named(settings: dict[str, Any], monke
         run(**settings)
 
 
+@pytest.mark.slow
 def test_from_a_folder_of_its_own(settings: dict[str, Any], tmp_path: Path):
     """Relative folders are the notebook's, what is returned is not relative."""
     flags = {**settings, "data_dir": str(settings["data_dir"]), "store_dir": "here", "checkpoint_dir": "none"}

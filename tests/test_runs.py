@@ -437,6 +437,7 @@ def test_augmentation_is_on_in_that_comparison(faces: list[Path], data_dir: Path
     assert not torch.equal(weights_of(plain)["head.weight"], weights_of(faces[0])["head.weight"])
 
 
+@pytest.mark.slow
 def test_a_process_of_its_own_changes_no_number(faces: list[Path], data_dir: Path, tmp_path: Path):
     folders = Workshop(data_dir, tmp_path).folders()
     result = run_apart(f"--method pretrain {FACES} --use_train_aug --num_workers 0", cwd=tmp_path, **folders)

@@ -120,6 +120,7 @@ def test_every_command_prints_in_a_terminal_without_its_characters(encoding: str
         assert shown in text or r"\xE4nner" in text or code  # YAML escapes it in its own way
 
 
+@pytest.mark.slow
 def test_what_is_written_is_utf8_whatever_the_locale(finished: Path, tmp_path: Path):
     """LC_ALL=C without Python's UTF-8 mode: ASCII is the encoding of files that do not name theirs."""
     environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}

@@ -345,6 +345,7 @@ def test_an_absent_package_is_refused_before_anything_is_written(
     assert written(folders["store_dir"]) == []
 
 
+@pytest.mark.slow
 def test_what_does_not_track_imports_no_tracker(data_dir: Path, tmp_path: Path):
     flags = f"--method pretrain {SETTINGS} --data_dir {data_dir} --store_dir {tmp_path}"
     done = python_apart(

@@ -88,6 +88,7 @@ def test_the_python_interface(home: Path):
     assert run(method="pretrain", store_dir="~/out", **quick).path == home / "out/digits/small_cnn/pretrain_0"
 
 
+@pytest.mark.slow
 def test_the_tools(home: Path, capsys: pytest.CaptureFixture[str]):
     quick = "--method pretrain --dataset digits --epochs 1 --threads 1"
     ok(quick, store_dir="~/out")
