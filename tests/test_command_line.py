@@ -9,7 +9,7 @@ import pytest
 import yaml
 from cli import ROOT, configuration, ok, python_apart, refused, run, words, written
 
-from datasets import DATASETS
+from datasets import DATASETS, dataset_class
 from method.configs.schema import all_keys, keys_of
 from method.registry import METHODS
 
@@ -246,6 +246,17 @@ def test_dry_run_on_fairface_agrees_with_the_known_counts(tmp_path: Path):
     assert total["train"] == (9 * (total["train"] + total["val"])) // 10
     assert [row["name"] for row in table.values() if row["marked"]] == ["20-29 Black"]
     assert rows["20-29 Black"]["forget"] == rows["20-29 Black"]["train"] // 2 == total["forget"]
+
+
+@pytest.mark.skipif(
+    not (FAIRFACE / dataset_class("waterbird").folder).is_dir(),
+    reason=f"no Waterbirds in {FAIRFACE}; GROUP_UNLEARNING_DATA names another folder",
+)
+def test_dry_run_on_waterbirds_agrees_with_the_published_counts(tmp_path: Path):
+    command = "--method pretrain --dataset waterbird --model timm/tf_efficientnet_lite0 --image_size 112 --dry_run"
+    table = table_of(ok(command, data_dir=FAIRFACE, store_dir=tmp_path).out)
+    assert [row["train"] for row in table.values()] == [3498, 184, 56, 1057, 4795]
+    assert [row["test"] for row in table.values()] == [2255, 2255, 642, 642, 5794]
 
 
 @needs_fairface
