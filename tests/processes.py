@@ -73,7 +73,8 @@ TEN_STEPS = {
 
 
 def start(n: int, check: str, folder: Path, **variables: str) -> list[dict[str, Any]]:
-    """Run `check` in n processes; returns what each left."""
+    """Run `check` in n processes, in a new or empty folder; returns what each left."""
+    folder.mkdir(exist_ok=True)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -257,7 +258,15 @@ def checks(folder: Path) -> dict[str, Any]:
     return found | ({"decisions": decisions()} if distributed.world_size() > 1 else {})
 
 
-CHECKS = {"parts": checks, "ten_steps": ten_steps}
+def on_act_net(folder: Path) -> dict[str, Any]:
+    """Every method on a network whose batch norm has its activation inside."""
+    import act_net  # timm is an optional requirement
+
+    act_net.use()
+    return {"methods": methods(folder)}
+
+
+CHECKS = {"parts": checks, "ten_steps": ten_steps, "act_net": on_act_net}
 
 
 def main(check: str, folder: Path) -> None:

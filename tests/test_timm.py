@@ -8,7 +8,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import act_net
+import processes
 import pytest
+import test_distributed
 import test_engine
 import timm
 import tiny
@@ -17,8 +20,7 @@ import yaml
 from cli import ok, refused
 from folders import make_custom
 from test_distributed import ended, torchrun
-from timm.layers import BatchNormAct2d
-from tiny import SpyEngine, TinyNet, batch_of, make_run, outcome, snapshot
+from tiny import SpyEngine, batch_of, make_run, outcome, snapshot
 from torch import Tensor, nn
 
 from method.registry import METHODS
@@ -216,21 +218,10 @@ def test_timms_weights_bring_their_mean_and_standard_deviation():
 # Traps.
 
 
-class ActNet(TinyNet):
-    """The tiny network, its batch norm and activation one layer, as timm has them."""
-
-    def __init__(self, *arguments: int) -> None:
-        super().__init__(*arguments)
-        self.backbone[1], self.backbone[2] = BatchNormAct2d(self.feature_dim), nn.Identity()
-
-
 @pytest.fixture
 def act_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs of the tiny data are of such a network."""
-    monkeypatch.setattr(tiny, "TinyNet", ActNet)
-    trained = tiny._trained_network.__wrapped__()
-    monkeypatch.setattr(tiny, "_trained_network", lambda: trained)
-    assert type(tiny.trained_network()) is ActNet
+    """Runs of the tiny data are of a network whose batch norm has its activation inside."""
+    act_net.use(monkeypatch.setattr)
 
 
 AT_ONCE = ("pretrain", "salun", "miu", "miu, reference")
@@ -384,6 +375,15 @@ def test_every_method_runs(data: Path, tmp_path: Path, model: str):
     assert len(found) == len(METHODS) + 1
     assert all(0 <= metrics["test_acc"] <= 100 for metrics in found.values())
     assert all(metrics["avg_gap"] is not None for name, metrics in found.items() if "train" not in name)
+
+
+@pytest.mark.slow
+def test_every_method_ends_in_two_processes_where_it_does_in_one(tmp_path: Path):
+    """On batch norm with an activation inside: two epochs, critics and running statistics too."""
+    one, *two = [found["methods"] for n in (1, 2) for found in processes.start(n, "act_net", tmp_path / str(n))]
+    assert one.keys() == processes.METHODS.keys()
+    for name, expected in one.items():
+        test_distributed.assert_close([found[name]["weights"] for found in two], expected["weights"], 1e-5)
 
 
 @pytest.mark.slow
