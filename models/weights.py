@@ -9,12 +9,11 @@ from torch import Tensor, nn
 
 from utils.errors import UserError
 from utils.files import open_regular
-from utils.tensors import load_tensors
+from utils.tensors import SAFETENSORS, load_tensors
 
 N_NAMES = 3
 ENTRIES = ("model", "state_dict", "model_state_dict")  # of a file that holds more than a state dict
 WRAPPERS = ("module.", "_orig_mod.")  # what DataParallel and torch.compile put before every name
-SAFETENSORS = ".safetensors"
 
 
 def own_names(state: Mapping[str, Tensor], head: str) -> dict[str, Tensor]:

@@ -381,6 +381,14 @@ def test_a_folder_has_a_name(flag: str, empty: str):
     assert sentence == f"--{flag}: {flag} is {empty!r}, expected the name of a folder (. is the current one)"
 
 
+@pytest.mark.parametrize("flag", ["weights", "reference", "forget_list"])
+@pytest.mark.parametrize("empty", ["", " "])
+def test_a_path_has_a_name(flag: str, empty: str):
+    """But that of --original, which is searched for without one."""
+    sentence = refused("--method retrain", **{flag: empty})
+    assert sentence == f"--{flag}: {flag} is {empty!r}, expected a path that is not empty"
+
+
 @pytest.mark.parametrize("device", ["cpu:3", "cpu:0"])
 def test_only_cuda_devices_have_numbers(device: str, tmp_path: Path):
     assert f"--device {device}" in refused("--method pretrain", device=device, store_dir=tmp_path)

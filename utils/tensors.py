@@ -10,6 +10,8 @@ import torch
 from utils import sealed
 from utils.files import write_atomic
 
+SAFETENSORS = ".safetensors"  # how a file ends that torch.load cannot read
+
 
 def save_sealed(path: Path, content: dict[str, Any], run: dict[str, Any]) -> None:
     """Write tensors and plain values atomically, with the `run` that they are of and a checksum."""

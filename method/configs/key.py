@@ -23,13 +23,13 @@ class Key:
     """One key; `name` is the same in flags, YAML files and code.
 
     default, home: its value where no layer says another, and where that stands: in the schema, or in a file.
-    execution: cannot change a number, so it is not compared between runs.
-    methods, datasets: those that have it; None means all. word: a text that can stand in a file's name. path: a file, a
-    folder, or a word that stands for one (`weights`, `reference`). folder: a path that is not empty, which would mean
-    the folder that Python runs in. rising: a text of whole numbers above 0, each above the one before, which a list
-    may give. channels: a text of one number within the bounds, or of three, for red, green and blue, which a list may
-    give. synonyms: other spellings of its choices. family: how values begin that count beside the choices. reference:
-    what the preset of this name sets.
+    execution: cannot change a number, so it is not compared between runs. methods, datasets: those that have it; None
+    means all. word: a text that can stand in a file's name. path: a file, a folder, or a word that stands for one
+    (`weights`, `reference`); an empty one, which would mean the folder that Python runs in, is refused where it is not
+    the default. folder: the path of one. rising: a text of whole numbers above 0, each above the one before, which a
+    list may give. channels: a text of one number within the bounds, or of three, for red, green and blue, which a list
+    may give. synonyms: other spellings of its choices. family: how values begin that count beside the choices.
+    reference: what the preset of this name sets.
     """
 
     name: str
@@ -111,7 +111,7 @@ class Key:
             return True
         if self.word and not re.fullmatch(r"(?!\.{1,2}$)[\w.+-]*", value):
             return True
-        if self.folder and not value.strip():
+        if self.path and self.default != "" and not value.strip():
             return True
         return not self.channels and self._is_beyond(value)
 
@@ -130,6 +130,8 @@ class Key:
             return "a text of letters, digits, and . _ + - (not . or .. alone)"
         if self.folder:
             return "the name of a folder (. is the current one)"
+        if self.path:
+            return "a path that is not empty"
         if self.rising:
             return "whole numbers above 0 that rise, with commas between them"
         kind = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}[self.type]

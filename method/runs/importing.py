@@ -37,9 +37,8 @@ def import_command(file: Path, classes: tuple[str, ...], flags: Sequence[str]) -
     unknown = {key.name for key in all_keys().values() if key.group == "training"} - {*OF_EVALUATION} | {*OF_THE_START}
     typed = [name for name in command.config.values if command.config.sources[name] == f"--{name}"]
     if refused := [name for name in typed if name in unknown]:
-        raise UserError(
-            f"--{refused[0]} says how a model is trained, which nobody knows of an imported one; leave it out"
-        )
+        flag = "debug" if "--debug" in flags else refused[0]  # an epoch that it stands for
+        raise UserError(f"--{flag} says how a model is trained, which nobody knows of an imported one; leave it out")
     if command.print_config or command.dry_run:
         raise UserError("--print_config and --dry_run are for main.py; leave them out")
     if len(set(classes)) != len(classes):

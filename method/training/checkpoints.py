@@ -14,7 +14,7 @@ from utils import sealed
 from utils.device import fetch
 from utils.errors import UserError
 from utils.files import open_regular
-from utils.tensors import load_tensors, save_sealed
+from utils.tensors import SAFETENSORS, load_tensors, save_sealed
 
 # Facts on which a run and the pretrained model it starts from must agree: what messages call them, and the flag that
 # would make a run fit.
@@ -36,7 +36,6 @@ FACTS = {
 }
 NOTHING: Mapping[str, Any] = {}
 IMPORT = "python -m scripts.import_model FILE"
-SAFETENSORS = ".safetensors"  # what torch.load cannot read
 # What names a class or a function in a pickle.
 OBJECT_OPCODES = ("GLOBAL", "STACK_GLOBAL", "INST")
 
