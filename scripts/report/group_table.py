@@ -6,9 +6,9 @@ from statistics import fmean
 from typing import Any
 
 from method.evaluation.intervals import difference_interval, student_interval
-from scripts.report.collect import Report, Row, by_label
+from scripts.report.collect import Report, Row, by_label, groups_of
 from scripts.report.compared import RETRAINED, values_of_others
-from scripts.report.values import groups_of, moments
+from scripts.report.values import moments
 from utils.tables import is_number
 
 ORIGINAL, REFERENCE = "minus original", "minus retrained"

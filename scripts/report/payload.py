@@ -13,12 +13,12 @@ from method.evaluation.records import load_losses
 from method.runs.files import read_history
 from method.runs.folder import HISTORY, SPLITS
 from method.runs.labels import paper_name
-from scripts.report.collect import Report, Row, by_label
+from scripts.report.collect import Report, Row, by_label, groups_of
 from scripts.report.compared import mark_rows, reference_name
 from scripts.report.group_table import FACTS, GroupTable, group_tables
 from scripts.report.naming import make_unique, table_names, title
 from scripts.report.text import forget_group_names, mia_baseline, notes
-from scripts.report.values import groups_of, moments
+from scripts.report.values import moments
 from utils.errors import UserError
 from utils.tables import is_number
 from utils.text import for_people
