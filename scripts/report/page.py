@@ -8,10 +8,13 @@ import re
 from pathlib import Path
 from typing import Any
 
+from method.evaluation.intervals import student_factor
 from scripts.report.look import LOOK, NO_CURVE, PASSES, curve_keys, in_words, information_keys
 
 HERE = Path(__file__).parent
-SCRIPTS = ("draw.js", "plots.js", "groups.js", "table.js", "details.js", "page.js")
+SCRIPTS = (
+    "draw.js", "plots.js", "groups.js", "terms.js", "table.js", "group_table.js", "details.js", "compare.js", "page.js"
+)  # fmt: skip
 MOMENTS = ("n", "mean", "sd")
 DIGITS = 6  # significant ones, of what is only drawn
 COLUMN_DEFAULTS = {"unit": "", "what": "", "main": False, "best": "", "scale": 1, "decimals": 1}
@@ -47,7 +50,8 @@ def pack_payload(payload: dict[str, Any]) -> dict[str, Any]:
     pool = ListPool()
     columns = [COLUMN_DEFAULTS | column for column in payload["columns"]]
     keys = [column["key"] for column in columns]
-    tables = [{**table, "cells": [_cell(cell, keys) for cell in table["cells"]]} for table in payload["tables"]]
+    tables = [{**table, "cells": [_cell(cell, keys, pool) for cell in table["cells"]]} for table in payload["tables"]]
+    cells = [cell for table in tables for cell in table["cells"]]
     runs = [_run(run, pool) for run in payload["runs"]]
     histories = [run["history"] for run in payload["runs"] if run.get("history")]
     curves = curve_keys(histories)
@@ -58,6 +62,8 @@ def pack_payload(payload: dict[str, Any]) -> dict[str, Any]:
         "runs": runs,
         "missing": payload["missing"],
         "pool": pool.lists,
+        "student": [student_factor(n) for n in range(max((len(cell["seeds"]) for cell in cells), default=0) + 1)],
+        "glossary": payload["glossary"],
         "look": LOOK,
         "curves": [{"key": key, "title": in_words(key)} for key in curves],
         "information": information_keys(histories),
@@ -82,12 +88,23 @@ class ListPool:
         return self._numbers[key]
 
 
-def _cell(cell: dict[str, Any], keys: list[str]) -> dict[str, Any]:
-    """n, mean and sd as lists in the order of the columns; the difference's only where there is one."""
+def _cell(cell: dict[str, Any], keys: list[str], pool: ListPool) -> dict[str, Any]:
+    """n, mean and sd as lists in the order of the columns; the difference's only where there is one; groups pooled."""
     own = {name: [cell[name].get(key) for key in keys] for name in MOMENTS}
     parts = [cell["difference"].get(key) or {} for key in keys]
     difference = {name: [part.get(name) for part in parts] for name in MOMENTS}
-    return {**cell, **own, "difference": difference if any(difference["n"]) else None}
+    groups = {what: _grouped(found, pool) for what, found in cell["groups"].items()}
+    return {**cell, **own, "difference": difference if any(difference["n"]) else None, "groups": groups}
+
+
+def _grouped(found: list[dict[str, Any]], pool: ListPool) -> dict[str, int]:
+    """n, mean and both ends of the interval of every group, as numbers of lists in the pool."""
+    ends = [one["interval"] or (None, None) for one in found]
+    lists = {name: [one[name] for one in found] for name in ("n", "mean")}
+    return {
+        name: pool.put(own)
+        for name, own in (lists | {"low": [a for a, _ in ends], "high": [b for _, b in ends]}).items()
+    }
 
 
 def _run(run: dict[str, Any], pool: ListPool) -> dict[str, Any]:
