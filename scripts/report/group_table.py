@@ -5,16 +5,15 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from method.evaluation.intervals import difference_interval, student_interval
 from scripts.report.collect import Report, Row, by_label, groups_of
 from scripts.report.compared import RETRAINED, values_of_others
+from scripts.report.estimates import Score, estimate_change
 from scripts.report.values import moments
 from utils.tables import is_number
 
 ORIGINAL, REFERENCE = "minus original", "minus retrained"
 FACTS = ("forget", "n_train", "n_forget", "n_test")  # of a group, beside its name
 Groups = Mapping[str, Mapping[str, Any]]  # by name, as groups_of gives them
-NOTHING: Groups = {}
 
 
 @dataclass(frozen=True)
@@ -45,17 +44,14 @@ class GroupTable:
         Of several seeds the interval is Student's over the differences of each seed, of one it is from the numbers of
         test samples.
         """
-        pairs = [(self.found[row].get(group), self.others[what].get(row, NOTHING).get(group)) for row in rows]
-        known = [(a, b) for a, b in pairs if a and b and is_number(a["test_acc"]) and is_number(b["test_acc"])]
-        differences = [a["test_acc"] - b["test_acc"] for a, b in known]
-        if not known:
-            return moments([]) | {"interval": None}
-        if len(known) > 1:
-            _, *interval = student_interval(differences)
-        else:
-            (own, other) = known[0]
-            _, *interval = difference_interval(*_hits(own), *_hits(other))
-        return moments(differences) | {"interval": interval}
+        theirs = self.others[what]
+        pairs = [
+            (theirs[row][group], self.found[row][group])
+            for row in rows
+            if _both(group, theirs.get(row), self.found[row])
+        ]
+        ends = (found.low, found.high) if (found := estimate_change([(_score(a), _score(b)) for a, b in pairs])) else ()
+        return moments([own["test_acc"] - other["test_acc"] for other, own in pairs]) | {"interval": list(ends) or None}
 
     def column(self, rows: Sequence[Row]) -> dict[str, list[dict[str, Any]]]:
         """What a page shows of the rows of one column: lists in the order of `groups`."""
@@ -67,9 +63,14 @@ class GroupTable:
         }
 
 
-def _hits(group: Mapping[str, Any]) -> tuple[int, int]:
-    """How many test samples of a group are right, of how many."""
-    return round(group["test_acc"] * group["n_test"] / 100), group["n_test"]
+def _both(group: str, *found: Groups | None) -> bool:
+    """Whether both have a group's accuracy, on test images."""
+    own = [(groups or {}).get(group, {}) for groups in found]
+    return all(is_number(one.get("test_acc")) and one["n_test"] for one in own)
+
+
+def _score(group: Mapping[str, Any]) -> Score:
+    return Score(group["test_acc"], group["n_test"])
 
 
 def group_tables(report: Report, each: bool = False, against: str = "") -> Iterator[GroupTable]:

@@ -17,6 +17,7 @@ from scripts.report.collect import Report, Row, by_label, groups_of
 from scripts.report.compared import mark_rows, reference_name
 from scripts.report.group_table import FACTS, GroupTable, group_tables
 from scripts.report.naming import make_unique, table_names, title
+from scripts.report.story import tell
 from scripts.report.text import forget_group_names, mia_baseline, notes
 from scripts.report.values import moments
 from utils.errors import UserError
@@ -43,6 +44,10 @@ def payload(report: Report, root: Path, main: Sequence[Column] = MAIN) -> dict[s
         tables.append({**_table(f"t{number}", key, own, grouped, names), "file": files[number]})
         place = {run: cell["id"] for cell in tables[-1]["cells"] for run in cell["runs"]}
         partners = [(report.original_row(key, row), report.reference_row(key, row)) for row in own]
+        originals = {row: original for row, (original, _) in zip(own, partners, strict=True)}
+        tables[-1]["story"], of_labels = tell(own, originals)
+        for cell in tables[-1]["cells"]:
+            cell["story"] = of_labels[cell["label"]]
         hidden = dict.fromkeys(row for pair in partners for row in pair if row is not None and row not in own)
         for row, pair in [*zip(own, partners, strict=True), *((row, (None, None)) for row in hidden)]:
             where = {"table": f"t{number}", "cell": place.get(names.of(row))}
