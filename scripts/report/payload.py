@@ -15,6 +15,7 @@ from method.runs.files import read_history
 from method.runs.folder import HISTORY, SPLITS
 from scripts.report.collect import Report, Row, by_label, groups_of
 from scripts.report.compared import reference_name
+from scripts.report.glossary import read_glossary
 from scripts.report.naming import make_unique, table_names, title
 from scripts.report.story import tell
 from scripts.report.text import forget_group_names, mia_baseline, notes
@@ -65,6 +66,7 @@ def payload(report: Report, root: Path, main: Sequence[Column] = MAIN) -> dict[s
         "tables": tables,
         "runs": runs,
         "missing": missing,
+        "glossary": read_glossary(),
     }
 
 
