@@ -23,9 +23,9 @@ MEANING = (
     "Accuracy in percent on a group's n test samples, with its 95 % Wilson interval; of several seeds their mean, and"
     " the mean ends of their intervals. Minus original, minus retrained: percentage points to the accuracy of the model"
     " that the run started from, and of the retrained one that is its reference. A change has a 95 % interval too: of"
-    " several seeds by Student's t over the differences of each seed, of one seed, or of seeds that are all alike, from"
-    " the numbers of test samples (Newcombe). It is more than noise where the interval leaves out zero; of many changes, some leave it out by"
-    " chance. [k] where only k of the seeds have the value; - where none has."
+    " several seeds by Student's t over the differences of each seed; of one seed, or of seeds that are all alike, from"
+    " the numbers of test samples (Newcombe). It is more than noise where the interval leaves out zero; of many"
+    " changes, some leave it out by chance. [k] where only k of the seeds have the value; - where none has."
 )
 
 

@@ -15,6 +15,7 @@ from method.runs.folder import HISTORY, SPLITS
 from method.runs.labels import paper_name
 from scripts.report.collect import Report, Row, by_label, groups_of
 from scripts.report.compared import mark_rows, reference_name
+from scripts.report.glossary import read_glossary
 from scripts.report.group_table import FACTS, GroupTable, group_tables
 from scripts.report.naming import make_unique, table_names, title
 from scripts.report.story import tell
@@ -67,6 +68,7 @@ def payload(report: Report, root: Path, main: Sequence[Column] = MAIN) -> dict[s
         "tables": tables,
         "runs": runs,
         "missing": missing,
+        "glossary": read_glossary(),
     }
 
 
