@@ -49,14 +49,13 @@ function shownOf(cell, what) {
 
 function groupHead(table, cell, what, sort, act) {
   const small = shownOf(cell, what) === "test_acc" ? "test accuracy" : "change";
-  return headCell(cell.id, cell.name + cell.mark, small, `${cell.name}: ${GROUP_SHOWN[shownOf(cell, what)]}`, sort, act);
+  const mark = what === "minus_reference" ? cell.mark : "";
+  return headCell(cell.id, cell.name + mark, small, `${cell.name}: ${GROUP_SHOWN[shownOf(cell, what)]}`, sort, act);
 }
 
 function groupNameCell(group) {
   const forgotten = group.forget ? html("span", { class: "tag" }, "forget group") : null;
-  const counts = group.n_forget
-    ? `${group.n_forget} of ${group.n_train} training images forgotten`
-    : `${group.n_train} training images`;
+  const counts = group.n_forget ? `${group.n_forget} of ${group.n_train} forgotten` : `${group.n_train} in training`;
   return html("th", { scope: "row" }, html("span", { class: "name" }, group.name), " ", forgotten, html("small", {}, counts));
 }
 

@@ -1,5 +1,8 @@
 // The page: what was studied, contents, one section a table, runs that are in no table, and what words mean.
 
+// until-merge
+const [tradeOffPlot, attackPlot, comparePlot] = [() => null, () => null, () => null];
+
 const state = { all: false, each: false, difference: false, words: [] };
 const FEW = 4; // so many tables stand open at first
 
