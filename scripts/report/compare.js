@@ -31,27 +31,31 @@ function showCompared(section) {
 const runsOf = (cell) => cell.runs.map((id) => runById.get(id));
 
 // Of two cells the differences of the seeds that both have, b minus a; value: of a run, null where it has none.
-function pairedDifference(a, b, value) {
+// most: what a value can be at most, from 0; no interval goes beyond.
+function pairedDifference(a, b, value, most = Infinity) {
   const before = new Map(runsOf(a).map((run) => [run.seed, value(run)]));
-  const differences = runsOf(b)
-    .filter((run) => isNumber(value(run)) && isNumber(before.get(run.seed)))
-    .map((run) => value(run) - before.get(run.seed));
-  if (!differences.length) return { n: 0, mean: null, low: null, high: null };
-  const n = differences.length;
+  const pairs = runsOf(b)
+    .map((run) => [before.get(run.seed), value(run)])
+    .filter((pair) => pair.every(isNumber));
+  const n = pairs.length;
+  if (!n) return { n: 0, mean: null, low: null, high: null };
+  const differences = pairs.map(([first, second]) => second - first);
   const middle = mean(differences);
-  const deviation = n > 1 ? Math.sqrt(differences.reduce((sum, d) => sum + (d - middle) ** 2, 0) / (n - 1)) : null;
-  // Seeds that gave the same difference say nothing of noise, unless there is none at all.
-  const known = n > 1 && (deviation > 1e-9 || Math.abs(middle) < 1e-9);
-  const half = known ? data.student[n] * deviation : null;
-  return { n, mean: middle, low: known ? middle - half : null, high: known ? middle + half : null };
+  const squares = differences.reduce((sum, difference) => sum + (difference - middle) ** 2, 0);
+  const half = n > 1 ? data.student[n] * Math.sqrt(squares / (n - 1)) : null;
+  // Seeds that are all alike say nothing of noise, unless there is no difference at all.
+  if (half === null || (half < 1e-9 && Math.abs(middle) > 1e-9)) return { n, mean: middle, low: null, high: null };
+  const start = mean(pairs.map(([first]) => first));
+  const [least, greatest] = most === Infinity ? [-Infinity, Infinity] : [-start, most - start];
+  return { n, mean: middle, low: Math.max(least, middle - half), high: Math.min(greatest, middle + half) };
 }
 
 // A line: name, the value of each cell as text, and of the further cells the difference to the first.
-function comparedLine(head, cells, shown, value, { scale = 1, decimals = 1 } = {}) {
+function comparedLine(head, cells, shown, value, { scale = 1, decimals = 1, most } = {}) {
   const [first, ...others] = cells;
   const parts = others.flatMap((cell) => [
     html("td", {}, shown(cell)),
-    changeCell(pairedDifference(first, cell, value), { scale, decimals, seeds: Math.min(first.seeds.length, cell.seeds.length) }),
+    changeCell(pairedDifference(first, cell, value, most), { scale, decimals, seeds: Math.min(first.seeds.length, cell.seeds.length) }),
   ]);
   return html("tr", {}, head, html("td", {}, shown(first)), ...parts);
 }
@@ -66,17 +70,25 @@ function metricLines(cells) {
     });
 }
 
+// The accuracies of a run by group.
+function accuraciesOf(run) {
+  const { groups } = data.tables.find((table) => table.id === run.table);
+  return new Map(data.pool[run.groups].map((value, i) => [groups[i].name, value]));
+}
+
 function groupLines(cells) {
   const groups = new Map(compared.chosen.flatMap(({ section }) => section.table.groups.map((group) => [group.name, group])));
   const rows = [...groups.values()].sort((a, b) => b.forget - a.forget);
+  const found = new Map(cells.flatMap(runsOf).map((run) => [run, accuraciesOf(run)]));
   return rows.map((group) => {
-    const head = html("th", { scope: "row" }, group.name, group.forget ? html("span", { class: "tag" }, "forget group") : null);
-    const value = (run) => groupsOf(run).get(group.name)?.test_acc ?? null;
+    const tag = group.forget ? html("span", { class: "tag" }, "forget group") : null;
+    const head = html("th", { scope: "row" }, group.name, " ", tag);
+    const value = (run) => found.get(run).get(group.name) ?? null;
     const shown = (cell) => {
       const own = numbers(runsOf(cell).map(value));
       return own.length ? fixed(mean(own), 1) : "-";
     };
-    return comparedLine(head, cells, shown, value);
+    return comparedLine(head, cells, shown, value, { most: 100 });
   });
 }
 

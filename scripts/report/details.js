@@ -39,9 +39,8 @@ function drawDetails(section, cell, node, seed) {
   };
   const plots = [groupPlot, lossPlot, countPlot, curvePlot, informationPlot].map((plot) => plot(view));
   const [groups, losses, forgotten, ...wide] = plots;
-  const many = groupsOf(view.chosen[0]).size > 8; // then the counts stand beside the groups, not below
-  const left = html("div", {}, groups, many ? null : forgotten);
-  const right = html("div", {}, losses, many ? forgotten : null);
+  const left = html("div", {}, groups, forgotten);
+  const right = losses;
   node.replaceChildren();
   fill(node, {}, [
     html("div", { class: "head" }, html("h3", {}, cell.name), closeButton(() => closeDetails(section, cell))),

@@ -1,8 +1,5 @@
 // The page: what was studied, contents, one section a table, runs that are in no table, and what words mean.
 
-// until-merge
-const [tradeOffPlot, attackPlot, comparePlot] = [() => null, () => null, () => null];
-
 const state = { all: false, each: false, difference: false, words: [] };
 const FEW = 4; // so many tables stand open at first
 
@@ -51,7 +48,7 @@ function fillSection(section) {
     section.compare,
     section.details,
     attackPlot(table),
-    fold("Figure of all rows", () => overviewPlot(table)),
+    fold("Figure of the main columns", () => overviewPlot(table)),
     notes(table),
   ]);
   drawTable(section);

@@ -1,34 +1,15 @@
 // What words mean, a pointer, a tap or the focus away: every element with data-hint; and the list at the end.
 
-const hintBox = html("div", { id: "hint", role: "tooltip", hidden: true });
-
-function showHint(node) {
-  hintBox.textContent = node.dataset.hint;
-  hintBox.hidden = false;
-  node.setAttribute("aria-describedby", "hint");
-  const at = node.getBoundingClientRect();
-  const own = hintBox.getBoundingClientRect();
-  const below = at.bottom + own.height + 8 < window.innerHeight;
-  const left = Math.max(8, Math.min(at.left, document.documentElement.clientWidth - own.width - 8));
-  hintBox.style.left = `${left + window.scrollX}px`;
-  hintBox.style.top = `${(below ? at.bottom + 4 : Math.max(4, at.top - own.height - 4)) + window.scrollY}px`;
-}
-
-function hideHint() {
-  hintBox.hidden = true;
-  document.querySelectorAll('[aria-describedby="hint"]').forEach((node) => node.removeAttribute("aria-describedby"));
-}
-
 function watchHints() {
-  document.body.append(hintBox);
   const act = (event) => {
     const node = event.target.closest?.("[data-hint]");
-    hideHint();
-    if (node) showHint(node);
+    if (!node) return say("");
+    const { left, bottom } = node.getBoundingClientRect();
+    say(node.dataset.hint, left - 12, bottom - 10);
   };
   ["mouseover", "focusin", "click"].forEach((name) => document.addEventListener(name, act));
-  document.addEventListener("focusout", hideHint);
-  document.addEventListener("keydown", (event) => event.key === "Escape" && hideHint());
+  document.addEventListener("focusout", () => say(""));
+  document.addEventListener("keydown", (event) => event.key === "Escape" && say(""));
 }
 
 // A word that has a meaning to show.
