@@ -140,7 +140,7 @@ function comparison(chosen) {
   return html(
     "section",
     { class: "comparison", "aria-label": "Side by side" },
-    html("div", { class: "head" }, html("h3", {}, `Side by side: ${cells.map(comparedName).join(", ")}`), closeButton(close)),
+    html("div", { class: "head" }, html("h3", {}, `Side by side: ${cells.map(comparedName).join("; ")}`), closeButton(close)),
     html(
       "p",
       { class: "note" },

@@ -67,26 +67,35 @@ function groupSortValue(table, i, sort, what) {
   return found.n ? found.mean : HOLES_LAST;
 }
 
-function drawGroupTable(section) {
+function drawGroupTable(section, columns = Infinity) {
   const { table, groups } = section;
   const cells = table.cells.filter((cell) => cell.is_reference || fits(rowWords(table, cell), section.state));
+  groups.grid.replaceChildren(...parted(cells, columns).map((own) => groupGrid(section, own)));
+  groups.told.textContent = groupsTold(table, groups.what);
+}
+
+function groupGrid(section, cells) {
+  const { table, groups } = section;
+  const { what, sort } = groups;
   const act = (key) => {
     groups.sort = nextSort(groups.sort, key);
     drawGroupTable(section);
     groups.grid.querySelector(`th[data-key="${key}"] button`).focus();
   };
   const heads = [
-    headCell("group", "group", "", "target and sensitive attribute; the forget groups first", groups.sort, act),
-    headCell("n_test", "test images", "", "how many test images the group has", groups.sort, act),
-    ...cells.map((cell) => groupHead(table, cell, groups.what, groups.sort, act)),
+    headCell("group", "group", "", "target and sensitive attribute; the forget groups first", sort, act),
+    headCell("n_test", "test images", "", "how many test images the group has", sort, act),
+    ...cells.map((cell) => groupHead(table, cell, what, sort, act)),
   ];
-  const places = sortedBy(table.groups.map((_, i) => i), groups.sort, (i) => groupSortValue(table, i, groups.sort, groups.what));
-  const lines = places.map((i) => groupLine(table, cells, groups.what, i));
-  const title = html("caption", {}, `Groups by method: ${GROUP_SHOWN[groups.what]}`);
-  groups.grid.replaceChildren(
-    html("table", { class: "by-group" }, title, html("thead", {}, html("tr", {}, ...heads)), html("tbody", {}, ...lines)),
+  const places = sortedBy(
+    table.groups.map((_, i) => i),
+    sort,
+    (i) => groupSortValue(table, i, sort, what),
   );
-  groups.told.textContent = groupsTold(table, groups.what);
+  const lines = places.map((i) => groupLine(table, cells, what, i));
+  const caption = html("caption", {}, `Groups by method: ${GROUP_SHOWN[what]}`);
+  const head = html("thead", {}, html("tr", {}, ...heads));
+  return html("table", { class: "by-group" }, caption, head, html("tbody", {}, ...lines));
 }
 
 function groupLine(table, cells, what, i) {

@@ -101,12 +101,16 @@ function redraw() {
     section.count.textContent = countTold(fitting[i], "row");
     section.line.hidden = !fitting[i];
     if (state.words.length && fitting[i] && shown <= FEW) section.node.open = true;
-    if (section.body.childNodes.length) drawTable(section);
-    if (section.groups) drawGroupTable(section);
+    drawTables(section);
   });
   document.getElementById("found").textContent = state.words.length
     ? `${countTold(rows, "row")} in ${countTold(shown, "table")}`
     : "";
+}
+
+function drawTables(section, most) {
+  if (section.body.childNodes.length) drawTable(section, most);
+  if (section.groups) drawGroupTable(section, most);
 }
 
 function controls() {
@@ -203,7 +207,7 @@ function legend() {
       html(
         "p",
         {},
-        "Several seeds: mean ± sample standard deviation; one seed has none. [k]: only k of the seeds have the value. A dash: none has; point at it for the reason. ",
+        "Several seeds: mean ± sample standard deviation; one seed has none. [k]: only k of the seeds have the value. A dash: none has; the notes below a table say why. ",
         html("strong", {}, "Bold"),
         ": the one best of the unlearned models; nothing where several are best to the decimals shown, or only one competes. Pretrained and retrained models do not compete. The reference is the retrained model of the same data, forget set and seed; with REWEIGHT for MIU and reweighted methods. A difference is taken seed by seed, then averaged.",
       ),
@@ -249,3 +253,7 @@ redraw();
 watchHints();
 openNamed();
 window.addEventListener("hashchange", openNamed);
+// Paper does not scroll: a wide table is printed in parts, one below the other.
+const ON_PAPER = 9; // columns
+window.addEventListener("beforeprint", () => sections.forEach((section) => drawTables(section, ON_PAPER)));
+window.addEventListener("afterprint", () => sections.forEach((section) => drawTables(section)));

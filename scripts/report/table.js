@@ -138,9 +138,20 @@ function nextSort(sort, key) {
 const columnHint = (column) =>
   `${column.title}: ${column.what}${column.unit ? ` (${column.unit === "%" ? "percent" : column.unit})` : ""}`;
 
-function drawTable(section) {
+// Lists of at most so many each.
+function parted(list, most) {
+  const n = Math.max(1, Math.ceil(list.length / most));
+  const size = Math.ceil(list.length / n);
+  return Array.from({ length: n }, (_, i) => list.slice(i * size, (i + 1) * size));
+}
+
+function drawTable(section, most = Infinity) {
+  const columns = data.columns.filter((column) => section.state.all || column.main);
+  section.grid.replaceChildren(...parted(columns, most).map((own) => measuresGrid(section, own)));
+}
+
+function measuresGrid(section, columns) {
   const { table, state } = section;
-  const columns = data.columns.filter((column) => state.all || column.main);
   const best = new Map(columns.map((column) => [column.key, bestCells(table, column, state.difference)]));
   const act = (key) => {
     section.sort = nextSort(section.sort, key);
@@ -148,18 +159,18 @@ function drawTable(section) {
     section.grid.querySelector(`th[data-key="${key}"] button`).focus();
   };
   const seeds = state.each ? ["seed", "the run's seed"] : ["n", "number of seeds"];
+  const name = "the method as papers call it, and what departs from its default";
   const heads = [
-    headCell("label", "method", "", "the method as papers call it, and what departs from its default", section.sort, act),
+    headCell("label", "method", "", name, section.sort, act),
     headCell("seeds", seeds[0], seeds[1], seeds[1], section.sort, act),
     ...columns.map((column) => headCell(column.key, column.title, column.what, columnHint(column), section.sort, act)),
   ];
   const rows = sortedBy(rowsOf(table, state), section.sort, (row) => sortValue(row, section.sort));
   const shown = rows.filter((row) => fits(rowWords(table, row.cell), state));
-  const body = html("tbody", {}, ...shown.map((row) => tableRow(section, row, columns, best)));
+  const lines = shown.map((row) => tableRow(section, row, columns, best));
   const caption = state.difference ? "Difference to the retrained model of the same seed" : studied(table);
-  section.grid.replaceChildren(
-    html("table", { class: "measures" }, html("caption", {}, caption), html("thead", {}, html("tr", {}, ...heads)), body),
-  );
+  const head = html("thead", {}, html("tr", {}, ...heads));
+  return html("table", { class: "measures" }, html("caption", {}, caption), head, html("tbody", {}, ...lines));
 }
 
 function tableRow(section, row, columns, best) {
