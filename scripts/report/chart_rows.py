@@ -1,5 +1,6 @@
 """The rows of every chart, long tables of plain records, from the dict that `--format json` writes."""
 
+import functools
 import math
 import re
 import textwrap
@@ -23,6 +24,7 @@ INFORMATION = re.compile(r"(?:(\w+)_)?mi_(model|original)")
 PASSES = {"": "while the critics are tuned", "forget": "on the forget set", "retain": "on the retain set"}
 
 
+@functools.cache
 def wrap(text: str, more: str = "") -> str:
     """A label in two lines where it is long, `more` in one of its own; control characters are escapes."""
     text = one_line(text)
@@ -265,11 +267,8 @@ def told_of_losses(view: View) -> str:
             if name != "edges" and sum(bins):
                 sizes.setdefault(name, []).append(sum(bins))
     told = (f"{name} {span(own)}" for name, own in sizes.items())
-    return (
-        f"Samples: {', '.join(told)}. Balanced attack by the loss, AUC in percent (50: it does not tell who was in the"
-        f" forget set): {_attack_told(view, ATTACK)}; with non-members of the forget groups alone:"
-        f" {_attack_told(view, GROUP_ATTACK)}."
-    )
+    auc, group_auc = _attack_told(view, ATTACK), _attack_told(view, GROUP_ATTACK)
+    return f"n: {', '.join(told)}. AUC of the attack: {auc}; with non-members of the forget groups alone: {group_auc}."
 
 
 def _attack_told(view: View, key: str) -> str:

@@ -14,7 +14,7 @@ from scripts.report.look import NETWORKS, ROLES
 from scripts.report.payload import LOSS_EDGES
 from scripts.report.view import View
 
-DIGITS = 6  # significant ones, of what is only drawn
+DIGITS = 5  # significant ones, of what is only drawn
 Rows = Callable[..., Iterator[dict[str, Any]]]
 
 
@@ -72,16 +72,17 @@ OF_CELLS = {
         ("set", "seed", "size"),
         {"set": "set", "log10 of the loss, middle of the bin": "middle", "share (%)": "share"},
         "set",
-        "The first bin holds all smaller losses, the last all larger ones; shares are averaged over the seeds.",
+        "The attack is the balanced one by the loss, in percent; 50: the loss does not tell who was in the forget set. The"
+        " first bin holds all smaller losses, the last all larger ones; shares are averaged over the seeds.",
         rows.told_of_losses,
     ),
     "curves": Chart(
-        "Training", specs.epochs("series", None), rows.curves, ("panel", "place", "seed", "series", "line", "n_epochs"), EPOCHS, "series",
+        "Training", specs.epochs(None), rows.curves, ("panel", "place", "seed", "series", "line", "n_epochs"), EPOCHS, "series",
         panel=(200, 58),
     ),
     "information": Chart(
         "What the critics report of I(features; group)",
-        specs.epochs("series", NETWORKS),
+        specs.epochs(NETWORKS),
         rows.information,
         ("panel", "place", "seed", "series", "line", "n_epochs"),
         EPOCHS,
@@ -122,11 +123,11 @@ OF_TABLES = {
         "kind",
         f"AUC of the balanced attack by the loss. 50, the black line: it cannot be told. {OF_SEEDS}",
         rows.seeds_told,
-        panel=(200, 22),
+        panel=(200, 36),
     ),
     "overview": Chart(
         "Main columns", specs.dots(signal=False), rows.overview, ("panel", "place", "unit", "decimals"), DOTS, "kind", OF_SEEDS,
-        rows.seeds_told, panel=(135, 22),
+        rows.seeds_told, panel=(135, 36),
     ),
 }  # fmt: skip
 # Rows of `groups`, of some cells instead of roles.

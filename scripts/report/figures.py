@@ -91,15 +91,19 @@ def figure(chart: Chart, rows: list[dict[str, Any]], title: str, told: str) -> d
 
 def fit(chart: Chart, rows: list[dict[str, Any]], width: float) -> dict[str, Any]:
     """The specification with its rows for a width in px; charts.js has the same for the page."""
-    across = max(1, int(width // (KEY + _longest(rows, chart.legend))))
-    config = CONFIG | {"legend": CONFIG["legend"] | {"columns": across}}
-    spec = chart.spec | {"data": {"values": rows}, "description": chart.title, "config": config}
+    room = width - max(_longest(rows, "label") if chart.legend != "label" else 0, 60)
+    legend = {"columns": max(1, int(room // (KEY + _longest(rows, chart.legend)))), "labelLimit": room - KEY}
+    config = CONFIG | {"legend": CONFIG["legend"] | legend}
+    series = [
+        param | ({"value": list(dict.fromkeys(row[chart.legend] for row in rows))} if param["name"] == "series" else {})
+        for param in chart.spec["params"]
+    ]
+    spec = chart.spec | {"data": {"values": rows}, "description": chart.title, "config": config, "params": series}
     if chart.panel is None:
         if isinstance(spec["height"], dict):  # px a row
             spec["height"] = spec["height"]["step"] * len({row["label"] for row in rows})
         return spec | {"width": width, "autosize": {"type": "fit-x", "contains": "padding"}}
     least, between = chart.panel
-    room = width - max(_longest(rows, "label"), between)
     columns = max(1, min(len({row["panel"] for row in rows}), int(room // least)))
     inner = room / columns - between
     spacing = spec["spacing"] | {"column": between}
