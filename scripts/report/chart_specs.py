@@ -6,7 +6,7 @@ run's seed, or "all"; the marks named `told` say their numbers in words, in the 
 
 from typing import Any
 
-from scripts.report.look import BLACK, KINDS, PARTS, SETS, VERMILLION, channels
+from scripts.report.look import BLACK, KINDS, PARTS, SETS, SOLID, VERMILLION, channels
 
 Spec = dict[str, Any]
 STEP, LOW_STEP = 38, 30  # px a row, whose label may have three lines, or two
@@ -60,6 +60,7 @@ def quantity(field: str, title: str | None, **more: Any) -> Spec:
 def rows_of(sort: Any = None) -> Spec:
     """The encoding of rows by their label, which may have two lines."""
     axis = {"labelExpr": "split(datum.label, '\\n')", "ticks": False, "domain": False, "grid": False, "labelPadding": 8}
+    axis["labelOverlap"] = False
     return {"field": "label", "type": "nominal", "title": None, "sort": sort, "axis": axis}
 
 
@@ -125,7 +126,8 @@ def groups(looks: dict[str, dict[str, Any]] | None) -> Spec:
     look, title = channels("model", looks, ("color", "shape")), "test accuracy (%)"
     y, color = rows_of({"field": "order", "op": "min"}), {"color": look["color"]}
     side = {"y": y, "yOffset": {"field": "model", "scale": {"domain": look["color"]["scale"]["domain"]}}}
-    place = side | {"x": quantity("value", title)}
+    x = quantity("value", title, axis={"orient": "top"})
+    place = side | {"x": x}
     own = "isValid(datum.value) && datum.seed === seed && datum.role === "
     order = " : ".join(f"order === {i} ? {way}" for i, way in enumerate(GROUP_ORDERS.values()))
     words = (
@@ -137,7 +139,7 @@ def groups(looks: dict[str, dict[str, Any]] | None) -> Spec:
     return layered(
         [
             layer({"type": "rect", "color": BAND}, {"y": y}, "datum.forget"),
-            layer(RULE, side | color | {"x": quantity("low", title), "x2": {"field": "high"}}, CHOSEN),
+            layer(RULE, side | color | {"x": x | {"field": "low"}, "x2": {"field": "high"}}, CHOSEN),
             layer(ring, place | color, "seed === 'all' && datum.seed !== 'all'"),
             told({"type": "point", "size": 60}, place | look, CHOSEN),
         ],
@@ -162,7 +164,7 @@ def counts() -> Spec:
     bar = {"type": "bar", "stroke": "#666666", "strokeWidth": 0.6, "height": {"band": 0.6}}
     place = {
         "y": rows_of(),
-        "x": {"field": "value", "type": "quantitative", "title": "training samples"},
+        "x": {"field": "value", "type": "quantitative", "title": "training samples", "axis": {"orient": "top"}},
         "order": {"field": "place", "type": "quantitative"},
     }
     return layered(
@@ -228,7 +230,7 @@ def epochs(looks: dict[str, dict[str, Any]] | None) -> Spec:
 
 def dots(signal: bool) -> Spec:
     """A panel a column, a row a model: mean and interval; lines at the retrained models, and at 50 with `signal`."""
-    y, x = rows_of(), quantity("value", None, axis={"tickCount": 4})
+    y, x = rows_of(), quantity("value", None, axis={"tickCount": 5})
     look = channels("kind", KINDS, ("color", "shape"))
     color, form = {"color": look["color"]}, "'.' + datum.decimals + 'f'"
     words = f"datum.name + ', ' + datum.panel + ': ' + {number('value', form)} + {interval('', form)} + {SEEDS}"
@@ -254,8 +256,8 @@ def trade_off() -> Spec:
     look = {name: own | {"legend": beside} for name, own in channels("kind", KINDS, ("color", "shape")).items()}
     color = {"color": look["color"]}
     # The key of the numbers is the legend of a channel that does not show.
-    key = {"field": "label", "type": "nominal", "title": None, "sort": None, "scale": {"range": [[1, 0]]}}
-    key["legend"] = {"orient": "bottom", "symbolSize": 0, "symbolOffset": -12}
+    legend = {"orient": "bottom", "symbolSize": 0, "symbolOffset": -12}
+    key = {"field": "label", "type": "nominal", "title": None, "scale": {"range": [SOLID]}, "legend": legend}
     words = (
         f"datum.name + ': accuracy on the forget set ' + {number('ua')} + ' %' + {interval('ua_')}"
         f" + ', test accuracy of the forget groups ' + {number('ga')} + ' %' + {interval('ga_')} + {SEEDS}"

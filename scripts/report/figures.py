@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, BinaryIO
 
 from scripts.report.chart_specs import CONFIG
 from scripts.report.charts import COMPARE, OF_CELLS, OF_TABLES, Chart
@@ -44,17 +44,24 @@ def save_figures(payload: dict[str, Any], out: Path, kind: str) -> list[Path]:
     Files are named after what they show: OUT-digits-split0-0.9-overview.pdf, OUT-digits-split0-0.9-miu-groups.pdf.
     UserError without vl-convert.
     """
-    package, files = vega(), []
-    draw = {
-        "png": lambda spec: package.vegalite_to_png(spec, VEGA_LITE, scale=SCALE, ppi=DPI),
-        "pdf": lambda spec: package.vegalite_to_pdf(spec, VEGA_LITE, scale=SCALE),
-        "svg": lambda spec: package.vegalite_to_svg(spec, VEGA_LITE).encode(),
-    }[kind]
+    files = []
     for name, spec in figures(payload):
         files.append(out.with_name(f"{out.stem}-{name}.{kind}"))
-        drawn = draw(spec)
-        write_atomic(files[-1], lambda file, drawn=drawn: file.write(drawn))
+        write_atomic(files[-1], functools.partial(_write, drawn(spec, kind)))
     return files
+
+
+def drawn(spec: dict[str, Any], kind: str) -> bytes:
+    """A specification with its rows as PNG, PDF or SVG."""
+    if kind == "png":
+        return vega().vegalite_to_png(spec, VEGA_LITE, scale=SCALE, ppi=DPI)
+    if kind == "pdf":
+        return vega().vegalite_to_pdf(spec, VEGA_LITE, scale=SCALE)
+    return vega().vegalite_to_svg(spec, VEGA_LITE).encode()
+
+
+def _write(drawn: bytes, file: BinaryIO) -> None:
+    file.write(drawn)
 
 
 def figures(payload: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

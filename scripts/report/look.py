@@ -9,9 +9,9 @@ BLUE, VERMILLION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
 # Dashes: lengths of line and gap in px; [1, 0] is a solid line. Shapes are Vega's.
 SOLID = [1, 0]
 ROLES = {
-    "original model (before)": {"color": BLUE, "shape": "circle"},
+    "original (before)": {"color": BLUE, "shape": "circle"},
     "this model (after)": {"color": VERMILLION, "shape": "diamond"},
-    "retrained model": {"color": GREEN, "shape": "square"},
+    "retrained": {"color": GREEN, "shape": "square"},
 }
 SETS = {
     "forget": {"color": VERMILLION, "strokeDash": SOLID},
@@ -42,7 +42,7 @@ SERIES: list[dict[str, Any]] = [
 
 
 def channels(field: str, looks: dict[str, dict[str, Any]] | None, names: Collection[str]) -> dict[str, Any]:
-    """Vega-Lite's encodings of a field by some channels of its looks; without looks, of the parameter `series` by SERIES.
+    """Vega-Lite's encodings of a field by channels of its looks; without looks, of the parameter `series` by SERIES.
 
     All share one legend, as their domains are the same; of dashes it shows lines.
     """
