@@ -1,5 +1,6 @@
 """The rows of every chart, long tables of plain records, from the dict that `--format json` writes."""
 
+import functools
 import math
 import re
 import textwrap
@@ -23,6 +24,7 @@ INFORMATION = re.compile(r"(?:(\w+)_)?mi_(model|original)")
 PASSES = {"": "while the critics are tuned", "forget": "on the forget set", "retain": "on the retain set"}
 
 
+@functools.cache
 def wrap(text: str, more: str = "") -> str:
     """A label in two lines where it is long, `more` in one of its own; control characters are escapes."""
     text = one_line(text)
@@ -153,8 +155,9 @@ def kind(cell: Record) -> str:
 
 
 def moments(cell: Record, key: str, scale: float = 1) -> Record:
-    """Mean over the seeds of a cell, both ends of its 95 % interval by Student's t, and n; None where there are none."""
-    n, mean, factor = cell["n"].get(key) or 0, cell["mean"].get(key), student_factor(cell["n"].get(key) or 0)
+    """Mean over the seeds of a cell, both ends of its 95 % interval by Student's t, or None, and n."""
+    n, mean = cell["n"].get(key) or 0, cell["mean"].get(key)
+    factor = student_factor(n)
     half = factor * cell["sd"][key] if factor is not None else None
     ends = {"low": scale * (mean - half), "high": scale * (mean + half)} if half is not None else {}
     return {"value": scale * mean if n else None, "low": None, "high": None, "n": n} | ends
@@ -195,7 +198,7 @@ def _dots(table: Record, column: Record, place: int) -> Iterator[Record]:
 
 def trade_off(table: Record, columns: Sequence[Record]) -> Iterator[Record]:
     """Accuracy on the forget set (ua) and test accuracy of the forget groups (ga), a record a cell that has both."""
-    found = []
+    found: list[Record] = []
     for cell in table["cells"]:
         ua, ga = moments(cell, UA), moments(cell, GA)
         if ua["n"] and ga["n"]:
@@ -213,7 +216,9 @@ def trade_off(table: Record, columns: Sequence[Record]) -> Iterator[Record]:
         yield {**record, "dx": dx, "dy": dy}
 
 
-SIDES = [(0, -11), (11, -8), (11, 9), (0, 12), (-11, 9), (-11, -8), (19, 0), (-19, 0), (0, -21), (0, 22), (20, -16), (-20, -16), (20, 17), (-20, 17)]  # fmt: skip
+# px from a mark to the middle of its number, the nearest places first.
+SIDES = [(0, -11), (11, -8), (11, 9), (0, 12), (-11, 9), (-11, -8), (19, 0), (-19, 0), (0, -21), (0, 22)]
+SIDES += [(20, -16), (-20, -16), (20, 17), (-20, 17)]
 SMALL = 290, 330  # px of the trade-off on a narrow screen, where numbers are the closest
 
 
@@ -221,24 +226,16 @@ def place_numbers(points: Sequence[tuple[float, float]]) -> list[tuple[int, int]
     """Where the number of each point stands beside it, in px, so that it covers as few marks and numbers as can be."""
     if not points:
         return []
-    spans = [(min(own), max(own)) for own in zip(*points, strict=True)]
-    on_screen = [
-        tuple(
-            size * (value - low) / (high - low or 1) * way
-            for value, (low, high), size, way in zip(point, spans, SMALL, (1, -1), strict=True)
-        )
-        for point in points
-    ]
-    taken: list[tuple[float, float]] = []
-    found = []
+    (left, right), (bottom, top) = ((min(own), max(own)) for own in zip(*points, strict=True))
+    across, down = SMALL[0] / ((right - left) or 1), SMALL[1] / ((top - bottom) or 1)
+    on_screen = [(across * (x - left), down * (top - y)) for x, y in points]
+    found: list[tuple[int, int]] = []
     for x, y in on_screen:
-        crowd = [*on_screen, *taken]
+        crowd = on_screen + [(a + dx, b + dy) for (a, b), (dx, dy) in zip(on_screen, found, strict=False)]
         costs = [
             sum(_overlap(x + dx - a, y + dy - b) for a, b in crowd) + (not 0 < x + dx < SMALL[0]) for dx, dy in SIDES
         ]
-        dx, dy = SIDES[costs.index(min(costs))]
-        taken.append((x + dx, y + dy))
-        found.append((dx, dy))
+        found.append(SIDES[costs.index(min(costs))])
     return found
 
 
@@ -265,11 +262,8 @@ def told_of_losses(view: View) -> str:
             if name != "edges" and sum(bins):
                 sizes.setdefault(name, []).append(sum(bins))
     told = (f"{name} {span(own)}" for name, own in sizes.items())
-    return (
-        f"Samples: {', '.join(told)}. Balanced attack by the loss, AUC in percent (50: it does not tell who was in the"
-        f" forget set): {_attack_told(view, ATTACK)}; with non-members of the forget groups alone:"
-        f" {_attack_told(view, GROUP_ATTACK)}."
-    )
+    auc, group_auc = _attack_told(view, ATTACK), _attack_told(view, GROUP_ATTACK)
+    return f"n: {', '.join(told)}. AUC of the attack: {auc}; with non-members of the forget groups alone: {group_auc}."
 
 
 def _attack_told(view: View, key: str) -> str:

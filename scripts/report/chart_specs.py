@@ -6,7 +6,7 @@ run's seed, or "all"; the marks named `told` say their numbers in words, in the 
 
 from typing import Any
 
-from scripts.report.look import BLACK, KINDS, PARTS, SETS, VERMILLION, channels
+from scripts.report.look import BLACK, KINDS, PARTS, SETS, SOLID, VERMILLION, channels
 
 Spec = dict[str, Any]
 STEP, LOW_STEP = 38, 30  # px a row, whose label may have three lines, or two
@@ -24,7 +24,7 @@ CONFIG: Spec = {
     },
     "header": {"labelFontSize": 12, "labelFontWeight": "bold", "labelPadding": 4, "titleFontSize": 12},
     "legend": {
-        "orient": "top", "labelFontSize": 12, "labelLimit": 330, "symbolLimit": 0, "symbolStrokeWidth": 2,
+        "orient": "top", "labelFontSize": 12, "symbolLimit": 0, "symbolStrokeWidth": 2,
         "columnPadding": 16, "offset": 8,
     },
     "title": {"anchor": "start", "frame": "bounds", "fontSize": 13, "subtitleFontSize": 11, "subtitleColor": QUIET},
@@ -34,8 +34,12 @@ CONFIG: Spec = {
 }  # fmt: skip
 INTERVAL = "(isValid(datum.{0}low) ? ' (95 % interval ' + {1} + ' to ' + {2} + ')' : '')"
 SEEDS = "(datum.n > 1 ? ', mean over ' + datum.n + ' seeds' : ', one seed')"
-ONE_SEED = "datum.seed === seed"
+CHOSEN, RETRAINED = "datum.seed === seed", "datum.kind === 'retrained'"
 SHORT = "'.4~r'"  # four digits
+
+
+RULE: Spec = {"type": "rule"}
+DASHED: Spec = {"type": "rule", "strokeDash": [4, 3], "strokeWidth": 1.1}
 
 
 def number(field: str, form: str = "'.1f'") -> str:
@@ -56,35 +60,56 @@ def quantity(field: str, title: str | None, **more: Any) -> Spec:
 def rows_of(sort: Any = None) -> Spec:
     """The encoding of rows by their label, which may have two lines."""
     axis = {"labelExpr": "split(datum.label, '\\n')", "ticks": False, "domain": False, "grid": False, "labelPadding": 8}
+    axis["labelOverlap"] = False
     return {"field": "label", "type": "nominal", "title": None, "sort": sort, "axis": axis}
+
+
+def bounded(prefix: str, is_percent: str) -> list[Spec]:
+    """The ends of an interval as they are drawn, `from` and `to`: a share is not drawn beyond 0 and 100."""
+    return [
+        {
+            "calculate": f"isValid(datum.{own}) && {is_percent} ? {bound}, datum.{own}) : datum.{own}",
+            "as": prefix + drawn,
+        }
+        for own, bound, drawn in ((f"{prefix}low", "max(0", "from"), (f"{prefix}high", "min(100", "to"))
+    ]
+
+
+PARAMETERS = [{"name": "seed", "value": "all"}, {"name": "order", "value": 0}, {"name": "series", "value": []}]
 
 
 def layered(layers: list[Spec], transform: list[Spec], **more: Any) -> Spec:
     """Layers over each other, and the parameters that every chart has."""
-    return {"params": [{"name": "seed", "value": "all"}], "transform": transform, "layer": layers} | more
-
-
-def told(mark: Spec, encoding: Spec, **more: Any) -> Spec:
-    """The layer whose marks say their numbers: when pointed at, to screen readers and in the table below."""
-    words = {"field": "told", "type": "nominal"}
-    return {"name": "told", "mark": mark, "encoding": encoding | {"tooltip": words, "description": words}} | more
-
-
-def haloed(encoding: Spec, **mark: Any) -> list[Spec]:
-    """Text that stays readable over lines."""
-    halo = {"stroke": "white", "strokeWidth": 3, "strokeJoin": "round"}
-    return [{"mark": {"type": "text", "color": "#111111", **mark, **more}, "encoding": encoding} for more in (halo, {})]
+    return {"params": PARAMETERS, "transform": transform, "layer": layers} | more
 
 
 def panels(layers: list[Spec], transform: list[Spec], height: Any) -> Spec:
     """The same layers for every `panel` in the rows, each on axes of its own, in the order of `place`."""
     return {
-        "params": [{"name": "seed", "value": "all"}],
+        "params": PARAMETERS,
         "transform": transform,
         "facet": {"field": "panel", "type": "nominal", "title": None, "sort": {"field": "place", "op": "min"}},
         "bounds": "flush",
+        "spacing": {"row": 62},
         "spec": {"height": height, "layer": layers},
     }
+
+
+def layer(mark: Spec, encoding: Spec, where: str = "true") -> Spec:
+    """Marks for the rows for which the expression `where` holds."""
+    return {"transform": [{"filter": where}], "mark": mark, "encoding": encoding}
+
+
+def told(mark: Spec, encoding: Spec, where: str = "true") -> Spec:
+    """The layer whose marks say their numbers: when pointed at, to screen readers and in the table below."""
+    words = {"field": "told", "type": "nominal"}
+    return {"name": "told"} | layer(mark, encoding | {"tooltip": words, "description": words}, where)
+
+
+def haloed(encoding: Spec, **mark: Any) -> list[Spec]:
+    """Text that stays readable over lines."""
+    halo = {"stroke": "white", "strokeWidth": 3, "strokeJoin": "round"}
+    return [layer({"type": "text", "color": "#111111", **mark, **more}, encoding) for more in (halo, {})]
 
 
 # How the rows of `groups` can be ordered: title -> expression, the lowest first.
@@ -98,72 +123,64 @@ GROUP_ORDERS = {
 
 def groups(looks: dict[str, dict[str, Any]] | None) -> Spec:
     """Test accuracy by group, a row a group, a mark a model; looks: of `model`, None for models in their order."""
-    role = channels("model", looks, ("color", "shape"))
-    models = {"field": "model", "sort": list(looks) if looks else None}
-    y = rows_of({"field": "order", "op": "min"})
-    place = {"y": y, "yOffset": models, "x": quantity("value", "test accuracy (%)")}
-    color = {"color": role["color"]}
-    means = [{"filter": ONE_SEED}]
+    look, title = channels("model", looks, ("color", "shape")), "test accuracy (%)"
+    y, color = rows_of({"field": "order", "op": "min"}), {"color": look["color"]}
+    side = {"y": y, "yOffset": {"field": "model", "scale": {"domain": look["color"]["scale"]["domain"]}}}
+    x = quantity("value", title, axis={"orient": "top"})
+    place = side | {"x": x}
+    own = "isValid(datum.value) && datum.seed === seed && datum.role === "
     order = " : ".join(f"order === {i} ? {way}" for i, way in enumerate(GROUP_ORDERS.values()))
     words = (
         f"datum.group + (datum.forget ? ' (forget group)' : '') + ', ' + datum.model + ': ' + {number('value')} + ' %'"
         f" + {interval()} + ', ' + datum.n_test + ' test samples' + {SEEDS}"
     )
-    own = "isValid(datum.value) && datum.seed === seed && datum.role === "
-    spec = layered(
+    ring = {"type": "point", "filled": False, "shape": "circle", "size": 10, "strokeWidth": 1}
+    roles = ("after", "before")
+    return layered(
         [
-            {
-                "transform": [{"filter": "datum.forget"}],
-                "mark": {"type": "rect", "color": BAND},
-                "encoding": {"y": y},
-            },
-            {"transform": means, "mark": "rule", "encoding": place | color | {"x": quantity("low", "test accuracy (%)"), "x2": {"field": "high"}}},
-            {
-                "transform": [{"filter": "seed === 'all' && datum.seed !== 'all'"}],
-                "mark": {"type": "point", "filled": False, "shape": "circle", "size": 10, "strokeWidth": 1},
-                "encoding": place | color,
-            },
-            told({"type": "point", "size": 60}, place | role, transform=means),
+            layer({"type": "rect", "color": BAND}, {"y": y}, "datum.forget"),
+            layer(RULE, side | color | {"x": x | {"field": "low"}, "x2": {"field": "high"}}, CHOSEN),
+            layer(ring, place | color, "seed === 'all' && datum.seed !== 'all'"),
+            told({"type": "point", "size": 60}, place | look, CHOSEN),
         ],
         [
-            {"calculate": f"{own} 'after' ? datum.value : null", "as": "after_own"},
-            {"calculate": f"{own} 'before' ? datum.value : null", "as": "before_own"},
+            *({"calculate": f"{own} '{role}' ? datum.value : null", "as": f"{role}_own"} for role in roles),
             {
-                "joinaggregate": [
-                    {"op": "mean", "field": "after_own", "as": "after"},
-                    {"op": "mean", "field": "before_own", "as": "before"},
-                ],
+                "joinaggregate": [{"op": "mean", "field": f"{role}_own", "as": role} for role in roles],
                 "groupby": ["group"],
             },
             {"filter": "isValid(datum.value)"},
-            {"calculate": f"{order} : 0", "as": "order"},
+            {"calculate": f"{order} : 0", "as": "rank"},
+            {"calculate": "isValid(datum.rank) ? datum.rank : MAX_VALUE", "as": "order"},
             {"calculate": words, "as": "told"},
         ],
         height={"step": STEP},
-    )  # fmt: skip
-    spec["params"].append({"name": "order", "value": 0})
-    return spec
+    )
 
 
 def counts() -> Spec:
     """Training samples by group, forgotten and retained; of the first seed unless one is chosen."""
     words = "datum.group + ': ' + datum.value + ' of ' + datum.n_train + ' training samples ' + datum.part"
-    bar = told(
-        {"type": "bar", "stroke": "#666666", "strokeWidth": 0.6, "height": {"band": 0.6}},
-        {
-            "y": rows_of(),
-            "x": {"field": "value", "type": "quantitative", "title": "training samples"},
-            "order": {"field": "place", "type": "quantitative"},
-            **channels("part", PARTS, ("color",)),
-        },
+    bar = {"type": "bar", "stroke": "#666666", "strokeWidth": 0.6, "height": {"band": 0.6}}
+    place = {
+        "y": rows_of(),
+        "x": {"field": "value", "type": "quantitative", "title": "training samples", "axis": {"orient": "top"}},
+        "order": {"field": "place", "type": "quantitative"},
+    }
+    return layered(
+        [
+            told(
+                bar,
+                place | channels("part", PARTS, ("color",)),
+                "seed === 'all' ? datum.is_first : datum.seed === seed",
+            )
+        ],
+        [
+            {"calculate": words, "as": "told"},
+            {"calculate": "datum.part === 'forgotten' ? 0 : 1", "as": "place"},
+        ],
+        height={"step": STEP},
     )
-    chosen = {"filter": "seed === 'all' ? datum.is_first : datum.seed === seed"}
-    steps = [
-        chosen,
-        {"calculate": words, "as": "told"},
-        {"calculate": "datum.part === 'forgotten' ? 0 : 1", "as": "place"},
-    ]
-    return layered([bar], steps, height={"step": STEP})
 
 
 def losses(width: float) -> Spec:
@@ -173,23 +190,14 @@ def losses(width: float) -> Spec:
         "y": quantity("share", "share of the set (%)", scale={"zero": True}),
     }
     look = channels("set", SETS, ("color", "strokeDash"))
-    words = (
-        f"datum.set + ' set: ' + {number('share')} + ' % of the samples have a loss of '"
-        f" + format(pow(10, datum.middle - {width / 2}), '.2g') + ' to ' + format(pow(10, datum.middle + {width / 2}), '.2g') + ' nats'"
-    )
+    low, high = (f"format(pow(10, datum.middle {sign} {width / 2}), '.2g')" for sign in "-+")
+    words = f"datum.set + ' set: ' + {number('share')} + ' % of it has a loss of ' + {low} + ' to ' + {high} + ' nats'"
+    outline = {"interpolate": "step", "clip": True}
     return layered(
         [
-            {
-                "transform": [{"filter": "datum.set === 'forget'"}],
-                "mark": {"type": "area", "interpolate": "step", "color": VERMILLION, "opacity": 0.12, "clip": True},
-                "encoding": place,
-            },
-            {"mark": {"type": "line", "interpolate": "step", "clip": True}, "encoding": place | look},
-            told(
-                {"type": "point", "size": 50, "opacity": 0},
-                place | {"color": look["color"] | {"legend": None}},
-                transform=[{"filter": "datum.share > 0"}],
-            ),
+            layer({"type": "area", "color": VERMILLION, "opacity": 0.12, **outline}, place, "datum.set === 'forget'"),
+            layer({"type": "line", **outline}, place | look),
+            told({"type": "point", "size": 50, "opacity": 0}, place | {"color": look["color"]}, "datum.share > 0"),
         ],
         [
             {"filter": "seed === 'all' || datum.seed === seed"},
@@ -201,93 +209,71 @@ def losses(width: float) -> Spec:
     )
 
 
-def epochs(field: str, looks: dict[str, dict[str, Any]] | None) -> Spec:
-    """Values over the epochs, a panel a column of history.csv, a line a seed; `field` says the look of a line."""
+def epochs(looks: dict[str, dict[str, Any]] | None) -> Spec:
+    """Values over the epochs, a panel a column of history.csv, a line a seed; looks: of `series`, None for seeds."""
     strong = {"condition": {"test": "seed === 'all' || datum.seed === seed", "value": 1}, "value": 0.2}
-    look = channels(field, looks, ("color", "strokeDash", "shape"))
-    x = quantity("epoch", "epoch", scale={"zero": True, "nice": False}, axis={"tickMinStep": 1, "tickCount": 5})
-    place = {"x": x, "y": quantity("value", None, axis={"tickCount": 5})}
-    line = {"stroke": look["color"], "strokeDash": look["strokeDash"]}
-    point = {"fill": look["color"] | {"legend": None}, "shape": look["shape"] | {"legend": None}}
     shown = {"condition": {"test": "datum.n_epochs > 12", "value": 0}, "value": 1}
+    look = channels("series", looks, ("color", "strokeDash"))
+    place = {
+        "x": quantity("epoch", "epoch", scale={"zero": True, "nice": False}, axis={"tickMinStep": 1, "tickCount": 5}),
+        "y": quantity("value", None, axis={"tickCount": 5}),
+    }
+    line = {"stroke": look["color"], "strokeDash": look["strokeDash"], "opacity": strong, "detail": {"field": "seed"}}
     words = f"datum.panel + ', ' + datum.line + ', epoch ' + datum.epoch + ': ' + {number('value', SHORT)}"
-    return panels(
-        [
-            {"mark": "line", "encoding": place | line | {"opacity": strong, "detail": {"field": "seed"}}},
-            told({"type": "point", "size": 24}, place | point | {"opacity": shown}),
-        ],
-        [{"calculate": words, "as": "told"}],
-        150,
-    ) | {"resolve": {"scale": {"x": "independent", "y": "independent"}}, "spacing": {"row": 62}}
+    layers = [
+        layer({"type": "line"}, place | line),
+        told({"type": "point", "size": 24}, place | {"fill": look["color"], "opacity": shown}),
+    ]
+    independent = {"resolve": {"scale": {"x": "independent", "y": "independent"}}}
+    return panels(layers, [{"calculate": words, "as": "told"}], 150) | independent
 
 
 def dots(signal: bool) -> Spec:
     """A panel a column, a row a model: mean and interval; lines at the retrained models, and at 50 with `signal`."""
-    y, x = rows_of(), quantity("value", None, axis={"tickCount": 4})
+    y, x = rows_of(), quantity("value", None, axis={"tickCount": 5})
     look = channels("kind", KINDS, ("color", "shape"))
-    form = "'.' + datum.decimals + 'f'"
+    color, form = {"color": look["color"]}, "'.' + datum.decimals + 'f'"
     words = f"datum.name + ', ' + datum.panel + ': ' + {number('value', form)} + {interval('', form)} + {SEEDS}"
-    lines = [{"filter": "datum.kind === 'retrained'"}]
+    text = {"y": y, "x": x, "text": {"field": "shown", "type": "nominal"}}
     layers = [
-        {
-            "transform": lines,
-            "mark": {"type": "rule", "strokeDash": [4, 3], "strokeWidth": 1.1},
-            "encoding": {"x": x, "color": look["color"]},
-        },
-        {"mark": "rule", "encoding": {"y": y, "x": quantity("from", None), "x2": {"field": "to"}, "color": look["color"]}},
+        layer({"type": "rule", "color": BLACK, "strokeWidth": 1}, {"x": {"datum": 50}}, str(signal).lower()),
+        layer(DASHED, {"x": x} | color, RETRAINED),
+        layer(RULE, {"y": y, "x": quantity("from", None), "x2": {"field": "to"}} | color),
         told({"type": "point", "size": 70}, {"y": y, "x": x} | look),
-        *haloed({"y": y, "x": x, "text": {"field": "shown", "type": "nominal"}}, dy=-11, fontSize=10),
-    ]  # fmt: skip
-    if signal:
-        layers.insert(0, {"mark": {"type": "rule", "color": BLACK, "strokeWidth": 1}, "encoding": {"x": {"datum": 50}}})
-    bounded = "datum.unit === '%' && isValid(datum.{0}) ? {1} : datum.{0}"
-    transform = [
-        {"calculate": bounded.format("low", "max(0, datum.low)"), "as": "from"},
-        {"calculate": bounded.format("high", "min(100, datum.high)"), "as": "to"},
-        {"calculate": words, "as": "told"},
-        {"calculate": number("value", form), "as": "shown"},
+        *haloed(text, dy=-11, fontSize=10),
     ]
-    return panels(layers, transform, {"step": LOW_STEP}) | {
-        "resolve": {"scale": {"x": "independent"}},
-        "spacing": {"row": 62},
-    }
+    steps = [{"calculate": words, "as": "told"}, {"calculate": number("value", form), "as": "shown"}]
+    steps += bounded("", "datum.unit === '%'")
+    independent = {"resolve": {"scale": {"x": "independent"}}}
+    return panels(layers if signal else layers[1:], steps, {"step": LOW_STEP}) | independent
 
 
 def trade_off() -> Spec:
     """Accuracy on the forget set against test accuracy of the forget groups: a number a model, with its interval."""
     across, up = "accuracy on the forget set (UA, %)", "test accuracy of the forget groups (GA, %)"
-    x, y = quantity("ua", across), quantity("ga", up)
-    look = channels("kind", KINDS, ("color", "shape"))
+    x, y = {"x": quantity("ua", across)}, {"y": quantity("ga", up)}
+    beside = {"columns": len(KINDS)}
+    look = {name: own | {"legend": beside} for name, own in channels("kind", KINDS, ("color", "shape")).items()}
     color = {"color": look["color"]}
     # The key of the numbers is the legend of a channel that does not show.
-    key = {"field": "label", "type": "nominal", "title": None, "sort": None, "scale": {"range": [[1, 0]]}}
-    key["legend"] = {"orient": "bottom", "symbolSize": 0, "symbolOffset": -12}
-    lines = {
-        "transform": [{"filter": "datum.kind === 'retrained'"}],
-        "mark": {"type": "rule", "strokeDash": [4, 3], "strokeWidth": 1.1},
-    }
+    legend = {"orient": "bottom", "symbolSize": 0, "symbolOffset": -12}
+    key = {"field": "label", "type": "nominal", "title": None, "scale": {"range": [SOLID]}, "legend": legend}
     words = (
         f"datum.name + ': accuracy on the forget set ' + {number('ua')} + ' %' + {interval('ua_')}"
         f" + ', test accuracy of the forget groups ' + {number('ga')} + ' %' + {interval('ga_')} + {SEEDS}"
     )
-    ends = [
-        {"calculate": f"isValid(datum.{end}) ? {bound} : null", "as": f"{end}_drawn"}
-        for name in ("ua", "ga")
-        for end, bound in (
-            (f"{name}_low", f"max(0, datum.{name}_low)"),
-            (f"{name}_high", f"min(100, datum.{name}_high)"),
-        )
-    ]
     faint = {"type": "rule", "opacity": 0.45}
+    aside = {"dx": {"expr": "datum.dx"}, "dy": {"expr": "datum.dy"}}
+    text = x | y | {"text": {"field": "number", "type": "nominal"}}
     return layered(
         [
-            lines | {"encoding": {"x": x} | color},
-            lines | {"encoding": {"y": y} | color},
-            {"mark": faint, "encoding": {"x": quantity("ua_low_drawn", across), "x2": {"field": "ua_high_drawn"}, "y": y} | color},
-            {"mark": faint, "encoding": {"y": quantity("ga_low_drawn", up), "y2": {"field": "ga_high_drawn"}, "x": x} | color},
-            told({"type": "point", "size": 80}, {"x": x, "y": y, "strokeDash": key} | look),
-            *haloed({"x": x, "y": y, "text": {"field": "number", "type": "nominal"}}, fontSize=11, fontWeight="bold", dx={"expr": "datum.dx"}, dy={"expr": "datum.dy"}),
+            layer(DASHED, x | color, RETRAINED),
+            layer(DASHED, y | color, RETRAINED),
+            layer(faint, {"x": quantity("ua_from", across), "x2": {"field": "ua_to"}} | y | color),
+            layer(faint, {"y": quantity("ga_from", up), "y2": {"field": "ga_to"}} | x | color),
+            told({"type": "point", "size": 80}, x | y | look | {"strokeDash": key}),
+            *haloed(text, fontSize=11, fontWeight="bold", **aside),
         ],
-        [*ends, {"calculate": words, "as": "told"}],
+        [*bounded("ua_", "true"), *bounded("ga_", "true"), {"calculate": words, "as": "told"}],
         height=360,
-    )  # fmt: skip
+    )

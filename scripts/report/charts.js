@@ -21,15 +21,15 @@ const longestText = (rows, field) =>
 // The specification with its rows for a width in px; figures.py has the same for files.
 function fitted(chart, rows, width) {
   const spec = structuredClone(chart.spec);
-  const across = Math.max(1, Math.floor(width / (data.key_room + longestText(rows, chart.legend))));
-  const legend = { ...data.config.legend, columns: across };
+  const room = width - Math.max(chart.legend === "label" ? 0 : longestText(rows, "label"), 60);
+  const across = Math.max(1, Math.floor(room / (data.key_room + longestText(rows, chart.legend))));
+  const legend = { ...data.config.legend, columns: across, labelLimit: room - data.key_room };
   Object.assign(spec, { data: { values: rows }, description: chart.title, config: { ...data.config, legend } });
   if (!chart.panel) {
     if (spec.height.step) spec.height = spec.height.step * unique(rows.map((row) => row.label)).length;
     return Object.assign(spec, { width, autosize: { type: "fit-x", contains: "padding" } });
   }
   const [least, between] = chart.panel;
-  const room = width - Math.max(longestText(rows, "label"), between);
   const panels = unique(rows.map((row) => row.panel)).length;
   spec.columns = Math.max(1, Math.min(panels, Math.floor(room / least)));
   spec.spacing.column = between;
@@ -70,7 +70,8 @@ async function drawChart(box) {
   seen.unobserve(box);
   box.drawn = box.clientWidth;
   const spec = fitted(chart, rows, box.clientWidth);
-  spec.params = spec.params.map((param) => ({ ...param, value: params[param.name] ?? param.value }));
+  const values = { ...params, series: unique(rows.map((row) => row[chart.legend])) };
+  spec.params = spec.params.map((param) => ({ ...param, value: values[param.name] ?? param.value }));
   const options = { mode: "vega-lite", ast: true, actions: false, renderer: "svg", defaultStyle: false };
   options.tooltip = (_, event, item, text) => say(text, event.clientX, event.clientY);
   const { view } = await vegaEmbed(box, spec, options);
@@ -139,11 +140,11 @@ function chartFigure(name, title, rows, told, seed = null) {
   };
   const fold = html("details", { class: "figures", on: { toggle: open } }, html("summary", {}, "The numbers"), grid);
   const caption = html("figcaption", {}, [told, chart.caption].filter(Boolean).join(" "));
-  return html("figure", { class: `plot ${name}${chart.panel ? " wide" : ""}`, "data-plot": name }, html("h4", {}, title), choice || null, html("div", { class: "tall" }, box), caption, fold);
+  return html("figure", { class: `plot ${name}${chart.panel ? " wide" : ""}`, "data-plot": name }, html("h4", {}, title), choice || null, html("div", { class: "label" in rows[0] && !chart.panel ? "tall" : null }, box), caption, fold);
 }
 
 const seedsTold = (view) =>
-  view.seed === null && view.runs.length > 1 ? `mean over ${view.runs.length} seeds` : `seed ${view.chosen[0].seed}`;
+  view.seed === null && view.runs.length > 1 ? `${view.runs.length} seeds` : `seed ${view.chosen[0].seed}`;
 
 // view: {cell, runs: all of its runs, chosen: those of the seed buttons, seed: or null for all}.
 function cellPlot(name, view) {

@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, BinaryIO
 
 from scripts.report.chart_specs import CONFIG
 from scripts.report.charts import COMPARE, OF_CELLS, OF_TABLES, Chart
@@ -44,17 +44,24 @@ def save_figures(payload: dict[str, Any], out: Path, kind: str) -> list[Path]:
     Files are named after what they show: OUT-digits-split0-0.9-overview.pdf, OUT-digits-split0-0.9-miu-groups.pdf.
     UserError without vl-convert.
     """
-    package, files = vega(), []
-    draw = {
-        "png": lambda spec: package.vegalite_to_png(spec, VEGA_LITE, scale=SCALE, ppi=DPI),
-        "pdf": lambda spec: package.vegalite_to_pdf(spec, VEGA_LITE, scale=SCALE),
-        "svg": lambda spec: package.vegalite_to_svg(spec, VEGA_LITE).encode(),
-    }[kind]
+    files = []
     for name, spec in figures(payload):
         files.append(out.with_name(f"{out.stem}-{name}.{kind}"))
-        drawn = draw(spec)
-        write_atomic(files[-1], lambda file, drawn=drawn: file.write(drawn))
+        write_atomic(files[-1], functools.partial(_write, drawn(spec, kind)))
     return files
+
+
+def drawn(spec: dict[str, Any], kind: str) -> bytes:
+    """A specification with its rows as PNG, PDF or SVG."""
+    if kind == "png":
+        return vega().vegalite_to_png(spec, VEGA_LITE, scale=SCALE, ppi=DPI)
+    if kind == "pdf":
+        return vega().vegalite_to_pdf(spec, VEGA_LITE, scale=SCALE)
+    return vega().vegalite_to_svg(spec, VEGA_LITE).encode()
+
+
+def _write(drawn: bytes, file: BinaryIO) -> None:
+    file.write(drawn)
 
 
 def figures(payload: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -91,15 +98,19 @@ def figure(chart: Chart, rows: list[dict[str, Any]], title: str, told: str) -> d
 
 def fit(chart: Chart, rows: list[dict[str, Any]], width: float) -> dict[str, Any]:
     """The specification with its rows for a width in px; charts.js has the same for the page."""
-    across = max(1, int(width // (KEY + _longest(rows, chart.legend))))
-    config = CONFIG | {"legend": CONFIG["legend"] | {"columns": across}}
-    spec = chart.spec | {"data": {"values": rows}, "description": chart.title, "config": config}
+    room = width - max(_longest(rows, "label") if chart.legend != "label" else 0, 60)
+    legend = {"columns": max(1, int(room // (KEY + _longest(rows, chart.legend)))), "labelLimit": room - KEY}
+    config = CONFIG | {"legend": CONFIG["legend"] | legend}
+    series = [
+        param | ({"value": list(dict.fromkeys(row[chart.legend] for row in rows))} if param["name"] == "series" else {})
+        for param in chart.spec["params"]
+    ]
+    spec = chart.spec | {"data": {"values": rows}, "description": chart.title, "config": config, "params": series}
     if chart.panel is None:
         if isinstance(spec["height"], dict):  # px a row
             spec["height"] = spec["height"]["step"] * len({row["label"] for row in rows})
         return spec | {"width": width, "autosize": {"type": "fit-x", "contains": "padding"}}
     least, between = chart.panel
-    room = width - max(_longest(rows, "label"), between)
     columns = max(1, min(len({row["panel"] for row in rows}), int(room // least)))
     inner = room / columns - between
     spacing = spec["spacing"] | {"column": between}

@@ -1,6 +1,6 @@
 """What charts look like: colours of Okabe and Ito, each with a marker or a dash pattern of its own."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any
 
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
@@ -9,9 +9,9 @@ BLUE, VERMILLION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
 # Dashes: lengths of line and gap in px; [1, 0] is a solid line. Shapes are Vega's.
 SOLID = [1, 0]
 ROLES = {
-    "original model (before)": {"color": BLUE, "shape": "circle"},
+    "original (before)": {"color": BLUE, "shape": "circle"},
     "this model (after)": {"color": VERMILLION, "shape": "diamond"},
-    "retrained model": {"color": GREEN, "shape": "square"},
+    "retrained": {"color": GREEN, "shape": "square"},
 }
 SETS = {
     "forget": {"color": VERMILLION, "strokeDash": SOLID},
@@ -20,8 +20,8 @@ SETS = {
     "test": {"color": BLACK, "strokeDash": [8, 2, 2, 2]},
 }
 NETWORKS = {
-    "model": {"color": VERMILLION, "strokeDash": SOLID, "shape": "diamond"},
-    "original": {"color": BLUE, "strokeDash": [7, 3], "shape": "circle"},
+    "model": {"color": VERMILLION, "strokeDash": SOLID},
+    "original": {"color": BLUE, "strokeDash": [7, 3]},
 }
 PARTS = {"forgotten": {"color": VERMILLION}, "retained": {"color": "#cfe7f7"}}  # one dark, one light
 KINDS = {
@@ -41,14 +41,14 @@ SERIES: list[dict[str, Any]] = [
 ]
 
 
-def channels(field: str, looks: dict[str, dict[str, Any]] | None, names: Iterable[str]) -> dict[str, Any]:
-    """Vega-Lite's encodings of a field by some channels of its looks; without looks, SERIES in the order of the data.
+def channels(field: str, looks: dict[str, dict[str, Any]] | None, names: Collection[str]) -> dict[str, Any]:
+    """Vega-Lite's encodings of a field by channels of its looks; without looks, of the parameter `series` by SERIES.
 
-    They share one legend, and every chart gives a name the same look.
+    All share one legend, as their domains are the same; of dashes it shows lines.
     """
-    found = {}
-    for name in names:
-        own = list(looks.values()) if looks else SERIES
-        scale = {"range": [look[name] for look in own]} | ({"domain": list(looks)} if looks else {})
-        found[name] = {"field": field, "type": "nominal", "title": None, "sort": None, "scale": scale}
-    return found
+    own = list(looks.values()) if looks else SERIES
+    domain = list(looks) if looks else {"signal": "series"}
+    scales = {name: {"domain": domain, "range": [look[name] for look in own]} for name in names}
+    legend = {"legend": {"symbolType": "stroke", "symbolSize": 500}} if "strokeDash" in names else {}
+    shared = {"field": field, "type": "nominal", "title": None, **legend}
+    return {name: shared | {"scale": scale} for name, scale in scales.items()}
