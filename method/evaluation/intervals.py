@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from statistics import fmean, stdev
+from functools import cache
+from statistics import fmean
 
 from scipy.special import ndtri, stdtrit
 
@@ -11,6 +12,7 @@ from method.evaluation.metrics import Z_95, Undefined, wilson_interval
 LEVEL = 0.95
 
 
+@cache
 def student_factor(n: int, level: float = LEVEL) -> float | None:
     """Half the width of an interval of the mean of n values, in their standard deviations; None below two values.
 
@@ -29,7 +31,8 @@ def student_interval(values: Sequence[float], level: float = LEVEL) -> tuple[flo
     mean, factor = fmean(values), student_factor(len(values), level)
     if factor is None:
         return mean, None, None
-    half = factor * stdev(values)
+    # Quicker than statistics.stdev, which adds fractions.
+    half = factor * math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
     return mean, mean - half, mean + half
 
 
