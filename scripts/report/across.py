@@ -9,7 +9,7 @@ from method.runs.labels import paper_name
 from method.runs.stored import StoredRun
 from scripts.report.cells import Cell, attack_key, compare_attacks
 from scripts.report.collect import Row
-from scripts.report.estimates import CERTAIN, UNCERTAIN, Score, estimate, estimate_accuracy, pool
+from scripts.report.estimates import CERTAIN, UNCERTAIN, Score, estimate, estimate_change, pool
 from scripts.report.wording import (
     TITLES,
     attack_named,
@@ -59,7 +59,7 @@ def _retraining(cells: Sequence[Cell]) -> str:
             before, after = (pool(scores, names) for scores in both)
             if row.reference and before and after:
                 found[paper_name(row.reference)].setdefault(row.reference, (before, after))
-    changes = {name: change for name in sorted(found) if (change := estimate_accuracy(list(found[name].values())))}
+    changes = {name: change for name in sorted(found) if (change := estimate_change(list(found[name].values())))}
     if not changes:
         return ""
     first = next(iter(changes.values()))

@@ -8,7 +8,7 @@ from method.runs.labels import paper_name
 from method.runs.stored import StoredRun
 from scripts.report.collect import Report, Row, by_label
 from scripts.report.compared import reference_name
-from scripts.report.estimates import Estimate, Score, estimate_accuracy, estimate_attack, pool, scores_of
+from scripts.report.estimates import Attack, Estimate, Score, estimate_attack, estimate_change, pool, scores_of
 from utils.tables import is_number
 
 ATTACK, GROUP_ATTACK, FILLED = "mia_auc", "mia_group_auc", "mia_filled"
@@ -55,7 +55,7 @@ class Cell:
     def change(self, names: Sequence[str], since: Sequence[Mapping[str, Score]], choices: int = 1) -> Estimate | None:
         """Of the test images of these groups together: the accuracy minus that of `original` or `retrained`."""
         found = [(pool(before, names), pool(after, names)) for before, after in zip(since, self.own, strict=True)]
-        return estimate_accuracy([(a, b) for a, b in found if a is not None and b is not None], choices)
+        return estimate_change([(a, b) for a, b in found if a is not None and b is not None], choices)
 
     def attack(self, key: str, choices: int = 1) -> Estimate | None:
         """The AUC of a membership attack minus that on the retrained model of the same seed."""
@@ -105,7 +105,7 @@ def compare_attacks(
         own, theirs = values.get(key), retrained.metrics.get(key) if retrained else None
         if is_number(own) and is_number(theirs):
             n = _n_attacked(values, key)
-            found.append((Score(theirs, n), Score(own, n)))
+            found.append((Attack(theirs, n), Attack(own, n)))
     return estimate_attack(found, choices)
 
 

@@ -15,9 +15,16 @@ ALIKE = 1e-9  # points; seeds that differ by less gave the same model
 
 
 class Score(NamedTuple):
-    """A share in percent (test accuracy, or the AUC of an attack), from n images."""
+    """Test accuracy in percent, on n images."""
 
-    value: float
+    accuracy: float
+    n: int
+
+
+class Attack(NamedTuple):
+    """AUC in percent of an attack on n images that were to be forgotten and n others; 0 where n is not known."""
+
+    auc: float
     n: int
 
 
@@ -89,32 +96,35 @@ def estimate(
     return Estimate(*means, *of_one(level)[1:], len(pairs), source=source, choices=choices)
 
 
-def estimate_accuracy(pairs: Sequence[tuple[Score, Score]], choices: int = 1) -> Estimate | None:
+def estimate_change(pairs: Sequence[tuple[Score, Score]], choices: int = 1) -> Estimate | None:
     """The same of test accuracies."""
 
     def of_one(level: float) -> tuple[float, float, float]:
         (before, after), *_ = pairs
-        hits = [min(max(round(score.value * score.n / 100), 0), score.n) for score in (after, before)]
+        hits = [min(max(round(score.accuracy * score.n / 100), 0), score.n) for score in (after, before)]
         return difference_interval(hits[0], after.n, hits[1], before.n, level)
 
     return _of_scores(pairs, choices, of_one, ", from its test images")
 
 
-def estimate_attack(pairs: Sequence[tuple[Score, Score]], choices: int = 1) -> Estimate | None:
-    """The same of the AUCs of attacks on n images that were to be forgotten and n others."""
+def estimate_attack(pairs: Sequence[tuple[Attack, Attack]], choices: int = 1) -> Estimate | None:
+    """The same of the AUCs of attacks."""
 
     def of_one(level: float) -> tuple[float, float, float]:
         (before, after), *_ = pairs
-        return auc_difference_interval(after.value, before.value, after.n, after.n, level)
+        return auc_difference_interval(after.auc, before.auc, after.n, after.n, level)
 
     counted = bool(pairs and pairs[0][1].n)
     return _of_scores(pairs, choices, of_one if counted else None, ", from the images attacked")
 
 
 def _of_scores(
-    pairs: Sequence[tuple[Score, Score]], choices: int, of_one: OfOne | None, source: str
+    pairs: Sequence[tuple[Score, Score]] | Sequence[tuple[Attack, Attack]],
+    choices: int,
+    of_one: OfOne | None,
+    source: str,
 ) -> Estimate | None:
-    found = estimate([(before.value, after.value) for before, after in pairs], choices, of_one, source)
+    found = estimate([(before[0], after[0]) for before, after in pairs], choices, of_one, source)
     if found is None or found.low is None or found.high is None:
         return found
     # No share lies beyond 0 and 100.
@@ -132,4 +142,4 @@ def pool(scores: Mapping[str, Score], names: Sequence[str]) -> Score | None:
     """The accuracy on the test images of several groups together; None where there are none."""
     own = [scores[name] for name in names if name in scores]
     n = sum(score.n for score in own)
-    return Score(sum(score.value * score.n for score in own) / n, n) if n else None
+    return Score(sum(score.accuracy * score.n for score in own) / n, n) if n else None

@@ -1,6 +1,6 @@
 """What happened, in sentences made from the numbers: of a table, and of each of its labels.
 
-`tell` gives both for the rows of a table; of a single run it gives that run's. Every sentence is a dict of `about` and
+`tell` gives both for the rows of a table, `tell_cell` those of one label, or of one run. Every sentence is a dict of `about` and
 `text`, one printable line. Where its numbers are missing there is none, and what is missing is said.
 """
 
@@ -36,8 +36,12 @@ def tell(rows: Sequence[Row], originals: Originals) -> tuple[Sentences, dict[str
     about: request, original, forget_groups, harm, others, attack, cost, comparison, missing.
     """
     cells = make_cells(rows, originals)
-    of_table = _sentences(tell_table(rows, list(cells.values())))
-    return of_table, {label: _sentences(_of_cell(cell)) for label, cell in cells.items()}
+    return _sentences(tell_table(rows, list(cells.values()))), {label: tell_cell(own) for label, own in cells.items()}
+
+
+def tell_cell(cell: Cell) -> Sentences:
+    """The sentences of one label; of a single run make a cell of its row, with that of its original (`make_cells`)."""
+    return _sentences(_of_cell(cell))
 
 
 def _sentences(told: Told) -> Sentences:
@@ -81,7 +85,7 @@ def _before_and_after(cell: Cell, names: Sequence[str]) -> str:
     own = [score for scores in cell.own if (score := pool(scores, names))]
     if not own:
         return ""
-    mean, n = fmean(score.value for score in own), span(score.n for score in own)
+    mean, n = fmean(score.accuracy for score in own), span(score.n for score in own)
     return f"On the test images of {name_groups(names)} (n = {n}), accuracy is {mean:.1f} % {cell.after}."
 
 
