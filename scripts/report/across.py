@@ -22,7 +22,7 @@ from scripts.report.wording import (
     listed,
     tell_request,
     test_images,
-)  # fmt: skip
+)
 from utils.tables import is_number
 
 CLOSENESS = "avg_gap"

@@ -1,7 +1,7 @@
 """What happened, in sentences made from the numbers: of a table, and of each of its labels.
 
-`tell` gives both for the rows of a table, `tell_cell` those of one label, or of one run. Every sentence is a dict of `about` and
-`text`, one printable line. Where its numbers are missing there is none, and what is missing is said.
+`tell` gives both for the rows of a table, `tell_cell` those of one label, or of one run. Every sentence is a dict of
+`about` and `text`, one printable line. Where its numbers are missing there is none, and what is missing is said.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,7 +23,7 @@ from scripts.report.wording import (
     span,
     tell_request,
     test_images,
-)  # fmt: skip
+)
 from utils.tables import is_number, one_line
 from utils.text import for_people
 
