@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import Any
 
 from scripts.report.collect import Report, Row, by_label, groups_of
-from scripts.report.compared import RETRAINED, values_of_others
+from scripts.report.compared import values_of_others
 from scripts.report.estimates import Score, estimate_change
 from scripts.report.values import moments
 from utils.tables import is_number
@@ -80,7 +80,7 @@ def group_tables(report: Report, each: bool = False, against: str = "") -> Itera
         groups = {name: group for own in found.values() for name, group in own.items()}
         compared = {
             ORIGINAL: {row: other.values for row in rows if (other := report.original_row(key, row))},
-            REFERENCE: values_of_others(report, key, RETRAINED),
+            REFERENCE: {row: row.reference.metrics for row in rows if row.reference not in (None, row.run)},
             **({f"minus {against}": values_of_others(report, key, against)} if against else {}),
         }
         yield GroupTable(

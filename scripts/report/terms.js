@@ -46,7 +46,7 @@ function glossaryList() {
   if (!lines.length) return null;
   return html(
     "details",
-    { class: "fold" },
+    { class: "fold glossary" },
     html("summary", {}, "Every word and abbreviation"),
     html("div", { class: "scroll" }, html("table", { class: "keys" }, html("tbody", {}, ...lines))),
   );
