@@ -22,6 +22,7 @@ from scripts.report.look import curve_keys, in_words
 from scripts.report.page import in_script, pack_payload, page
 from utils.tables import cell as in_text
 
+
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     with Browser(tmp_path_factory.mktemp("browser")) as opened:

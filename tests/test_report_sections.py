@@ -16,7 +16,20 @@ from scripts.report import command as report
 from scripts.report.page import pack_payload
 
 RUNS = ROOT / "docs" / "results" / "runs" / "digits.zip"
-CHOSEN = ["--tag", "", "--ratio", "0.9", "--method", "pretrain", "--method", "retrain", "--method", "miu", "--method", "salun"]
+CHOSEN = [
+    "--tag",
+    "",
+    "--ratio",
+    "0.9",
+    "--method",
+    "pretrain",
+    "--method",
+    "retrain",
+    "--method",
+    "miu",
+    "--method",
+    "salun",
+]
 MINUS = str.maketrans("−", "-", "+")
 
 
@@ -56,7 +69,10 @@ def shown_group_cells(browser: Browser, table: str) -> dict[tuple[str, str], tup
         " cell.firstChild.textContent]))"
     )
     return {
-        (group, cell): (name, [float(text.translate(MINUS)) for text in [value, *ends.split(" to ")] if text not in "-"])
+        (group, cell): (
+            name,
+            [float(text.translate(MINUS)) for text in [value, *ends.split(" to ")] if text not in "-"],
+        )
         for group, cell, name, ends, value in found
     }
 
@@ -117,7 +133,10 @@ def test_what_is_harmed_is_said_first(browser: Browser, file: Path, payload: dic
     found = [name for name in order if name in ("story", "plot", "part", "fold")]
     assert found[0] == "story"
     assert found[-1] == "fold", "notes are last, and folded"
-    assert [text for text in texts(browser, "#t1 .part > h3")] == ["Which group, by which method", "Every method in numbers"]
+    assert [text for text in texts(browser, "#t1 .part > h3")] == [
+        "Which group, by which method",
+        "Every method in numbers",
+    ]
     assert visible(browser, "#t1 .notes") == []
     click(browser, "#t1 .body > .fold:last-child summary")
     browser.wait("document.querySelector('#t1 .notes')")
@@ -271,7 +290,9 @@ def test_paper_has_no_buttons_and_every_column(browser: Browser, file: Path) -> 
     try:
         assert visible(browser, "button, select, input, .controls, details:not([open])") == []
         assert len(visible(browser, ".comparison, #t0c3, #t0 .by-group, #t0 .measures")) == 4
-        assert browser.run("[...document.querySelectorAll('.scroll')].every((box) => getComputedStyle(box).overflowX === 'visible')")
+        assert browser.run(
+            "[...document.querySelectorAll('.scroll')].every((box) => getComputedStyle(box).overflowX === 'visible')"
+        )
     finally:
         browser.media("")
     heads = "[...document.querySelectorAll('#t0 .measures')].map((grid) => grid.querySelectorAll('thead th').length)"
@@ -314,4 +335,9 @@ def test_accuracies_of_runs_are_in_the_order_of_their_table(payload: dict[str, A
     by_name = {group["name"]: group["test_acc"] for group in run["groups"]}
     wanted = [by_name[group["name"]] for group in payload["tables"][0]["groups"]]
     assert found["pool"][packed["groups"]] == pytest.approx(wanted, abs=1e-3)
-    assert found["student"][:4] == [None, None, pytest.approx(12.706 / 2**0.5, abs=1e-3), pytest.approx(2.484, abs=1e-3)]
+    assert found["student"][:4] == [
+        None,
+        None,
+        pytest.approx(12.706 / 2**0.5, abs=1e-3),
+        pytest.approx(2.484, abs=1e-3),
+    ]
