@@ -233,7 +233,7 @@ def place_numbers(points: Sequence[tuple[float, float]]) -> list[tuple[int, int]
     for x, y in on_screen:
         crowd = on_screen + [(a + dx, b + dy) for (a, b), (dx, dy) in zip(on_screen, found, strict=False)]
         costs = [
-            sum(_overlap(x + dx - a, y + dy - b) for a, b in crowd) + (not 0 < x + dx < SMALL[0]) for dx, dy in SIDES
+            sum(_overlap(x + dx - a, y + dy - b) for a, b in crowd) + (not 0 <= x + dx <= SMALL[0]) for dx, dy in SIDES
         ]
         found.append(SIDES[costs.index(min(costs))])
     return found

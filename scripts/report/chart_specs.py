@@ -197,7 +197,7 @@ def losses(width: float) -> Spec:
         [
             layer({"type": "area", "color": VERMILLION, "opacity": 0.12, **outline}, place, "datum.set === 'forget'"),
             layer({"type": "line", **outline}, place | look),
-            told({"type": "point", "size": 50, "opacity": 0}, place | {"color": look["color"]}, "datum.share > 0"),
+            told({"type": "point", "size": 50, "color": "transparent"}, place, "datum.share > 0"),
         ],
         [
             {"filter": "seed === 'all' || datum.seed === seed"},
@@ -212,17 +212,17 @@ def losses(width: float) -> Spec:
 def epochs(looks: dict[str, dict[str, Any]] | None) -> Spec:
     """Values over the epochs, a panel a column of history.csv, a line a seed; looks: of `series`, None for seeds."""
     strong = {"condition": {"test": "seed === 'all' || datum.seed === seed", "value": 1}, "value": 0.2}
-    shown = {"condition": {"test": "datum.n_epochs > 12", "value": 0}, "value": 1}
     look = channels("series", looks, ("color", "strokeDash"))
     place = {
         "x": quantity("epoch", "epoch", scale={"zero": True, "nice": False}, axis={"tickMinStep": 1, "tickCount": 5}),
         "y": quantity("value", None, axis={"tickCount": 5}),
     }
+    shown = {"condition": {"test": "datum.n_epochs > 12", "value": "transparent"}}  # lines of many need no dots
     line = {"stroke": look["color"], "strokeDash": look["strokeDash"], "opacity": strong, "detail": {"field": "seed"}}
     words = f"datum.panel + ', ' + datum.line + ', epoch ' + datum.epoch + ': ' + {number('value', SHORT)}"
     layers = [
         layer({"type": "line"}, place | line),
-        told({"type": "point", "size": 24}, place | {"fill": look["color"], "opacity": shown}),
+        told({"type": "point", "size": 24}, place | {"fill": look["color"] | shown, "opacity": strong}),
     ]
     independent = {"resolve": {"scale": {"x": "independent", "y": "independent"}}}
     return panels(layers, [{"calculate": words, "as": "told"}], 150) | independent

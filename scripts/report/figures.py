@@ -1,6 +1,7 @@
 """The charts of the page as files for papers: one PNG, PDF or SVG a figure. Needs vl-convert, and no browser."""
 
 import functools
+import re
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any, BinaryIO
 
 from scripts.report.chart_specs import CONFIG
 from scripts.report.charts import COMPARE, OF_CELLS, OF_TABLES, Chart
+from scripts.report.pdf import in_order
 from scripts.report.view import View
 from utils.errors import UserError
 from utils.files import write_atomic
@@ -19,6 +21,7 @@ KINDS = ("png", "pdf", "svg")
 WIDTH = 700  # px, as on a page
 SCALE = 0.7  # to 6.8 inches, the text width of a paper, with letters of 8 pt
 DPI = 200
+SIZES = re.compile(r'(width|height)="(\d+)"')  # those of the picture come first
 LETTER, KEY = 6.4, 48  # px of width, about: of a letter, and of the rest of a legend's entry
 
 
@@ -55,9 +58,11 @@ def drawn(spec: dict[str, Any], kind: str) -> bytes:
     """A specification with its rows as PNG, PDF or SVG."""
     if kind == "png":
         return vega().vegalite_to_png(spec, VEGA_LITE, scale=SCALE, ppi=DPI)
-    if kind == "pdf":
-        return vega().vegalite_to_pdf(spec, VEGA_LITE, scale=SCALE)
-    return vega().vegalite_to_svg(spec, VEGA_LITE).encode()
+    svg = vega().vegalite_to_svg(spec, VEGA_LITE)
+    if kind == "svg":
+        return svg.encode()
+    scaled = (f'{name}="{SCALE * int(size):g}"' for name, size in SIZES.findall(svg)[:2])
+    return in_order(vega().svg_to_pdf(SIZES.sub(lambda _: next(scaled), svg, count=2)))
 
 
 def _write(drawn: bytes, file: BinaryIO) -> None:
