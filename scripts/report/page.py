@@ -8,12 +8,15 @@ import re
 from pathlib import Path
 from typing import Any
 
+from method.evaluation.intervals import student_factor
 from scripts.report.chart_specs import CONFIG
 from scripts.report.charts import ListPool, pack
 from scripts.report.figures import KEY, LETTER, library
 
 HERE = Path(__file__).parent
-SCRIPTS = ("elements.js", "charts.js", "table.js", "details.js", "page.js")
+SCRIPTS = (
+    "elements.js", "charts.js", "terms.js", "table.js", "group_table.js", "details.js", "compare.js", "page.js"
+)  # fmt: skip
 MOMENTS = ("n", "mean", "sd")
 COLUMN_DEFAULTS = {"unit": "", "what": "", "main": False, "best": "", "scale": 1, "decimals": 1}
 
@@ -49,16 +52,19 @@ def pack_payload(payload: dict[str, Any]) -> dict[str, Any]:
     pool = ListPool()
     columns = [COLUMN_DEFAULTS | column for column in payload["columns"]]
     keys = [column["key"] for column in columns]
-    tables = [{**table, "cells": [_cell(cell, keys) for cell in table["cells"]]} for table in payload["tables"]]
+    tables = [{**table, "cells": [_cell(cell, keys, pool) for cell in table["cells"]]} for table in payload["tables"]]
+    most = max((len(cell["seeds"]) for table in tables for cell in table["cells"]), default=0)
     charts, rows = pack(payload, pool)
-    beside = ("groups", "losses", "history")  # they are in the rows of charts
+    groups = {table["id"]: [group["name"] for group in table["groups"]] for table in tables}
     return {
         "path": payload["path"],
         "columns": columns,
         "tables": tables,
-        "runs": [{key: value for key, value in run.items() if key not in beside} for run in payload["runs"]],
+        "runs": [_run(run, groups[run["table"]], pool) for run in payload["runs"]],
         "missing": payload["missing"],
         "pool": pool.lists,
+        "student": [student_factor(n) for n in range(most + 1)],
+        "glossary": payload["glossary"],
         "charts": charts,
         "rows": rows,
         "config": CONFIG,
@@ -67,12 +73,27 @@ def pack_payload(payload: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _cell(cell: dict[str, Any], keys: list[str]) -> dict[str, Any]:
-    """n, mean and sd as lists in the order of the columns; the difference's only where there is one."""
+def _run(run: dict[str, Any], groups: list[str], pool: ListPool) -> dict[str, Any]:
+    """A run with the number of the list of its accuracies, in the order of `groups`; charts have the rest as rows."""
+    accuracies = {group["name"]: group["test_acc"] for group in run.get("groups") or []}
+    own = {key: value for key, value in run.items() if key not in ("losses", "history")}
+    return own | {"groups": pool.put([accuracies.get(name) for name in groups])}
+
+
+def _cell(cell: dict[str, Any], keys: list[str], pool: ListPool) -> dict[str, Any]:
+    """n, mean and sd as lists in the order of the columns; the difference's only where there is one; groups pooled."""
     own = {name: [cell[name].get(key) for key in keys] for name in MOMENTS}
     parts = [cell["difference"].get(key) or {} for key in keys]
     difference = {name: [part.get(name) for part in parts] for name in MOMENTS}
-    return {**cell, **own, "difference": difference if any(difference["n"]) else None}
+    groups = {what: _grouped(found, pool) for what, found in cell["groups"].items()}
+    return {**cell, **own, "difference": difference if any(difference["n"]) else None, "groups": groups}
+
+
+def _grouped(found: list[dict[str, Any]], pool: ListPool) -> dict[str, int]:
+    """n, mean and both ends of the interval of every group, as numbers of lists in the pool."""
+    low, high = zip(*(one["interval"] or (None, None) for one in found), strict=True) if found else ((), ())
+    lists = {"n": [one["n"] for one in found], "mean": [one["mean"] for one in found], "low": low, "high": high}
+    return {name: pool.put(list(own)) for name, own in lists.items()}
 
 
 def _plain(value: Any) -> Any:
