@@ -217,7 +217,7 @@ def trade_off(table: Record, columns: Sequence[Record]) -> Iterator[Record]:
 
 
 # px from a mark to the middle of its number, the nearest places first.
-SIDES = [(0, -11), (11, -8), (11, 9), (0, 12), (-11, 9), (-11, -8), (19, 0), (-19, 0), (0, -21), (0, 22)]
+SIDES = [(0, -12), (11, -8), (11, 9), (0, 12), (-11, 9), (-11, -8), (19, 0), (-19, 0), (0, -21), (0, 22)]
 SIDES += [(20, -16), (-20, -16), (20, 17), (-20, 17)]
 SMALL = 290, 330  # px of the trade-off on a narrow screen, where numbers are the closest
 

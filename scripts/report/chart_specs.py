@@ -4,6 +4,7 @@ Text from the runs is in rows alone, never in a specification, whose expressions
 run's seed, or "all"; the marks named `told` say their numbers in words, in the field `told`.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from scripts.report.look import BLACK, KINDS, PARTS, SETS, SOLID, VERMILLION, channels
@@ -183,16 +184,18 @@ def counts() -> Spec:
     )
 
 
-def losses(width: float) -> Spec:
-    """Histograms of the loss by set, the shares averaged over seeds; width: of a bin, in powers of ten."""
+def losses(edges: Sequence[float]) -> Spec:
+    """Histograms of the loss by set, the shares averaged over seeds; edges: of the bins, in powers of ten."""
+    width = edges[1] - edges[0]
+    domain = [edges[0] - width, edges[-1] + width]  # the empty bins at both ends close the outlines
     place = {
-        "x": quantity("middle", "log10 of the loss (nats)", scale={"domain": [-8, 2], "nice": False}),
+        "x": quantity("middle", "log10 of the loss (nats)", scale={"domain": domain, "nice": False}),
         "y": quantity("share", "share of the set (%)", scale={"zero": True}),
     }
     look = channels("set", SETS, ("color", "strokeDash"))
     low, high = (f"format(pow(10, datum.middle {sign} {width / 2}), '.2g')" for sign in "-+")
     words = f"datum.set + ' set: ' + {number('share')} + ' % of it has a loss of ' + {low} + ' to ' + {high} + ' nats'"
-    outline = {"interpolate": "step", "clip": True}
+    outline = {"interpolate": "step"}
     return layered(
         [
             layer({"type": "area", "color": VERMILLION, "opacity": 0.12, **outline}, place, "datum.set === 'forget'"),

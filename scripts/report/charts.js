@@ -72,7 +72,7 @@ async function drawChart(box) {
   const spec = fitted(chart, rows, box.clientWidth);
   const values = { ...params, series: unique(rows.map((row) => row[chart.legend])) };
   spec.params = spec.params.map((param) => ({ ...param, value: values[param.name] ?? param.value }));
-  const options = { mode: "vega-lite", ast: true, actions: false, renderer: "svg", defaultStyle: false };
+  const options = { mode: "vega-lite", ast: true, actions: false, renderer: "svg", defaultStyle: false, logLevel: 1 };
   options.tooltip = (_, event, item, text) => say(text, event.clientX, event.clientY);
   const { view } = await vegaEmbed(box, spec, options);
   box.view = view;

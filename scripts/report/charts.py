@@ -79,7 +79,7 @@ OF_CELLS = {
     "groups": GROUPS,
     "losses": Chart(
         title="Loss by set",
-        spec=specs.losses(float(LOSS_EDGES[1] - LOSS_EDGES[0])),
+        spec=specs.losses(LOSS_EDGES.tolist()),
         rows=rows.losses,
         constants=("set", "seed", "size"),
         legend="set",
