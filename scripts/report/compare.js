@@ -66,7 +66,7 @@ function metricLines(cells) {
     .map((column) => {
       const head = html("th", { scope: "row" }, term(column.title, columnHint(column)), html("small", {}, column.what));
       const shown = (cell) => momentsText(cellMoments(cell, column.key), cell.seeds.length, column);
-      return comparedLine(head, cells, shown, (run) => run.metrics[column.key], column);
+      return comparedLine(head, cells, shown, (run) => metricOf(run, column.key), column);
     });
 }
 
@@ -116,7 +116,7 @@ function comparedName(cell) {
 
 function settingsTold(cells) {
   const runs = cells.map(runsOf);
-  const keys = unique(runs.flat().flatMap((run) => Object.keys(run.config)));
+  const keys = unique(runs.flat().flatMap((run) => Object.keys(configOf(run))));
   const unlike = keys.filter((key) => unique(runs.map((own) => inSeeds(own, key))).length > 1);
   if (!unlike.length) return html("p", {}, "Their settings are the same.");
   const lines = unlike.map((key) =>

@@ -1,6 +1,7 @@
 // The table of measures: rows are cells (mean over seeds) or runs.
 
 const columnPlace = new Map(data.columns.map((column, i) => [column.key, i]));
+const metricOf = (run, key) => run.metrics[columnPlace.get(key)];
 const HOLES_LAST = Symbol("holes last");
 
 function cellMoments(cell, key, difference = false) {
@@ -10,10 +11,10 @@ function cellMoments(cell, key, difference = false) {
 }
 
 function runMoments(run, key, difference) {
-  let value = run.metrics[key];
+  let value = metricOf(run, key);
   if (difference) {
     const reference = runById.get(run.reference);
-    value = reference && isNumber(value) && isNumber(reference.metrics[key]) ? value - reference.metrics[key] : null;
+    value = reference && isNumber(value) && isNumber(metricOf(reference, key)) ? value - metricOf(reference, key) : null;
   }
   return isNumber(value) ? { n: 1, mean: value, sd: null } : { n: 0, mean: null, sd: null };
 }
@@ -80,7 +81,7 @@ function sortedBy(rows, sort, valueOf) {
 
 function holeReason(row, column) {
   const runs = row.run ? [row.run] : row.cell.runs.map((id) => runById.get(id));
-  const empty = runs.filter((run) => !isNumber(run.metrics[column.key]));
+  const empty = runs.filter((run) => !isNumber(metricOf(run, column.key)));
   const reasons = empty.map((run) => `seed ${run.seed}: ${run.reasons[column.key] || "not computed by this run"}`);
   return reasons.length ? reasons : ["no retrained run of the same seed to take the difference to"];
 }
