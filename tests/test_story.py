@@ -235,7 +235,7 @@ def test_what_was_to_be_forgotten(values: dict[str, Any], config: dict[str, Any]
 def test_without_a_retrained_model() -> None:
     table, cells = tell(*one_method([{FORGET: 80.0}] * 2, [{FORGET: 90.0}] * 2, mia_auc=55.0))
     assert said(cells["salun"], "missing") == [
-        "The retrained model to compare it with is not here: what retraining would give is not known."
+        "Its retrained model is not here. What retraining would give is not known."
     ]
     assert said(cells["salun"], "attack") == [
         "A membership attack (MIA AUC, 50 is a guess) reaches 55.0 after SalUn; there is no retrained model to compare"
@@ -256,8 +256,8 @@ def test_without_an_original_model() -> None:
     )
     table, cells = tell([lost], {lost: None})
     assert said(cells["salun"], "missing") == [
-        "Its original model was not found: no pretrained run of its data, model and seed is here: what unlearning"
-        " changed is not known."
+        "Its original model is not here: no pretrained run of its data, model and seed is here. What unlearning changed"
+        " is not known."
     ]
     first, second = said(cells["salun"], "forget_groups")
     assert first == 'On the test images of "high, cold" (n = 100), accuracy is 80.0 % after SalUn.'
@@ -272,7 +272,10 @@ def test_where_an_original_is_missing_for_some_seeds_the_others_count() -> None:
     rows, originals = one_method([{FORGET: 80.0}] * 3, [{FORGET: 90.0}] * 3)
     table, cells = tell(rows, originals | {rows[1]: None})
     assert ", 2 seeds" in said(cells["salun"], "forget_groups")[0]
-    assert "records are not here (seed 1): what unlearning changed" in said(cells["salun"], "missing")[0]
+    assert said(cells["salun"], "missing")[0] == (
+        "Its original model is not here (seed 1): found by the digest of its weights; its answers on these images are"
+        " not here. What unlearning changed is not known."
+    )
 
 
 def test_without_accuracies_by_group_or_test_images_of_the_forget_groups() -> None:
@@ -448,7 +451,7 @@ def test_filters_leave_no_sentence_out_and_say_nothing_is_missing(tmp_path: Path
     )
     assert filtered == whole
     (text,) = said(whole, "missing")
-    assert text.startswith("Its original model was not found")
+    assert text.startswith("Its original model is not here: no pretrained run of its data")
 
 
 def test_a_story_of_500_runs_takes_less_than_a_second() -> None:

@@ -152,17 +152,25 @@ def _missing(cell: Cell) -> Iterator[str]:
         yield "The test set has no image of the forget groups: what happened to them is not known."
     lost = [row for row, there in zip(cell.rows, cell.starts, strict=True) if there is None]
     if lost and cell.rows[0].competes:
-        told = dict.fromkeys(row.start.told for row in lost if row.start and row.start.told and not row.start.run)
-        why = " or ".join(told) or "found, but its records are not here"
-        yield f"Its original model was {why}{_of_seeds(lost, cell.rows)}: what unlearning changed is not known."
+        why = " or ".join(dict.fromkeys(filter(None, (_lost(row) for row in lost))))
+        seeds = _of_seeds(lost, cell.rows)
+        yield f"Its original model is not here{seeds}{why and f': {why}'}. What unlearning changed is not known."
     unmatched = [row for row in cell.rows if row.reference is None]
     if unmatched:
         seeds = _of_seeds(unmatched, cell.rows)
-        yield f"The retrained model to compare it with is not here{seeds}: what retraining would give is not known."
+        yield f"Its retrained model is not here{seeds}. What retraining would give is not known."
     key = attack_key(cell.rows)
     reasons = dict.fromkeys(str(reason) for row in cell.rows if (reason := (row.values.get("reasons") or {}).get(key)))
     if reasons:
         yield f"There is no membership attack: {' or '.join(reasons)}."
+
+
+def _lost(row: Row) -> str:
+    """Why the original of a row is not there."""
+    if row.start is None or row.start.run is None:
+        return row.start.told.removeprefix("not found: ") if row.start else ""
+    found = row.start.told or "found by the digest of its weights"
+    return f"{found}; its answers on these images are not here"
 
 
 def _of_seeds(some: Sequence[Row], rows: Sequence[Row]) -> str:
