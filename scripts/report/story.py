@@ -4,7 +4,9 @@
 `about` and `text`, one printable line. Where its numbers are missing there is none, and what is missing is said.
 """
 
+import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from statistics import fmean
 
 from method.runs.files import PRETRAIN, RETRAIN
@@ -139,9 +141,17 @@ def _cost(cell: Cell) -> str:
         own = [value for row in cell.rows if is_number(value := row.values.get("seconds"))]
         return f"It took {duration(fmean(own))}." if own else ""
     theirs, mine = (fmean(values) for values in zip(*pairs, strict=True))
-    ratio = estimate([(0.0, retrained / unlearned) for retrained, unlearned in pairs])
-    times = f"{ratio.after:.1f} times as long ({ratio.interval()})" if ratio else ""
-    return f"It took {duration(mine)}; retraining took {duration(theirs)}, {times}."
+    return f"It took {duration(mine)}; retraining took {duration(theirs)}{_times(pairs)}."
+
+
+def _times(pairs: Sequence[tuple[float, float]]) -> str:
+    """How many times as long the first of each pair is: the geometric mean, as quotients are not symmetric."""
+    found = estimate([(math.log(b), math.log(a)) for a, b in pairs])
+    if found is None:
+        return ""
+    times, *ends = (None if end is None else math.exp(end) for end in (found.mean, found.low, found.high))
+    told = replace(found, before=0.0, after=times or 0.0, low=ends[0], high=ends[1])
+    return f", {told.after:.1f} times as long ({told.interval()})"
 
 
 def _missing(cell: Cell) -> Iterator[str]:
