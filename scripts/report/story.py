@@ -29,6 +29,7 @@ from scripts.report.wording import (
 from utils.tables import is_number, one_line
 from utils.text import for_people
 
+LARGEST_LOG = 700.0  # whose exponential a float can hold
 Sentences = list[dict[str, str]]
 
 
@@ -149,7 +150,8 @@ def _times(pairs: Sequence[tuple[float, float]]) -> str:
     found = estimate([(math.log(b), math.log(a)) for a, b in pairs])
     if found is None:
         return ""
-    times, *ends = (None if end is None else math.exp(end) for end in (found.mean, found.low, found.high))
+    limits = (found.mean, found.low, found.high)
+    times, *ends = (None if end is None else math.exp(min(end, LARGEST_LOG)) for end in limits)
     told = replace(found, before=0.0, after=times or 0.0, low=ends[0], high=ends[1])
     return f", {told.after:.1f} times as long ({told.interval()})"
 
