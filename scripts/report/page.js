@@ -12,8 +12,8 @@ function studied(table) {
   if (!table.task) return `${table.dataset}: original models`;
   if (table.task.startsWith("list")) return `${table.dataset}: the images of ${table.task} forgotten`;
   const share = `${fixed(100 * table.ratio, 1).replace(/\.0$/, "")} %`;
-  const whole = table.task === "random" || !groups.length ? `all training images (${table.task})` : `${groups.length} groups`;
-  return `${table.dataset}: ${share} of ${groups.length === 1 && table.task !== "random" ? groups[0] : whole} forgotten`;
+  if (table.task === "random" || !groups.length) return `${table.dataset}: ${share} of all training images forgotten`;
+  return `${table.dataset}: ${share} of ${groups.length === 1 ? groups[0] : `${groups.length} groups`} forgotten`;
 }
 
 const settingTold = (table) =>
@@ -155,8 +155,10 @@ function contents() {
       section.node.open = true;
     };
     const link = html("a", { href: `#${table.id}`, on: { click: open } }, studied(table));
-    const [first] = ["harm", "forget_groups", "missing"].flatMap((about) => table.story.filter((one) => one.about === about));
-    section.line = html("li", {}, link, html("small", {}, settingTold(table)), first ? html("p", {}, ...termed(first.text)) : null);
+    const told = ["harm", "forget_groups", "missing"].map((about) => table.story.find((one) => one.about === about));
+    const [first] = told.filter(Boolean);
+    const sentence = first ? html("p", {}, ...termed(first.text)) : null;
+    section.line = html("li", {}, link, html("small", {}, settingTold(table)), sentence);
   });
   if (sections.length < 2) return;
   document
