@@ -9,6 +9,7 @@ from typing import Any
 
 from method.evaluation.columns import MAIN
 from method.evaluation.intervals import student_factor
+from method.runs.files import PRETRAIN
 from scripts.report.look import KINDS, ROLES
 from scripts.report.view import View, average_accuracy
 from utils.tables import is_number, one_line
@@ -151,7 +152,7 @@ def in_words(key: str) -> str:
 def kind(cell: Record) -> str:
     """How a cell is drawn: as the original model, a retrained one, or an unlearned one."""
     original, retrained, unlearned = KINDS
-    return unlearned if not cell["is_reference"] else original if cell["method"] == "pretrain" else retrained
+    return unlearned if not cell["is_reference"] else original if cell["method"] == PRETRAIN else retrained
 
 
 def moments(cell: Record, key: str, scale: float = 1) -> Record:
