@@ -65,7 +65,7 @@ CURVES = Chart(
     panel=(200, 58),
 )
 OVERVIEW = Chart(
-    title="Main columns",
+    title="The main columns, by method",
     spec=specs.dots(signal=False),
     rows=rows.overview,
     constants=("panel", "place", "unit", "decimals"),
