@@ -169,10 +169,10 @@ def test_overview_has_few_columns_or_those_asked_for(payload: dict[str, Any]) ->
 
 def test_numbers_do_not_cover_each_other() -> None:
     crowd = [(50.0, 50.0), (50.1, 50.1), (50.2, 49.9), (10.0, 10.0), (90.0, 90.0)]
-    places = rows.place_numbers(crowd)
+    places = rows.place_numbers(crowd, [])
     assert len({place for place, point in zip(places, crowd, strict=True) if 40 < point[0] < 60}) == 3
-    assert rows.place_numbers([]) == []
-    assert rows.place_numbers([(1.0, 1.0)]) == [rows.SIDES[0]]
+    assert rows.place_numbers([], []) == []
+    assert rows.place_numbers([(1.0, 1.0)], [0.0, 2.0]) == [rows.SIDES[0]]
 
 
 def test_labels_take_two_lines_where_they_are_long() -> None:

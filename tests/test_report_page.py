@@ -279,7 +279,7 @@ def test_runs_of_which_little_is_known(browser: Browser, tmp_path: Path, tables:
 @needs_browser
 @pytest.mark.slow
 def test_five_hundred_runs(browser: Browser, tmp_path: Path) -> None:
-    """Of 63 groups and 60 epochs: under 5 MB, made and opened within 15 s, and a click answers at once."""
+    """Of 63 groups and 60 epochs: under 5 MB, made and opened within 20 s, and a click answers at once."""
     ratios = (0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
     payload = example(ratios, groups=FACES, forget=tuple(FACES[:9]), dataset="fairface", variants=5, epochs=60)
     assert len(payload["runs"]) == 8 * 3 * (3 + 5 * (len(METHODS) - 3)) == 552
@@ -288,7 +288,7 @@ def test_five_hundred_runs(browser: Browser, tmp_path: Path) -> None:
     assert file.stat().st_size < 5e6
     browser.open(file, "#t7c4")
     browser.wait("document.querySelectorAll('#t7c4 figure').length >= 4")
-    assert time.perf_counter() - start < 15
+    assert time.perf_counter() - start < 20
     click(browser, "#show-each")
     assert len(texts(browser, "#t7 tbody tr[data-run]")) == 69
     click(browser, '#t7 .measures th[data-key="tow"] button')
