@@ -221,7 +221,7 @@ def test_words_are_explained_to_pointer_tap_and_keyboard(browser: Browser, file:
     browser.press("Escape", "Escape", 27)
     assert not browser.run(told)
     assert texts(browser, "#t0 .story .term") == []  # "forget groups" is another word than "forget group"
-    sentence = "A Forget group, and a forget group: GAP, GA."
+    sentence = "A GA-trained one, a Forget group, and a forget group: GAP, GA."
     browser.run(f"document.querySelector('#t0 .body').prepend(...termed('{sentence}'))")
     terms = "[...document.querySelectorAll('#t0 .body > .term')].map((node) => [node.textContent, node.dataset.hint])"
     assert browser.run(terms) == [["Forget group", meaning], ["GA", payload["glossary"]["GA"]]]

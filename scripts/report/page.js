@@ -147,18 +147,19 @@ function controls() {
   );
 }
 
-// A line a study: what was forgotten, and the first thing that happened.
+// A line a study: what was forgotten, and what was harmed most.
 function contents() {
+  const seen = new Set();
   sections.forEach((section) => {
     const { table } = section;
     const open = () => {
       section.node.open = true;
     };
     const link = html("a", { href: `#${table.id}`, on: { click: open } }, studied(table));
-    const told = ["harm", "forget_groups", "missing"].map((about) => table.story.find((one) => one.about === about));
-    const [first] = told.filter(Boolean);
-    const sentence = first ? html("p", {}, ...termed(first.text)) : null;
-    section.line = html("li", {}, link, html("small", {}, settingTold(table)), sentence);
+    const told = (about) => table.story.filter((one) => one.about === about);
+    const own = told("harm").length ? told("harm") : [...told("forget_groups"), ...told("missing")].slice(0, 1);
+    const sentences = own.map(({ text }) => html("p", {}, ...termed(text, seen)));
+    section.line = html("li", {}, link, html("small", {}, settingTold(table)), ...sentences);
   });
   if (sections.length < 2) return;
   document
@@ -167,7 +168,7 @@ function contents() {
       html(
         "details",
         { open: sections.length <= 12 },
-        html("summary", {}, `${sections.length} studies, and the worst harm in each`),
+        html("summary", {}, `${sections.length} studies, and what was harmed most in each`),
         html("ol", {}, ...sections.map((section) => section.line)),
       ),
     );

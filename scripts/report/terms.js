@@ -25,7 +25,7 @@ const inSentence = (word) => {
   return word === word.toLowerCase() ? `(?:${escaped(first.toUpperCase())}|${escaped(first)})${rest}` : escaped(word);
 };
 const anyTerm = glossaryTerms.map(inSentence).join("|") || "(?!)";
-const termPattern = new RegExp(`(?<![\\p{L}\\p{N}_])(?:${anyTerm})(?![\\p{L}\\p{N}_])`, "gu");
+const termPattern = new RegExp(`(?<![\\p{L}\\p{N}_-])(?:${anyTerm})(?![\\p{L}\\p{N}_-])`, "gu");
 const meaningOf = (word) => data.glossary[word] || data.glossary[word[0].toLowerCase() + word.slice(1)];
 
 // A sentence as nodes, the first of each term with its meaning; seen: the terms that need none any more.
