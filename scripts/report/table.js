@@ -125,7 +125,11 @@ function headCell(name, title, small, hint, sort, act) {
     "th",
     { scope: "col", "aria-sort": direction, "data-key": name, on: { click } },
     html("span", { "data-hint": hint }, title),
-    html("button", { type: "button", class: "sort", "aria-label": `sort by ${title}`, "data-hint": hint, on: { click } }, arrow),
+    html(
+      "button",
+      { type: "button", class: "sort", "aria-label": `sort by ${title}`, "data-hint": hint, on: { click } },
+      arrow,
+    ),
     small ? html("small", {}, small) : null,
   );
 }
@@ -181,9 +185,18 @@ function tableRow(section, row, columns, best) {
     event.preventDefault();
     toggleDetails(section, cell, row.run);
   };
-  const link = html("a", { href: `#${cell.id}`, class: "open", role: "button", "aria-expanded": String(isOpen) }, cell.name);
-  const on = { click: (event) => event.stopPropagation(), change: (event) => tick(section, cell, event.target.checked) };
-  const ticks = { type: "checkbox", class: "tick", value: cell.id, checked: isCompared(cell), "aria-label": `compare ${cell.name}`, on };
+  const shows = { href: `#${cell.id}`, class: "open", role: "button", "aria-expanded": String(isOpen) };
+  const ticks = {
+    type: "checkbox",
+    class: "tick",
+    value: cell.id,
+    checked: isCompared(cell),
+    "aria-label": `compare ${cell.name}`,
+    on: {
+      click: (event) => event.stopPropagation(),
+      change: (event) => tick(section, cell, event.target.checked),
+    },
+  };
   const values = columns.map((column) => valueCell(row, column, section.state, best));
   const names = [cell.is_reference && "reference", isOpen && "opened"].filter(Boolean).join(" ");
   return html(
@@ -193,7 +206,7 @@ function tableRow(section, row, columns, best) {
       "th",
       { scope: "row" },
       row.run ? null : html("input", ticks),
-      link,
+      html("a", shows, cell.name),
       cell.mark,
       cell.label === cell.name ? null : html("small", {}, html("code", {}, cell.label)),
     ),
