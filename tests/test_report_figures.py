@@ -15,8 +15,9 @@ from report_payload import DIGITS, METHODS, averaged, example
 
 from scripts.report import chart_rows as rows
 from scripts.report.charts import CHARTS, OF_CELLS, OF_TABLES, ListPool, pack
-from scripts.report.figures import drawn, figures, fit, save_figures
+from scripts.report.figures import drawn, figures, fit, library, save_figures
 from scripts.report.look import KINDS, NETWORKS, PARTS, ROLES, SERIES, SETS
+from scripts.report.page import page
 from scripts.report.view import View
 from utils.errors import UserError
 
@@ -321,3 +322,6 @@ def test_without_vl_convert_the_remedy_is_named(
     with pytest.raises(UserError, match="pip install vl-convert-python"):
         save_figures(payload, tmp_path / "x.pdf", "pdf")
     assert list(tmp_path.iterdir()) == []
+    library.cache_clear()
+    with pytest.raises(UserError, match="pip install vl-convert-python, or take --format text"):
+        page(payload)

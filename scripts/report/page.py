@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs no server, no network and no library: everything stands in the file."""
+"""The report as one HTML page that needs no server and no network: everything stands in the file."""
 
 import base64
 import hashlib
