@@ -1,0 +1,385 @@
+"""The audit sheet as HTML that needs nothing beside it, and as PDF; every text in it is text, whatever it holds."""
+
+import html
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from method.runs.files import RETRAIN
+from method.runs.labels import paper_name
+from scripts.report.sheet import AFTER, BEFORE, RETRAINED, Counts, Line, Sheet, command, describe_method
+from scripts.report.sheet_request import OUTCOMES, keyed_digest
+from scripts.report.tabular import written
+from utils.errors import UserError
+from utils.files import write_atomic, write_text
+from utils.tables import HOLE, one_line
+
+TEMPLATE = Path(__file__).with_name("sheet.html")
+LONGEST_TABLE = 16  # groups: more would not fit on two pages
+LONGEST_LIST = 8  # groups named in a sentence
+NO_DATE = "not known: the run's log is not here"
+VERSIONS = ("python", "torch", "numpy", "machine", "device", "precision", "threads", "world_size")
+LIMITS = (
+    "<b>Unlearning here is approximate.</b> The model was changed so that it behaves as if those images had not been"
+    " in its training. That is measured above, and not proved: nothing guarantees that no trace of them is left in the"
+    " weights.",
+    "<b>The attack is an average one.</b> It sees the loss alone and is judged over all forgotten images together. A"
+    " stronger attack, with models trained for it or with many queries, may find single persons that this one misses.",
+    "<b>Only this model.</b> Other copies of the original model, its earlier versions, models made from it, and its"
+    " answers that somebody kept still hold what it learned. The digest of the weights before says which one it was.",
+    "<b>Not the images.</b> Whether they are deleted from the data, caches, backups and other machines is not seen here.",
+    "<b>Records remain.</b> The run's own folder holds the names and a line of outputs for each image until somebody"
+    " deletes it (docs/privacy.md). Who used the original model before saw what it could tell.",
+    "<b>One run, one seed.</b> Another seed gives other numbers. Intervals here are those of test images alone.",
+)
+EXACT = (
+    "<b>Exact for this model alone.</b> It was trained anew without those images, so they are in no weight of it. This"
+    " is true as far as the list and the data named every image of theirs; what looks like them and was not named stayed."
+)
+
+
+def write_sheet(sheet: Sheet, file: Path) -> list[Path]:
+    """Write the sheet, HTML or PDF by its ending, and beside it what does not fit in it; returns the files written.
+
+    The names with what became of each go to FILE-names.csv, groups that are too many for a page to FILE-groups.csv.
+    UserError where a PDF cannot be made.
+    """
+    beside: dict[Path, str] = {}
+    if sheet.request and sheet.request.names:
+        beside[file.with_name(f"{file.stem}-names.csv")] = sheet.request.as_csv()
+    if len(sheet.lines) > LONGEST_TABLE:
+        beside[file.with_name(f"{file.stem}-groups.csv")] = groups_csv(sheet)
+    text = as_html(sheet, file)
+    if file.suffix.lower() == ".pdf":
+        content = as_pdf(text)
+        write_atomic(file, lambda stream: stream.write(content))
+    else:
+        write_text(file, text)
+    for name, content_beside in beside.items():
+        write_text(name, content_beside)
+    return [file, *beside]
+
+
+def as_pdf(text: str) -> bytes:
+    """The sheet as PDF; UserError where WeasyPrint or a library that it needs is not installed."""
+    try:
+        from weasyprint import HTML
+    except (ImportError, OSError) as error:  # the latter where pango is missing
+        raise UserError(
+            "a PDF needs the package weasyprint and the library pango, which cannot be loaded"
+            f" ({' '.join(str(error).split())[:200]}): pip install -r requirements-pdf.txt, or write FILE.html and print"
+            " it to a PDF from a browser"
+        ) from None
+
+    def refuse(url: str, *_: Any, **__: Any) -> Any:
+        raise ValueError(f"nothing is loaded: {url}")
+
+    return HTML(string=text, url_fetcher=refuse).write_pdf()
+
+
+def as_html(sheet: Sheet, file: Path) -> str:
+    """The whole page; file: where it goes, by which what lies beside it is called."""
+    run, title = sheet.run, "Audit sheet of an unlearning run"
+    about = f"{run.config['dataset']}, {run.config['model']}, {paper_name(run)}. Run ended: {sheet.ended or NO_DATE}."
+    if sheet.redacted:
+        about += " Made from a redacted copy: tokens stand for names."
+    body = [
+        f"<h1>{title}</h1>",
+        f'<p class="about">{text(about)}</p>',
+        *section("What was asked", asked(sheet, file)),
+        *section("How it was done", done(sheet)),
+        *section("What it did to each group", harm(sheet, file)),
+        *section("Can it still be told that they were seen?", attack(sheet)),
+        *section("Which weights", weights(sheet)),
+        *section("How to make it again", again(sheet)),
+        *section("What this sheet does not prove", [bullets(limits(sheet))]),
+    ]
+    parts = {"title": title, "body": "\n".join(body)}
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], TEMPLATE.read_text(encoding="utf-8"))
+
+
+def text(value: object) -> str:
+    """Anything as text of the page: no markup, no control characters, one line."""
+    return html.escape(one_line(str(value)))
+
+
+def section(heading: str, parts: Iterable[str]) -> list[str]:
+    """A heading with what stands below it."""
+    return [f"<h2>{heading}</h2>", *parts]
+
+
+def paragraph(*sentences: str, kind: str = "") -> str:
+    """Sentences, which are plain text."""
+    own, told = f' class="{kind}"' if kind else "", " ".join(filter(None, sentences))
+    return f"<p{own}>{text(told)}</p>" if told else ""
+
+
+def bullets(items: Iterable[str]) -> str:
+    """A list of what is HTML already."""
+    return "<ul>\n" + "\n".join(f"<li>{item}</li>" for item in items) + "\n</ul>"
+
+
+def facts(lines: Sequence[tuple[str, str]]) -> str:
+    """A table of two columns, plain text in both."""
+    rows = "\n".join(f"<tr><th>{text(name)}</th><td>{text(value)}</td></tr>" for name, value in lines)
+    return f'<table class="facts">\n{rows}\n</table>'
+
+
+def table(head: Sequence[str], rows: Iterable[tuple[str, Sequence[str]]], kind: str) -> str:
+    """A table; rows: the class of each and its cells, which are HTML already; the first is a heading."""
+    heads = "".join(f'<th scope="col">{text(one)}</th>' for one in head)
+    lines = []
+    for own, (name, *cells) in rows:
+        values = "".join(f"<td>{cell}</td>" for cell in cells)
+        lines.append(f'<tr class="{own}"><th scope="row">{name}</th>{values}</tr>')
+    body = "\n".join(["<thead>", f"<tr>{heads}</tr>", "</thead>", "<tbody>", *lines, "</tbody>"])
+    return f'<div class="scroll"><table class="{kind}">\n{body}\n</table></div>'
+
+
+def asked(sheet: Sheet, file: Path) -> list[str]:
+    """The request: how many, of which groups, and how somebody who has the list can tell that it is the same."""
+    run, request = sheet.run, sheet.request
+    n_forget = int(sheet.metric(AFTER, "n_forget") or 0)
+    n_train = n_forget + int(sheet.metric(AFTER, "n_retain") or 0)
+    lines = [("Forgotten", f"{n_forget:,} of {n_train:,} training images{_further(sheet, n_forget)}")]
+    if request is None:
+        lines.insert(0, ("The request", _task_told(sheet)))
+    else:
+        told = [f"{request.n:,} names in a list; {request.n_forgotten:,} of them were forgotten"]
+        told += [
+            f"{len(names):,} {kind.replace('_', ' ')}: {OUTCOMES[kind]}" for kind, names in request.left_out.items() if names
+        ]
+        lines.insert(0, ("The request", "; ".join(told) + "."))
+        lines += _list_told(sheet, file)
+    if skipped := int(sheet.metric(AFTER, "n_skipped_images") or 0):
+        lines.append(("Left out", f"{skipped:,} images of the data could not be read and were in no set"))
+    lines.append(("Of the groups", _groups_told(sheet)))
+    return [facts(lines)]
+
+
+def _further(sheet: Sheet, n_forget: int) -> str:
+    if sheet.request is None or n_forget <= sheet.request.n_forgotten:
+        return ""
+    further = n_forget - sheet.request.n_forgotten
+    return f"; {further:,} of them show the same as one that was named, and were forgotten with it"
+
+
+def _task_told(sheet: Sheet) -> str:
+    """What was asked where no list was: a share of groups, or of everybody."""
+    run = sheet.run
+    share, seed = f"{100 * run.ratio:g} %", run.config["seed"]
+    drawn = f", drawn by seed {seed}" if run.ratio < 1 else ""
+    if run.config.get("unlearning_type") == "random":
+        return f"{share} of all training images{drawn}; no list of names was given."
+    names = sheet.row.values.get("forget_group_names") or []
+    return f"{share} of the training images of {_listed(names)}{drawn}; no list of names was given."
+
+
+def _list_told(sheet: Sheet, file: Path) -> list[tuple[str, str]]:
+    """The digest of the list, and where its names stand."""
+    request = sheet.request
+    if sheet.redacted:
+        return [("Digest of the list", "none: in a redacted copy tokens stand for the names")]
+    if request is None or not request.names:
+        return [("Digest of the list", "none: the list is not in this copy of the run")]
+    how = "HMAC-SHA-256 of forget_list.txt; its owner has the key, without which nobody can try names against it"
+    return [
+        ("Digest of the list", f"{keyed_digest(request, sheet.run.folder)} ({how})"),
+        ("Name by name", f"in {file.stem}-names.csv, which is no part of this sheet"),
+    ]
+
+
+def _groups_told(sheet: Sheet) -> str:
+    lines = sorted((line for line in sheet.lines if line.n_forget and not line.is_sum), key=lambda line: -line.n_forget)
+    return f"{_listed([f'{line.name}: {line.n_forget:,} of {line.n_train:,}' for line in lines], '; ')}." if lines else HOLE
+
+
+def _listed(names: Sequence[str], between: str = ", ") -> str:
+    further = len(names) - LONGEST_LIST
+    return between.join(names[:LONGEST_LIST]) + (f" and {further} more groups" if further > 0 else "")
+
+
+def done(sheet: Sheet) -> list[str]:
+    """The method in a sentence, with its paper, and what it cost."""
+    what, paper = describe_method(sheet.run)
+    reweighted = "What is kept was drawn so that every group keeps the share that it had (REWEIGHT)."
+    name = paper_name(sheet.run)
+    sentences = [f"{name}: {what}", reweighted if sheet.run.config.get("reweight") else ""]
+    return [
+        paragraph(*sentences),
+        paragraph(f"Source: {paper}" if paper else "" if sheet.is_exact else "Its file names no paper."),
+        paragraph(_cost_told(sheet)),
+    ]
+
+
+def _cost_told(sheet: Sheet) -> str:
+    own, theirs = sheet.metric(AFTER, "seconds"), sheet.metric(RETRAINED, "seconds")
+    if own is None:
+        return ""
+    retraining = f"; training a model anew without them took {_seconds(theirs)}" if theirs is not None else ""
+    return f"It took {_seconds(own)}{retraining}, both without evaluation." if retraining else f"It took {_seconds(own)}."
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.1f} s" if value < 100 else f"{value:,.0f} s"
+
+
+def harm(sheet: Sheet, file: Path) -> list[str]:
+    """Accuracy on test images by group: before, after, retrained, with intervals."""
+    if not sheet.lines:
+        return [paragraph("The run recorded no accuracy by group.")]
+    sums = [line for line in sheet.lines if line.is_sum]
+    shown = sums + [line for line in sheet.lines if not line.is_sum][: LONGEST_TABLE - len(sums)]
+    there = [who for who in (BEFORE, AFTER, RETRAINED) if any(who in line.counts for line in shown)]
+    level = 1 - 0.05 / max(1, sum(not line.is_sum for line in sheet.lines))
+    head = ["group", "forgotten", "test images", *there]
+    head += [f"after minus {who}" for who in there if who != AFTER]
+    rows = [("sum" if line.is_sum else "one", _harm_cells(line, there, level)) for line in shown]
+    hidden = len(sheet.lines) - len(shown)
+    return [
+        paragraph(
+            "Accuracy in percent on test images, which no model was trained on. Below each number: its 95 % interval.",
+            _partners_told(sheet),
+        ),
+        table(head, rows, "harm"),
+        paragraph(
+            "Forgotten: training images of the group that were forgotten, of how many. Changes in points, with"
+            " Newcombe's interval; of the same images it is rather too wide. An asterisk marks a change that is more than"
+            " chance even as one of so many groups (Bonferroni). Without one, it is too noisy to say.",
+            f"{hidden} more groups are in {file.stem}-groups.csv." if hidden else "",
+            kind="note",
+        ),
+    ]
+
+
+def _partners_told(sheet: Sheet) -> str:
+    """What is known of the two that the model is compared with, and what is not there."""
+    start, reference = sheet.row.start, sheet.partners[RETRAINED]
+    told = []
+    if sheet.partners[BEFORE] is None:
+        told.append(f"Before is not shown: {start.told if start and start.told else 'the original model is not here'}.")
+    elif start and start.told:
+        told.append(f"Before: the original model was {start.told}.")
+    if reference is not None:
+        told.append(f"Retrained without them: {paper_name(reference.run)}, the same seed.")
+    elif not sheet.is_exact:
+        told.append("No retrained model is beside this run, so what would be right without them is not known.")
+    return " ".join(told)
+
+
+def _harm_cells(line: Line, there: Sequence[str], level: float) -> list[str]:
+    after = line.counts.get(AFTER)
+    n = next((one.n for one in line.counts.values()), 0)
+    cells = [text(line.name), f"{line.n_forget:,} of {line.n_train:,}", f"{n:,}"]
+    cells += [_accuracy(line.counts.get(who)) for who in there]
+    return cells + [_change(after, line.counts.get(who), level) for who in there if who != AFTER]
+
+
+def _accuracy(counts: Counts | None) -> str:
+    return HOLE if counts is None else f"{counts.accuracy:.1f}{_interval(*counts.interval())}"
+
+
+def _change(after: Counts | None, other: Counts | None, level: float) -> str:
+    if after is None or other is None:
+        return HOLE
+    change, low, high = after.minus(other)
+    _, lowest, highest = after.minus(other, level)
+    mark = "*" if lowest > 0 or highest < 0 else ""
+    return f"{signed(change)}{mark}{_interval(low, high, signed)}"
+
+
+def _interval(low: float, high: float, form: Any = "{:.1f}".format) -> str:
+    return f'<span class="interval">{form(low)} to {form(high)}</span>'
+
+
+def signed(value: float) -> str:
+    """A change with its sign, a real minus."""
+    return f"{value:+.1f}".replace("-", "\u2212") if round(value, 1) else "0.0"
+
+
+def groups_csv(sheet: Sheet) -> str:
+    """The whole table of harm, for programs."""
+    people = (BEFORE, AFTER, RETRAINED)
+    header = ["group", "n_forget", "n_train", "n_test"]
+    names = [name.split()[0] for name in people]
+    header += [f"{name}{end}" for name in names for end in ("", "_low", "_high")]
+    header += [f"minus_{name}{end}" for name in names if name != AFTER for end in ("", "_low", "_high")]
+    lines = []
+    for line in sheet.lines:
+        counts = [line.counts.get(who) for who in people]
+        n = next((one.n for one in counts if one), 0)
+        values: list[Any] = [line.name, line.n_forget, line.n_train, n]
+        for one in counts:
+            values += [one.accuracy, *one.interval()] if one else [None] * 3
+        before, after, retrained = counts
+        for other in (before, retrained):
+            values += after.minus(other) if after and other else [None] * 3
+        lines.append(values)
+    return written(header, lines)
+
+
+def attack(sheet: Sheet) -> list[str]:
+    """Whether a membership attack tells the forgotten images from such that no model has seen."""
+    people = {who: row for who, row in sheet.partners.items() if row is not None}
+    rows = []
+    for key, what in (
+        ("mia_auc", "against unseen images of any group"),
+        ("mia_group_auc", "against unseen images of the forgotten groups"),
+    ):
+        rows.append(("one", [text(what), *(_attack_cell(sheet, who, key) for who in people)]))
+    n, reasons = int(sheet.metric(AFTER, "n_forget") or 0), sheet.row.values.get("reasons") or {}
+    holes = dict.fromkeys(str(reasons[key]) for key in ("mia_auc", "mia_group_auc") if reasons.get(key))
+    return [
+        paragraph(
+            "A guesser sees the model's loss on an image and says whether the model was trained on it. The number is its"
+            f" AUC in percent, over {n:,} forgotten images and as many unseen ones: 50 is guessing, 100 is certain. What"
+            " counts is the retrained model, which never saw them: after unlearning the number should be that one."
+        ),
+        table(["AUC of the attack", *people], rows, "attack"),
+        paragraph(
+            "± : standard deviation over five draws of the unseen images, not over seeds.",
+            f"A dash: {'; '.join(holes)}." if holes else "",
+            kind="note",
+        ),
+    ]
+
+
+def _attack_cell(sheet: Sheet, who: str, key: str) -> str:
+    value, deviation = sheet.metric(who, key), sheet.metric(who, f"{key}_sd")
+    if value is None:
+        return HOLE
+    return f"{value:.1f}" + (f" ± {deviation:.1f}" if deviation is not None else "")
+
+
+def weights(sheet: Sheet) -> list[str]:
+    """SHA-256 of the files before and after."""
+    return [
+        facts(
+            [(f"SHA-256 {who}", f"{digest} ({told})" if digest else told) for who, (digest, told) in sheet.weights().items()]
+        )
+    ]
+
+
+def again(sheet: Sheet) -> list[str]:
+    """Versions, machine, commit and command."""
+    run = sheet.run
+    provenance = run.stored.get("provenance") or {}
+    known = [f"{name.replace('_', ' ')} {provenance[name]}" for name in VERSIONS if provenance.get(name) not in (None, "")]
+    commit = str(provenance.get("commit") or "not known")
+    edited = {True: ", with edited files", False: "", None: ""}[provenance.get("dirty")]
+    fingerprint = run.fingerprint("data")
+    lines = [
+        ("Command", command(run)),
+        ("Starts from", "the original model of the same data, model and seed, made before"),
+        ("Commit", f"{commit}{edited}"),
+        ("Made with", ", ".join(known) or "not recorded"),
+        ("Data", f"fingerprint {fingerprint or 'not recorded'} (SHA-256 of names, labels and splits)"),
+        ("Everything else", "every value with its source, in config.yaml of the run's folder"),
+    ]
+    return [facts([line for line in lines if line[0] != "Starts from" or run.method != RETRAIN])]
+
+
+def limits(sheet: Sheet) -> list[str]:
+    """What nobody should read into the sheet, as HTML."""
+    return [EXACT, *LIMITS[1:]] if sheet.is_exact else list(LIMITS)
