@@ -17,8 +17,8 @@ from method.evaluation.evaluator import (
     output_keys,
 )
 from method.evaluation.records import Records, check_belonging
-from method.runs.files import PRETRAIN, RETRAIN
-from method.runs.folder import CONFIG, RECORDS, SPLITS, records_name
+from method.runs.files import PRETRAIN, RETRAIN, read_rows
+from method.runs.folder import CONFIG, RECORDS, REDACTED, ROWS, SPLITS, records_name
 from method.runs.labels import label, paper_name, rank
 from method.runs.originals import DIGEST, NAME, Start, starts_of
 from method.runs.reference import Asked
@@ -119,6 +119,28 @@ def pretrain_row(
         wanted = not set(keys).isdisjoint(output_keys())
         outputs = compare_saved_outputs(records, splits, reference.folder / RECORDS) if wanted else None
         add_reference(values, reference.metrics, None, reference.folder.name, outputs)
+    own = (label(pretrain), (*rank(pretrain), 0), pretrain, values)
+    return Row(*own, splits_of=sibling, reference=reference)
+
+
+def row_key(sibling: StoredRun) -> tuple[str | None, list[int]]:
+    """What a pretrained model's metrics for the task of `sibling` depend on: its forget set, and the groups of it."""
+    return sibling.fingerprint("forget"), (sibling.stored.get("groups") or {}).get("forget") or []
+
+
+def kept_row(pretrain: StoredRun, sibling: StoredRun, runs: Sequence[StoredRun]) -> Row | None:
+    """The same of a redacted copy, whose records lack train: from the metrics that it keeps; None where it has none."""
+    if not pretrain.stored.get(REDACTED):
+        return None
+    try:
+        rows = read_rows(pretrain.folder / ROWS)
+    except ValueError as error:
+        raise UserError(f"{ROWS} cannot be read ({error})") from None
+    found = next((one for one in rows if (one.get("forget"), one.get("groups")) == row_key(sibling)), None)
+    if found is None:
+        raise UserError(f"{ROWS} has no metrics for this forget set")
+    values = {"reasons": {}, **found["metrics"]}
+    reference = find_reference(sibling, runs, Asked(reweight=False))
     own = (label(pretrain), (*rank(pretrain), 0), pretrain, values)
     return Row(*own, splits_of=sibling, reference=reference)
 
@@ -242,6 +264,8 @@ class Report:
         try:
             if pretrain is sibling:
                 rows = run_rows(pretrain, self.retrained, None)
+            elif (kept := kept_row(pretrain, sibling, self.retrained)) is not None:
+                rows = [kept]
             else:
                 rows = [pretrain_row(pretrain, self._records_of(pretrain), sibling, self.retrained, self.keys)]
         except (UserError, RunError) as error:

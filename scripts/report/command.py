@@ -83,6 +83,13 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="write the audit sheet of one run to FILE.html or FILE.pdf: of the run's folder, or of the only unlearned "
         "run that fits",
     )
+    parser.add_argument(
+        "--redact",
+        type=typed_path,
+        metavar="COPY",
+        help="write a copy of the runs that is fit to be shared to the new folder COPY, with tokens in place of names, "
+        "rows and paths",
+    )
     return parser.parse_args(arguments)
 
 
@@ -93,6 +100,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if wanted.sheet:
             return _write_sheet(wanted)
+        if wanted.redact:
+            return _redact(wanted)
         kind = _format(wanted)
         columns = choose_columns(wanted.columns)
         runs = read_runs(wanted.path)
@@ -137,10 +146,21 @@ def _write_sheet(wanted: argparse.Namespace) -> int:
     return 0
 
 
+def _redact(wanted: argparse.Namespace) -> int:
+    """The copy that is fit to be shared."""
+    from scripts.report.redact import redact  # the keys, whose import takes torch's
+
+    _refuse_further_flags(wanted, "--redact")
+    if given := [name for name in FILTERS if vars(wanted)[name]]:
+        raise UserError(f"--{given[0]} does not go with --redact, which copies every run; give the folder of fewer")
+    tell("\n".join(redact(wanted.path, wanted.redact)))
+    return 0
+
+
 def _refuse_further_flags(wanted: argparse.Namespace, flag: str) -> None:
     """UserError for flags of the tables beside one that makes none."""
     defaults = {"format": None, "out": None, "columns": MAIN_COLUMNS, "each": False, "difference": False}
-    defaults |= {"against": None, "by": "method", "recompute": False, "sheet": None}
+    defaults |= {"against": None, "by": "method", "recompute": False, "sheet": None, "redact": None}
     given = [name for name, value in defaults.items() if vars(wanted)[name] != value and f"--{name}" != flag]
     if given:
         raise UserError(f"--{given[0]} does not go with {flag}; leave it out")

@@ -15,7 +15,7 @@ from method.evaluation.intervals import difference_interval
 from method.evaluation.metrics import wilson_interval
 from method.registry import METHODS
 from method.runs.files import PRETRAIN, RETRAIN
-from method.runs.folder import CONFIG, IMPORTED, LOG
+from method.runs.folder import CONFIG, IMPORTED, LOG, REDACTED
 from method.runs.stored import StoredRun, read_runs
 from method.runs.zips import is_zip
 from scripts.report.collect import FILTERS, Report, Row
@@ -95,7 +95,7 @@ class Sheet:
     @property
     def redacted(self) -> bool:
         """Whether the run lies in a copy in which tokens stand for names and rows."""
-        return bool(self.run.stored.get("redacted"))
+        return bool(self.run.stored.get(REDACTED))
 
     def metric(self, who: str, key: str) -> float | None:
         """A metric of one of the three, None where it is not there."""
@@ -130,7 +130,7 @@ def make_sheet(path: Path, filters: Mapping[str, Sequence[Any]]) -> Sheet:
     """
     runs, run = _choose(path, filters)
     _refuse(run)
-    report = Report(runs, {name: () for name in FILTERS}, ATTACKS, originals=True)
+    report = Report(runs, dict.fromkeys(FILTERS, ()), ATTACKS, originals=True)
     table = run.table
     row = next((row for row in report.tables.get(table, ()) if row.run is run), None)
     if row is None:
@@ -140,7 +140,7 @@ def make_sheet(path: Path, filters: Mapping[str, Sequence[Any]]) -> Sheet:
     if row.run.method == RETRAIN:
         reference = None  # it is what others are compared with
     partners = {BEFORE: original, AFTER: row, RETRAINED: reference}
-    return Sheet(run, row, partners, read_request(run), _ended(run), _lines(partners))
+    return Sheet(run, row, partners, read_request(run), ended(run), _lines(partners))
 
 
 def _choose(path: Path, filters: Mapping[str, Sequence[Any]]) -> tuple[list[StoredRun], StoredRun]:
@@ -195,9 +195,9 @@ def _refuse(run: StoredRun) -> None:
         raise UserError(f"{run.place} is {what} model, which forgot nothing; give the folder of a run that did")
 
 
-def _ended(run: StoredRun) -> str:
+def ended(run: StoredRun) -> str:
     """Date and time in the last line of the log, or what a redacted copy says of it."""
-    kept = run.stored.get("redacted")
+    kept = run.stored.get(REDACTED)
     if isinstance(kept, dict):
         return str(kept.get("ended") or "")
     try:
@@ -224,9 +224,10 @@ def _lines(partners: Mapping[str, Row | None]) -> list[Line]:
     if not lines:
         return []
     forgotten, others = ([line for line in lines if line.is_forgotten is own] for own in (True, False))
-    sums = [("forget groups together", forgotten), ("other groups together", others), ("all test samples", lines)]
+    sums = [("forget groups together", forgotten), ("other groups together", others)] if forgotten and others else []
+    sums.append(("all groups together", lines))
     lines.sort(key=lambda line: (not line.is_forgotten, -line.n_forget / max(1, line.n_train), line.name))
-    return [*(_sum(name, part) for name, part in sums if part), *lines]
+    return [*(_sum(name, part) for name, part in sums), *lines]
 
 
 def _values(partners: Mapping[str, Row | None], who: str) -> Mapping[str, Any]:
@@ -288,4 +289,3 @@ def command(run: StoredRun) -> str:
 def _is_somewhere(value: Any) -> bool:
     """Whether the value of a key that can hold a path is one, not a word."""
     return str(value) not in ("none", "imagenet", "auto", RETRAIN, "retrain_reweight")
-

@@ -28,14 +28,14 @@ LIMITS = (
     " stronger attack, with models trained for it or with many queries, may find single persons that this one misses.",
     "<b>Only this model.</b> Other copies of the original model, its earlier versions, models made from it, and its"
     " answers that somebody kept still hold what it learned. The digest of the weights before says which one it was.",
-    "<b>Not the images.</b> Whether they are deleted from the data, caches, backups and other machines is not seen here.",
+    "<b>Not the images.</b> Whether they are gone from the data, caches, backups and other machines is not seen here.",
     "<b>Records remain.</b> The run's own folder holds the names and a line of outputs for each image until somebody"
     " deletes it (docs/privacy.md). Who used the original model before saw what it could tell.",
     "<b>One run, one seed.</b> Another seed gives other numbers. Intervals here are those of test images alone.",
 )
 EXACT = (
     "<b>Exact for this model alone.</b> It was trained anew without those images, so they are in no weight of it. This"
-    " is true as far as the list and the data named every image of theirs; what looks like them and was not named stayed."
+    " is true as far as the list named every image of theirs; what looks like them and was not named stayed."
 )
 
 
@@ -68,8 +68,8 @@ def as_pdf(text: str) -> bytes:
     except (ImportError, OSError) as error:  # the latter where pango is missing
         raise UserError(
             "a PDF needs the package weasyprint and the library pango, which cannot be loaded"
-            f" ({' '.join(str(error).split())[:200]}): pip install -r requirements-pdf.txt, or write FILE.html and print"
-            " it to a PDF from a browser"
+            f" ({' '.join(str(error).split())[:200]}): pip install -r requirements-pdf.txt, or give FILE.html and print"
+            " that from a browser"
         ) from None
 
     def refuse(url: str, *_: Any, **__: Any) -> Any:
@@ -139,7 +139,7 @@ def table(head: Sequence[str], rows: Iterable[tuple[str, Sequence[str]]], kind: 
 
 def asked(sheet: Sheet, file: Path) -> list[str]:
     """The request: how many, of which groups, and how somebody who has the list can tell that it is the same."""
-    run, request = sheet.run, sheet.request
+    request = sheet.request
     n_forget = int(sheet.metric(AFTER, "n_forget") or 0)
     n_train = n_forget + int(sheet.metric(AFTER, "n_retain") or 0)
     lines = [("Forgotten", f"{n_forget:,} of {n_train:,} training images{_further(sheet, n_forget)}")]
@@ -148,7 +148,9 @@ def asked(sheet: Sheet, file: Path) -> list[str]:
     else:
         told = [f"{request.n:,} names in a list; {request.n_forgotten:,} of them were forgotten"]
         told += [
-            f"{len(names):,} {kind.replace('_', ' ')}: {OUTCOMES[kind]}" for kind, names in request.left_out.items() if names
+            f"{len(names):,} {kind.replace('_', ' ')}: {OUTCOMES[kind]}"
+            for kind, names in request.left_out.items()
+            if names
         ]
         lines.insert(0, ("The request", "; ".join(told) + "."))
         lines += _list_told(sheet, file)
@@ -192,7 +194,11 @@ def _list_told(sheet: Sheet, file: Path) -> list[tuple[str, str]]:
 
 def _groups_told(sheet: Sheet) -> str:
     lines = sorted((line for line in sheet.lines if line.n_forget and not line.is_sum), key=lambda line: -line.n_forget)
-    return f"{_listed([f'{line.name}: {line.n_forget:,} of {line.n_train:,}' for line in lines], '; ')}." if lines else HOLE
+    return (
+        f"{_listed([f'{line.name}: {line.n_forget:,} of {line.n_train:,}' for line in lines], '; ')}."
+        if lines
+        else HOLE
+    )
 
 
 def _listed(names: Sequence[str], between: str = ", ") -> str:
@@ -218,7 +224,9 @@ def _cost_told(sheet: Sheet) -> str:
     if own is None:
         return ""
     retraining = f"; training a model anew without them took {_seconds(theirs)}" if theirs is not None else ""
-    return f"It took {_seconds(own)}{retraining}, both without evaluation." if retraining else f"It took {_seconds(own)}."
+    return (
+        f"It took {_seconds(own)}{retraining}, both without evaluation." if retraining else f"It took {_seconds(own)}."
+    )
 
 
 def _seconds(value: float) -> str:
@@ -245,8 +253,8 @@ def harm(sheet: Sheet, file: Path) -> list[str]:
         table(head, rows, "harm"),
         paragraph(
             "Forgotten: training images of the group that were forgotten, of how many. Changes in points, with"
-            " Newcombe's interval; of the same images it is rather too wide. An asterisk marks a change that is more than"
-            " chance even as one of so many groups (Bonferroni). Without one, it is too noisy to say.",
+            " Newcombe's interval; of the same images it is rather too wide. An asterisk: the change is more than chance"
+            " even as one of so many groups (Bonferroni). Without it, it is too noisy to say.",
             f"{hidden} more groups are in {file.stem}-groups.csv." if hidden else "",
             kind="note",
         ),
@@ -332,9 +340,9 @@ def attack(sheet: Sheet) -> list[str]:
     holes = dict.fromkeys(str(reasons[key]) for key in ("mia_auc", "mia_group_auc") if reasons.get(key))
     return [
         paragraph(
-            "A guesser sees the model's loss on an image and says whether the model was trained on it. The number is its"
-            f" AUC in percent, over {n:,} forgotten images and as many unseen ones: 50 is guessing, 100 is certain. What"
-            " counts is the retrained model, which never saw them: after unlearning the number should be that one."
+            "A guesser sees the model's loss on an image and says whether the model was trained on it. The number is"
+            f" its AUC in percent, over {n:,} forgotten images and as many unseen ones: 50 is guessing, 100 is certain."
+            " What counts is the retrained model, which never saw them: after unlearning it should be that number."
         ),
         table(["AUC of the attack", *people], rows, "attack"),
         paragraph(
@@ -356,7 +364,10 @@ def weights(sheet: Sheet) -> list[str]:
     """SHA-256 of the files before and after."""
     return [
         facts(
-            [(f"SHA-256 {who}", f"{digest} ({told})" if digest else told) for who, (digest, told) in sheet.weights().items()]
+            [
+                (f"SHA-256 {who}", f"{digest} ({told})" if digest else told)
+                for who, (digest, told) in sheet.weights().items()
+            ]
         )
     ]
 
@@ -365,7 +376,9 @@ def again(sheet: Sheet) -> list[str]:
     """Versions, machine, commit and command."""
     run = sheet.run
     provenance = run.stored.get("provenance") or {}
-    known = [f"{name.replace('_', ' ')} {provenance[name]}" for name in VERSIONS if provenance.get(name) not in (None, "")]
+    known = [
+        f"{name.replace('_', ' ')} {provenance[name]}" for name in VERSIONS if provenance.get(name) not in (None, "")
+    ]
     commit = str(provenance.get("commit") or "not known")
     edited = {True: ", with edited files", False: "", None: ""}[provenance.get("dirty")]
     fingerprint = run.fingerprint("data")
