@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -122,9 +123,9 @@ def count_share(ratio: float, n: int) -> int:
     return int(Decimal(str(ratio)) * n)
 
 
-def arrays_of(splits: Splits) -> dict[str, np.ndarray]:
+def arrays_of(splits: Splits) -> dict[str, Any]:
     """The arrays of splits.npz."""
-    arrays = {name: getattr(splits, name) for name in INDEX_SETS}
+    arrays: dict[str, Any] = {name: getattr(splits, name) for name in INDEX_SETS}
     arrays["forget_groups"] = np.array(splits.forget_groups, dtype=np.int64)
     arrays["data_fingerprint"] = np.array(splits.data_fingerprint)
     return arrays | {"forget_fingerprint": np.array(splits.forget_fingerprint or "")}

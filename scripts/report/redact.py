@@ -26,7 +26,6 @@ from scripts.report.redact_files import (
 from scripts.report.sheet import ended
 from scripts.report.tokens import Tokens, write_key
 from utils.errors import UserError
-from utils.files import write_atomic
 
 SEARCHED_FROM = 6  # characters: a shorter name stands in the numbers and words of any file
 
@@ -153,7 +152,7 @@ def _write(copy: Path, contents: Mapping[Path, bytes]) -> None:
             place.mkdir()
             for name, content in contents.items():
                 (place / name).parent.mkdir(parents=True, exist_ok=True)
-                write_atomic(place / name, lambda stream, content=content: stream.write(content))
+                (place / name).write_bytes(content)
             os.rename(place, copy)
     except OSError as error:
         raise UserError(f"--redact {copy}: it cannot be written ({error.strerror or error})") from None

@@ -187,7 +187,7 @@ def _splits(file: Path, tokens: Tokens) -> bytes:
 
 def _redacted_splits(splits: Splits, tokens: Tokens) -> Splits:
     data = splits.data_fingerprint
-    sets = {name: np.sort(tokens.row_tokens(data, getattr(splits, name))) for name in INDEX_SETS}
+    sets: dict[str, Any] = {name: np.sort(tokens.row_tokens(data, getattr(splits, name))) for name in INDEX_SETS}
     fingerprint = forget_fingerprint(data, sets["forget"]) if splits.forget_fingerprint else None
     return dataclasses.replace(splits, **sets, forget_fingerprint=fingerprint)
 

@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,16 +12,15 @@ from typing import Any
 from method.configs.cli import spell
 from method.configs.key import SCHEMA as BY_SCHEMA
 from method.configs.schema import FALLBACK, all_keys
-from method.evaluation.intervals import difference_interval
-from method.evaluation.metrics import wilson_interval
 from method.registry import METHODS
 from method.runs.files import PRETRAIN, RETRAIN
 from method.runs.folder import CONFIG, IMPORTED, LOG, REDACTED
 from method.runs.stored import StoredRun, read_runs
 from method.runs.zips import is_zip
-from scripts.report.collect import FILTERS, Report, Row
-from scripts.report.payload import groups_of
+from scripts.report.collect import FILTERS, Report, Row, groups_of
+from scripts.report.estimates import Score, pool
 from scripts.report.sheet_request import Request, read_request
+from scripts.report.story import Cell, make_cells, tell_cell
 from utils.errors import UserError
 from utils.files import read_text
 from utils.tables import is_number
@@ -34,39 +34,17 @@ FOLLOWS = {"unlearning_ratio": "--forget_list", "reweight": "--rob_approach"}  #
 
 
 @dataclass(frozen=True)
-class Counts:
-    """Right answers on a group's test samples."""
-
-    hits: int
-    n: int
-
-    @property
-    def accuracy(self) -> float:
-        """Percent."""
-        return 100 * self.hits / self.n
-
-    def interval(self) -> tuple[float, float]:
-        """Its two ends, 95 %."""
-        return wilson_interval(self.hits, self.n)
-
-    def minus(self, other: "Counts", level: float = 0.95) -> tuple[float, float, float]:
-        """The difference in points with both ends of its interval."""
-        return difference_interval(self.hits, self.n, other.hits, other.n, level)
-
-
-@dataclass(frozen=True)
 class Line:
-    """A line of the table of harm: a group, or several together; Counts that are not there are absent.
+    """A line of the table of harm: a group, or (is_sum) several together.
 
-    counts: by BEFORE, AFTER and RETRAINED. is_sum: several groups together.
+    scores: on its test images, by BEFORE, AFTER and RETRAINED; absent where there is none.
     """
 
     name: str
     n_forget: int
     n_train: int
-    counts: Mapping[str, Counts]
-    is_sum: bool = False
-    is_forgotten: bool = False
+    scores: Mapping[str, Score]
+    is_sum: bool
 
 
 BEFORE, AFTER, RETRAINED = "before", "after", "retrained without them"
@@ -77,7 +55,7 @@ class Sheet:
     """What the sheet says of a run.
 
     ended: date and time by the clock of the machine, "" where no log tells. partners: by BEFORE, AFTER and RETRAINED
-    the row, None where it is not there.
+    the row, None where it is not there. story: what happened, as sentences by what they are about.
     """
 
     run: StoredRun
@@ -85,7 +63,8 @@ class Sheet:
     partners: Mapping[str, Row | None]
     request: Request | None
     ended: str = ""
-    lines: Sequence[Line] = field(default=())
+    lines: Sequence[Line] = ()
+    story: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def is_exact(self) -> bool:
@@ -140,7 +119,11 @@ def make_sheet(path: Path, filters: Mapping[str, Sequence[Any]]) -> Sheet:
     if row.run.method == RETRAIN:
         reference = None  # it is what others are compared with
     partners = {BEFORE: original, AFTER: row, RETRAINED: reference}
-    return Sheet(run, row, partners, read_request(run), ended(run), _lines(partners))
+    (cell,) = make_cells([row], {row: original}).values()
+    story: dict[str, list[str]] = defaultdict(list)
+    for sentence in tell_cell(cell):
+        story[sentence["about"]].append(sentence["text"])
+    return Sheet(run, row, partners, read_request(run), ended(run), _lines(cell), story)
 
 
 def _choose(path: Path, filters: Mapping[str, Sequence[Any]]) -> tuple[list[StoredRun], StoredRun]:
@@ -207,51 +190,26 @@ def ended(run: StoredRun) -> str:
     return " ".join(found[-1]) if found else ""
 
 
-def _lines(partners: Mapping[str, Row | None]) -> list[Line]:
+def _lines(cell: Cell) -> list[Line]:
     """Sums of the forget groups, of the others and of all, then the groups: those that lost most of train first."""
-    own = list(groups_of(_values(partners, AFTER)))
-    counted = {who: _counts(_values(partners, who)) for who in partners}
-    lines = [
-        Line(
-            group["name"],
-            group["n_forget"],
-            group["n_train"],
-            {who: counts[group["name"]] for who, counts in counted.items() if group["name"] in counts},
-            is_forgotten=group["forget"],
-        )
-        for group in own
-    ]
-    if not lines:
-        return []
-    forgotten, others = ([line for line in lines if line.is_forgotten is own] for own in (True, False))
+    row = cell.rows[0]
+    of = {BEFORE: cell.original[0], AFTER: cell.own[0]}
+    of |= {} if row.run.method == RETRAIN else {RETRAINED: cell.retrained[0]}
+    groups = sorted(
+        groups_of(row.values),
+        key=lambda group: (not group["forget"], -group["n_forget"] / max(1, group["n_train"]), group["name"]),
+    )
+    forgotten, others = ([group for group in groups if group["forget"] is asked] for asked in (True, False))
     sums = [("forget groups together", forgotten), ("other groups together", others)] if forgotten and others else []
-    sums.append(("all groups together", lines))
-    lines.sort(key=lambda line: (not line.is_forgotten, -line.n_forget / max(1, line.n_train), line.name))
-    return [*(_sum(name, part) for name, part in sums), *lines]
+    sums += [("all groups together", groups)] if groups else []
+    parts = [(name, own, True) for name, own in sums] + [(group["name"], [group], False) for group in groups]
+    return [_line(name, own, of, is_sum) for name, own, is_sum in parts]
 
 
-def _values(partners: Mapping[str, Row | None], who: str) -> Mapping[str, Any]:
-    row = partners[who]
-    return row.values if row else {}
-
-
-def _counts(values: Mapping[str, Any]) -> dict[str, Counts]:
-    """By group, from the accuracy and the number of test samples."""
-    return {
-        group["name"]: Counts(round(group["test_acc"] * group["n_test"] / 100), group["n_test"])
-        for group in groups_of(values)
-        if group["n_test"] and is_number(group["test_acc"])
-    }
-
-
-def _sum(name: str, lines: Sequence[Line]) -> Line:
-    counts = {}
-    for who in (BEFORE, AFTER, RETRAINED):
-        there = [line.counts[who] for line in lines if who in line.counts]
-        if there:
-            counts[who] = Counts(sum(one.hits for one in there), sum(one.n for one in there))
-    n_forget, n_train = (sum(getattr(line, key) for line in lines) for key in ("n_forget", "n_train"))
-    return Line(name, n_forget, n_train, counts, is_sum=True)
+def _line(name: str, groups: Sequence[Mapping[str, Any]], of: Mapping[str, Mapping[str, Score]], is_sum: bool) -> Line:
+    pooled = {who: pool(scores, [group["name"] for group in groups]) for who, scores in of.items()}
+    n_forget, n_train = (sum(group[key] for group in groups) for key in ("n_forget", "n_train"))
+    return Line(name, n_forget, n_train, {who: score for who, score in pooled.items() if score}, is_sum)
 
 
 def describe_method(run: StoredRun) -> tuple[str, str]:

@@ -6,9 +6,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from method.evaluation.metrics import wilson_interval
 from method.runs.files import RETRAIN
 from method.runs.labels import paper_name
-from scripts.report.sheet import AFTER, BEFORE, RETRAINED, Counts, Line, Sheet, command, describe_method
+from scripts.report.estimates import Estimate, Score, estimate_change
+from scripts.report.sheet import AFTER, BEFORE, RETRAINED, Line, Sheet, command, describe_method
 from scripts.report.sheet_request import OUTCOMES, keyed_digest
 from scripts.report.tabular import written
 from utils.errors import UserError
@@ -18,6 +20,7 @@ from utils.tables import HOLE, one_line
 TEMPLATE = Path(__file__).with_name("sheet.html")
 LONGEST_TABLE = 16  # groups: more would not fit on two pages
 LONGEST_LIST = 8  # groups named in a sentence
+ENDS = ("", "_low", "_high")  # of what has an interval
 NO_DATE = "not known: the run's log is not here"
 VERSIONS = ("python", "torch", "numpy", "machine", "device", "precision", "threads", "world_size")
 LIMITS = (
@@ -141,19 +144,17 @@ def asked(sheet: Sheet, file: Path) -> list[str]:
     """The request: how many, of which groups, and how somebody who has the list can tell that it is the same."""
     request = sheet.request
     n_forget = int(sheet.metric(AFTER, "n_forget") or 0)
-    n_train = n_forget + int(sheet.metric(AFTER, "n_retain") or 0)
-    lines = [("Forgotten", f"{n_forget:,} of {n_train:,} training images{_further(sheet, n_forget)}")]
-    if request is None:
-        lines.insert(0, ("The request", _task_told(sheet)))
-    else:
+    lines = [("Forgotten", f"{' '.join(sheet.story['request'])}{_further(sheet, n_forget)}")]
+    if request is not None:
         told = [f"{request.n:,} names in a list; {request.n_forgotten:,} of them were forgotten"]
         told += [
             f"{len(names):,} {kind.replace('_', ' ')}: {OUTCOMES[kind]}"
             for kind, names in request.left_out.items()
             if names
         ]
-        lines.insert(0, ("The request", "; ".join(told) + "."))
-        lines += _list_told(sheet, file)
+        lines = [("Names", "; ".join(told) + "."), *lines, *_list_told(sheet, file)]
+    elif sheet.run.ratio < 1:
+        lines.append(("Which", f"drawn by seed {sheet.run.config['seed']}; no list of names was given"))
     if skipped := int(sheet.metric(AFTER, "n_skipped_images") or 0):
         lines.append(("Left out", f"{skipped:,} images of the data could not be read and were in no set"))
     lines.append(("Of the groups", _groups_told(sheet)))
@@ -164,18 +165,7 @@ def _further(sheet: Sheet, n_forget: int) -> str:
     if sheet.request is None or n_forget <= sheet.request.n_forgotten:
         return ""
     further = n_forget - sheet.request.n_forgotten
-    return f"; {further:,} of them show the same as one that was named, and were forgotten with it"
-
-
-def _task_told(sheet: Sheet) -> str:
-    """What was asked where no list was: a share of groups, or of everybody."""
-    run = sheet.run
-    share, seed = f"{100 * run.ratio:g} %", run.config["seed"]
-    drawn = f", drawn by seed {seed}" if run.ratio < 1 else ""
-    if run.config.get("unlearning_type") == "random":
-        return f"{share} of all training images{drawn}; no list of names was given."
-    names = sheet.row.values.get("forget_group_names") or []
-    return f"{share} of the training images of {_listed(names)}{drawn}; no list of names was given."
+    return f" {further:,} of them show the same as one that was named, and were forgotten with it."
 
 
 def _list_told(sheet: Sheet, file: Path) -> list[tuple[str, str]]:
@@ -215,86 +205,67 @@ def done(sheet: Sheet) -> list[str]:
     return [
         paragraph(*sentences),
         paragraph(f"Source: {paper}" if paper else "" if sheet.is_exact else "Its file names no paper."),
-        paragraph(_cost_told(sheet)),
+        paragraph(*sheet.story["cost"]),
     ]
-
-
-def _cost_told(sheet: Sheet) -> str:
-    own, theirs = sheet.metric(AFTER, "seconds"), sheet.metric(RETRAINED, "seconds")
-    if own is None:
-        return ""
-    retraining = f"; training a model anew without them took {_seconds(theirs)}" if theirs is not None else ""
-    return (
-        f"It took {_seconds(own)}{retraining}, both without evaluation." if retraining else f"It took {_seconds(own)}."
-    )
-
-
-def _seconds(value: float) -> str:
-    return f"{value:.1f} s" if value < 100 else f"{value:,.0f} s"
 
 
 def harm(sheet: Sheet, file: Path) -> list[str]:
     """Accuracy on test images by group: before, after, retrained, with intervals."""
+    told = [
+        paragraph(
+            *(text for about in ("original", "forget_groups", "others", "missing") for text in sheet.story[about])
+        )
+    ]
     if not sheet.lines:
-        return [paragraph("The run recorded no accuracy by group.")]
+        return told
     sums = [line for line in sheet.lines if line.is_sum]
     shown = sums + [line for line in sheet.lines if not line.is_sum][: LONGEST_TABLE - len(sums)]
-    there = [who for who in (BEFORE, AFTER, RETRAINED) if any(who in line.counts for line in shown)]
-    level = 1 - 0.05 / max(1, sum(not line.is_sum for line in sheet.lines))
-    head = ["group", "forgotten", "test images", *there]
-    head += [f"after minus {who}" for who in there if who != AFTER]
-    rows = [("sum" if line.is_sum else "one", _harm_cells(line, there, level)) for line in shown]
-    hidden = len(sheet.lines) - len(shown)
+    there = [who for who in (BEFORE, AFTER, RETRAINED) if any(who in line.scores for line in shown)]
+    head = ["group", "forgotten", "test images", *there, *(f"after minus {who}" for who in there if who != AFTER)]
+    n_groups, hidden = len(sheet.lines) - len(sums), len(sheet.lines) - len(shown)
+    rows = [("sum" if line.is_sum else "one", _harm_cells(line, there, n_groups)) for line in shown]
     return [
-        paragraph(
-            "Accuracy in percent on test images, which no model was trained on. Below each number: its 95 % interval.",
-            _partners_told(sheet),
-        ),
+        *told,
         table(head, rows, "harm"),
         paragraph(
-            "Forgotten: training images of the group that were forgotten, of how many. Changes in points, with"
-            " Newcombe's interval; of the same images it is rather too wide. An asterisk: the change is more than chance"
-            " even as one of so many groups (Bonferroni). Without it, it is too noisy to say.",
+            "Accuracy in percent on test images, which no model was trained on; below each number its 95 % interval."
+            " Forgotten: training images of the group that were forgotten, of how many. Changes in points; their"
+            " intervals, from the numbers of test images, are rather too wide. An asterisk: more than noise even as one of"
+            f" {n_groups} groups (Bonferroni). Without it, it is too noisy to say.",
             f"{hidden} more groups are in {file.stem}-groups.csv." if hidden else "",
             kind="note",
         ),
     ]
 
 
-def _partners_told(sheet: Sheet) -> str:
-    """What is known of the two that the model is compared with, and what is not there."""
-    start, reference = sheet.row.start, sheet.partners[RETRAINED]
-    told = []
-    if sheet.partners[BEFORE] is None:
-        told.append(f"Before is not shown: {start.told if start and start.told else 'the original model is not here'}.")
-    elif start and start.told:
-        told.append(f"Before: the original model was {start.told}.")
-    if reference is not None:
-        told.append(f"Retrained without them: {paper_name(reference.run)}, the same seed.")
-    elif not sheet.is_exact:
-        told.append("No retrained model is beside this run, so what would be right without them is not known.")
-    return " ".join(told)
-
-
-def _harm_cells(line: Line, there: Sequence[str], level: float) -> list[str]:
-    after = line.counts.get(AFTER)
-    n = next((one.n for one in line.counts.values()), 0)
+def _harm_cells(line: Line, there: Sequence[str], n_groups: int) -> list[str]:
+    after = line.scores.get(AFTER)
+    n = next((score.n for score in line.scores.values()), 0)
     cells = [text(line.name), f"{line.n_forget:,} of {line.n_train:,}", f"{n:,}"]
-    cells += [_accuracy(line.counts.get(who)) for who in there]
-    return cells + [_change(after, line.counts.get(who), level) for who in there if who != AFTER]
+    cells += [_accuracy(line.scores.get(who)) for who in there]
+    return cells + [_change(line.scores.get(who), after, n_groups) for who in there if who != AFTER]
 
 
-def _accuracy(counts: Counts | None) -> str:
-    return HOLE if counts is None else f"{counts.accuracy:.1f}{_interval(*counts.interval())}"
+def _accuracy(score: Score | None) -> str:
+    return HOLE if score is None else f"{score.accuracy:.1f}{_interval(*_ends(score))}"
 
 
-def _change(after: Counts | None, other: Counts | None, level: float) -> str:
-    if after is None or other is None:
+def _ends(score: Score) -> tuple[float, float]:
+    return wilson_interval(round(score.accuracy * score.n / 100), score.n)
+
+
+def _change(other: Score | None, after: Score | None, n_groups: int) -> str:
+    change = changed(other, after)
+    if change is None:
         return HOLE
-    change, low, high = after.minus(other)
-    _, lowest, highest = after.minus(other, level)
-    mark = "*" if lowest > 0 or highest < 0 else ""
-    return f"{signed(change)}{mark}{_interval(low, high, signed)}"
+    certain = changed(other, after, n_groups)
+    mark = "*" if certain and certain.certain else ""
+    return f"{signed(change.mean)}{mark}{_interval(change.low or 0.0, change.high or 0.0, signed)}"
+
+
+def changed(other: Score | None, after: Score | None, choices: int = 1) -> Estimate | None:
+    """What changed from one to the other; None where one of them is not there."""
+    return estimate_change([(other, after)], choices) if other and after else None
 
 
 def _interval(low: float, high: float, form: Any = "{:.1f}".format) -> str:
@@ -309,20 +280,18 @@ def signed(value: float) -> str:
 def groups_csv(sheet: Sheet) -> str:
     """The whole table of harm, for programs."""
     people = (BEFORE, AFTER, RETRAINED)
-    header = ["group", "n_forget", "n_train", "n_test"]
-    names = [name.split()[0] for name in people]
-    header += [f"{name}{end}" for name in names for end in ("", "_low", "_high")]
-    header += [f"minus_{name}{end}" for name in names if name != AFTER for end in ("", "_low", "_high")]
+    names = {who: who.split()[0] for who in people}
+    parts = [*names.values(), *(f"after_minus_{names[who]}" for who in people if who != AFTER)]
+    header = ["group", "n_forget", "n_train", "n_test", *(f"{part}{end}" for part in parts for end in ENDS)]
     lines = []
     for line in sheet.lines:
-        counts = [line.counts.get(who) for who in people]
-        n = next((one.n for one in counts if one), 0)
+        n = next((score.n for score in line.scores.values()), 0)
         values: list[Any] = [line.name, line.n_forget, line.n_train, n]
-        for one in counts:
-            values += [one.accuracy, *one.interval()] if one else [None] * 3
-        before, after, retrained = counts
-        for other in (before, retrained):
-            values += after.minus(other) if after and other else [None] * 3
+        for score in map(line.scores.get, people):
+            values += [score.accuracy, *_ends(score)] if score else [None] * 3
+        for other in (line.scores.get(who) for who in people if who != AFTER):
+            change = changed(other, line.scores.get(AFTER))
+            values += [change.mean, change.low, change.high] if change else [None] * 3
         lines.append(values)
     return written(header, lines)
 
@@ -339,6 +308,7 @@ def attack(sheet: Sheet) -> list[str]:
     n, reasons = int(sheet.metric(AFTER, "n_forget") or 0), sheet.row.values.get("reasons") or {}
     holes = dict.fromkeys(str(reasons[key]) for key in ("mia_auc", "mia_group_auc") if reasons.get(key))
     return [
+        paragraph(*sheet.story["attack"]),
         paragraph(
             "A guesser sees the model's loss on an image and says whether the model was trained on it. The number is"
             f" its AUC in percent, over {n:,} forgotten images and as many unseen ones: 50 is guessing, 100 is certain."
