@@ -152,12 +152,12 @@ def asked(sheet: Sheet, file: Path) -> list[str]:
             for kind, names in request.left_out.items()
             if names
         ]
-        lines = [("Names", "; ".join(told) + "."), *lines, *_list_told(sheet, file)]
+        lines = [("Names", "; ".join(told) + "."), *lines, ("Of the groups", _groups_told(sheet))]
+        lines += _list_told(sheet, file)
     elif sheet.run.ratio < 1:
         lines.append(("Which", f"drawn by seed {sheet.run.config['seed']}; no list of names was given"))
     if skipped := int(sheet.metric(AFTER, "n_skipped_images") or 0):
         lines.append(("Left out", f"{skipped:,} images of the data could not be read and were in no set"))
-    lines.append(("Of the groups", _groups_told(sheet)))
     return [facts(lines)]
 
 
@@ -230,8 +230,8 @@ def harm(sheet: Sheet, file: Path) -> list[str]:
         paragraph(
             "Accuracy in percent on test images, which no model was trained on; below each number its 95 % interval."
             " Forgotten: training images of the group that were forgotten, of how many. Changes in points; their"
-            " intervals, from the numbers of test images, are rather too wide. An asterisk: more than noise even as one of"
-            f" {n_groups} groups (Bonferroni). Without it, it is too noisy to say.",
+            " intervals, from the numbers of test images, are rather too wide. An asterisk: more than noise even as one"
+            f" of {n_groups} groups (Bonferroni). Without it, it is too noisy to say.",
             f"{hidden} more groups are in {file.stem}-groups.csv." if hidden else "",
             kind="note",
         ),
@@ -241,7 +241,7 @@ def harm(sheet: Sheet, file: Path) -> list[str]:
 def _harm_cells(line: Line, there: Sequence[str], n_groups: int) -> list[str]:
     after = line.scores.get(AFTER)
     n = next((score.n for score in line.scores.values()), 0)
-    cells = [text(line.name), f"{line.n_forget:,} of {line.n_train:,}", f"{n:,}"]
+    cells = [text(line.name), f"{line.n_forget:,} of<br>{line.n_train:,}", f"{n:,}"]
     cells += [_accuracy(line.scores.get(who)) for who in there]
     return cells + [_change(line.scores.get(who), after, n_groups) for who in there if who != AFTER]
 
