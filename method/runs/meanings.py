@@ -254,7 +254,7 @@ FILES = {
     "records_without_rewind.npz": "scrub with `--scrub_rewind`: the same of the last epoch's weights",
     "metrics.json": "the metrics: [its keys](#metricsjson)",
     "run.log": "a line an event, with its time",
-    "rows.json": "in a redacted copy of a pretrained run: its metrics on each forget set, which its records cannot tell",
+    "rows.json": "in a redacted copy of a pretrained run: its metrics on every forget set of the others",
     "status.json": "how the run stands: [its fields](#statusjson-and-done)",
     "done": "there once the run ended well; the files without which it is not done, one a line",
     "forget_list.txt": "with `--forget_list`: the names in it, each once; it makes the same run again",

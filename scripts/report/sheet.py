@@ -109,7 +109,9 @@ def make_sheet(path: Path, filters: Mapping[str, Sequence[Any]]) -> Sheet:
     """
     runs, run = _choose(path, filters)
     _refuse(run)
-    report = Report(runs, dict.fromkeys(FILTERS, ()), ATTACKS, originals=True)
+    partners = [one for one in runs[1:] if one.method == PRETRAIN or _is_retrained_of(one, run)]
+    wanted = {"dataset": [run.config["dataset"]], "task": [run.task], "ratio": [run.ratio]}
+    report = Report([run, *partners], dict.fromkeys(FILTERS, ()) | wanted, ATTACKS, originals=True)
     table = run.table
     row = next((row for row in report.tables.get(table, ()) if row.run is run), None)
     if row is None:
@@ -118,12 +120,17 @@ def make_sheet(path: Path, filters: Mapping[str, Sequence[Any]]) -> Sheet:
     original, reference = report.original_row(table, row), report.reference_row(table, row)
     if row.run.method == RETRAIN:
         reference = None  # it is what others are compared with
-    partners = {BEFORE: original, AFTER: row, RETRAINED: reference}
     (cell,) = make_cells([row], {row: original}).values()
     story: dict[str, list[str]] = defaultdict(list)
     for sentence in tell_cell(cell):
         story[sentence["about"]].append(sentence["text"])
-    return Sheet(run, row, partners, read_request(run), ended(run), _lines(cell), story)
+    trio = {BEFORE: original, AFTER: row, RETRAINED: reference}
+    return Sheet(run, row, trio, read_request(run), ended(run), _lines(cell), story)
+
+
+def _is_retrained_of(run: StoredRun, other: StoredRun) -> bool:
+    """Whether a run may be the retrained model of another: the rest is seen when one is sought."""
+    return run.method == RETRAIN and run.config["seed"] == other.config["seed"]
 
 
 def _choose(path: Path, filters: Mapping[str, Sequence[Any]]) -> tuple[list[StoredRun], StoredRun]:
