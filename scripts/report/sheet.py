@@ -110,8 +110,8 @@ def make_sheet(path: Path, filters: Mapping[str, Sequence[Any]]) -> Sheet:
     runs, run = _choose(path, filters)
     _refuse(run)
     partners = [one for one in runs[1:] if one.method == PRETRAIN or _is_retrained_of(one, run)]
-    wanted = {"dataset": [run.config["dataset"]], "task": [run.task], "ratio": [run.ratio]}
-    report = Report([run, *partners], dict.fromkeys(FILTERS, ()) | wanted, ATTACKS, originals=True)
+    own: dict[str, Sequence[Any]] = {"dataset": [run.config["dataset"]], "task": [run.task], "ratio": [run.ratio]}
+    report = Report([run, *partners], {name: own.get(name, ()) for name in FILTERS}, ATTACKS, originals=True)
     table = run.table
     row = next((row for row in report.tables.get(table, ()) if row.run is run), None)
     if row is None:

@@ -18,7 +18,7 @@ from utils.files import write_atomic, write_text
 from utils.tables import HOLE, one_line
 
 TEMPLATE = Path(__file__).with_name("sheet.html")
-LONGEST_TABLE = 16  # groups: more would not fit on two pages
+LONGEST_TABLE = 14  # groups: more would not fit on two pages
 LONGEST_LIST = 8  # groups named in a sentence
 ENDS = ("", "_low", "_high")  # of what has an interval
 NO_DATE = "not known: the run's log is not here"
@@ -51,7 +51,7 @@ def write_sheet(sheet: Sheet, file: Path) -> list[Path]:
     beside: dict[Path, str] = {}
     if sheet.request and sheet.request.names:
         beside[file.with_name(f"{file.stem}-names.csv")] = sheet.request.as_csv()
-    if len(sheet.lines) > LONGEST_TABLE:
+    if sum(not line.is_sum for line in sheet.lines) > LONGEST_TABLE:
         beside[file.with_name(f"{file.stem}-groups.csv")] = groups_csv(sheet)
     text = as_html(sheet, file)
     if file.suffix.lower() == ".pdf":
@@ -218,11 +218,11 @@ def harm(sheet: Sheet, file: Path) -> list[str]:
     ]
     if not sheet.lines:
         return told
-    sums = [line for line in sheet.lines if line.is_sum]
-    shown = sums + [line for line in sheet.lines if not line.is_sum][: LONGEST_TABLE - len(sums)]
+    sums, groups = ([line for line in sheet.lines if line.is_sum is kind] for kind in (True, False))
+    shown = sums + (_most_changed(groups)[:LONGEST_TABLE] if len(groups) > LONGEST_TABLE else groups)
     there = [who for who in (BEFORE, AFTER, RETRAINED) if any(who in line.scores for line in shown)]
     head = ["group", "forgotten", "test images", *there, *(f"after minus {who}" for who in there if who != AFTER)]
-    n_groups, hidden = len(sheet.lines) - len(sums), len(sheet.lines) - len(shown)
+    n_groups, hidden = len(groups), len(sheet.lines) - len(shown)
     rows = [("sum" if line.is_sum else "one", _harm_cells(line, there, n_groups)) for line in shown]
     return [
         *told,
@@ -232,16 +232,29 @@ def harm(sheet: Sheet, file: Path) -> list[str]:
             " Forgotten: training images of the group that were forgotten, of how many. Changes in points; their"
             " intervals, from the numbers of test images, are rather too wide. An asterisk: more than noise even as one"
             f" of {n_groups} groups (Bonferroni). Without it, it is too noisy to say.",
-            f"{hidden} more groups are in {file.stem}-groups.csv." if hidden else "",
+            f"Shown first are losses that are more than noise; {hidden} more groups are in {file.stem}-groups.csv."
+            if hidden
+            else "",
             kind="note",
         ),
     ]
 
 
+def _most_changed(groups: Sequence[Line]) -> list[Line]:
+    """The groups that changed by more than noise, the largest losses first, then the others."""
+    found = {line.name: changed(line.scores.get(BEFORE), line.scores.get(AFTER), len(groups)) for line in groups}
+
+    def place(line: Line) -> tuple[bool, float]:
+        change = found[line.name]
+        return (False, change.mean) if change and change.certain else (True, 0.0)
+
+    return sorted(groups, key=place)
+
+
 def _harm_cells(line: Line, there: Sequence[str], n_groups: int) -> list[str]:
     after = line.scores.get(AFTER)
     n = next((score.n for score in line.scores.values()), 0)
-    cells = [text(line.name), f"{line.n_forget:,} of<br>{line.n_train:,}", f"{n:,}"]
+    cells = [text(line.name), f"{line.n_forget:,} of {line.n_train:,}", f"{n:,}"]
     cells += [_accuracy(line.scores.get(who)) for who in there]
     return cells + [_change(line.scores.get(who), after, n_groups) for who in there if who != AFTER]
 
