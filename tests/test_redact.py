@@ -158,6 +158,19 @@ def test_nothing_is_written_over(tmp_path: Path, capsys: Capture) -> None:
     assert sorted(os.listdir(tmp_path)) == ["output"]
 
 
+def test_a_run_that_cannot_be_read_is_named(tmp_path: Path, capsys: Capture) -> None:
+    run = make_answer(tmp_path / "output")
+    (run / "config.yaml").write_text("{")
+    redacted(tmp_path / "output", tmp_path / "copy")
+    told = capsys.readouterr().out
+    assert "2 runs redacted in " in told
+    assert f"not in the copy: {run}: config.yaml cannot be read" in told
+    (run.parent / "retrain_reweight_1_0" / "records.npz").write_bytes(b"PK")
+    assert report.main([str(tmp_path / "output"), "--redact", str(tmp_path / "other")]) == 2
+    assert "cannot read the records in" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
+
+
 def test_a_group_that_is_called_like_a_person_is_refused(tmp_path: Path, capsys: Capture) -> None:
     make_answer(tmp_path / "output", groups=[*NAMES[:3], f"warm {ASKED[2]}"])
     assert report.main([str(tmp_path / "output"), "--redact", str(tmp_path / "copy")]) == 2

@@ -74,7 +74,7 @@ def test_the_table_of_harm_is_that_of_the_three_runs(tmp_path: Path) -> None:
         signed = [f"{value:+.1f}".replace("-", "\u2212") for value in (a - b, *ends)]
         return "{} {} to {}".format(*signed)
 
-    row = f"{NAMES[0]} {groups[AFTER]['n_forget']} of 100 100 "
+    row = f"{NAMES[0]} {groups[AFTER]['n_forget']} of 100 forgotten, n = 100 "
     row += " ".join(told(*hits[who]) for who in (BEFORE, AFTER, RETRAINED))
     found = re.search(re.escape(row) + r" (\S+)(\*?) (\S+ to \S+) (\S+)(\*?) (\S+ to \S+) ", text)
     assert found, row
@@ -84,7 +84,7 @@ def test_the_table_of_harm_is_that_of_the_three_runs(tmp_path: Path) -> None:
 
 def test_a_change_is_marked_only_where_it_is_more_than_noise_among_all_groups(tmp_path: Path) -> None:
     text = words(written(make_answer(tmp_path / "output"), tmp_path / "a.html"))
-    found = re.search(r"all groups together 20 of 400 400 .*? to .*? to .*? to \S+ (\S+) ", text)
+    found = re.search(r"all groups together 20 of 400 forgotten, n = 400 .*? to .*? to .*? to \S+ (\S+) ", text)
     assert found
     assert found[1].endswith("*")  # 90 % to 70 %, of 400
     assert "too noisy to say" in text

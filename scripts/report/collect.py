@@ -128,14 +128,10 @@ def row_key(sibling: StoredRun) -> tuple[str | None, list[int]]:
     return sibling.fingerprint("forget"), (sibling.stored.get("groups") or {}).get("forget") or []
 
 
-def kept_row(pretrain: StoredRun, sibling: StoredRun, runs: Sequence[StoredRun]) -> Row | None:
-    """The same of a redacted copy, whose records lack train: from the metrics that it keeps; None where it has none."""
-    if not pretrain.stored.get(REDACTED):
-        return None
-    try:
-        rows = read_rows(pretrain.folder / ROWS)
-    except ValueError as error:
-        raise UserError(f"{ROWS} cannot be read ({error})") from None
+def kept_row(
+    pretrain: StoredRun, rows: Sequence[Mapping[str, Any]], sibling: StoredRun, runs: Sequence[StoredRun]
+) -> Row:
+    """The same of a redacted copy, whose records lack train: from `rows`, what its rows.json keeps."""
     found = next((one for one in rows if (one.get("forget"), one.get("groups")) == row_key(sibling)), None)
     if found is None:
         raise UserError(f"{ROWS} has no metrics for this forget set")
@@ -198,6 +194,7 @@ class Report:
         self.left_out: dict[tuple, list[Row]] = defaultdict(list)
         self._taken: dict[tuple, StoredRun] = {}
         self._read: tuple[StoredRun, Records] | None = None
+        self._kept: dict[StoredRun, list[dict[str, Any]]] = {}
         starts = starts_of(self.runs)
         for run in self.runs:
             if run.method != PRETRAIN and self._wants_table(run) and self._takes(run, run):
@@ -264,8 +261,8 @@ class Report:
         try:
             if pretrain is sibling:
                 rows = run_rows(pretrain, self.retrained, None)
-            elif (kept := kept_row(pretrain, sibling, self.retrained)) is not None:
-                rows = [kept]
+            elif pretrain.stored.get(REDACTED):
+                rows = [kept_row(pretrain, self._kept_of(pretrain), sibling, self.retrained)]
             else:
                 rows = [pretrain_row(pretrain, self._records_of(pretrain), sibling, self.retrained, self.keys)]
         except (UserError, RunError) as error:
@@ -273,6 +270,14 @@ class Report:
             self.missing.append((pretrain.place, problem))
         else:
             self._place(pretrain, sibling)[sibling.table] += rows
+
+    def _kept_of(self, pretrain: StoredRun) -> list[dict[str, Any]]:
+        if pretrain not in self._kept:
+            try:
+                self._kept[pretrain] = read_rows(pretrain.folder / ROWS)
+            except ValueError as error:
+                raise UserError(f"{ROWS} cannot be read ({error})") from None
+        return self._kept[pretrain]
 
     def _records_of(self, pretrain: StoredRun) -> Records:
         """Read once for all the tables that it serves, one after the other."""

@@ -44,7 +44,8 @@ def redact(root: Path, copy: Path) -> list[str]:
         raise UserError(f"{copy} would lie among the runs themselves; give a folder outside of {root}")
     if not os.path.isdir(copy.parent):
         raise UserError(f"--redact {copy}: there is no folder {copy.parent}; make it first")
-    runs = [run for run in read_runs(root) if run.config]
+    found = read_runs(root)
+    runs = [run for run in found if run.config]
     _refuse_redacted(runs)
     tokens, places, made = _redacted(runs, root)
     _refuse_rests(made, tokens, place)
@@ -59,6 +60,7 @@ def redact(root: Path, copy: Path) -> list[str]:
         f"{len(runs)} runs redacted in {copy}",
         f"its key, which undoes that: {key}; keep it, and give it to nobody",
         *([f"left out of the copy: {', '.join(left_out)}"] if left_out else []),
+        *(f"not in the copy: {run.place}: {run.problem}" for run in found if not run.config),
     ]
 
 

@@ -221,17 +221,17 @@ def harm(sheet: Sheet, file: Path) -> list[str]:
     sums, groups = ([line for line in sheet.lines if line.is_sum is kind] for kind in (True, False))
     shown = sums + (_most_changed(groups)[:LONGEST_TABLE] if len(groups) > LONGEST_TABLE else groups)
     there = [who for who in (BEFORE, AFTER, RETRAINED) if any(who in line.scores for line in shown)]
-    head = ["group", "forgotten", "test images", *there, *(f"after minus {who}" for who in there if who != AFTER)]
+    head = ["group", *there, *(f"after minus {who}" for who in there if who != AFTER)]
     n_groups, hidden = len(groups), len(sheet.lines) - len(shown)
     rows = [("sum" if line.is_sum else "one", _harm_cells(line, there, n_groups)) for line in shown]
     return [
         *told,
         table(head, rows, "harm"),
         paragraph(
-            "Accuracy in percent on test images, which no model was trained on; below each number its 95 % interval."
-            " Forgotten: training images of the group that were forgotten, of how many. Changes in points; their"
-            " intervals, from the numbers of test images, are rather too wide. An asterisk: more than noise even as one"
-            f" of {n_groups} groups (Bonferroni). Without it, it is too noisy to say.",
+            "Accuracy in percent on n test images, which no model was trained on; below each number its 95 % interval."
+            " Below each group: how many of its training images were forgotten. Changes in points; their intervals,"
+            " from the numbers of test images, are rather too wide. An asterisk: more than noise even as one of"
+            f" {n_groups} groups (Bonferroni). Without it, it is too noisy to say.",
             f"Shown first are losses that are more than noise; {hidden} more groups are in {file.stem}-groups.csv."
             if hidden
             else "",
@@ -254,7 +254,8 @@ def _most_changed(groups: Sequence[Line]) -> list[Line]:
 def _harm_cells(line: Line, there: Sequence[str], n_groups: int) -> list[str]:
     after = line.scores.get(AFTER)
     n = next((score.n for score in line.scores.values()), 0)
-    cells = [text(line.name), f"{line.n_forget:,} of {line.n_train:,}", f"{n:,}"]
+    about = f"{line.n_forget:,} of {line.n_train:,} forgotten, n = {n:,}"
+    cells = [f'{text(line.name)}<span class="interval">{about}</span>']
     cells += [_accuracy(line.scores.get(who)) for who in there]
     return cells + [_change(line.scores.get(who), after, n_groups) for who in there if who != AFTER]
 
