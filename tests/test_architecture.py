@@ -78,7 +78,7 @@ LATE_IMPORTS = {
     *(("scripts.report.command", f"scripts.report.{name}") for name in ("sheet", "sheet_page", "redact")),
     # Optional packages.
     ("method.api", "pandas"), ("models.exporting", "safetensors.torch"), ("models.exporting", "onnxscript"),
-    ("models.weights", "safetensors.torch"), ("scripts.report.sheet_page", "weasyprint"),
+    ("models.weights", "safetensors.torch"), ("scripts.report.sheet_html", "weasyprint"),
     *(("method.runs.trackers", name) for name in ("tensorboard", "torch.utils.tensorboard", "wandb")),
 }  # fmt: skip
 # Under TYPE_CHECKING, which is never true in a run: the registry is below the methods, and says of what type they are.

@@ -195,6 +195,12 @@ def test_what_is_not_beside_the_run_is_said(tmp_path: Path) -> None:
     assert "Its original model is not here" in text
     assert "Its retrained model is not here" in text
     assert "recorded by the run; the original model is not here to be compared" in text
+    stored = yaml.safe_load((alone / "config.yaml").read_text())
+    stored["config"]["original"] = f"{OWNER}/models"
+    (alone / "config.yaml").write_text(yaml.safe_dump(stored))
+    text = words(written(alone, tmp_path / "a.html"))
+    assert "not found: --original names (left out), and no pretrained run here has its weights" in text
+    assert OWNER not in text
 
 
 def test_a_folder_or_a_zip_must_leave_one_run(tmp_path: Path, capsys: Capture) -> None:

@@ -36,6 +36,7 @@ from method.runs.folder import (
 )
 from method.runs.named_files import KEPT_WITHOUT, MARK, NAMING
 from method.runs.stored import StoredRun
+from scripts.report.naming import LEFT_OUT, without_paths
 from scripts.report.tokens import Tokens
 from utils.files import read_bytes
 from utils.tables import is_number
@@ -50,8 +51,6 @@ OF_OWNER = ("wandb_project",)  # words that are no paths, and name somebody
 STATES = ("running", "interrupted", "failed", "done")
 # metrics.json: keys whose texts are names of groups.
 OF_GROUPS = ("name", "worst_group", "forget_group_names")
-PATH = re.compile(r"\S*[/\\]\S*")
-LEFT_OUT = "(left out)"
 DATA, FORGET = "data", "forget"
 
 
@@ -176,7 +175,7 @@ def redact_metrics(metrics: Any, tokens: Tokens, key: str = "") -> Any:
         return [redact_metrics(value, tokens, key) for value in metrics]
     if not isinstance(metrics, str) or key in OF_GROUPS:
         return metrics
-    return PATH.sub(LEFT_OUT, metrics)
+    return without_paths(metrics)
 
 
 def _splits(file: Path, tokens: Tokens) -> bytes:

@@ -19,12 +19,14 @@ from method.runs.stored import StoredRun, read_runs
 from method.runs.zips import is_zip
 from scripts.report.collect import FILTERS, Report, Row, groups_of
 from scripts.report.estimates import Score, pool
+from scripts.report.naming import without_paths
 from scripts.report.sheet_request import Request, read_request
 from scripts.report.story import Cell, make_cells, tell_cell
 from utils.errors import UserError
 from utils.files import read_text
 from utils.tables import is_number
 
+MAY_NAME_PATHS = ("original", "missing")  # what sentences are about
 ATTACKS = ("mia_auc", "mia_group_auc")
 SHOWN_PLACES = 8  # of runs among which one is to be chosen
 TIME = re.compile(r"^(\d{4}-\d\d-\d\d) (\d\d:\d\d)", re.MULTILINE)
@@ -95,7 +97,10 @@ class Sheet:
         elif recorded:
             before = recorded, "recorded by the run; the original model is not here to be compared"
         else:
-            before = "", f"not recorded by the run{f' ({start.told})' if start and start.told else ''}"
+            before = (
+                "",
+                without_paths(f"not recorded by the run ({start.told})") if start and start.told else "not recorded",
+            )
         kept = not self.redacted and os.path.exists(self.run.folder / "model.pt")
         here = "of model.pt in the run's folder" if kept else "recorded; the weights themselves are not in this copy"
         after = (own, here) if own else ("", "model.pt is not in this copy of the run, and its digest was not recorded")
@@ -123,7 +128,8 @@ def make_sheet(path: Path, filters: Mapping[str, Sequence[Any]]) -> Sheet:
     (cell,) = make_cells([row], {row: original}).values()
     story: dict[str, list[str]] = defaultdict(list)
     for sentence in tell_cell(cell):
-        story[sentence["about"]].append(sentence["text"])
+        told = sentence["text"]  # a group's name may have a slash, and stands in no sentence of these two
+        story[sentence["about"]].append(without_paths(told) if sentence["about"] in MAY_NAME_PATHS else told)
     trio = {BEFORE: original, AFTER: row, RETRAINED: reference}
     return Sheet(run, row, trio, read_request(run), ended(run), _lines(cell), story)
 

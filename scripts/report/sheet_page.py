@@ -1,8 +1,7 @@
-"""The audit sheet as HTML that needs nothing beside it, and as PDF; every text in it is text, whatever it holds."""
+"""The audit sheet as a page that needs nothing beside it, section by section, and the files that lie beside it."""
 
-import html
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +9,13 @@ from method.evaluation.metrics import wilson_interval
 from method.runs.files import RETRAIN
 from method.runs.labels import paper_name
 from scripts.report.estimates import Estimate, Score, estimate_change
+from scripts.report.naming import without_paths
 from scripts.report.sheet import AFTER, BEFORE, RETRAINED, Line, Sheet, command, describe_method
+from scripts.report.sheet_html import as_pdf, bullets, facts, paragraph, section, table, text
 from scripts.report.sheet_request import OUTCOMES, keyed_digest
 from scripts.report.tabular import written
-from utils.errors import UserError
 from utils.files import write_atomic, write_text
-from utils.tables import HOLE, one_line
+from utils.tables import HOLE
 
 TEMPLATE = Path(__file__).with_name("sheet.html")
 LONGEST_TABLE = 14  # groups: more would not fit on two pages
@@ -64,23 +64,6 @@ def write_sheet(sheet: Sheet, file: Path) -> list[Path]:
     return [file, *beside]
 
 
-def as_pdf(text: str) -> bytes:
-    """The sheet as PDF; UserError where WeasyPrint or a library that it needs is not installed."""
-    try:
-        from weasyprint import HTML
-    except (ImportError, OSError) as error:  # the latter where pango is missing
-        raise UserError(
-            "a PDF needs the package weasyprint and the library pango, which cannot be loaded"
-            f" ({' '.join(str(error).split())[:200]}): pip install -r requirements-pdf.txt, or give FILE.html and print"
-            " that from a browser"
-        ) from None
-
-    def refuse(url: str, *_: Any, **__: Any) -> Any:
-        raise ValueError(f"nothing is loaded: {url}")
-
-    return HTML(string=text, url_fetcher=refuse).write_pdf()
-
-
 def as_html(sheet: Sheet, file: Path) -> str:
     """The whole page; file: where it goes, by which what lies beside it is called."""
     run, title = sheet.run, "Audit sheet of an unlearning run"
@@ -100,44 +83,6 @@ def as_html(sheet: Sheet, file: Path) -> str:
     ]
     parts = {"title": title, "body": "\n".join(body)}
     return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], TEMPLATE.read_text(encoding="utf-8"))
-
-
-def text(value: object) -> str:
-    """Anything as text of the page: no markup, no control characters, one line."""
-    return html.escape(one_line(str(value)))
-
-
-def section(heading: str, parts: Iterable[str]) -> list[str]:
-    """A heading with what stands below it."""
-    return [f"<h2>{heading}</h2>", *parts]
-
-
-def paragraph(*sentences: str, kind: str = "") -> str:
-    """Sentences, which are plain text."""
-    own, told = f' class="{kind}"' if kind else "", " ".join(filter(None, sentences))
-    return f"<p{own}>{text(told)}</p>" if told else ""
-
-
-def bullets(items: Iterable[str]) -> str:
-    """A list of what is HTML already."""
-    return "<ul>\n" + "\n".join(f"<li>{item}</li>" for item in items) + "\n</ul>"
-
-
-def facts(lines: Sequence[tuple[str, str]]) -> str:
-    """A table of two columns, plain text in both."""
-    rows = "\n".join(f"<tr><th>{text(name)}</th><td>{text(value)}</td></tr>" for name, value in lines)
-    return f'<table class="facts">\n{rows}\n</table>'
-
-
-def table(head: Sequence[str], rows: Iterable[tuple[str, Sequence[str]]], kind: str) -> str:
-    """A table; rows: the class of each and its cells, which are HTML already; the first is a heading."""
-    heads = "".join(f'<th scope="col">{text(one)}</th>' for one in head)
-    lines = []
-    for own, (name, *cells) in rows:
-        values = "".join(f"<td>{cell}</td>" for cell in cells)
-        lines.append(f'<tr class="{own}"><th scope="row">{name}</th>{values}</tr>')
-    body = "\n".join(["<thead>", f"<tr>{heads}</tr>", "</thead>", "<tbody>", *lines, "</tbody>"])
-    return f'<div class="scroll"><table class="{kind}">\n{body}\n</table></div>'
 
 
 def asked(sheet: Sheet, file: Path) -> list[str]:
@@ -320,7 +265,7 @@ def attack(sheet: Sheet) -> list[str]:
     ):
         rows.append(("one", [text(what), *(_attack_cell(sheet, who, key) for who in people)]))
     n, reasons = int(sheet.metric(AFTER, "n_forget") or 0), sheet.row.values.get("reasons") or {}
-    holes = dict.fromkeys(str(reasons[key]) for key in ("mia_auc", "mia_group_auc") if reasons.get(key))
+    holes = dict.fromkeys(without_paths(str(reasons[key])) for key in ("mia_auc", "mia_group_auc") if reasons.get(key))
     return [
         paragraph(*sheet.story["attack"]),
         paragraph(
