@@ -16,6 +16,7 @@ from datasets.splits import load_splits
 from method.evaluation.records import Records
 from method.runs.zips import write_zip
 from scripts.report import command as report
+from scripts.report.naming import without_paths
 
 READABLE = ("config.yaml", "metrics.json", "history.csv", "status.json", "done", "forget_list.txt", "rows.json")
 
@@ -215,3 +216,16 @@ def test_a_damaged_rows_file_is_named(shared: tuple[Path, Path, dict], tmp_path:
     (copy / "digits/small_cnn/pretrain_0/rows.json").write_text('{"rows": [{"metrics": {"tow": 300}}]}')
     assert "rows.json cannot be read" in shown(copy, capsys)
     assert yaml.safe_load((copy / "digits/small_cnn/pretrain_0/config.yaml").read_text())["redacted"]
+
+
+@pytest.mark.parametrize(
+    ("sentence", "left"),
+    [
+        ("cannot read the records in /home/a/b.npz: run it", "cannot read the records in (left out): run it"),
+        ("it (of C:\\Users\\a\\x.pt) is gone", "it (of (left out)) is gone"),
+        ("no retrain run (without REWEIGHT) is finished", "no retrain run (without REWEIGHT) is finished"),
+        ("../a, b/c.", "(left out), (left out)."),
+    ],
+)
+def test_a_sentence_keeps_no_path(sentence: str, left: str) -> None:
+    assert without_paths(sentence) == left

@@ -199,7 +199,7 @@ def test_what_is_not_beside_the_run_is_said(tmp_path: Path) -> None:
     stored["config"]["original"] = f"{OWNER}/models"
     (alone / "config.yaml").write_text(yaml.safe_dump(stored))
     text = words(written(alone, tmp_path / "a.html"))
-    assert "not found: --original names (left out), and no pretrained run here has its weights" in text
+    assert "--original names (left out), and no pretrained run here has its weights" in text
     assert OWNER not in text
 
 

@@ -17,11 +17,12 @@ from method.runs.files import PRETRAIN, RETRAIN
 from method.runs.folder import CONFIG, IMPORTED, LOG, REDACTED
 from method.runs.stored import StoredRun, read_runs
 from method.runs.zips import is_zip
+from scripts.report.cells import Cell, make_cells
 from scripts.report.collect import FILTERS, Report, Row, groups_of
 from scripts.report.estimates import Score, pool
 from scripts.report.naming import without_paths
 from scripts.report.sheet_request import Request, read_request
-from scripts.report.story import Cell, make_cells, tell_cell
+from scripts.report.story import tell_cell
 from utils.errors import UserError
 from utils.files import read_text
 from utils.tables import is_number

@@ -18,8 +18,8 @@ from utils.files import write_atomic, write_text
 from utils.tables import HOLE
 
 TEMPLATE = Path(__file__).with_name("sheet.html")
-LONGEST_TABLE = 14  # groups: more would not fit on two pages
-LONGEST_LIST = 8  # groups named in a sentence
+LONGEST_TABLE = 12  # groups: more would not fit on two pages
+LONGEST_LIST = 5  # groups named in a sentence
 ENDS = ("", "_low", "_high")  # of what has an interval
 NO_DATE = "not known: the run's log is not here"
 VERSIONS = ("python", "torch", "numpy", "machine", "device", "precision", "threads", "world_size")
