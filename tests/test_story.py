@@ -15,7 +15,7 @@ from scipy.stats import t
 from trees import Capture, make_run, metrics, shown
 
 from method.evaluation.intervals import auc_difference_interval, difference_interval
-from method.runs.originals import DIGEST, Start
+from method.runs.originals import DIGEST, NAME, Start
 from method.runs.stored import StoredRun, read_runs
 from scripts.report.cells import originals_of
 from scripts.report.collect import Report, Row
@@ -264,8 +264,17 @@ def test_without_an_original_model() -> None:
     assert second.startswith(
         "Had the images to be forgotten never been there, it would be 60.0 % (Retrained). SalUn has 20.0"
     )
-    assert said(table, "harm") == said(cells["salun"], "others") == []
+    assert said(table, "harm") == said(cells["salun"], "others") == said(cells["salun"], "original") == []
     assert said(table, "missing") == ["No original model is here for SalUn: what they changed is not known."]
+
+
+def test_an_original_that_was_found_by_name_is_said_to_be() -> None:
+    rows, originals = one_method([{FORGET: 80.0}], [{FORGET: 90.0}])
+    (original,) = originals.values()
+    named = row_of(rows[0].run, None, Start(original.run, NAME, "found by name, as the run of its seed"))
+    _, cells = tell([named], {named: original})
+    assert said(cells["salun"], "original") == ["Its original model was found by name, as the run of its seed."]
+    assert said(of_cell([{FORGET: 80.0}], [{FORGET: 90.0}]), "original") == []
 
 
 def test_where_an_original_is_missing_for_some_seeds_the_others_count() -> None:
@@ -282,11 +291,19 @@ def test_without_accuracies_by_group_or_test_images_of_the_forget_groups() -> No
     told = of_cell([{}], [{}], [{}])
     assert said(told, "missing") == ["Accuracies by group were not stored: what happened to the groups is not known."]
     assert said(told, "forget_groups") == said(told, "others") == []
+    assert said(of_cell([{}, {FORGET: 8.0}], [{FORGET: 9.0}] * 2, [{FORGET: 8.0}] * 2), "missing") == []
     told = of_cell([{OTHER: 80.0}], [{OTHER: 90.0}], [{OTHER: 90.0}])
     assert said(told, "missing") == [
         "The test set has no image of the forget groups: what happened to them is not known."
     ]
     assert said(told, "others")[0].startswith('Of the one other group, "low, warm" lost most')
+
+
+def test_groups_that_the_test_set_lacks_are_not_counted() -> None:
+    rows, originals = one_method([{FORGET: 80.0, OTHER: 70.0, "x": 0.0}], [{FORGET: 80.0, OTHER: 80.0, "x": 90.0}])
+    rows[0].values["groups"][2] |= {"n_test": 0, "test_acc": None}
+    (text,) = said(tell(rows, originals)[1]["salun"], "others")
+    assert text.startswith('Of the one other group, "low, warm" lost most')
 
 
 def test_an_attack_that_could_not_be_made_has_its_reason() -> None:
