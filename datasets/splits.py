@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -108,7 +109,7 @@ def _splits(
         retain=read_only(retain),
         forget_groups=tuple(np.unique(dataset.group[forgotten]).tolist()) if groups is None else groups,
         data_fingerprint=fingerprint,
-        forget_fingerprint=None if forget is None else _forget_fingerprint(fingerprint, forget),
+        forget_fingerprint=None if forget is None else forget_fingerprint(fingerprint, forget),
     )
 
 
@@ -122,13 +123,17 @@ def count_share(ratio: float, n: int) -> int:
     return int(Decimal(str(ratio)) * n)
 
 
-def save_splits(path: Path, splits: Splits) -> None:
-    """Write `splits` atomically as an npz file without pickles."""
-    arrays = {name: getattr(splits, name) for name in INDEX_SETS}
+def arrays_of(splits: Splits) -> dict[str, Any]:
+    """The arrays of splits.npz."""
+    arrays: dict[str, Any] = {name: getattr(splits, name) for name in INDEX_SETS}
     arrays["forget_groups"] = np.array(splits.forget_groups, dtype=np.int64)
     arrays["data_fingerprint"] = np.array(splits.data_fingerprint)
-    arrays["forget_fingerprint"] = np.array(splits.forget_fingerprint or "")
-    write_atomic(path, lambda file: np.savez(file, **arrays))
+    return arrays | {"forget_fingerprint": np.array(splits.forget_fingerprint or "")}
+
+
+def save_splits(path: Path, splits: Splits) -> None:
+    """Write `splits` atomically as an npz file without pickles."""
+    write_atomic(path, lambda file: np.savez(file, **arrays_of(splits)))
 
 
 def load_splits(path: Path) -> Splits:
@@ -145,7 +150,7 @@ def load_splits(path: Path) -> Splits:
             raise ValueError("train, val and test share rows")
         if (groups < 0).any():
             raise ValueError("forget_groups holds a number below 0")
-        if str(fingerprint) and str(fingerprint) != _forget_fingerprint(str(data), forget):
+        if str(fingerprint) and str(fingerprint) != forget_fingerprint(str(data), forget):
             raise ValueError("forget is not what its fingerprint says")
         forget_groups = tuple(groups.tolist())
         return Splits(train, val, test, forget, retain, forget_groups, str(data), str(fingerprint) or None)
@@ -182,6 +187,7 @@ def _of_units(dataset: GroupDataset, rows: np.ndarray, units: Iterable[str]) -> 
     return rows[np.fromiter((unit in wanted for unit in dataset.units(rows)), dtype=np.bool_, count=len(rows))]
 
 
-def _forget_fingerprint(data_fingerprint: str, forget: np.ndarray) -> str:
+def forget_fingerprint(data_fingerprint: str, forget: np.ndarray) -> str:
+    """SHA-256, hexadecimal, of the data fingerprint and the rows of a forget set."""
     rows = ",".join(map(str, forget.tolist()))
     return hashlib.sha256(f"{data_fingerprint}:{rows}".encode()).hexdigest()

@@ -74,9 +74,11 @@ LATE_IMPORTS = {
     ("method", "method.api"), ("method.api", "datasets"), ("method.api", "method.configs.cli"),
     ("method.api", "method.runs.making"), ("method.api", "method.runs.finished"),
     ("method.runs.stored", "method.configs.schema"),
+    # Tables need neither, and these know the methods and the keys.
+    *(("scripts.report.command", f"scripts.report.{name}") for name in ("sheet", "sheet_page", "redact")),
     # Optional packages.
     ("method.api", "pandas"), ("models.exporting", "safetensors.torch"), ("models.exporting", "onnxscript"),
-    ("models.weights", "safetensors.torch"),
+    ("models.weights", "safetensors.torch"), ("scripts.report.sheet_html", "weasyprint"),
     *(("method.runs.trackers", name) for name in ("tensorboard", "torch.utils.tensorboard", "wandb")),
 }  # fmt: skip
 # Under TYPE_CHECKING, which is never true in a run: the registry is below the methods, and says of what type they are.

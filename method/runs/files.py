@@ -128,6 +128,14 @@ STORED = table(
     },
     needed=["config"],
 )
+ROWS_CHECK = table(
+    {
+        "rows": listed(
+            table({"forget": null_or(NAME), "groups": listed(COUNT), "metrics": METRICS_CHECK}, needed=("metrics",))
+        )
+    },
+    needed=("rows",),
+)
 STATUS_CHECK = table({"state": WORD, "reason": null_or(plain)}, needed=["state"])
 
 
@@ -139,6 +147,11 @@ def read_metrics(file: Path) -> dict[str, Any]:
 def read_config(file: Path) -> dict[str, Any]:
     """config.yaml of a run: `config`, which says at least method, dataset, model and seed, and what stands beside."""
     return _told(lambda: _belonging(_checked(read_yaml(file), STORED, "the file")))
+
+
+def read_rows(file: Path) -> list[dict[str, Any]]:
+    """rows.json of a redacted copy: `forget` and `groups`, by which a forget set is known, and `metrics` on it."""
+    return _told(lambda: _checked(read_json(file, LARGEST_METRICS), ROWS_CHECK, "the file"))["rows"]
 
 
 def read_status(file: Path) -> dict[str, str]:

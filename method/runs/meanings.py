@@ -254,6 +254,7 @@ FILES = {
     "records_without_rewind.npz": "scrub with `--scrub_rewind`: the same of the last epoch's weights",
     "metrics.json": "the metrics: [its keys](#metricsjson)",
     "run.log": "a line an event, with its time",
+    "rows.json": "in a redacted copy of a pretrained run: its metrics on every forget set of the others",
     "status.json": "how the run stands: [its fields](#statusjson-and-done)",
     "done": "there once the run ended well; the files without which it is not done, one a line",
     "forget_list.txt": "with `--forget_list`: the names in it, each once; it makes the same run again",
@@ -302,5 +303,6 @@ CONFIG = {
     "provenance.commit": "commit of this program; null outside a git checkout",
     "provenance.dirty": "whether tracked files were edited since that commit; null outside a git checkout",
     "requests": "with `--forget_list`: `n` names, `n_skipped` of them left out, and `skipped`, these by reason",
+    "redacted": "in a redacted copy (`--redact`) alone: `ended`, date and time of the run",
     "skipped_images": "with `--skip_bad_images`: `n`, how many were left out, and `first`, the first of them",
 }

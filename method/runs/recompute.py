@@ -7,7 +7,7 @@ from typing import Any
 from datasets.splits import Splits, load_splits
 from method.evaluation.evaluator import ITSELF, add_reference, compare_saved_outputs, compared_keys, evaluate
 from method.evaluation.records import Records, check_belonging
-from method.runs.folder import CONFIG, METRICS, RECORDS, SPLITS, RunFolder, records_name
+from method.runs.folder import CONFIG, METRICS, RECORDS, REDACTED, SPLITS, RunFolder, records_name
 from utils.errors import RunError, UserError
 
 GONE = "its reference is not there to be compared with"
@@ -23,6 +23,11 @@ def recompute(folder: Path, reference: Path | None = None) -> dict[str, Any]:
     the folder where records and splits do not belong together.
     """
     stored, facts = _read(folder), _config(folder)
+    if facts.get(REDACTED):
+        raise UserError(
+            f"{folder} is a redacted copy, which has no records of train: its metrics are those of the original folder,"
+            " and are made anew there alone"
+        )
     splits = load_splits(folder / SPLITS)
     if reference is None and stored.get("reference") == ITSELF:
         reference = folder

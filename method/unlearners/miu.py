@@ -70,7 +70,7 @@ CRITIC_MOMENTUM = 0.9
 
 @register("miu")
 class MIU(Grouped):
-    """Make features tell nothing about the group on F, and on R as much as they did in the original."""
+    """Make features tell nothing about the group on the forget set, and on the retain set what they told before."""
 
     reweight = True
 

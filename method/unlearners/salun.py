@@ -66,7 +66,7 @@ def most_salient(parameters: Sequence[Tensor], ratio: float) -> list[Tensor]:
 
 @register("salun")
 class SalUn(RandomLabels):
-    """Random labels on the forget set, true ones on the retain set, moving only the weights salient to F."""
+    """Random labels on the forget set, true ones on the retain set, moving only the weights salient to the former."""
 
     @dataclass(frozen=True)
     class Params(RandomLabels.Params):

@@ -98,7 +98,7 @@ class Training(Grouped):
 
 @register("pretrain")
 class Pretrain(Training):
-    """The original model: trained on D."""
+    """The original model: trained on the train set."""
 
     reweight = None
     forgets = False
@@ -107,4 +107,4 @@ class Pretrain(Training):
 
 @register("retrain")
 class Retrain(Training):
-    """Exact unlearning: trained on R; with REWEIGHT the gold standard of group-robust unlearning."""
+    """Exact unlearning: trained on the retain set; with REWEIGHT the gold standard of group-robust unlearning."""

@@ -17,8 +17,8 @@ from method.evaluation.evaluator import (
     output_keys,
 )
 from method.evaluation.records import Records, check_belonging
-from method.runs.files import PRETRAIN, RETRAIN
-from method.runs.folder import CONFIG, RECORDS, SPLITS, records_name
+from method.runs.files import PRETRAIN, RETRAIN, read_rows
+from method.runs.folder import CONFIG, RECORDS, REDACTED, ROWS, SPLITS, records_name
 from method.runs.labels import label, paper_name, rank
 from method.runs.originals import DIGEST, NAME, Start, starts_of
 from method.runs.reference import Asked
@@ -123,6 +123,24 @@ def pretrain_row(
     return Row(*own, splits_of=sibling, reference=reference)
 
 
+def row_key(sibling: StoredRun) -> tuple[str | None, list[int]]:
+    """What a pretrained model's metrics for the task of `sibling` depend on: its forget set, and the groups of it."""
+    return sibling.fingerprint("forget"), (sibling.stored.get("groups") or {}).get("forget") or []
+
+
+def kept_row(
+    pretrain: StoredRun, rows: Sequence[Mapping[str, Any]], sibling: StoredRun, runs: Sequence[StoredRun]
+) -> Row:
+    """The same of a redacted copy, whose records lack train: from `rows`, what its rows.json keeps."""
+    found = next((one for one in rows if (one.get("forget"), one.get("groups")) == row_key(sibling)), None)
+    if found is None:
+        raise UserError(f"{ROWS} has no metrics for this forget set")
+    values = {"reasons": {}, **found["metrics"]}
+    reference = find_reference(sibling, runs, Asked(reweight=False))
+    own = (label(pretrain), (*rank(pretrain), 0), pretrain, values)
+    return Row(*own, splits_of=sibling, reference=reference)
+
+
 def pretrain_pairs(runs: Sequence[StoredRun], starts: Starts) -> list[tuple[StoredRun, StoredRun]]:
     """Each pretrained run with one run of every table and seed that it serves; with itself if it serves none yet.
 
@@ -176,6 +194,7 @@ class Report:
         self.left_out: dict[tuple, list[Row]] = defaultdict(list)
         self._taken: dict[tuple, StoredRun] = {}
         self._read: tuple[StoredRun, Records] | None = None
+        self._kept: dict[StoredRun, list[dict[str, Any]]] = {}
         starts = starts_of(self.runs)
         for run in self.runs:
             if run.method != PRETRAIN and self._wants_table(run) and self._takes(run, run):
@@ -242,6 +261,8 @@ class Report:
         try:
             if pretrain is sibling:
                 rows = run_rows(pretrain, self.retrained, None)
+            elif pretrain.stored.get(REDACTED):
+                rows = [kept_row(pretrain, self._kept_of(pretrain), sibling, self.retrained)]
             else:
                 rows = [pretrain_row(pretrain, self._records_of(pretrain), sibling, self.retrained, self.keys)]
         except (UserError, RunError) as error:
@@ -249,6 +270,14 @@ class Report:
             self.missing.append((pretrain.place, problem))
         else:
             self._place(pretrain, sibling)[sibling.table] += rows
+
+    def _kept_of(self, pretrain: StoredRun) -> list[dict[str, Any]]:
+        if pretrain not in self._kept:
+            try:
+                self._kept[pretrain] = read_rows(pretrain.folder / ROWS)
+            except ValueError as error:
+                raise UserError(f"{ROWS} cannot be read ({error})") from None
+        return self._kept[pretrain]
 
     def _records_of(self, pretrain: StoredRun) -> Records:
         """Read once for all the tables that it serves, one after the other."""

@@ -32,6 +32,7 @@ MAIN_COLUMNS = "main"
 TABLES = ("text", "markdown", "csv", "latex")  # of the columns asked for
 TEXTS = (*TABLES, "json")
 FILES = ("html", *KINDS)  # need --out
+SHEETS = (".html", ".pdf")
 SUFFIXES = {
     ".txt": "text", ".md": "markdown", ".csv": "csv", ".tex": "latex", ".json": "json",
     ".html": "html", ".png": "png", ".pdf": "pdf", ".svg": "svg",
@@ -75,6 +76,20 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         action="store_true",
         help="first make every finished run's metrics.json anew from its records, without the model",
     )
+    parser.add_argument(
+        "--sheet",
+        type=typed_path,
+        metavar="FILE",
+        help="write the audit sheet of one run to FILE.html or FILE.pdf: of the run's folder, or of the only unlearned "
+        "run that fits",
+    )
+    parser.add_argument(
+        "--redact",
+        type=typed_path,
+        metavar="COPY",
+        help="write a copy of the runs that is fit to be shared to the new folder COPY, with tokens in place of names, "
+        "rows and paths",
+    )
     return parser.parse_args(arguments)
 
 
@@ -83,6 +98,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print or write the report; the exit code is 2 where there is nothing to report on."""
     wanted = _parse(arguments)
     try:
+        if wanted.sheet:
+            return _write_sheet(wanted)
+        if wanted.redact:
+            return _redact(wanted)
         kind = _format(wanted)
         columns = choose_columns(wanted.columns)
         runs = read_runs(wanted.path)
@@ -112,6 +131,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if whole else RunError.exit_code
 
 
+def _write_sheet(wanted: argparse.Namespace) -> int:
+    """The audit sheet, with what lies beside it."""
+    from scripts.report import sheet, sheet_page  # the methods, whose import takes torch's
+
+    file = wanted.sheet
+    _refuse_further_flags(wanted, "--sheet")
+    _check_file(file, "--sheet")
+    if file.suffix.lower() not in SHEETS:
+        raise UserError(f"--sheet {file}: expected a name that ends in {' or '.join(SHEETS)}")
+    made = sheet.make_sheet(wanted.path, {name: vars(wanted)[name] or () for name in FILTERS})
+    with _told(file, "--sheet"):
+        tell("\n".join(f"written: {path}" for path in sheet_page.write_sheet(made, file)))
+    return 0
+
+
+def _redact(wanted: argparse.Namespace) -> int:
+    """The copy that is fit to be shared."""
+    from scripts.report.redact import redact  # the keys, whose import takes torch's
+
+    _refuse_further_flags(wanted, "--redact")
+    if given := [name for name in FILTERS if vars(wanted)[name]]:
+        raise UserError(f"--{given[0]} does not go with --redact, which copies every run; give the folder of fewer")
+    tell("\n".join(redact(wanted.path, wanted.redact)))
+    return 0
+
+
+def _refuse_further_flags(wanted: argparse.Namespace, flag: str) -> None:
+    """UserError for flags of the tables beside one that makes none."""
+    defaults = {"format": None, "out": None, "columns": MAIN_COLUMNS, "each": False, "difference": False}
+    defaults |= {"against": None, "by": "method", "recompute": False, "sheet": None, "redact": None}
+    given = [name for name, value in defaults.items() if vars(wanted)[name] != value and f"--{name}" != flag]
+    if given:
+        raise UserError(f"--{given[0]} does not go with {flag}; leave it out")
+
+
 def _render(report: Report, kind: str, columns: Sequence[Column], wanted: argparse.Namespace) -> str:
     """The report in one of the formats that are texts, or the page."""
     against, each, path = wanted.against or (RETRAINED if wanted.difference else ""), wanted.each, wanted.path
@@ -134,13 +188,13 @@ def _render(report: Report, kind: str, columns: Sequence[Column], wanted: argpar
 
 
 @contextlib.contextmanager
-def _told(out: Path) -> Iterator[None]:
+def _told(out: Path, flag: str = "--out") -> Iterator[None]:
     """UserError where a file cannot be written."""
     try:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        raise UserError(f"--out {out}: it cannot be written ({reason}); give the name of another file") from None
+        raise UserError(f"{flag} {out}: it cannot be written ({reason}); give the name of another file") from None
 
 
 def _format(wanted: argparse.Namespace) -> str:
@@ -168,14 +222,14 @@ def _format(wanted: argparse.Namespace) -> str:
     return kind
 
 
-def _check_file(out: Path) -> None:
+def _check_file(out: Path, flag: str = "--out") -> None:
     """UserError for a name that no file can get."""
     if not _is_name(out):
-        raise UserError(f"--out {out}: no file can have this name; give another")
+        raise UserError(f"{flag} {out}: no file can have this name; give another")
     if os.path.isdir(out):
-        raise UserError(f"--out {out}: this is a folder; give a file's name")
+        raise UserError(f"{flag} {out}: this is a folder; give a file's name")
     if not os.path.isdir(out.parent):
-        raise UserError(f"--out {out}: there is no folder {out.parent}; make it first")
+        raise UserError(f"{flag} {out}: there is no folder {out.parent}; make it first")
 
 
 def _check_groups(wanted: argparse.Namespace, kind: str) -> None:

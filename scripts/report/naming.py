@@ -5,7 +5,13 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+PATH, LEFT_OUT = re.compile(r"[^\s(]*[/\\]\S*?(?=[),;:.]*(?:\s|$))"), "(left out)"
 LONGEST = 60  # characters of a part of a file's name
+
+
+def without_paths(text: str) -> str:
+    """A sentence for others' eyes: words that may be paths, with a slash or a backslash in them, are left out."""
+    return PATH.sub(LEFT_OUT, text)
 
 
 def title(key: tuple) -> str:

@@ -11,7 +11,7 @@ from datasets.splits import load_splits
 from method.evaluation.columns import COLUMNS, MAIN, Column
 from method.evaluation.records import load_losses
 from method.runs.files import read_history
-from method.runs.folder import HISTORY, SPLITS
+from method.runs.folder import HISTORY, REDACTED, SPLITS
 from method.runs.labels import paper_name
 from scripts.report.collect import Report, Row, by_label, groups_of
 from scripts.report.compared import mark_rows, reference_name
@@ -161,12 +161,15 @@ def _run(
 
 def _read_beside(row: Row, unread: dict[tuple[str, str], None]) -> tuple[dict[str, list] | None, ...]:
     """Losses and history of a run, None where they are not there; `unread` gets those that cannot be read."""
+    if row.run.stored.get(REDACTED):
+        unread["the redacted copy", "losses are not shown: records of train are left out of it"] = None
     records, history = row.run.folder / row.records, row.run.folder / HISTORY
     splits = (row.splits_of or row.run).folder / SPLITS
     found: list[dict[str, list] | None] = []
     for files, read in (((records, splits), _losses), ((history,), _history)):
         try:
-            found.append(read(*files) if all(map(os.path.exists, files)) else None)
+            is_there = all(map(os.path.exists, files)) and not (read is _losses and row.run.stored.get(REDACTED))
+            found.append(read(*files) if is_there else None)
         except (UserError, ValueError) as error:
             found.append(None)
             unread[row.run.place, f"{files[0].name} is not shown: {error}"] = None

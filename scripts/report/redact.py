@@ -1,0 +1,160 @@
+"""`--redact`: a copy of runs fit to be shared. Tokens stand for names, rows and paths; the key stays with the owner."""
+
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from method.evaluation.columns import COLUMNS
+from method.runs.files import PRETRAIN
+from method.runs.folder import METRICS, REDACTED
+from method.runs.stored import StoredRun, read_runs
+from scripts.report.collect import FILTERS, Report, row_key
+from scripts.report.redact_files import (
+    Redacted,
+    note_forget_set,
+    note_rows,
+    redact_metrics,
+    redact_run,
+    task_token,
+)
+from scripts.report.sheet import ended
+from scripts.report.tokens import Tokens, write_key
+from utils.errors import UserError
+
+SEARCHED_FROM = 6  # characters: a shorter name stands in the numbers and words of any file
+
+
+def redact(root: Path, copy: Path) -> list[str]:
+    """Write the copy, a folder, and its key beside `root`; returns lines to be shown.
+
+    UserError, with nothing left behind, where something of these names is there already, or a file cannot be read.
+    """
+    place = Path(os.path.abspath(root))
+    key = place.parent / f"{place.name}.{copy.name}.key.json"
+    for file in (copy, key):
+        if os.path.lexists(file):
+            raise UserError(f"{file} is there already, and nothing is written over it; give another name for the copy")
+    if Path(os.path.abspath(copy)).is_relative_to(place):
+        raise UserError(f"{copy} would lie among the runs themselves; give a folder outside of {root}")
+    if not os.path.isdir(copy.parent):
+        raise UserError(f"--redact {copy}: there is no folder {copy.parent}; make it first")
+    found = read_runs(root)
+    runs = [run for run in found if run.config]
+    _refuse_redacted(runs)
+    tokens, places, made = _redacted(runs, root)
+    _refuse_rests(made, tokens, place)
+    _write(copy, {places[run] / name: text for run, own in made.items() for name, text in own.contents.items()})
+    try:
+        write_key(key, tokens.as_json(copy))
+    except BaseException:
+        shutil.rmtree(copy)
+        raise
+    left_out = sorted({name for own in made.values() for name in own.left_out})
+    return [
+        f"{len(runs)} runs redacted in {copy}",
+        f"its key, which undoes that: {key}; keep it, and give it to nobody",
+        *([f"left out of the copy: {', '.join(left_out)}"] if left_out else []),
+        *(f"not in the copy: {run.place}: {run.problem}" for run in found if not run.config),
+    ]
+
+
+def _refuse_redacted(runs: Sequence[StoredRun]) -> None:
+    if not runs:
+        raise UserError("no run here has a config.yaml that can be read, so there is nothing to be redacted")
+    if again := [run for run in runs if run.stored.get(REDACTED)]:
+        raise UserError(f"{again[0].place} is a redacted copy already; give the folder that it was made from")
+
+
+def _redacted(runs: Sequence[StoredRun], root: Path) -> tuple[Tokens, dict[StoredRun, Path], dict[StoredRun, Redacted]]:
+    """Tokens, where each run goes in the copy, and its files there."""
+    tokens = Tokens()
+    for run in runs:
+        note_rows(run, tokens)
+    tokens.draw_rows()
+    for run in runs:
+        note_forget_set(run, tokens)
+    rows = _rows_of_pretrained(runs, tokens)
+    places = {run: _place(run, root, tokens) for run in runs}
+    names = {run.folder.name: places[run].name for run in runs}
+    made = {}
+    for run in runs:
+        own = redact_run(run, tokens, rows.get(run, []), ended(run))
+        made[run] = Redacted(_named(own.contents, names), own.left_out)
+    return tokens, places, made
+
+
+def _rows_of_pretrained(runs: Sequence[StoredRun], tokens: Tokens) -> dict[StoredRun, list[dict[str, Any]]]:
+    """Of each pretrained run its metrics on every forget set that it serves: its records in the copy cannot tell."""
+    report = Report(runs, dict.fromkeys(FILTERS, ()), [column.key for column in COLUMNS], originals=True)
+    found: dict[StoredRun, list[dict[str, Any]]] = defaultdict(list)
+    for row in (row for rows in report.tables.values() for row in rows):
+        if row.run.method == PRETRAIN and row.splits_of is not None:
+            forget, groups = row_key(row.splits_of)
+            entry = {"forget": tokens.of("forget", forget) if forget else None, "groups": groups}
+            found[row.run].append({**entry, "metrics": redact_metrics(row.values, tokens)})
+    return found
+
+
+def _place(run: StoredRun, root: Path, tokens: Tokens) -> Path:
+    """Where the run lies in the copy: names that follow from what it is stay, others get tokens."""
+    if not run.folder.is_relative_to(root) or run.folder == root:
+        return Path()
+    config = run.config
+    kept = {str(config["dataset"]), str(config["model"]).replace("/", "-")}
+    *outer, own = run.folder.relative_to(root).parts
+    parts = [
+        task_token(run, tokens)
+        if part == run.stored.get("task")
+        else part
+        if part in kept
+        else tokens.of("folder", part)
+        for part in outer
+    ]
+    tag = f"-{re.escape(config['tag'])}" if config.get("tag") else ""
+    usual = rf"{re.escape(run.method)}(_[a-z_-]+)?{tag}(_[0-9.e-]+)?_{config['seed']}"
+    return Path(*parts, own if re.fullmatch(usual, own) else tokens.of("folder", own))
+
+
+def _named(contents: Mapping[str, bytes], names: Mapping[str, str]) -> dict[str, bytes]:
+    """The same, where metrics.json calls its reference as the folder is called in the copy."""
+    found = dict(contents)
+    if METRICS in found:
+        metrics = json.loads(found[METRICS])
+        for part in (metrics, metrics.get("without_rewind")):
+            if isinstance(part, dict) and part.get("reference"):
+                part["reference"] = names.get(part["reference"], part["reference"])
+        found[METRICS] = (json.dumps(metrics, indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode()
+    return found
+
+
+def _refuse_rests(made: Mapping[StoredRun, Redacted], tokens: Tokens, place: Path) -> None:
+    """UserError where a name or the place of the runs stands in the copy all the same, as in the name of a group."""
+    names = [name for name in tokens.texts.get("name", {}).values() if len(name) >= SEARCHED_FROM]
+    searched = [name.encode() for name in names if not name.isdigit()] + [os.fsencode(place)]
+    for run, own in made.items():
+        for file, content in own.contents.items():
+            if found := next((name for name in searched if name in content), None):
+                raise UserError(
+                    f"{found.decode(errors='replace')!r} would still stand in {file} of {run.place}, as the name of a"
+                    " group, a column or a tag; call that differently in the data. Nothing was written"
+                )
+
+
+def _write(copy: Path, contents: Mapping[Path, bytes]) -> None:
+    """The whole copy or nothing of it; UserError where it cannot be written."""
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{copy.name}.", dir=copy.parent) as folder:
+            place = Path(folder) / "copy"
+            place.mkdir()
+            for name, content in contents.items():
+                (place / name).parent.mkdir(parents=True, exist_ok=True)
+                (place / name).write_bytes(content)
+            os.rename(place, copy)
+    except OSError as error:
+        raise UserError(f"--redact {copy}: it cannot be written ({error.strerror or error})") from None

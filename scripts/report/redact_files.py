@@ -1,0 +1,229 @@
+"""What a redacted copy has of each file of a run: what is named here, and nothing else."""
+
+import dataclasses
+import functools
+import io
+import json
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from datasets.base import TRAIN
+from datasets.deletion.forget_list import as_text, read_forget_list
+from datasets.splits import INDEX_SETS, Splits, arrays_of, forget_fingerprint, load_splits
+from method.configs.key import SCHEMA
+from method.configs.schema import FALLBACK, all_keys
+from method.evaluation.records import Records
+from method.runs.files import read_history
+from method.runs.folder import (
+    CONFIG,
+    DONE,
+    FORGET_LIST,
+    HISTORY,
+    IMPORTED,
+    METRICS,
+    RECORDS,
+    REDACTED,
+    ROWS,
+    SPLITS,
+    STATUS,
+    records_name,
+)
+from method.runs.named_files import KEPT_WITHOUT, MARK, NAMING
+from method.runs.stored import StoredRun
+from scripts.report.naming import LEFT_OUT, without_paths
+from scripts.report.tokens import Tokens
+from utils.files import read_bytes
+from utils.tables import is_number
+
+# config.yaml: sections and keys that a report or a reader needs and that say nothing of persons or machines.
+PROVENANCE = (
+    *("device", "threads", "world_size", "precision", "original_sha256", KEPT_WITHOUT, "python", "torch", "numpy"),
+    *("machine", "commit", "dirty"),
+)
+WHOLE_SECTIONS = ("groups", "pixels", "reweights_by_default")
+OF_OWNER = ("wandb_project",)  # words that are no paths, and name somebody
+STATES = ("running", "interrupted", "failed", "done")
+# metrics.json: keys whose texts are names of groups.
+OF_GROUPS = ("name", "worst_group", "forget_group_names")
+DATA, FORGET = "data", "forget"
+
+
+@dataclasses.dataclass(frozen=True)
+class Redacted:
+    """A run, and its files in the copy by name; left_out: names of its files that have no counterpart there."""
+
+    contents: Mapping[str, bytes]
+    left_out: tuple[str, ...]
+
+
+def redact_run(run: StoredRun, tokens: Tokens, rows: list[dict[str, Any]], ended: str) -> Redacted:
+    """The run's files for the copy; rows: of a pretrained run, as `rows_of` gives them. UserError names a broken file.
+
+    ended: date and time of the run, which its log alone tells.
+    """
+    contents = {CONFIG: _yaml(redact_config(run, tokens, ended))}
+    for name, redacted in _makers(run, tokens).items():
+        if os.path.exists(run.folder / name):
+            contents[name] = redacted(Path(os.fspath(run.folder / name)))
+    if run.metrics:
+        contents[METRICS] = _json(redact_metrics(run.metrics, tokens))
+    if rows:
+        contents[ROWS] = _json({"rows": rows})
+    there = sorted(name for name in os.listdir(run.folder) if name not in (*contents, DONE))
+    if run.marked:
+        contents[DONE] = "".join(f"{name}\n" for name in sorted(contents)).encode()
+    return Redacted(contents, tuple(there))
+
+
+def _makers(run: StoredRun, tokens: Tokens) -> dict[str, Callable[[Path], bytes]]:
+    records = [name for name in os.listdir(run.folder) if re.fullmatch(records_name("X").replace("X", r"\w+"), name)]
+    return {
+        HISTORY: _history,
+        STATUS: functools.partial(_status, run=run),
+        SPLITS: functools.partial(_splits, tokens=tokens),
+        FORGET_LIST: functools.partial(_forget_list, tokens=tokens),
+        **dict.fromkeys((RECORDS, *records), functools.partial(_records, run=run, tokens=tokens)),
+    }
+
+
+def data_of(run: StoredRun) -> str:
+    """The table whose rows a run counts."""
+    return run.fingerprint(DATA) or "unknown"
+
+
+def note_rows(run: StoredRun, tokens: Tokens) -> None:
+    """Add the rows of a run to those that get tokens."""
+    if os.path.exists(run.folder / SPLITS):
+        splits = load_splits(run.folder / SPLITS)
+        tokens.add_rows(splits.data_fingerprint, [splits.train, splits.val, splits.test], splits.forget)
+    if os.path.exists(run.folder / RECORDS):
+        none = np.array([], dtype=np.int64)
+        tokens.add_rows(data_of(run), [Records.load(run.folder / RECORDS).index], none)
+
+
+def note_forget_set(run: StoredRun, tokens: Tokens) -> None:
+    """Give its forget set a fingerprint of tokens; to be called for all runs once their rows are drawn."""
+    known = run.fingerprint(FORGET)
+    if known and os.path.exists(run.folder / SPLITS):
+        splits = load_splits(run.folder / SPLITS)
+        tokens.put(FORGET, known, _redacted_splits(splits, tokens).forget_fingerprint or "")
+
+
+def redact_config(run: StoredRun, tokens: Tokens, ended: str) -> dict[str, Any]:
+    """config.yaml with tokens; what stands in no section that is named here is left out."""
+    stored, value = run.stored, functools.partial(_value, tokens=tokens)
+    own = (SCHEMA, FALLBACK, f"{stored['config'].get('dataset')}.yaml")
+    prints, provenance = stored.get("fingerprints") or {}, stored.get("provenance") or {}
+    found: dict[str, Any] = {name: stored[name] for name in WHOLE_SECTIONS if name in stored}
+    found["config"] = {name: value(name, given) for name, given in stored["config"].items()}
+    found["identity"] = {name: value(name, given) for name, given in (stored.get("identity") or {}).items()}
+    found["sources"] = {
+        name: source if str(source).split(" [")[0] in own else _flag(str(source))
+        for name, source in (stored.get("sources") or {}).items()
+    }
+    found["task"] = task_token(run, tokens)
+    found["fingerprints"] = {
+        DATA: prints.get(DATA),
+        FORGET: tokens.of(FORGET, prints[FORGET]) if prints.get(FORGET) else None,
+    }
+    found["provenance"] = {name: provenance[name] for name in PROVENANCE if name in provenance}
+    if run.model_sha256:  # by which a report knows what started from it
+        found["provenance"][KEPT_WITHOUT] = run.model_sha256
+    if stored.get(IMPORTED):
+        found[IMPORTED] = {"file": tokens.of("path", str(stored[IMPORTED].get("file")))}
+    if isinstance(requests := stored.get("requests"), dict):
+        skipped = (requests.get("skipped") or {}).items()
+        names = {kind: sorted(tokens.of("name", str(name)) for name in own) for kind, own in skipped}
+        found["requests"] = {"n": requests.get("n"), "n_skipped": requests.get("n_skipped"), "skipped": names}
+    if isinstance(images := stored.get("skipped_images"), dict):
+        found["skipped_images"] = {"n": images.get("n"), "first": []}
+    return found | {REDACTED: {"ended": ended}}
+
+
+def _flag(source: str) -> str:
+    """The flag or the preset that a value comes from; nothing of a file of the owner's."""
+    return source.split()[0] if source.startswith(("--", "preset ")) else LEFT_OUT
+
+
+def _value(name: str, given: Any, tokens: Tokens) -> Any:
+    """A number, or a text of a key that this version knows to hold no path; the others are tokens."""
+    if given is None or isinstance(given, bool) or is_number(given):
+        return given
+    key, text = all_keys().get(name), str(given)
+    known = key is not None and not key.path and name not in OF_OWNER
+    word = name in NAMING and (text in NAMING[name][0] or text.startswith(MARK))
+    return text if known or word or not text else tokens.of("path", text)
+
+
+def task_token(run: StoredRun, tokens: Tokens) -> str:
+    """The word for the task; that of a list is a digest of its names, which can be tried."""
+    task = str(run.stored.get("task") or "")
+    return tokens.of("list", task) if task.startswith("list-") else task
+
+
+def redact_metrics(metrics: Any, tokens: Tokens, key: str = "") -> Any:
+    """metrics.json: the numbers, names of groups, and sentences without paths."""
+    if isinstance(metrics, dict):
+        return {name: redact_metrics(value, tokens, name) for name, value in metrics.items()}
+    if isinstance(metrics, list):
+        return [redact_metrics(value, tokens, key) for value in metrics]
+    if not isinstance(metrics, str) or key in OF_GROUPS:
+        return metrics
+    return without_paths(metrics)
+
+
+def _splits(file: Path, tokens: Tokens) -> bytes:
+    stream = io.BytesIO()
+    np.savez(stream, **arrays_of(_redacted_splits(load_splits(file), tokens)))
+    return stream.getvalue()
+
+
+def _redacted_splits(splits: Splits, tokens: Tokens) -> Splits:
+    data = splits.data_fingerprint
+    sets: dict[str, Any] = {name: np.sort(tokens.row_tokens(data, getattr(splits, name))) for name in INDEX_SETS}
+    fingerprint = forget_fingerprint(data, sets["forget"]) if splits.forget_fingerprint else None
+    return dataclasses.replace(splits, **sets, forget_fingerprint=fingerprint)
+
+
+def _records(file: Path, run: StoredRun, tokens: Tokens) -> bytes:
+    """Records of val and test under tokens, in the order of these.
+
+    None of train: if only those who asked were missing, whoever has the images and a model could compute all outputs
+    again and see who is missing.
+    """
+    records = Records.load(file)
+    kept = np.flatnonzero(records.split != TRAIN)
+    index = tokens.row_tokens(data_of(run), records.index[kept])
+    order = np.argsort(index)
+    stream = io.BytesIO()
+    np.savez(stream, **{**{name: own[kept][order] for name, own in records.arrays.items()}, "index": index[order]})
+    return stream.getvalue()
+
+
+def _forget_list(file: Path, tokens: Tokens) -> bytes:
+    """A token a name, in the order of the tokens."""
+    return as_text(sorted(tokens.of("name", name) for name in read_forget_list(file, None))).encode()
+
+
+def _history(file: Path) -> bytes:
+    read_history(file)  # numbers alone
+    return read_bytes(file)
+
+
+def _status(file: Path, run: StoredRun) -> bytes:
+    state = "done" if run.marked else run.problem.split(":")[0]
+    return _json({"state": state if state in STATES else "failed", "reason": None})
+
+
+def _yaml(value: Any) -> bytes:
+    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=10**6).encode()
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode()

@@ -1,0 +1,327 @@
+"""The audit sheet as a page that needs nothing beside it, section by section, and the files that lie beside it."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from method.evaluation.metrics import wilson_interval
+from method.runs.files import RETRAIN
+from method.runs.labels import paper_name
+from scripts.report.estimates import Estimate, Score, estimate_change
+from scripts.report.naming import without_paths
+from scripts.report.sheet import AFTER, BEFORE, RETRAINED, Line, Sheet, command, describe_method
+from scripts.report.sheet_html import as_pdf, bullets, facts, paragraph, section, table, text
+from scripts.report.sheet_request import OUTCOMES, keyed_digest
+from scripts.report.tabular import written
+from utils.files import write_atomic, write_text
+from utils.tables import HOLE
+
+TEMPLATE = Path(__file__).with_name("sheet.html")
+LONGEST_TABLE = 12  # groups: more would not fit on two pages
+LONGEST_LIST = 5  # groups named in a sentence
+ENDS = ("", "_low", "_high")  # of what has an interval
+NO_DATE = "not known: the run's log is not here"
+VERSIONS = ("python", "torch", "numpy", "machine", "device", "precision", "threads", "world_size")
+LIMITS = (
+    "<b>Unlearning here is approximate.</b> The model was changed so that it behaves as if those images had not been"
+    " in its training. That is measured above, and not proved: nothing guarantees that no trace of them is left in the"
+    " weights.",
+    "<b>The attack is an average one.</b> It sees the loss alone and is judged over all forgotten images together. A"
+    " stronger attack, with models trained for it or with many queries, may find single persons that this one misses.",
+    "<b>Only this model.</b> Other copies of the original model, its earlier versions, models made from it, and its"
+    " answers that somebody kept still hold what it learned. The digest of the weights before says which one it was.",
+    "<b>Not the images.</b> Whether they are gone from the data, caches, backups and other machines is not seen here.",
+    "<b>Records remain.</b> The run's own folder holds the names and a line of outputs for each image until somebody"
+    " deletes it (docs/privacy.md). Who used the original model before saw what it could tell.",
+    "<b>One run, one seed.</b> Another seed gives other numbers. Intervals here are those of test images alone.",
+)
+EXACT = (
+    "<b>Exact for this model alone.</b> It was trained anew without those images, so they are in no weight of it. This"
+    " is true as far as the list named every image of theirs; what looks like them and was not named stayed."
+)
+
+
+def write_sheet(sheet: Sheet, file: Path) -> list[Path]:
+    """Write the sheet, HTML or PDF by its ending, and beside it what does not fit in it; returns the files written.
+
+    The names with what became of each go to FILE-names.csv, groups that are too many for a page to FILE-groups.csv.
+    UserError where a PDF cannot be made.
+    """
+    beside: dict[Path, str] = {}
+    if sheet.request and sheet.request.names:
+        beside[file.with_name(f"{file.stem}-names.csv")] = sheet.request.as_csv()
+    if sum(not line.is_sum for line in sheet.lines) > LONGEST_TABLE:
+        beside[file.with_name(f"{file.stem}-groups.csv")] = groups_csv(sheet)
+    text = as_html(sheet, file)
+    if file.suffix.lower() == ".pdf":
+        content = as_pdf(text)
+        write_atomic(file, lambda stream: stream.write(content))
+    else:
+        write_text(file, text)
+    for name, content_beside in beside.items():
+        write_text(name, content_beside)
+    return [file, *beside]
+
+
+def as_html(sheet: Sheet, file: Path) -> str:
+    """The whole page; file: where it goes, by which what lies beside it is called."""
+    run, title = sheet.run, "Audit sheet of an unlearning run"
+    about = f"{run.config['dataset']}, {run.config['model']}, {paper_name(run)}. Run ended: {sheet.ended or NO_DATE}."
+    if sheet.redacted:
+        about += " Made from a redacted copy: tokens stand for names."
+    body = [
+        f"<h1>{title}</h1>",
+        f'<p class="about">{text(about)}</p>',
+        *section("What was asked", asked(sheet, file)),
+        *section("How it was done", done(sheet)),
+        *section("What it did to each group", harm(sheet, file)),
+        *section("Can it still be told that they were seen?", attack(sheet)),
+        *section("Which weights", weights(sheet)),
+        *section("How to make it again", again(sheet)),
+        *section("What this sheet does not prove", [bullets(limits(sheet))]),
+    ]
+    parts = {"title": title, "body": "\n".join(body)}
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], TEMPLATE.read_text(encoding="utf-8"))
+
+
+def asked(sheet: Sheet, file: Path) -> list[str]:
+    """The request: how many, of which groups, and how somebody who has the list can tell that it is the same."""
+    request = sheet.request
+    n_forget = int(sheet.metric(AFTER, "n_forget") or 0)
+    lines = [("Forgotten", f"{' '.join(sheet.story['request'])}{_further(sheet, n_forget)}")]
+    if request is not None:
+        told = [f"{request.n:,} names in a list; {request.n_forgotten:,} of them were forgotten"]
+        told += [
+            f"{len(names):,} {kind.replace('_', ' ')}: {OUTCOMES[kind]}"
+            for kind, names in request.left_out.items()
+            if names
+        ]
+        lines = [("Names", "; ".join(told) + "."), *lines, ("Of the groups", _groups_told(sheet))]
+        lines += _list_told(sheet, file)
+    elif sheet.run.ratio < 1:
+        lines.append(("Which", f"drawn by seed {sheet.run.config['seed']}; no list of names was given"))
+    if skipped := int(sheet.metric(AFTER, "n_skipped_images") or 0):
+        lines.append(("Left out", f"{skipped:,} images of the data could not be read and were in no set"))
+    return [facts(lines)]
+
+
+def _further(sheet: Sheet, n_forget: int) -> str:
+    if sheet.request is None or n_forget <= sheet.request.n_forgotten:
+        return ""
+    further = n_forget - sheet.request.n_forgotten
+    return f" {further:,} of them show the same as one that was named, and were forgotten with it."
+
+
+def _list_told(sheet: Sheet, file: Path) -> list[tuple[str, str]]:
+    """The digest of the list, and where its names stand."""
+    request = sheet.request
+    if sheet.redacted:
+        return [("Digest of the list", "none: in a redacted copy tokens stand for the names")]
+    if request is None or not request.names:
+        return [("Digest of the list", "none: the list is not in this copy of the run")]
+    how = "HMAC-SHA-256 of forget_list.txt; its owner has the key, without which nobody can try names against it"
+    return [
+        ("Digest of the list", f"{keyed_digest(request, sheet.run.folder)} ({how})"),
+        ("Name by name", f"in {file.stem}-names.csv, which is no part of this sheet"),
+    ]
+
+
+def _groups_told(sheet: Sheet) -> str:
+    lines = sorted((line for line in sheet.lines if line.n_forget and not line.is_sum), key=lambda line: -line.n_forget)
+    return (
+        f"{_listed([f'{line.name}: {line.n_forget:,} of {line.n_train:,}' for line in lines], '; ')}."
+        if lines
+        else HOLE
+    )
+
+
+def _listed(names: Sequence[str], between: str = ", ") -> str:
+    further = len(names) - LONGEST_LIST
+    return between.join(names[:LONGEST_LIST]) + (f" and {further} more groups" if further > 0 else "")
+
+
+def done(sheet: Sheet) -> list[str]:
+    """The method in a sentence, with its paper, and what it cost."""
+    what, paper = describe_method(sheet.run)
+    reweighted = "What is kept was drawn so that every group keeps the share that it had (REWEIGHT)."
+    name = paper_name(sheet.run)
+    sentences = [f"{name}: {what}", reweighted if sheet.run.config.get("reweight") else ""]
+    return [
+        paragraph(*sentences),
+        paragraph(f"Source: {paper}" if paper else "" if sheet.is_exact else "Its file names no paper."),
+        paragraph(*sheet.story["cost"]),
+    ]
+
+
+def harm(sheet: Sheet, file: Path) -> list[str]:
+    """Accuracy on test images by group: before, after, retrained, with intervals."""
+    told = [
+        paragraph(
+            *(text for about in ("original", "forget_groups", "others", "missing") for text in sheet.story[about])
+        )
+    ]
+    if not sheet.lines:
+        return told
+    sums, groups = ([line for line in sheet.lines if line.is_sum is kind] for kind in (True, False))
+    shown = sums + (_most_changed(groups)[:LONGEST_TABLE] if len(groups) > LONGEST_TABLE else groups)
+    there = [who for who in (BEFORE, AFTER, RETRAINED) if any(who in line.scores for line in shown)]
+    head = ["group", *there, *(f"after minus {who}" for who in there if who != AFTER)]
+    n_groups, hidden = len(groups), len(sheet.lines) - len(shown)
+    rows = [("sum" if line.is_sum else "one", _harm_cells(line, there, n_groups)) for line in shown]
+    return [
+        *told,
+        table(head, rows, "harm"),
+        paragraph(
+            "Accuracy in percent on n test images, which no model was trained on; below each number its 95 % interval."
+            " Below each group: how many of its training images were forgotten. Changes in points; their intervals,"
+            " from the numbers of test images, are rather too wide. An asterisk: more than noise even as one of"
+            f" {n_groups} groups (Bonferroni). Without it, it is too noisy to say.",
+            f"Shown first are losses that are more than noise; {hidden} more groups are in {file.stem}-groups.csv."
+            if hidden
+            else "",
+            kind="note",
+        ),
+    ]
+
+
+def _most_changed(groups: Sequence[Line]) -> list[Line]:
+    """The groups that changed by more than noise, the largest losses first, then the others."""
+    found = {line.name: changed(line.scores.get(BEFORE), line.scores.get(AFTER), len(groups)) for line in groups}
+
+    def place(line: Line) -> tuple[bool, float]:
+        change = found[line.name]
+        return (False, change.mean) if change and change.certain else (True, 0.0)
+
+    return sorted(groups, key=place)
+
+
+def _harm_cells(line: Line, there: Sequence[str], n_groups: int) -> list[str]:
+    after = line.scores.get(AFTER)
+    n = next((score.n for score in line.scores.values()), 0)
+    about = f"{line.n_forget:,} of {line.n_train:,} forgotten, n = {n:,}"
+    cells = [f'{text(line.name)}<span class="interval">{about}</span>']
+    cells += [_accuracy(line.scores.get(who)) for who in there]
+    return cells + [_change(line.scores.get(who), after, n_groups) for who in there if who != AFTER]
+
+
+def _accuracy(score: Score | None) -> str:
+    return HOLE if score is None else f"{score.accuracy:.1f}{_interval(*_ends(score))}"
+
+
+def _ends(score: Score) -> tuple[float, float]:
+    return wilson_interval(round(score.accuracy * score.n / 100), score.n)
+
+
+def _change(other: Score | None, after: Score | None, n_groups: int) -> str:
+    change = changed(other, after)
+    if change is None:
+        return HOLE
+    certain = changed(other, after, n_groups)
+    mark = "*" if certain and certain.certain else ""
+    return f"{signed(change.mean)}{mark}{_interval(change.low or 0.0, change.high or 0.0, signed)}"
+
+
+def changed(other: Score | None, after: Score | None, choices: int = 1) -> Estimate | None:
+    """What changed from one to the other; None where one of them is not there."""
+    return estimate_change([(other, after)], choices) if other and after else None
+
+
+def _interval(low: float, high: float, form: Any = "{:.1f}".format) -> str:
+    return f'<span class="interval">{form(low)} to {form(high)}</span>'
+
+
+def signed(value: float) -> str:
+    """A change with its sign, a real minus."""
+    return f"{value:+.1f}".replace("-", "\u2212") if round(value, 1) else "0.0"
+
+
+def groups_csv(sheet: Sheet) -> str:
+    """The whole table of harm, for programs."""
+    people = (BEFORE, AFTER, RETRAINED)
+    names = {who: who.split()[0] for who in people}
+    parts = [*names.values(), *(f"after_minus_{names[who]}" for who in people if who != AFTER)]
+    header = ["group", "n_forget", "n_train", "n_test", *(f"{part}{end}" for part in parts for end in ENDS)]
+    lines = []
+    for line in sheet.lines:
+        n = next((score.n for score in line.scores.values()), 0)
+        values: list[Any] = [line.name, line.n_forget, line.n_train, n]
+        for score in map(line.scores.get, people):
+            values += [score.accuracy, *_ends(score)] if score else [None] * 3
+        for other in (line.scores.get(who) for who in people if who != AFTER):
+            change = changed(other, line.scores.get(AFTER))
+            values += [change.mean, change.low, change.high] if change else [None] * 3
+        lines.append(values)
+    return written(header, lines)
+
+
+def attack(sheet: Sheet) -> list[str]:
+    """Whether a membership attack tells the forgotten images from such that no model has seen."""
+    people = {who: row for who, row in sheet.partners.items() if row is not None}
+    rows = []
+    for key, what in (
+        ("mia_auc", "against unseen images of any group"),
+        ("mia_group_auc", "against unseen images of the forgotten groups"),
+    ):
+        rows.append(("one", [text(what), *(_attack_cell(sheet, who, key) for who in people)]))
+    n, reasons = int(sheet.metric(AFTER, "n_forget") or 0), sheet.row.values.get("reasons") or {}
+    holes = dict.fromkeys(without_paths(str(reasons[key])) for key in ("mia_auc", "mia_group_auc") if reasons.get(key))
+    return [
+        paragraph(*sheet.story["attack"]),
+        paragraph(
+            "A guesser sees the model's loss on an image and says whether the model was trained on it. The number is"
+            f" its AUC in percent, over {n:,} forgotten images and as many unseen ones: 50 is guessing, 100 is certain."
+            " What counts is the retrained model, which never saw them: after unlearning it should be that number."
+        ),
+        table(["AUC of the attack", *people], rows, "attack"),
+        paragraph(
+            "± : standard deviation over five draws of the unseen images, not over seeds.",
+            f"A dash: {'; '.join(holes)}." if holes else "",
+            kind="note",
+        ),
+    ]
+
+
+def _attack_cell(sheet: Sheet, who: str, key: str) -> str:
+    value, deviation = sheet.metric(who, key), sheet.metric(who, f"{key}_sd")
+    if value is None:
+        return HOLE
+    return f"{value:.1f}" + (f" ± {deviation:.1f}" if deviation is not None else "")
+
+
+def weights(sheet: Sheet) -> list[str]:
+    """SHA-256 of the files before and after."""
+    return [
+        facts(
+            [
+                (f"SHA-256 {who}", f"{digest} ({told})" if digest else told)
+                for who, (digest, told) in sheet.weights().items()
+            ]
+        )
+    ]
+
+
+def again(sheet: Sheet) -> list[str]:
+    """Versions, machine, commit and command."""
+    run = sheet.run
+    provenance = run.stored.get("provenance") or {}
+    known = [
+        f"{name.replace('_', ' ')} {provenance[name]}" for name in VERSIONS if provenance.get(name) not in (None, "")
+    ]
+    commit = str(provenance.get("commit") or "not known")
+    edited = {True: ", with edited files", False: "", None: ""}[provenance.get("dirty")]
+    fingerprint = run.fingerprint("data")
+    lines = [
+        ("Command", command(run)),
+        ("Starts from", "the original model of the same data, model and seed, made before"),
+        ("Commit", f"{commit}{edited}"),
+        ("Made with", ", ".join(known) or "not recorded"),
+        ("Data", f"fingerprint {fingerprint or 'not recorded'} (SHA-256 of names, labels and splits)"),
+        ("Everything else", "every value with its source, in config.yaml of the run's folder"),
+    ]
+    return [facts([line for line in lines if line[0] != "Starts from" or run.method != RETRAIN])]
+
+
+def limits(sheet: Sheet) -> list[str]:
+    """What nobody should read into the sheet, as HTML."""
+    return [EXACT, *LIMITS[1:]] if sheet.is_exact else list(LIMITS)

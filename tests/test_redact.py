@@ -1,0 +1,231 @@
+"""Redacted copies: nothing of those who asked is in them, and reports say the same."""
+
+import json
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from asked import ASKED, FORGOTTEN, LIST, OWNER, ROWS, TASK, make_answer
+from trees import NAMES, Capture, make_run, shown
+
+from datasets.splits import load_splits
+from method.evaluation.records import Records
+from method.runs.zips import write_zip
+from scripts.report import command as report
+from scripts.report.naming import without_paths
+
+READABLE = ("config.yaml", "metrics.json", "history.csv", "status.json", "done", "forget_list.txt", "rows.json")
+
+
+def redacted(root: Path, copy: Path) -> tuple[Path, dict]:
+    """The copy and its key."""
+    assert report.main([str(root), "--redact", str(copy)]) == 0
+    return copy, json.loads((root.parent / f"{root.name}.{copy.name}.key.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict]:
+    """Runs, their copy and its key."""
+    root = tmp_path_factory.mktemp("runs") / "output"
+    make_answer(root)
+    make_run(
+        root, f"digits/small_cnn/{TASK}/scrub_1_0", "scrub", task=TASK, status={"state": "failed", "reason": OWNER}
+    )
+    copy, key = redacted(root, tmp_path_factory.mktemp("shared") / "copy")
+    return root, copy, key
+
+
+def files(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Path and content of every file, and of every member of an archive."""
+    for file in sorted(folder.rglob("*")):
+        if file.is_file():
+            yield str(file.relative_to(folder)), file.read_bytes()
+            if file.suffix == ".npz":
+                with np.load(file) as arrays:
+                    yield from ((f"{file.name}/{name}", arrays[name].tobytes()) for name in arrays.files)
+
+
+def encodings(row: int) -> list[bytes]:
+    """A number as text, and as whole and floating numbers of every width that holds it, in both orders."""
+    kinds = ("<i8", ">i8", "<i4", ">i4", "<f8", ">f8", "<f4", ">f4")
+    return [str(row).encode(), *(np.array(row, dtype=kind).tobytes() for kind in kinds)]
+
+
+def test_no_name_no_row_and_no_path_is_anywhere_in_a_copy(shared: tuple[Path, Path, dict]) -> None:
+    """Also of those who did not ask: who has the data sees which numbers are missing."""
+    root, copy, _ = shared
+    names = [*LIST, "portrait_", "4711", "7000223", "nobody-knows"]
+    private = [name.encode() for name in [*names, OWNER, "mustermann", "erika", TASK, "badcafe", str(root)]]
+    assert all(any(word in content for _, content in files(root)) for word in private[:5])  # the search finds them
+    rows = [word for row in (*FORGOTTEN, *ROWS[7::50]) for word in encodings(int(row))]
+    assert any(encodings(int(FORGOTTEN[3]))[1] in content for _, content in files(root))
+    for place, content in files(copy):
+        assert not [word for word in private if word in content or word in place.encode()], place
+        assert not [word for word in rows if word in content], place
+
+
+def test_what_a_copy_has_is_named_and_models_logs_and_strangers_are_not_in_it(
+    shared: tuple[Path, Path, dict],
+) -> None:
+    found = {place.rsplit("/", 1)[-1] for place, _ in files(shared[1]) if "npz/" not in place}
+    assert found == {*READABLE, "splits.npz", "records.npz"}
+
+
+def test_the_key_undoes_the_tokens_and_its_owner_alone_reads_it(shared: tuple[Path, Path, dict]) -> None:
+    root, copy, key = shared
+    assert sorted(key["names"].values()) == sorted(LIST)
+    assert sorted(key["rows_by_data_fingerprint"]["data0"].values()) == FORGOTTEN.tolist()
+    (run,) = copy.glob("digits/small_cnn/list-*/miu_1_0")
+    rows = key["rows_by_data_fingerprint"]["data0"]
+    assert sorted(rows[str(token)] for token in load_splits(run / "splits.npz").forget) == FORGOTTEN.tolist()
+    assert sorted(key["names"][token] for token in (run / "forget_list.txt").read_text().split()) == sorted(LIST)
+    file = root.parent / f"{root.name}.{copy.name}.key.json"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_a_person_has_one_token_in_all_runs_and_another_in_the_next_copy(
+    shared: tuple[Path, Path, dict], tmp_path: Path
+) -> None:
+    root, copy, key = shared
+    (task,) = copy.glob("digits/small_cnn/list-*")
+    of = {name: load_splits(task / name / "splits.npz") for name in ("miu_1_0", "retrain_reweight_1_0")}
+    assert np.array_equal(of["miu_1_0"].forget, of["retrain_reweight_1_0"].forget)
+    assert np.array_equal(of["miu_1_0"].train, load_splits(task.parent / "pretrain_0" / "splits.npz").train)
+    lists = [(task / name / "forget_list.txt").read_text() for name in of]
+    assert lists[0] == lists[1]
+    _, other = redacted(root, tmp_path / "second")
+    assert not {*key["names"]} & {*other["names"]}
+
+
+def test_records_of_train_are_left_out_and_the_others_are_shuffled(shared: tuple[Path, Path, dict]) -> None:
+    root, copy, _ = shared
+    (run,) = copy.glob("digits/small_cnn/list-*/miu_1_0")
+    before, after = (
+        Records.load(root / f"digits/small_cnn/{TASK}/miu_1_0/records.npz"),
+        Records.load(run / "records.npz"),
+    )
+    kept = before.split > 0
+    assert len(after) == np.count_nonzero(kept) == 600
+    assert sorted(after.loss.tolist()) == sorted(before.loss[kept].tolist())
+    assert after.loss.tolist() != before.loss[kept].tolist()
+    splits = load_splits(run / "splits.npz")
+    assert np.array_equal(np.sort(after.index[after.split == 2]), splits.test)
+
+
+@pytest.mark.parametrize("flags", ["", "--columns all", "--each", "--by group", "--format csv --columns all"])
+def test_a_report_of_a_copy_has_the_same_numbers(shared: tuple[Path, Path, dict], capsys: Capture, flags: str) -> None:
+    root, copy, _ = shared
+    (task,) = (path.name for path in copy.glob("digits/small_cnn/list-*"))
+    before, after = (shown(path, capsys, *flags.split()) for path in (root, copy))
+    before = before.split("Not in the tables")[0].replace(TASK, task).replace(f"{OWNER}/gpu", "(left out)")
+    assert after.split("Not in the tables")[0].replace("=", "") == before.replace("=", "")
+    assert "pretrain" in after
+
+
+def test_the_page_of_a_copy_says_why_it_has_no_losses(shared: tuple[Path, Path, dict], capsys: Capture) -> None:
+    found = json.loads(shown(shared[1], capsys, "--format", "json"))
+    missing = {one["folder"]: one["problem"] for one in found["missing"]}
+    assert missing.pop("the redacted copy") == "losses are not shown: records of train are left out of it"
+    assert list(missing.values()) == ["failed"]  # without the reason, which may name anything
+    assert all(run["losses"] is None and run["history"] for run in found["runs"])
+
+
+def test_a_copy_is_not_recomputed_and_not_redacted_again(
+    shared: tuple[Path, Path, dict], capsys: Capture, tmp_path: Path
+) -> None:
+    before = dict(files(shared[1]))
+    assert report.main([str(shared[1]), "--recompute"]) == 1
+    assert "is a redacted copy, which has no records of train" in capsys.readouterr().err
+    assert report.main([str(shared[1]), "--redact", str(tmp_path / "again")]) == 2
+    assert "is a redacted copy already" in capsys.readouterr().err
+    assert dict(files(shared[1])) == before
+
+
+def test_nothing_is_written_over(tmp_path: Path, capsys: Capture) -> None:
+    make_answer(tmp_path / "output")
+    for file in (tmp_path / "copy", tmp_path / "output.copy.key.json"):
+        file.write_text("mine")
+        assert report.main([str(tmp_path / "output"), "--redact", str(tmp_path / "copy")]) == 2
+        assert f"{file} is there already" in capsys.readouterr().err
+        assert file.read_text() == "mine"
+        file.unlink()
+    assert report.main([str(tmp_path / "output"), "--redact", str(tmp_path / "output" / "copy")]) == 2
+    assert "would lie among the runs" in capsys.readouterr().err
+    assert report.main([str(tmp_path / "output"), "--redact", str(tmp_path / "a" / "b"), "--each"]) == 2
+    assert sorted(os.listdir(tmp_path)) == ["output"]
+
+
+def test_a_run_that_cannot_be_read_is_named(tmp_path: Path, capsys: Capture) -> None:
+    run = make_answer(tmp_path / "output")
+    (run / "config.yaml").write_text("{")
+    redacted(tmp_path / "output", tmp_path / "copy")
+    told = capsys.readouterr().out
+    assert "2 runs redacted in " in told
+    assert f"not in the copy: {run}: config.yaml cannot be read" in told
+    (run.parent / "retrain_reweight_1_0" / "records.npz").write_bytes(b"PK")
+    assert report.main([str(tmp_path / "output"), "--redact", str(tmp_path / "other")]) == 2
+    assert "cannot read the records in" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_group_that_is_called_like_a_person_is_refused(tmp_path: Path, capsys: Capture) -> None:
+    make_answer(tmp_path / "output", groups=[*NAMES[:3], f"warm {ASKED[2]}"])
+    assert report.main([str(tmp_path / "output"), "--redact", str(tmp_path / "copy")]) == 2
+    assert f"'{ASKED[2]}' would still stand in" in capsys.readouterr().err
+    assert os.listdir(tmp_path) == ["output"]
+
+
+def test_one_run_and_a_zip_of_runs_are_redacted_too(tmp_path: Path, capsys: Capture) -> None:
+    run = make_answer(tmp_path / "output")
+    copy, _ = redacted(run, tmp_path / "copy")
+    assert "miu" in shown(copy, capsys)
+    archive = {
+        str(file.relative_to(tmp_path)): file.read_bytes() for file in run.parent.parent.rglob("*") if file.is_file()
+    }
+    write_zip(tmp_path / "runs.zip", archive)
+    copy, _ = redacted(tmp_path / "runs.zip", tmp_path / "unzipped")
+    capsys.readouterr()
+    before, after = (shown(path, capsys, "--columns", "all", "--format", "csv") for path in (tmp_path / "output", copy))
+    assert [line.split(",")[6:] for line in after.splitlines()] == [line.split(",")[6:] for line in before.splitlines()]
+
+
+def test_folders_of_the_owner_s_own_get_tokens(tmp_path: Path) -> None:
+    make_answer(tmp_path / "output" / "mustermann", "miu_for_erika")
+    copy, key = redacted(tmp_path / "output", tmp_path / "copy")
+    assert not [place for place, _ in files(copy) if "mustermann" in place or "erika" in place]
+    assert {"mustermann", "miu_for_erika"} <= {*key["folder"].values()}
+
+
+def test_a_copy_in_a_zip_has_the_row_of_the_pretrained_model(
+    shared: tuple[Path, Path, dict], tmp_path: Path, capsys: Capture
+) -> None:
+    content = {place: content for place, content in files(shared[1]) if "npz/" not in place}
+    write_zip(tmp_path / "copy.zip", content)
+    assert shown(tmp_path / "copy.zip", capsys).replace(str(tmp_path / "copy.zip"), "") == shown(
+        shared[1], capsys
+    ).replace(str(shared[1]), "")
+
+
+def test_a_damaged_rows_file_is_named(shared: tuple[Path, Path, dict], tmp_path: Path, capsys: Capture) -> None:
+    copy, _ = redacted(shared[0], tmp_path / "third")
+    capsys.readouterr()
+    (copy / "digits/small_cnn/pretrain_0/rows.json").write_text('{"rows": [{"metrics": {"tow": 300}}]}')
+    assert "rows.json cannot be read" in shown(copy, capsys)
+    assert yaml.safe_load((copy / "digits/small_cnn/pretrain_0/config.yaml").read_text())["redacted"]
+
+
+@pytest.mark.parametrize(
+    ("sentence", "left"),
+    [
+        ("cannot read the records in /home/a/b.npz: run it", "cannot read the records in (left out): run it"),
+        ("it (of C:\\Users\\a\\x.pt) is gone", "it (of (left out)) is gone"),
+        ("no retrain run (without REWEIGHT) is finished", "no retrain run (without REWEIGHT) is finished"),
+        ("../a, b/c.", "(left out), (left out)."),
+    ],
+)
+def test_a_sentence_keeps_no_path(sentence: str, left: str) -> None:
+    assert without_paths(sentence) == left
