@@ -1,6 +1,7 @@
 """The rows of every table: finished runs, their retrained references, and the pretrained model's row for every task."""
 
 import dataclasses
+import os
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -144,12 +145,14 @@ def kept_row(
 def pretrain_pairs(runs: Sequence[StoredRun], starts: Starts) -> list[tuple[StoredRun, StoredRun]]:
     """Each pretrained run with one run of every table and seed that it serves; with itself if it serves none yet.
 
-    It serves runs that started from it, and those of its data, model and seed. Pairs of the former come first.
+    It serves runs that started from it, and those of its data, model and seed. Pairs of the former come first, and of
+    several runs one that has its splits, which a copy of runs keeps of some alone.
     """
+    without_splits = {run for run in runs if not os.path.exists(run.folder / SPLITS)}
     pairs = []
     for pretrain in (run for run in runs if run.method == PRETRAIN):
         served: dict[tuple, StoredRun] = {}
-        for run in sorted(runs, key=lambda run: not _started(run, pretrain, starts)):
+        for run in sorted(runs, key=lambda run: (not _started(run, pretrain, starts), run in without_splits)):
             if run.method != PRETRAIN and (_started(run, pretrain, starts) or pretrain.is_original_of(run)):
                 served.setdefault((run.table, run.config["seed"]), run)
         pairs += [(pretrain, run) for run in served.values() or [pretrain]]
