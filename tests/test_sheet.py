@@ -203,6 +203,13 @@ def test_what_is_not_beside_the_run_is_said(tmp_path: Path) -> None:
     assert OWNER not in text
 
 
+def test_an_original_is_found_where_another_run_keeps_the_splits() -> None:
+    """As in committed copies, in which one run of every seed and ratio keeps them."""
+    kept = ROOT / "docs/results/runs/digits.zip/digits/small_cnn/split0/miu_0.9_0"
+    made = sheet.make_sheet(kept, {})
+    assert made.metric(BEFORE, "forget_group_acc") == pytest.approx(93.25, abs=0.01)
+
+
 def test_a_folder_or_a_zip_must_leave_one_run(tmp_path: Path, capsys: Capture) -> None:
     run, root, file = make_answer(tmp_path / "output"), tmp_path / "output", tmp_path / "a.html"
     by_filter = words(written(root, file, "--method", "miu"))

@@ -14,7 +14,7 @@ from method.configs.key import SCHEMA as BY_SCHEMA
 from method.configs.schema import FALLBACK, all_keys
 from method.registry import METHODS
 from method.runs.files import PRETRAIN, RETRAIN
-from method.runs.folder import CONFIG, IMPORTED, LOG, REDACTED
+from method.runs.folder import CONFIG, IMPORTED, LOG, REDACTED, SPLITS
 from method.runs.stored import StoredRun, read_runs
 from method.runs.zips import is_zip
 from scripts.report.cells import Cell, make_cells
@@ -116,6 +116,7 @@ def make_sheet(path: Path, filters: Mapping[str, Sequence[Any]]) -> Sheet:
     runs, run = _choose(path, filters)
     _refuse(run)
     partners = [one for one in runs[1:] if one.method == PRETRAIN or _is_retrained_of(one, run)]
+    partners += [one for one in runs[1:] if _has_splits_of(one, run)][:1]
     own: dict[str, Sequence[Any]] = {"dataset": [run.config["dataset"]], "task": [run.task], "ratio": [run.ratio]}
     report = Report([run, *partners], {name: own.get(name, ()) for name in FILTERS}, ATTACKS, originals=True)
     table = run.table
@@ -138,6 +139,12 @@ def make_sheet(path: Path, filters: Mapping[str, Sequence[Any]]) -> Sheet:
 def _is_retrained_of(run: StoredRun, other: StoredRun) -> bool:
     """Whether a run may be the retrained model of another: the rest is seen when one is sought."""
     return run.method == RETRAIN and run.config["seed"] == other.config["seed"]
+
+
+def _has_splits_of(run: StoredRun, other: StoredRun) -> bool:
+    """Whether a run keeps the splits of another, which lacks them in a copy: an original model is evaluated on them."""
+    alike = run.table == other.table and run.config["seed"] == other.config["seed"]
+    return alike and not os.path.exists(other.folder / SPLITS) and os.path.exists(run.folder / SPLITS)
 
 
 def _choose(path: Path, filters: Mapping[str, Sequence[Any]]) -> tuple[list[StoredRun], StoredRun]:
