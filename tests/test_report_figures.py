@@ -193,6 +193,12 @@ def test_a_cell_has_the_figures_that_its_files_allow(payload: dict[str, Any]) ->
     assert list(figures(bare(nothing))) == []
 
 
+def test_nothing_to_draw_is_an_error(payload: dict[str, Any], tmp_path: Path) -> None:
+    nothing = payload | {"runs": [run | {"metrics": {}} for run in payload["runs"]]}
+    with pytest.raises(UserError, match="no file was written"):
+        save_figures(bare(nothing), tmp_path / "x.png", "png")
+
+
 def test_every_chart_compiles_without_a_warning(payload: dict[str, Any], capfd: pytest.CaptureFixture) -> None:
     seen = set()
     for name, spec in figures(only(payload, 0, 3, 5)):
