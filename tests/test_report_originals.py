@@ -13,6 +13,7 @@ from trees import Capture, make_run, metrics, shown, table_lines
 from method.runs.originals import DIGEST, NAME, starts_of
 from method.runs.stored import read_runs
 from scripts import keep_runs
+from scripts.report import chart_rows
 from utils.digests import Digests
 
 PRETRAINED = {"schema": 2, "test_acc": 100.0}
@@ -195,6 +196,9 @@ def test_what_the_filters_leave_out_is_said_to_be_left_out(tree: Path, capsys: C
     assert "The filters leave out pretrain, retrain," in shown(tree, capsys, "--method", "salun", "--by", "group")
     made = json.loads(shown(tree, capsys, "--method", "salun", "--format", "json"))
     assert [(run["folder"], run["cell"]) for run in made["runs"]] == [("s", "t0c0"), ("p", None), ("r", None)]
+    (table,) = made["tables"]
+    assert [cell["label"] for cell in table["compared_with"]] == ["pretrain", "retrain"]
+    assert [row["name"] for row in chart_rows.trade_off(table, made["columns"])] == ["Original", "Retrained", "SalUn"]
 
 
 def test_every_row_names_its_reference(tree: Path, capsys: Capture) -> None:

@@ -181,9 +181,14 @@ def attack(table: Record, columns: Sequence[Record]) -> Iterator[Record]:
             yield from _dots(table, column | {"title": titles[column["key"]]}, place)
 
 
+def drawn(table: Record) -> list[Record]:
+    """The cells of a table, below those that filters leave out of it and that its rows are compared with."""
+    return [*table.get("compared_with", []), *table["cells"]]
+
+
 def _dots(table: Record, column: Record, place: int) -> Iterator[Record]:
     unit = f" ({column['unit']})" if column["unit"] else ""
-    for cell in table["cells"]:
+    for cell in drawn(table):
         if cell["n"].get(column["key"]):
             yield {
                 "panel": one_line(column["title"] + unit),
@@ -200,7 +205,7 @@ def _dots(table: Record, column: Record, place: int) -> Iterator[Record]:
 def trade_off(table: Record, columns: Sequence[Record]) -> Iterator[Record]:
     """Accuracy on the forget set (ua) and test accuracy of the forget groups (ga), a record a cell that has both."""
     found: list[Record] = []
-    for cell in table["cells"]:
+    for cell in drawn(table):
         ua, ga = moments(cell, UA), moments(cell, GA)
         if ua["n"] and ga["n"]:
             number = len(found) + 1
@@ -291,7 +296,7 @@ def _attack_told(view: View, key: str) -> str:
 def seeds_told(table: Record, columns: Sequence[Record]) -> str:
     """How many seeds the rows of a table are means over."""
     found: dict[int, list[str]] = {}
-    for cell in table["cells"]:
+    for cell in drawn(table):
         found.setdefault(len(cell["seeds"]), []).append(cell["name"])
     usual = max(found, key=lambda n: len(found[n]), default=0)
     others = [f"{n} of {', '.join(map(one_line, names))}" for n, names in found.items() if n != usual]

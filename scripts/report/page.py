@@ -53,7 +53,10 @@ def pack_payload(payload: dict[str, Any]) -> dict[str, Any]:
     pool = ListPool()
     columns = [COLUMN_DEFAULTS | column for column in payload["columns"]]
     keys = [column["key"] for column in columns]
-    tables = [{**table, "cells": [_cell(cell, keys, pool) for cell in table["cells"]]} for table in payload["tables"]]
+    tables = [
+        {**table, "cells": [_cell(cell, keys, pool) for cell in table["cells"]], "compared_with": None}
+        for table in payload["tables"]
+    ]
     most = max((len(cell["seeds"]) for table in tables for cell in table["cells"]), default=0)
     charts, rows = pack(payload, pool)
     groups = {table["id"]: [group["name"] for group in table["groups"]] for table in tables}

@@ -50,6 +50,7 @@ def payload(report: Report, root: Path, main: Sequence[Column] = MAIN) -> dict[s
         for cell in tables[-1]["cells"]:
             cell["story"] = of_labels[cell["label"]]
         hidden = dict.fromkeys(row for pair in partners for row in pair if row is not None and row not in own)
+        tables[-1]["compared_with"] = [_cell(*labelled) for labelled in by_label(list(hidden)).items()]
         for row, pair in [*zip(own, partners, strict=True), *((row, (None, None)) for row in hidden)]:
             where = {"table": f"t{number}", "cell": place.get(names.of(row))}
             runs.append(_run(row, root, names, where, pair, _read_beside(row, unread)))
@@ -88,15 +89,10 @@ def _table(name: str, key: tuple, rows: Sequence[Row], grouped: GroupTable, name
     cells = [
         {
             "id": f"{name}c{number}",
-            "label": own_label,
-            "name": own[0].name,
             "file": file,
-            "method": own[0].run.method,
-            "is_reference": not own[0].competes,
             "mark": marks.of.get(own_label, ""),
-            "seeds": [row.seed for row in own],
             "runs": [names.of(row) for row in own],
-            **over_seeds(own),
+            **_cell(own_label, own),
             "groups": grouped.column(own),
         }
         for number, (file, (own_label, own)) in enumerate(zip(make_unique(labelled), labelled.items(), strict=True))
@@ -111,6 +107,18 @@ def _table(name: str, key: tuple, rows: Sequence[Row], grouped: GroupTable, name
         "notes": notes(rows, COLUMNS),
         "groups": [{"name": group["name"], **{fact: group[fact] for fact in FACTS}} for group in grouped.groups],
         "cells": cells,
+    }
+
+
+def _cell(label: str, rows: Sequence[Row]) -> dict[str, Any]:
+    """What is known of the rows of one label without their runs."""
+    return {
+        "label": label,
+        "name": rows[0].name,
+        "method": rows[0].run.method,
+        "is_reference": not rows[0].competes,
+        "seeds": [row.seed for row in rows],
+        **over_seeds(rows),
     }
 
 
