@@ -1,10 +1,15 @@
 """Shared by tests that run commands: data sets in the real layouts, and the threads of this process put back."""
 
+import os
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+import warm
 from folders import make_celeba, make_fairface, make_waterbird
 
 import method.evaluation.own  # noqa: F401  (fills METRICS)
@@ -35,3 +40,22 @@ def threads_put_back() -> Iterator[None]:
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def python() -> Iterator[Path]:
+    """A `python` that starts at once (warm.py)."""
+    # Not in pytest's folder: its name would make the path of the socket too long.
+    with tempfile.TemporaryDirectory(prefix="warm") as folder:
+        place, python = Path(folder, "socket"), Path(folder, "python")
+        server = subprocess.Popen(
+            [sys.executable, warm.__file__, place],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )
+        python.write_text(f'#!/bin/sh\nexec "{sys.executable}" -I -S "{warm.__file__}" "{place}" "$@"\n')
+        python.chmod(0o755)
+        assert server.stdout.readline() == b"ready\n"
+        yield python
+        server.communicate()

@@ -34,6 +34,7 @@ class Project:
     """A copy of the project, in which a page's snippets are pasted and its commands are typed."""
 
     root: Path
+    bin: Path
     n_typed: int = 0
     variables: str = ""
 
@@ -54,7 +55,7 @@ class Project:
 
     def type(self, line: str, codes: tuple[int, ...] = (0,)) -> str:
         """Type a line into a shell; returns what it prints."""
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PATH": f"{self.root / 'bin'}:{os.environ['PATH']}"}
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PATH": f"{self.bin}:{os.environ['PATH']}"}
         shell = ["bash", "-c", self.variables + line]
         done = subprocess.run(
             shell, cwd=self.root, env=environment, capture_output=True, text=True, timeout=60 * MINUTES
@@ -107,7 +108,7 @@ def for_one_epoch(text: str) -> str:
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
+def project(tmp_path: Path, python: Path) -> Project:
     root = tmp_path / "project"
     root.mkdir()
     for name in KEPT:
@@ -119,11 +120,7 @@ def project(tmp_path: Path) -> Project:
     (files / "custom.yaml").write_text(
         (files / "custom.yaml").read_text() + "model: small_cnn\nimage_size: 32\nweights: none\n"
     )
-    (root / "bin").mkdir()
-    python = root / "bin/python"
-    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
-    python.chmod(0o755)
-    return Project(root)
+    return Project(root, python.parent)
 
 
 def make_my_data(folder: Path) -> None:
