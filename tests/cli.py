@@ -54,10 +54,12 @@ def run(command: str, **flags: Any) -> Result:
     return Result(code, out.getvalue(), err.getvalue())
 
 
-def run_apart(command: str, root: Path = ROOT, cwd: Path | None = None, **flags: Any) -> Result:
+def run_apart(
+    command: str, root: Path = ROOT, cwd: Path | None = None, python: Path = Path(sys.executable), **flags: Any
+) -> Result:
     """Run `root`/main.py in a process of its own, by default from `root`."""
     done = subprocess.run(
-        [sys.executable, str(root / "main.py"), *words(command, **flags)],
+        [python, str(root / "main.py"), *words(command, **flags)],
         cwd=cwd or root,
         capture_output=True,
         text=True,
