@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,28 @@ from folders import make_celeba, make_fairface, make_waterbird
 import method.evaluation.own  # noqa: F401  (fills METRICS)
 from method.evaluation.columns import COLUMNS
 from method.evaluation.registry import OWN_METRICS
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin the share of each of several workers with slow tests, so that no long one is waited for at the end.
+
+    A worker has an equal part of the list; one that has done its own takes from the end of another's. Slow tests are
+    dealt out by files, whose fixtures they share.
+    """
+    n = getattr(config, "workerinput", {}).get("workercount", 1)
+    if n == 1:
+        return
+    slow, quick = [], []
+    for item in items:
+        (slow if item.get_closest_marker("slow") else quick).append(item)
+    files = [list(tests) for _, tests in groupby(slow, key=lambda item: item.path)]
+    items[:] = [
+        item
+        for k in range(n)
+        for part in (*files[k::n], quick[len(quick) * k // n : len(quick) * (k + 1) // n])
+        for item in part
+    ]
 
 
 @pytest.fixture(scope="session", autouse=True)
