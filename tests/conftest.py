@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from itertools import groupby
 from pathlib import Path
 
@@ -71,14 +72,18 @@ def python() -> Iterator[Path]:
     # Not in pytest's folder: its name would make the path of the socket too long.
     with tempfile.TemporaryDirectory(prefix="warm") as folder:
         place, python = Path(folder, "socket"), Path(folder, "python")
-        server = subprocess.Popen(
-            [sys.executable, warm.__file__, place],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-        )
-        python.write_text(f'#!/bin/sh\nexec "{sys.executable}" -I -S "{warm.__file__}" "{place}" "$@"\n')
+        forks = sys.platform == "linux"  # elsewhere a fork of what has imported torch may crash
+        words = f'-I -S "{warm.__file__}" "{place}"' if forks else ""
+        python.write_text(f'#!/bin/sh\nexec "{sys.executable}" {words} "$@"\n')
         python.chmod(0o755)
+        with started_server(place) if forks else nullcontext():
+            yield python
+
+
+@contextmanager
+def started_server(place: Path) -> Iterator[None]:
+    """The server of warm.py, which ends when this does, and when this process is killed."""
+    command, pipes = [sys.executable, warm.__file__, place], {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, env=os.environ | {"OMP_NUM_THREADS": "1"}) as server:
         assert server.stdout.readline() == b"ready\n"
-        yield python
-        server.communicate()
+        yield

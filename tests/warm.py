@@ -6,6 +6,7 @@
 For many commands that end by themselves: a signal to the second form does not reach what it started.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -40,6 +41,7 @@ def serve(place: str) -> list[str]:
     """Fork for every command; returns, in the fork alone, the command's words when all else is as it asks."""
     for name in FIRST:
         importlib.import_module(name)
+    gc.freeze()  # a fork's collections, its last one among them, would write to all of it
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(place)
         listener.listen()
