@@ -1,7 +1,7 @@
 """Everything on a page that can be pasted or typed without a data set is, in a copy of the project, as it stands.
 
-The copy's configurations and those that are pasted train for one epoch, and the user's images with a small network
-from scratch; what needs CelebA, FairFace, SLURM or an account is parsed in test_docs.py.
+What is typed, the copy's configurations and those that are pasted train for one epoch, and the user's images with a
+small network from scratch; what needs CelebA, FairFace, SLURM or an account is parsed in test_docs.py.
 """
 
 import os
@@ -53,9 +53,9 @@ class Project:
         return name
 
     def type(self, line: str, codes: tuple[int, ...] = (0,)) -> str:
-        """Type a line into a shell; returns what it prints."""
+        """Type a line into a shell, which trains for one epoch; returns what it prints."""
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PATH": f"{self.bin}:{os.environ['PATH']}"}
-        shell = ["bash", "-c", self.variables + line]
+        shell = ["bash", "-c", self.variables + re.sub(r"(?<=--epochs )\d+", "1", line)]
         done = subprocess.run(
             shell, cwd=self.root, env=environment, capture_output=True, text=True, timeout=60 * MINUTES
         )
