@@ -116,7 +116,7 @@ def test_filling_it_is_the_check_of_the_images(birds: Waterbirds, tmp_path: Path
 @pytest.mark.slow
 def test_many_processes_make_it_once(birds: Waterbirds, tmp_path: Path, n: int):
     arguments = [(str(tmp_path / "data"), str(tmp_path / "store"))] * n
-    with multiprocessing.get_context("spawn").Pool(n) as pool:
+    with multiprocessing.get_context("fork").Pool(n) as pool:
         decoded = pool.map(one_process_made_it, arguments, chunksize=1)
     assert sorted(decoded) == [0] * (n - 1) + [len(birds) + min(caches.SAMPLE, len(birds))]
     assert sorted(os.listdir(place(tmp_path / "store"))) == [FILE]

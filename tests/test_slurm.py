@@ -4,6 +4,7 @@ Runs where sbatch works, or where SLURM_TEST_START names a script that starts a 
 $SLURMTEST then has an env.sh), such as .ci/slurm.sh.
 """
 
+import json
 import os
 import re
 import shutil
@@ -39,6 +40,8 @@ GRID = {
     },
 }
 FAST = {"epochs": 1, "threads": 1, "num_workers": 0, "save_every": 10}
+# A sweep's commands, one after the other in one process.
+IN_TURN = "import json, sys, main; sys.exit(any([main.main(words) for words in json.loads(sys.argv[1])]))"
 # The warning comes when a task has run for a minute; the work alone takes less.
 LIMIT = ("--time=2", "--signal=B:USR1@60")
 
@@ -172,7 +175,7 @@ def test_a_sweep_survives_and_its_numbers_are_those_of_a_local_one(slurm: dict[s
         ["digits/small_cnn/0", stage] for stage in ("pretrain", "retrain", "unlearn")
     ]
     here = subprocess.Popen(
-        [sys.executable, "-m", "scripts.sweep", str(tmp_path / "local/grid.yaml"), "--run"],
+        [sys.executable, "-c", IN_TURN, json.dumps([run.arguments for run in local])],
         cwd=ROOT, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     until(lambda: waits_for_usr1(pid), "the warning before the time limit")

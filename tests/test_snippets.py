@@ -1,14 +1,13 @@
 """Everything on a page that can be pasted or typed without a data set is, in a copy of the project, as it stands.
 
-The copy's configurations and those that are pasted train for one epoch, and the user's images with a small network
-from scratch; what needs CelebA, FairFace, SLURM or an account is parsed in test_docs.py.
+What is typed, the copy's configurations and those that are pasted train for one epoch, and the user's images with a
+small network from scratch; what needs CelebA, FairFace, SLURM or an account is parsed in test_docs.py.
 """
 
 import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +33,7 @@ class Project:
     """A copy of the project, in which a page's snippets are pasted and its commands are typed."""
 
     root: Path
+    bin: Path
     n_typed: int = 0
     variables: str = ""
 
@@ -53,9 +53,9 @@ class Project:
         return name
 
     def type(self, line: str, codes: tuple[int, ...] = (0,)) -> str:
-        """Type a line into a shell; returns what it prints."""
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PATH": f"{self.root / 'bin'}:{os.environ['PATH']}"}
-        shell = ["bash", "-c", self.variables + line]
+        """Type a line into a shell, which trains for one epoch; returns what it prints."""
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PATH": f"{self.bin}:{os.environ['PATH']}"}
+        shell = ["bash", "-c", self.variables + re.sub(r"(?<=--epochs )\d+", "1", line)]
         done = subprocess.run(
             shell, cwd=self.root, env=environment, capture_output=True, text=True, timeout=60 * MINUTES
         )
@@ -107,7 +107,7 @@ def for_one_epoch(text: str) -> str:
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
+def project(tmp_path: Path, python: Path) -> Project:
     root = tmp_path / "project"
     root.mkdir()
     for name in KEPT:
@@ -119,11 +119,7 @@ def project(tmp_path: Path) -> Project:
     (files / "custom.yaml").write_text(
         (files / "custom.yaml").read_text() + "model: small_cnn\nimage_size: 32\nweights: none\n"
     )
-    (root / "bin").mkdir()
-    python = root / "bin/python"
-    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
-    python.chmod(0o755)
-    return Project(root)
+    return Project(root, python.parent)
 
 
 def make_my_data(folder: Path) -> None:
