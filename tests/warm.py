@@ -19,7 +19,7 @@ from pathlib import Path
 
 FIRST = (
     *("torch", "torch._dynamo", "torchvision", "yaml", "tqdm", "PIL.Image"),
-    *("sklearn.datasets", "sklearn.linear_model", "sklearn.model_selection", "matplotlib.figure"),
+    *("sklearn.datasets", "sklearn.linear_model", "sklearn.model_selection", "vl_convert"),
 )
 DESCRIPTORS = 3  # standard input, output and error
 
