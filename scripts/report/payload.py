@@ -1,7 +1,7 @@
 """Everything that the page, the figures and the JSON file show, as one dict of plain values (docs/report.md)."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -13,9 +13,11 @@ from method.evaluation.columns import COLUMNS, MAIN, Column
 from method.evaluation.records import load_losses
 from method.runs.files import read_history
 from method.runs.folder import HISTORY, SPLITS
-from scripts.report.collect import Report, Row, by_label
+from scripts.report.collect import Report, Row, by_label, groups_of
 from scripts.report.compared import reference_name
+from scripts.report.glossary import read_glossary
 from scripts.report.naming import make_unique, table_names, title
+from scripts.report.story import tell
 from scripts.report.text import forget_group_names, mia_baseline, notes
 from utils.errors import UserError
 from utils.tables import is_number
@@ -41,6 +43,10 @@ def payload(report: Report, root: Path, main: Sequence[Column] = MAIN) -> dict[s
         tables.append({**_table(f"t{number}", key, own, names), "file": files[number]})
         place = {run: cell["id"] for cell in tables[-1]["cells"] for run in cell["runs"]}
         partners = [(report.original_row(key, row), report.reference_row(key, row)) for row in own]
+        originals = {row: original for row, (original, _) in zip(own, partners, strict=True)}
+        tables[-1]["story"], of_labels = tell(own, originals)
+        for cell in tables[-1]["cells"]:
+            cell["story"] = of_labels[cell["label"]]
         hidden = dict.fromkeys(row for pair in partners for row in pair if row is not None and row not in own)
         for row, pair in [*zip(own, partners, strict=True), *((row, (None, None)) for row in hidden)]:
             where = {"table": f"t{number}", "cell": place.get(names.of(row))}
@@ -60,6 +66,7 @@ def payload(report: Report, root: Path, main: Sequence[Column] = MAIN) -> dict[s
         "tables": tables,
         "runs": runs,
         "missing": missing,
+        "glossary": read_glossary(),
     }
 
 
@@ -154,26 +161,6 @@ def _run(
         "history": beside[1],
         "config": row.run.config,
     }
-
-
-def groups_of(values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Counts and test accuracy of every group that a run's sets hold, from its metrics."""
-    forgotten = set(values.get("forget_group_names") or [])
-    for group in values.get("groups") or []:
-        n_train = group.get("n_train", group.get("n_retain", 0) + group.get("n_forget", 0))
-        if not n_train and not group.get("n_test"):
-            continue
-        interval = group.get("test_interval")
-        yield {
-            "name": group["name"],
-            "forget": group["name"] in forgotten,
-            "n_train": n_train,
-            "n_forget": group.get("n_forget", 0),
-            "n_retain": group.get("n_retain", n_train),
-            "n_test": group.get("n_test", 0),
-            "test_acc": group.get("test_acc"),
-            "test_interval": [round(end, 2) for end in interval] if interval else None,
-        }
 
 
 def _read_beside(row: Row, unread: dict[tuple[str, str], None]) -> tuple[dict[str, list] | None, ...]:
