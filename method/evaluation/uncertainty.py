@@ -208,12 +208,11 @@ def drawn_differences(outcomes: Sequence[Outcomes], grouping: Grouping, n_classe
     """Of the metrics that have no formula, from the bootstrap; outcomes: of two models."""
     seen_a, seen_b = bootstrap.observed(outcomes, grouping, n_classes)
     drawn_a, drawn_b = bootstrap.draw(outcomes, grouping, n_classes)
-    return {
-        key: Difference(
-            (measure(seen_a) - measure(seen_b)).item(), *bootstrap.percentiles(measure(drawn_a) - measure(drawn_b))
-        )
-        for key, measure in bootstrap.measures(grouping).items()
-    }
+    found = {}
+    for key, measure in bootstrap.measures(grouping).items():
+        seen = (measure(seen_a) - measure(seen_b)).item()
+        found[key] = Difference(seen, *bootstrap.bias_corrected(measure(drawn_a) - measure(drawn_b), seen))
+    return found
 
 
 def in_fp32(records: Records) -> Records:
