@@ -27,6 +27,7 @@ from method.evaluation.records import Records
 from method.evaluation.variance import nested_variance
 
 LEVEL = 0.95
+CELLS = (30, 100, 500, 5000)  # samples
 SAME = 0.6  # share of the errors of two models that fall on the same samples
 Ends = tuple[float, float]
 Formula = Callable[[str, Sequence[Outcomes], Grouping], Ends]
@@ -208,28 +209,37 @@ def measured(case: Case, formula: Formula, n_draws: int, repetitions: int) -> li
 
 
 def accuracy_rows(repetitions: int) -> Iterator[list[str]]:
-    """Single accuracies, and differences of two on the same and on different images; no draws are needed."""
+    """Single accuracies, differences of two on the same and on different images, sums; by the samples of a cell."""
     generator = np.random.default_rng(2)
-    for n in (30, 100, 500, 5000):
-        for share in (0.5, 0.8, 0.95, 0.99):
-            hits = generator.binomial(n, share, repetitions)
-            yield [f"accuracy of {100 * share:.0f}", f"{n}", told([wilson_interval(int(k), n) for k in hits], share)]
-        for a, b in ((0.8, 0.7), (0.8, 0.8), (0.95, 0.9), (0.99, 0.98)):
-            name = f"{100 * a:.0f} minus {100 * b:.0f}"
-            pairs = zip(*(generator.binomial(n, share, repetitions).tolist() for share in (a, b)), strict=True)
-            ends = [difference_interval(i, n, j, n)[1:] for i, j in pairs]
-            yield [f"{name}, different images", f"{n}", told(ends, a - b)]
-            together = SAME * (1 - max(a, b))
-            shares = [a + b - 1 + together, 1 - b - together, 1 - a - together, together]
-            _, only_a, only_b, _ = generator.multinomial(n, shares, repetitions).T
-            ends = np.transpose(paired_limits(only_a, only_b, np.full(repetitions, n)))
-            yield [f"{name}, same images", f"{n}", told(ends, a - b)]
-        truth = np.array([[0.95, 0.75], [0.60, 0.85]])
-        weights, counts = np.array([[0.7, 0.1], [0.05, 0.15]]), np.full((2, 2), n)
+    truth = np.array([[0.95, 0.75], [0.60, 0.85]])
+
+    def single(n: int, share: float) -> str:
+        return told([wilson_interval(int(hits), n) for hits in generator.binomial(n, share, repetitions)], share)
+
+    def different(n: int, a: float, b: float) -> str:
+        pairs = zip(*(generator.binomial(n, share, repetitions).tolist() for share in (a, b)), strict=True)
+        return told([difference_interval(i, n, j, n)[1:] for i, j in pairs], a - b)
+
+    def same(n: int, a: float, b: float) -> str:
+        together = SAME * (1 - max(a, b))
+        shares = [a + b - 1 + together, 1 - b - together, 1 - a - together, together]
+        _, only_a, only_b, _ = generator.multinomial(n, shares, repetitions).T
+        return told(np.transpose(paired_limits(only_a, only_b, np.full(repetitions, n))), a - b)
+
+    def weighted(n: int, weights: np.ndarray) -> str:
         right = generator.binomial(n, truth, (repetitions, 2, 2))
-        for name, own in (("mean of four groups", np.full((2, 2), 0.25)), ("weighted by shares in train", weights)):
-            ends = [uncertainty.weighted_ends(one, counts, own) for one in right]
-            yield [name, f"{n}", told(ends, float((own * truth).sum()))]
+        counts = np.full((2, 2), n)
+        ends = [uncertainty.weighted_ends(one, counts, weights) for one in right]
+        return told(ends, float((weights * truth).sum()))
+
+    for share in (0.5, 0.8, 0.95, 0.99):
+        yield [f"accuracy of {100 * share:.0f}", *(single(n, share) for n in CELLS)]
+    for a, b in ((0.8, 0.7), (0.8, 0.8), (0.95, 0.9), (0.99, 0.98)):
+        name = f"{100 * a:.0f} minus {100 * b:.0f}"
+        yield [f"{name}, different images", *(different(n, a, b) for n in CELLS)]
+        yield [f"{name}, same images", *(same(n, a, b) for n in CELLS)]
+    yield ["mean of four groups", *(weighted(n, np.full((2, 2), 0.25)) for n in CELLS)]
+    yield ["weighted by shares in train", *(weighted(n, np.array([[0.7, 0.1], [0.05, 0.15]])) for n in CELLS)]
 
 
 def nested_rows(repetitions: int) -> Iterator[list[str]]:
@@ -293,26 +303,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repetitions", type=int, default=2000)
     parser.add_argument("--draws", type=int, default=1000)
-    parser.add_argument("--only", default="", help="rows whose name has this, or: nested")
+    parser.add_argument("--only", default="", help="rows whose name has this; or accuracies, nested")
     wanted = parser.parse_args()
     print(machine())
     print(time_all(20_000))
-    if not wanted.only:
-        show(("accuracies", "samples of a cell", "formula"), accuracy_rows(10 * wanted.repetitions))
+    if wanted.only in "accuracies":
+        show(("accuracies", *(f"{n:,} samples" for n in CELLS)), accuracy_rows(10 * wanted.repetitions))
     if wanted.only in "nested":
         titles = ("sd of the training seed to that of the unlearning seed", "seeds", "mean", "training's variance",
                   "unlearning's variance")  # fmt: skip
         show(titles, nested_rows(wanted.repetitions))
     for title, cases, formula in (
-        ("one run", fairness_cases(), by_formula),
-        ("two runs, same images", paired_cases(), by_two_formulas),
+        ("one run", [*fairness_cases()], by_formula),
+        ("two runs, same images", [*paired_cases()], by_two_formulas),
     ):
         rows = (
             ([case.name, f"{case.n}", *measured(case, formula, wanted.draws, wanted.repetitions)] + [""])[:6]
             for case in cases
             if wanted.only in case.name
         )
-        show((title, "samples of a group", "formula", "percentile", "bias-corrected", "BCa"), rows)
+        if any(wanted.only in case.name for case in cases):
+            show((title, "samples of a group", "formula", "percentile", "bias-corrected", "BCa"), rows)
 
 
 if __name__ == "__main__":

@@ -110,8 +110,13 @@ def measures(grouping: Grouping) -> dict[str, Measure]:
 
 
 def odds_contrasts(grouping: Grouping) -> np.ndarray | None:
-    """EO's two differences as weights of the groups' accuracies, (2, T, S); None where one of its cells is empty."""
+    """EO's two differences as weights of the groups' accuracies, (2, T, S).
+
+    None where one of its cells is empty, or nothing is forgotten.
+    """
     n = grouping.n
+    if not grouping.forget_pairs:
+        return None
     target, sensitive = np.indices(n.shape).reshape(2, -1)
     axes = odds_axes(target, sensitive, grouping.forget_pairs, *n.shape)
     u, s = (axis.reshape(n.shape) for axis in axes)

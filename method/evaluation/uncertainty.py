@@ -99,10 +99,13 @@ def compare(
 
 def shares_of(records: Records, splits: Splits) -> dict[str, np.ndarray]:
     """Which samples are right, bool (n,), by the key of the accuracy; of sets as the published code takes them."""
-    sets = {name: records.select(getattr(splits, name)) for name in ("retain", "forget", "val", "test")}
-    own = sets["test"].correct[np.isin(sets["test"].group, splits.forget_groups)]
-    found = {f"{name}_acc": part.published.correct for name, part in sets.items()} | {"forget_group_acc": own}
-    return found if len(splits.forget) else {key: found[key] for key in ("val_acc", "test_acc")}
+    forgets = len(splits.forget) > 0
+    names = ("retain", "forget", "val", "test") if forgets else ("train", "val", "test")
+    sets = {name: records.select(getattr(splits, name)) for name in names}
+    found = {f"{name}_acc": part.published.correct for name, part in sets.items()}
+    if forgets:
+        found["forget_group_acc"] = sets["test"].correct[np.isin(sets["test"].group, splits.forget_groups)]
+    return found
 
 
 def count(test: Records, n_targets: int, n_sensitive: int) -> np.ndarray:

@@ -35,7 +35,7 @@ def nested_variance(values: Sequence[Sequence[float]], level: float = LEVEL) -> 
     train = max(0, (MSB - MSW) / J) and unlearn = MSW, from the mean squares between and within training seeds. The mean
     has I - 1 degrees of freedom (Student's): runs of one training seed share their original. Of normal values the ends
     of unlearn are exact (chi-squared). Those of train are Williams's (1962, Biometrika 49; Tukey 1951), which hold it a
-    little more often than they say: one of 0 in 97.5 of 100. Undefined below two of either, or for rows of other lengths.
+    little more often than they say: one of 0 in 97.5 of 100. Undefined below two of either, or for unequal rows.
     """
     if len(values) < 2 or min(map(len, values)) < 2 or len(set(map(len, values))) > 1:
         raise Undefined("expected two or more training seeds, each with as many unlearning seeds, two or more")
