@@ -145,9 +145,9 @@ METRICS = {
     "intervals": Meaning(
         "by key, both ends of the 95 % interval of an accuracy or fairness metric above: the chance of the images, of "
         "which the seeds' is no part. Of shares Wilson's, of the others made from Wilson's. Near ties "
-        "`equalized_odds`, `equalized_odds_full`, `demographic_parity` and `worst_group_acc` are themselves biased "
-        "(noise moves groups apart), and the intervals of the first two hold the truth less often "
-        "([how often](results.md#how-often-the-intervals-hold-the-truth))",
+        "`equalized_odds`, `equalized_odds_full`, `demographic_parity` and `worst_group_acc` are themselves biased, as "
+        "noise moves groups apart, and the intervals of the first two hold the truth less often: "
+        "[how often](results/intervals.md)",
         "percent by key",
     ),
     "groups": Meaning("a row a group: [its keys](#groups)", "list of tables"),
