@@ -1,10 +1,12 @@
 """Intervals against published values, tables of quantiles, and their own promise: how often they hold the truth."""
 
+import re
 from statistics import stdev
 
 import numpy as np
 import pytest
 import scipy.stats
+from cli import ROOT
 
 from method.evaluation.intervals import (
     add_squares,
@@ -22,6 +24,16 @@ from method.evaluation.variance import nested_variance
 @pytest.mark.parametrize("n, quantile", [(2, 12.706), (3, 4.303), (5, 2.776), (10, 2.262), (31, 2.042), (10**6, 1.960)])
 def test_students_quantiles_are_those_of_tables(n: int, quantile: float):
     assert student_factor(n) * n**0.5 == pytest.approx(quantile, abs=5e-4)
+
+
+def test_what_n_seeds_can_show_is_told_as_it_is():
+    """The table of docs/results.md: half widths, and the difference that four studies of five show."""
+    rows = re.findall(r"^\| (\d+) \| ([\d.]+) sd \| ([\d.]+) sd \|$", (ROOT / "docs/results.md").read_text(), re.M)
+    assert [int(n) for n, _, _ in rows] == [2, 3, 5, 10, 20]
+    for n, half, shows in ((int(n), float(half), float(shows)) for n, half, shows in rows):
+        assert student_factor(n) == pytest.approx(half, abs=0.0051)
+        far = scipy.stats.nct.cdf(student_factor(n) * n**0.5, n - 1, shows * n**0.5)
+        assert 1 - far == pytest.approx(0.8, abs=0.01)
 
 
 def test_student_interval_by_hand():
