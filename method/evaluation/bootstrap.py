@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from method.evaluation.intervals import LEVEL, quantile
+from method.evaluation.intervals import LEVEL, normal_quantile
 from method.evaluation.metrics import odds_axes
 
 N_DRAWS = 2000
@@ -152,7 +152,7 @@ def bias_corrected(values: np.ndarray, seen: float, level: float = LEVEL) -> tup
     """
     below = np.count_nonzero(values < seen - SAME) + np.count_nonzero(np.abs(values - seen) <= SAME) / 2
     bias = ndtri(np.clip(below, 0.5, len(values) - 0.5) / len(values))
-    low, high = np.quantile(values, ndtr(2 * bias + np.array([-1, 1]) * quantile(level)))
+    low, high = np.quantile(values, ndtr(2 * bias + np.array([-1, 1]) * normal_quantile(level)))
     return float(low), float(high)
 
 

@@ -1,7 +1,8 @@
-"""Intervals in closed form, of means over seeds and of accuracies, and p values. Wilson's is in metrics.py."""
+"""Intervals in closed form, of means over seeds, accuracies and AUCs, and p values. Wilson's is in metrics.py."""
 
 import math
 from collections.abc import Sequence
+from functools import cache
 from statistics import fmean, stdev
 
 import numpy as np
@@ -14,6 +15,7 @@ N_HALVINGS = 40  # of an interval of at most 200 points
 SMALLEST = 1e-300  # in place of a variance of 0
 
 
+@cache
 def student_factor(n: int, level: float = LEVEL) -> float | None:
     """Half the width of an interval of the mean of n values, in their standard deviations; None below two values.
 
@@ -32,7 +34,8 @@ def student_interval(values: Sequence[float], level: float = LEVEL) -> tuple[flo
     mean, factor = fmean(values), student_factor(len(values), level)
     if factor is None:
         return mean, None, None
-    half = factor * stdev(values)
+    # Quicker than statistics.stdev, which adds fractions.
+    half = factor * math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
     return mean, mean - half, mean + half
 
 
@@ -45,15 +48,39 @@ def difference_interval(
     different samples. Of the same images it is too wide, not too narrow, as models tend to be right on the same ones;
     `paired_limits` is for those. It knows nothing of the variation over seeds. Undefined where n_a or n_b is 0.
     """
-    z = quantile(level)
+    z = normal_quantile(level)
     (low_a, high_a), (low_b, high_b) = wilson_interval(hits_a, n_a, z), wilson_interval(hits_b, n_b, z)
     a, b = 100.0 * hits_a / n_a, 100.0 * hits_b / n_b
     return a - b, a - b - math.hypot(a - low_a, high_b - b), a - b + math.hypot(high_a - a, b - low_b)
 
 
-def quantile(level: float) -> float:
-    """That of the normal distribution which leaves (1 - level) / 2 on either side."""
+def auc_difference_interval(
+    auc_a: float, auc_b: float, n_positive: int, n_negative: int, level: float = LEVEL
+) -> tuple[float, float, float]:
+    """AUC a minus AUC b in percentage points, with both ends of its interval, from numbers of samples.
+
+    By the standard errors of Hanley and McNeil (1982, Radiology 143), of two independent sets of samples: of the same
+    ones it is too wide where the two scores go together. Undefined where a number of samples is 0.
+    """
+    if not (n_positive and n_negative):
+        raise Undefined("there is no sample")
+    half = normal_quantile(level) * math.hypot(*(_auc_error(auc, n_positive, n_negative) for auc in (auc_a, auc_b)))
+    return auc_a - auc_b, auc_a - auc_b - half, auc_a - auc_b + half
+
+
+def normal_quantile(level: float) -> float:
+    """How many standard deviations an interval of this level reaches to either side."""
     return Z_95 if level == LEVEL else float(ndtri((1 + level) / 2))
+
+
+def _auc_error(auc: float, n_positive: int, n_negative: int) -> float:
+    """Standard error in percentage points; also of an AUC of 0 or 100 at least that of one pair turned around."""
+    pairs = n_positive * n_negative
+    share = min(max(auc / 100.0, 1 / pairs), 1 - 1 / pairs)
+    two_positive, two_negative = share / (2 - share), 2 * share**2 / (1 + share)
+    spread = share * (1 - share)
+    spread += (n_positive - 1) * (two_positive - share**2) + (n_negative - 1) * (two_negative - share**2)
+    return 100.0 * math.sqrt(max(spread, 0.0) / pairs)
 
 
 def add_squares(
@@ -80,7 +107,7 @@ def paired_limits(
     Arrays of one shape, n above 0. The differences that a score test does not reject (Tango 1998, Statistics in
     Medicine 17, pages 891 to 908), found by halving. It holds for few samples, and where the two never differ.
     """
-    z, apart = quantile(level), (only_a - only_b) / n
+    z, apart = normal_quantile(level), (only_a - only_b) / n
 
     def score(difference: np.ndarray) -> np.ndarray:
         """Distance of what was seen from this difference, in its standard errors; it falls with the difference."""

@@ -15,7 +15,7 @@ import numpy as np
 from datasets.splits import Splits
 from method.evaluation import bootstrap
 from method.evaluation.bootstrap import Grouping, Outcomes
-from method.evaluation.intervals import LEVEL, add_squares, paired_limits, quantile
+from method.evaluation.intervals import LEVEL, add_squares, normal_quantile, paired_limits
 from method.evaluation.metrics import wilson_interval, wilson_limits
 from method.evaluation.records import Records
 from utils.errors import RunError
@@ -160,7 +160,7 @@ def worst_ends(right: np.ndarray, n: np.ndarray) -> Ends:
     right, n = right[n > 0], n[n > 0]
     low, high = wilson_limits(right, n)
     n_near = int(np.count_nonzero(low <= high.min()))
-    _, highest = wilson_limits(right, n, quantile(_at_once(n_near)))
+    _, highest = wilson_limits(right, n, normal_quantile(_at_once(n_near)))
     return _ends(low.min(), highest.min())
 
 
@@ -184,7 +184,7 @@ def _parity_limits(counts: np.ndarray, n: np.ndarray, level: float) -> tuple[np.
     """Both ends, (pairs, C), of the differences between two sensitive values in the share of a class, as they stand."""
     shares, held = (n / n.sum(axis=0))[:, :, None], np.maximum(n, 1)[:, :, None]
     rates = 100.0 * counts / held
-    low, high = add_squares(rates, *wilson_limits(counts, held, quantile(level)), shares, axis=0)
+    low, high = add_squares(rates, *wilson_limits(counts, held, normal_quantile(level)), shares, axis=0)
     rate = (shares * rates).sum(axis=0)
     first, second = np.triu_indices(len(rate), k=1)
     apart = rate[first] - rate[second]

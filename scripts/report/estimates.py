@@ -1,31 +1,40 @@
 """Differences between models with their intervals, and the words that these allow."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from method.evaluation.intervals import LEVEL, difference_interval, student_interval
+from method.evaluation.intervals import LEVEL, auc_difference_interval, difference_interval, student_interval
 from scripts.report.collect import groups_of
 from utils.tables import is_number
 
 CERTAIN, UNCERTAIN = "more than noise", "too noisy to say"
-NO_SPREAD = 1e-9  # points; between seeds that gave the same model
+OfOne = Callable[[float], tuple[float, float, float]]
+ALIKE = 1e-9  # points; seeds that differ by less gave the same model
 
 
 class Score(NamedTuple):
-    """Test accuracy in percent, on n test images."""
+    """Test accuracy in percent, on n images."""
 
     accuracy: float
     n: int
 
 
+class Attack(NamedTuple):
+    """AUC in percent of an attack on n images that were to be forgotten and n others; 0 where n is not known."""
+
+    auc: float
+    n: int
+
+
 @dataclass(frozen=True)
 class Estimate:
-    """A mean difference, with the ends of its interval (None where nothing gives one) and where that is from.
+    """A mean difference, with the ends of its interval, None where nothing gives one.
 
-    before, after: what it is the difference of, means over the same seeds. choices: among how many differences this
-    one was chosen; the interval holds for all of them at once (Bonferroni).
+    before, after: what it is the difference of, means over the same seeds. n_images: of each seed. source: what the
+    interval is from, where it is not from several seeds. choices: among how many differences this one was chosen; the
+    interval holds for all of them at once (Bonferroni).
     """
 
     before: float
@@ -33,8 +42,8 @@ class Estimate:
     low: float | None
     high: float | None
     n_seeds: int
-    n_images: tuple[int, ...] = ()  # of each seed; empty where it is no accuracy
-    from_images: bool = False
+    n_images: tuple[int, ...] = ()
+    source: str = ""
     choices: int = 1
 
     @property
@@ -47,54 +56,80 @@ class Estimate:
         """Whether the interval leaves out zero."""
         return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
-    @property
-    def verdict(self) -> str:
-        """More than noise, or too noisy to say; the latter too where there is no interval."""
-        return CERTAIN if self.certain else UNCERTAIN
-
     def told(self) -> str:
         """Such as `17.1 points less (95 % interval 10.6 to 23.6, 5 seeds): more than noise`."""
         size = f"{abs(self.mean):.1f}"
         way = "apart" if size == "0.0" else "less" if self.mean < 0 else "more"
-        return f"{size} points {way} ({self.interval()}): {self.verdict}"
+        return f"{size} points {way} ({self.interval()}): {CERTAIN if self.certain else UNCERTAIN}"
 
     def interval(self) -> str:
         """The interval of the size of the difference, whatever its sign, and what it rests on."""
         seeds = f"{self.n_seeds} seeds" if self.n_seeds > 1 else "one seed only"
         if self.low is None or self.high is None:
-            return f"no interval: {seeds}" if self.n_seeds == 1 else f"no interval: {seeds}, all alike"
+            return f"no interval: {seeds}" + (", all alike" if self.n_seeds > 1 else "")
         ends = (-self.high, -self.low) if self.mean < 0 else (self.low, self.high)
-        low, high = (f"{end:.1f}".replace("-0.0", "0.0") for end in ends)
+        low, high = (f"{end:.1f}" if abs(end) >= 0.05 else "0.0" for end in ends)
         at_once = f" for all {self.choices} at once" if self.choices > 1 else ""
-        source = ", from its test images" if self.from_images else ""
-        return f"95 % interval {low} to {high}{at_once}, {seeds}{source}"
+        return f"95 % interval {low} to {high}{at_once}, {seeds}{self.source}"
 
 
-def estimate(pairs: Sequence[tuple[float, float]], choices: int = 1) -> Estimate | None:
-    """Of (before, after), one a seed: the difference over the seeds; without an interval of one seed, None of none."""
+def estimate(
+    pairs: Sequence[tuple[float, float]],
+    choices: int = 1,
+    of_one: OfOne | None = None,
+    source: str = "",
+) -> Estimate | None:
+    """Of (before, after), one pair a seed: the difference over the seeds, by Student's t; None of none.
+
+    of_one: gives (difference, low, high) at a level, from a `source` beside seeds. It is used for one seed, and for
+    seeds that all gave the same model, which say nothing of noise; without it these have no interval.
+    """
     if not pairs:
         return None
-    differences = [after - before for before, after in pairs]
-    _, low, high = student_interval(differences, 1 - (1 - LEVEL) / choices)
-    mean_before, mean_after = (fmean(values) for values in zip(*pairs, strict=True))
-    if max(differences) - min(differences) < NO_SPREAD and abs(differences[0]) > NO_SPREAD:
-        low = high = None  # seeds that gave the same model say nothing of noise
-    return Estimate(mean_before, mean_after, low, high, len(pairs), choices=choices)
+    level, differences = 1 - (1 - LEVEL) / choices, [after - before for before, after in pairs]
+    means = fmean(before for before, _ in pairs), fmean(after for _, after in pairs)
+    if max(differences) - min(differences) > ALIKE:
+        _, low, high = student_interval(differences, level)
+        return Estimate(*means, low, high, len(pairs), choices=choices)
+    if of_one is None:
+        return Estimate(*means, None, None, len(pairs), choices=choices)
+    return Estimate(*means, *of_one(level)[1:], len(pairs), source=source, choices=choices)
 
 
 def estimate_change(pairs: Sequence[tuple[Score, Score]], choices: int = 1) -> Estimate | None:
-    """The same of test accuracies; of one seed, or of seeds that are all alike, from the number of test images."""
-    found = estimate([(before.accuracy, after.accuracy) for before, after in pairs], choices)
-    if found is None:
-        return None
-    low, high, (before, after) = found.low, found.high, pairs[0]
-    from_images = low is None or high is None
-    if low is None or high is None:
-        hits = [round(score.accuracy * score.n / 100) for score in (after, before)]
-        _, low, high = difference_interval(hits[0], after.n, hits[1], before.n, 1 - (1 - LEVEL) / choices)
-    images = tuple(after.n for _, after in pairs)
-    ends = max(low, -found.before), min(high, 100.0 - found.before)  # no accuracy lies beyond 0 and 100
-    return Estimate(found.before, found.after, *ends, len(pairs), images, from_images, choices)
+    """The same of test accuracies."""
+
+    def of_one(level: float) -> tuple[float, float, float]:
+        (before, after), *_ = pairs
+        hits = [min(max(round(score.accuracy * score.n / 100), 0), score.n) for score in (after, before)]
+        return difference_interval(hits[0], after.n, hits[1], before.n, level)
+
+    return _of_scores(pairs, choices, of_one, ", from its test images")
+
+
+def estimate_attack(pairs: Sequence[tuple[Attack, Attack]], choices: int = 1) -> Estimate | None:
+    """The same of the AUCs of attacks."""
+
+    def of_one(level: float) -> tuple[float, float, float]:
+        (before, after), *_ = pairs
+        return auc_difference_interval(after.auc, before.auc, after.n, after.n, level)
+
+    counted = bool(pairs and pairs[0][1].n)
+    return _of_scores(pairs, choices, of_one if counted else None, ", from the images attacked")
+
+
+def _of_scores(
+    pairs: Sequence[tuple[Score, Score]] | Sequence[tuple[Attack, Attack]],
+    choices: int,
+    of_one: OfOne | None,
+    source: str,
+) -> Estimate | None:
+    found = estimate([(before[0], after[0]) for before, after in pairs], choices, of_one, source)
+    if found is None or found.low is None or found.high is None:
+        return found
+    # No share lies beyond 0 and 100.
+    low, high = max(found.low, -found.before), min(found.high, 100.0 - found.before)
+    return replace(found, low=low, high=high, n_images=tuple(after.n for _, after in pairs))
 
 
 def scores_of(values: Mapping[str, Any]) -> dict[str, Score]:
