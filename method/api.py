@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 NOT_HERE = ("print_config", "dry_run", "help")
 ONE_WAY = ("overwrite", "ablate_rw", "debug")  # switches that have no --no-...
 IDENTITY = ("dataset", "model", "task", "method", "label", "reweight", "unlearning_ratio", "seed")
-COMPOSED = ("gaps",)  # a table of numbers, or null
+COMPOSED = ("gaps", "equalized_odds_pair", "demographic_parity_pair")  # a table or a list, or null
 ROOT = Path(__file__).resolve().parent.parent
 log = logging.getLogger("unlearning")
 

@@ -30,6 +30,16 @@ def told(name: str, *words: str) -> list[str]:
             "attack.py --retain 400 --val 50 --forget 50 --test 50 --repetitions 1",
             ["grown forests", "ours", "equal to the last digit: {'mia': True, 'mia_baseline': True}"],
         ),
+        (
+            "interval_coverage.py --repetitions 4 --draws 20 --only tied",
+            [
+                "20,000 test samples, 2,000 draws",
+                "| EO 0: both tied | 500 |",
+                "| worst group 85 minus 85, 40 tied | 30 |",
+            ],
+        ),
+        ("interval_coverage.py --repetitions 4 --only accuracies", ["| 80 minus 70, same images |"]),
+        ("interval_coverage.py --repetitions 4 --only nested", ["| 0.5 : 1 | 10 x 5 |"]),
     ],
 )
 def test_every_side_is_measured(words: str, sides: list[str]):

@@ -1,18 +1,41 @@
 """Intervals against published values, tables of quantiles, and their own promise: how often they hold the truth."""
 
+import re
 from statistics import stdev
 
 import numpy as np
 import pytest
+import scipy.stats
+from cli import ROOT
 from scipy.special import ndtr
 
-from method.evaluation.intervals import auc_difference_interval, difference_interval, student_factor, student_interval
-from method.evaluation.metrics import Undefined, wilson_interval
+from method.evaluation.intervals import (
+    add_squares,
+    auc_difference_interval,
+    difference_interval,
+    holm,
+    paired_limits,
+    paired_p,
+    student_factor,
+    student_interval,
+)
+from method.evaluation.metrics import Undefined, wilson_interval, wilson_limits
+from method.evaluation.variance import nested_variance
 
 
 @pytest.mark.parametrize("n, quantile", [(2, 12.706), (3, 4.303), (5, 2.776), (10, 2.262), (31, 2.042), (10**6, 1.960)])
 def test_students_quantiles_are_those_of_tables(n: int, quantile: float):
     assert student_factor(n) * n**0.5 == pytest.approx(quantile, abs=5e-4)
+
+
+def test_what_n_seeds_can_show_is_told_as_it_is():
+    """The table of docs/results.md: half widths, and the difference that four studies of five show."""
+    rows = re.findall(r"^\| (\d+) \| ([\d.]+) sd \| ([\d.]+) sd \|$", (ROOT / "docs/results.md").read_text(), re.M)
+    assert [int(n) for n, _, _ in rows] == [2, 3, 5, 10, 20]
+    for n, half, shows in ((int(n), float(half), float(shows)) for n, half, shows in rows):
+        assert student_factor(n) == pytest.approx(half, abs=0.0051)
+        far = scipy.stats.nct.cdf(student_factor(n) * n**0.5, n - 1, shows * n**0.5)
+        assert 1 - far == pytest.approx(0.8, abs=0.015)
 
 
 def test_student_interval_by_hand():
@@ -75,6 +98,90 @@ def test_without_test_samples_of_the_other_the_width_is_wilsons():
     """With b known (10 million samples) what is left is a's own interval."""
     _, low, high = difference_interval(30, 40, 0, 10**7)
     assert (low, high) == pytest.approx(wilson_interval(30, 40), abs=0.01)
+
+
+@pytest.mark.parametrize(
+    "only_a, only_b, n, low, high",
+    [
+        (1, 7, 21, -51.7, -2.6),  # Fagerland, Lydersen and Laake 2014, of Bentur 2009
+        (40, 20, 160, 3.086, 21.806),  # the example of PropCIs' scoreci.mp
+        (0, 0, 30, -11.351, 11.351),  # z^2 / (n + z^2), as Wilson's of 0 of 30
+        (30, 0, 30, 77.297, 100.0),
+    ],
+)
+def test_paired_limits_are_the_published_ones(only_a: int, only_b: int, n: int, low: float, high: float):
+    ends = paired_limits(*map(np.array, (only_a, only_b, n)))
+    assert ends == pytest.approx((low, high), abs=0.05 if n == 21 else 6e-4)
+
+
+def test_paired_limits_are_turned_around_with_their_sides():
+    only_a, only_b, n = np.array([3, 0, 17]), np.array([9, 4, 17]), np.array([40, 12, 100])
+    low, high = paired_limits(only_a, only_b, n)
+    assert paired_limits(only_b, only_a, n) == (pytest.approx(-high), pytest.approx(-low))
+    wider_low, wider_high = paired_limits(only_a, only_b, n, 0.99)
+    assert ((wider_low < low) & (low < high) & (high < wider_high)).all()
+
+
+def test_squares_of_two_wilson_intervals_are_newcombes():
+    hits, n = np.array([56, 48]), np.array([70, 80])
+    low, high = wilson_limits(hits, n)
+    ends = add_squares(100.0 * hits / n, low, high, np.array([1.0, -1.0]))
+    assert ends == pytest.approx(difference_interval(56, 70, 48, 80)[1:])
+
+
+def test_squares_of_one_value_are_its_own_ends_and_those_of_a_mean_are_narrower():
+    estimate, low, high = np.array([50.0, 50.0]), np.array([40.0, 40.0]), np.array([70.0, 70.0])
+    assert add_squares(estimate, low, high, np.array([1.0, 0.0])) == pytest.approx((40.0, 70.0))
+    assert add_squares(estimate, low, high, np.array([0.5, 0.5])) == pytest.approx((50 - 50**0.5, 50 + 200**0.5))
+
+
+def test_p_value_is_that_of_the_paired_t_test():
+    differences = [1.2, -0.3, 2.2, 0.8, 1.9]
+    assert paired_p(differences) == pytest.approx(scipy.stats.ttest_1samp(differences, 0).pvalue)
+    assert paired_p([1.0]) is paired_p([]) is paired_p([2.0, 2.0]) is None
+
+
+def test_holm_by_hand_and_in_the_order_given():
+    """In order 0.005 * 4, 0.01 * 3, 0.03 * 2, and 0.04, which cannot be below the one before."""
+    assert holm([0.01, 0.04, None, 0.03, 0.005]) == pytest.approx([0.03, 0.06, None, 0.06, 0.02])
+    assert holm([0.7, 0.9]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_nested_variance_by_hand():
+    """Means 2 and 6 of three each: MSB = 3 * 8 = 24, MSW = (2 + 8) / 4 = 2.5, train = 21.5 / 3."""
+    found = nested_variance([[1, 2, 3], [4, 6, 8]])
+    assert (found.mean, found.unlearn, found.train) == pytest.approx((4.0, 2.5, 21.5 / 3))
+    assert found.of_mean == pytest.approx(found.train / 2 + found.unlearn / 6)
+    half = 12.706 * 2.0  # one degree of freedom; the mean's standard error is sqrt(4)
+    assert found.mean_ends == pytest.approx((4 - half, 4 + half), abs=1e-2)
+    assert found.unlearn_ends == pytest.approx((10 / 11.1433, 10 / 0.484419), abs=1e-3)  # chi-squared, 4 degrees
+    # 24 / 2.5 is below the upper quantile of F, 12.218, and above the lower one, 1 / 899.58.
+    assert found.train_ends == pytest.approx((0.0, (24 - 2.5 / 899.58) / 3 / 0.000982069), rel=1e-3)
+
+
+def test_nested_variance_below_zero_is_zero():
+    found = nested_variance([[1, 5], [5, 1.5]])
+    assert found.train == 0.0 == found.train_ends[0]
+    assert found.of_mean == pytest.approx(np.var([3, 3.25], ddof=1) / 2)
+
+
+@pytest.mark.parametrize("values", [[], [[1, 2]], [[1], [2]], [[1, 2], [3, 4, 5]]])
+def test_nested_variance_needs_a_balanced_design(values: list[list[float]]):
+    with pytest.raises(Undefined, match="as many unlearning seeds"):
+        nested_variance(values)
+
+
+@pytest.mark.parametrize("train", [0.0, 0.5, 2.0])
+def test_parts_of_a_nested_variance_hold_the_truth_as_often_as_they_say(train: float):
+    """Ten training seeds by five; the error of a count is 0.7 points. Williams's holds a part near 0 in 97.5 of 100."""
+    chance = np.random.default_rng(1)
+    held = np.zeros(3)
+    for _ in range(1000):
+        found = nested_variance(chance.normal(0, train, (10, 1)) + chance.normal(0, 1, (10, 5)))
+        parts = zip((found.mean_ends, found.train_ends, found.unlearn_ends), (0.0, train**2, 1.0), strict=True)
+        held += [low <= truth <= high for (low, high), truth in parts]
+    assert ((held > 930) & (held < (970, 990, 970))).all(), held
 
 
 def test_auc_difference_interval_by_hand():

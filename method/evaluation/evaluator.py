@@ -8,9 +8,10 @@ import numpy as np
 
 import method.evaluation.own  # noqa: F401  (fills METRICS)
 from datasets.splits import Splits
-from method.evaluation import forgetting, membership, metrics
+from method.evaluation import calibration, forgetting, membership, metrics
 from method.evaluation.records import Records
 from method.evaluation.registry import OWN_METRICS, RETRAINED
+from method.evaluation.uncertainty import run_intervals
 from utils.errors import RunError, UserError
 
 SCHEMA = 2  # of metrics.json; a file without the key has schema 1
@@ -72,10 +73,12 @@ def evaluate(
     found.add_all(WORST_GROUP_KEYS, metrics.worst_group, groups)
     train_group = records.select(splits.train).group
     found.add("adjusted_acc", metrics.adjusted_accuracy, train_group, test.group, test.correct, group_names)
-    labels, sizes = (test.target, test.sensitive), (n_targets, n_sensitive)
-    found.add("equalized_odds_full", metrics.equalized_odds_full, test.correct, *labels, *sizes)
-    found.values["equalized_odds_full_skipped"] = metrics.n_empty_pairs(*labels, *sizes)
-    found.add("demographic_parity", metrics.demographic_parity, test.prediction, test.sensitive)
+    found.add("mean_group_acc", metrics.mean_group_accuracy, groups)
+    _add_fairness(found, test, group_names, n_targets, n_sensitive)
+    found.add("ece", calibration.calibration_error, test)
+    found.add("auroc", calibration.ranking, test)
+    calibration.add_by_group(groups, test, n_sensitive)
+    found.values["intervals"] = run_intervals(records, splits, n_targets, n_sensitive)
     found.add_registered(records=records, splits=splits)
     return {**found.values, "groups": groups, "reasons": found.reasons}
 
@@ -124,6 +127,28 @@ def _add_forgetting(
     found.add("equalized_odds", metrics.equalized_odds, test.correct, *axes)
     own = test.correct[np.isin(test.group, splits.forget_groups)]
     found.add("forget_group_acc", metrics.accuracy, own, "test sample of the forget groups")
+
+
+def _add_fairness(
+    found: "_Collected", test: Records, group_names: Sequence[str], n_targets: int, n_sensitive: int
+) -> None:
+    """What compares all groups, and the two groups that differ most."""
+    labels, sizes = (test.target, test.sensitive), (n_targets, n_sensitive)
+    found.add("equalized_odds_full", metrics.equalized_odds_full, test.correct, *labels, *sizes)
+    found.values["equalized_odds_full_skipped"] = metrics.n_empty_pairs(*labels, *sizes)
+    found.add("demographic_parity", metrics.demographic_parity, test.prediction, test.sensitive)
+
+    def odds_names() -> list[str]:
+        return [group_names[group] for group in metrics.odds_pair(test.correct, test.group, *sizes)]
+
+    def parity_names() -> list[str]:
+        target, most, least = metrics.parity_pair(test.prediction, test.sensitive)
+        if target >= n_targets:
+            raise metrics.Undefined("no group has the class whose share differs most as its target")
+        return [group_names[target * n_sensitive + value] for value in (most, least)]
+
+    found.add("equalized_odds_pair", odds_names)
+    found.add("demographic_parity_pair", parity_names)
 
 
 def _add_repeated_attacks(found: "_Collected", sets: Mapping[str, Records]) -> None:
@@ -209,7 +234,7 @@ class _Collected:
         self.values: dict[str, Any] = {}
         self.reasons: dict[str, str] = {}
 
-    def add(self, key: str, compute: Callable[..., float], *arguments: Any) -> None:
+    def add(self, key: str, compute: Callable[..., Any], *arguments: Any) -> None:
         """Put compute(*arguments) under `key`."""
         self.add_all((key,), lambda: {key: compute(*arguments)})
 

@@ -28,11 +28,17 @@ def wilson_interval(n_correct: int, n: int, z: float = Z_95) -> tuple[float, flo
     """Wilson's score interval of an accuracy, percent (Wilson 1927, JASA 22); Undefined for n = 0."""
     if n == 0:
         raise Undefined("there is no sample")
+    low, high = wilson_limits(np.asarray(n_correct), np.asarray(n), z)
+    return float(low), float(high)
+
+
+def wilson_limits(n_correct: np.ndarray, n: np.ndarray, z: float = Z_95) -> tuple[np.ndarray, np.ndarray]:
+    """The same of many at once, arrays of any one shape with n > 0: lower ends and upper ends."""
     share = n_correct / n
     centre = share + z**2 / (2 * n)
     half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
     scale = 100.0 / (1 + z**2 / n)
-    return max(0.0, float(scale * (centre - half))), min(100.0, float(scale * (centre + half)))
+    return np.maximum(0.0, scale * (centre - half)), np.minimum(100.0, scale * (centre + half))
 
 
 def tabulate_groups(sets: Mapping[str, tuple[np.ndarray, np.ndarray]], names: Sequence[str]) -> list[dict[str, Any]]:
@@ -51,6 +57,14 @@ def tabulate_groups(sets: Mapping[str, tuple[np.ndarray, np.ndarray]], names: Se
             if set_name == "test":
                 row["test_interval"] = list(wilson_interval(hits, own)) if own else None
     return table
+
+
+def mean_group_accuracy(groups: Sequence[Mapping[str, Any]]) -> float:
+    """Mean over the groups that the test set has of their test accuracy, every group alike; Undefined without any."""
+    parts = [row["test_acc"] for row in groups if row["n_test"]]
+    if not parts:
+        raise Undefined("there is no test sample")
+    return sum(parts) / len(parts)
 
 
 def worst_group(groups: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -131,13 +145,28 @@ def demographic_parity(prediction: np.ndarray, sensitive: np.ndarray) -> float:
 
     Both (n,). Undefined with fewer than two sensitive values.
     """
-    classes, predicted = np.unique(prediction, return_inverse=True)
-    values, group = np.unique(sensitive, return_inverse=True)
-    if len(values) < 2:
-        raise Undefined("the test samples have fewer than two sensitive values")
-    counts = _cells(group, predicted, len(values), len(classes))
-    shares = counts / counts.sum(axis=1, keepdims=True)
+    _, _, shares = _predicted_shares(prediction, sensitive)
     return 100.0 * float(np.ptp(shares, axis=0).max())
+
+
+def odds_pair(correct: np.ndarray, group: np.ndarray, n_targets: int, n_sensitive: int) -> tuple[int, int]:
+    """The two groups of one target, by id, whose accuracies differ most: the better one, then the worse one."""
+    n, hits = (np.bincount(own, minlength=n_targets * n_sensitive) for own in (group, group[correct]))
+    shares = (hits / np.maximum(n, 1)).reshape(n_targets, n_sensitive)
+    there = n.reshape(shares.shape) > 0
+    best, worst = np.where(there, shares, -1.0), np.where(there, shares, 2.0)
+    apart = np.where(there.sum(axis=1) > 1, best.max(axis=1) - worst.min(axis=1), -1.0)
+    if apart.max(initial=-1.0) < 0:
+        raise Undefined("no target has test samples of two sensitive values")
+    target = int(apart.argmax())
+    return target * n_sensitive + int(best[target].argmax()), target * n_sensitive + int(worst[target].argmin())
+
+
+def parity_pair(prediction: np.ndarray, sensitive: np.ndarray) -> tuple[int, int, int]:
+    """The class whose predicted share differs most, and the sensitive values where that is largest and smallest."""
+    classes, values, shares = _predicted_shares(prediction, sensitive)
+    place = int(np.ptp(shares, axis=0).argmax())
+    return int(classes[place]), int(values[shares[:, place].argmax()]), int(values[shares[:, place].argmin()])
 
 
 def mean_kl(logits: np.ndarray, reference: np.ndarray, samples: str = "sample") -> float:
@@ -187,6 +216,16 @@ def _mean(gaps: Sequence[float]) -> float:
 def _cells(rows: np.ndarray, columns: np.ndarray, n_rows: int, n_columns: int) -> np.ndarray:
     """How often each (row, column) occurs; int (n_rows, n_columns)."""
     return np.bincount(rows * n_columns + columns, minlength=n_rows * n_columns).reshape(n_rows, n_columns)
+
+
+def _predicted_shares(prediction: np.ndarray, sensitive: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The classes that are predicted, the sensitive values, and each class's share of them, (values, classes)."""
+    classes, predicted = np.unique(prediction, return_inverse=True)
+    values, group = np.unique(sensitive, return_inverse=True)
+    if len(values) < 2:
+        raise Undefined("the test samples have fewer than two sensitive values")
+    counts = _cells(group, predicted, len(values), len(classes))
+    return classes, values, counts / counts.sum(axis=1, keepdims=True)
 
 
 def _odds_pairs(

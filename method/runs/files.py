@@ -49,6 +49,7 @@ PERCENTS = (
     *("train_acc", "retain_acc", "forget_acc", "val_acc", "test_acc", "worst_group_acc", "adjusted_acc", "tow"),
     *("forget_group_acc", "forget_group_acc_weighted", "equalized_odds", "equalized_odds_full", "demographic_parity"),
     *("avg_gap", "agreement_forget", "agreement_test", "agreement_forget_groups", "mia", "mia_baseline", "mia_filled"),
+    *("mean_group_acc", "ece", "auroc"),
     *("mia_forest_auc", "mia_auc", "mia_auc_sd", "mia_balanced_acc", "mia_balanced_acc_sd"),
     *("mia_group_auc", "mia_group_auc_sd", "mia_group_balanced_acc", "mia_group_balanced_acc_sd"),
 )
@@ -59,13 +60,18 @@ POSITIVES = (
 SETS = ("train", "retain", "forget", "val", "test")
 SHARES = {f"{name}_acc": PERCENT for name in SETS} | {f"n_{name}": COUNT for name in SETS}
 INTERVAL = null_or(listed(number(0, 100, SLACK), 2, 2))
-GROUP = table(SHARES | {"id": COUNT, "name": NAME, "test_interval": INTERVAL}, needed=["name"])
+BY_GROUP = {"test_interval": INTERVAL, "test_ece": PERCENT, "test_auroc": PERCENT}
+GROUP = table(SHARES | BY_GROUP | {"id": COUNT, "name": NAME}, needed=["name"])
+PAIR = null_or(listed(NAME, 2, 2))
 ONE_METRICS: dict[str, Check] = {
     **dict.fromkeys(PERCENTS, PERCENT),
     **dict.fromkeys(POSITIVES, POSITIVE),
     **{f"n_{name}": COUNT for name in SETS},
     "schema": whole(1, 1000),
     "equalized_odds_full_skipped": COUNT,
+    "equalized_odds_pair": PAIR,
+    "demographic_parity_pair": PAIR,
+    "intervals": table({}, others=INTERVAL),
     "worst_group": null_or(NAME),
     "worst_group_n": null_or(COUNT),
     "groups": listed(GROUP),

@@ -106,9 +106,11 @@ METRICS = {
     "worst_group": Meaning("that group's name", "text", null=NO_TEST),
     "worst_group_n": Meaning("how many samples of it T has", "samples", "1 and more", NO_TEST),
     "adjusted_acc": _percent(
-        "sum over the groups g of D of their share in D times acc(T's samples of g), as is the custom for Waterbirds",
+        "sum over the groups g of D of their share in D times acc(T's samples of g), as is the custom for Waterbirds: "
+        "it is weighted by the shares in train, so a small group hardly counts; `mean_group_acc` is not",
         "T has no sample of one of the groups of D",
     ),
+    "mean_group_acc": _percent("mean over the groups that T has of acc(T's samples of g), every group alike", NO_TEST),
     "equalized_odds_full": _percent(
         "mean over targets y and pairs a < b of sensitive values of |acc(y, a) - acc(y, b)| on T, without pairs that "
         "lack samples",
@@ -118,6 +120,35 @@ METRICS = {
     "demographic_parity": _percent(
         "largest difference over classes and sensitive values of the share of T that is predicted as the class",
         "T has fewer than two sensitive values",
+    ),
+    "equalized_odds_pair": Meaning(
+        "names of the two groups of one target whose test accuracies differ most, the better one first; of binary data "
+        "the larger of the two differences in `equalized_odds`",
+        "list of texts",
+        null="no target has test samples of two sensitive values",
+    ),
+    "demographic_parity_pair": Meaning(
+        "names of two groups of one target: the class whose predicted share differs most, with the sensitive values "
+        "where that is largest and smallest",
+        "list of texts",
+        null="T has fewer than two sensitive values",
+    ),
+    "ece": _percent(
+        "expected calibration error on T: over 15 bins of equal width, by the probability of the predicted class, the "
+        "mean of |accuracy - mean probability|, weighted by the bins' samples",
+        NO_TEST,
+    ),
+    "auroc": _percent(
+        "mean over targets y of the chance that p(y) of a sample of y exceeds that of a sample of another target, on T",
+        "T has fewer than two targets",
+    ),
+    "intervals": Meaning(
+        "by key, both ends of the 95 % interval of an accuracy or fairness metric above: the chance of the images, of "
+        "which the seeds' is no part. Of shares Wilson's, of the others made from Wilson's. Near ties "
+        "`equalized_odds`, `equalized_odds_full`, `demographic_parity` and `worst_group_acc` are themselves biased, as "
+        "noise moves groups apart, and the intervals of the first two hold the truth less often: "
+        "[how often](results/intervals.md)",
+        "percent by key",
     ),
     "groups": Meaning("a row a group: [its keys](#groups)", "list of tables"),
     "reasons": Meaning("for every key that is null, a sentence that says why", "texts by key"),
@@ -185,6 +216,12 @@ GROUP = {
     "test_acc": _percent("accuracy on them", "T has none"),
     "test_interval": Meaning(
         "95 % interval of that accuracy, lower and upper end (Wilson 1927)", "percent", "0 to 100", "T has none"
+    ),
+    "test_ece": _percent("`ece` of T's samples of the group", "T has none"),
+    "test_auroc": _percent(
+        "chance that p(target) of a sample of the group exceeds that of one of another target and the same sensitive "
+        "value, on T",
+        "T has none of the one or the other",
     ),
 }
 COMPOSITION = {
