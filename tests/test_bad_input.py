@@ -187,7 +187,7 @@ def test_ratio_that_forgets_no_sample_says_how_many_there_are(refuse):
         ("--unlearning_type all", ["unlearning_type is 'all'", "group, random"]),
         ("--forget_list absent.txt", ["--forget_list absent.txt cannot be read", "No such file"]),
         ("--forget_list .", ["--forget_list . cannot be read", "folder"]),
-        ("--forget_list ''", ["cannot be read"]),
+        ("--forget_list ''", ["'', expected a path that is not empty"]),
         ("--forget_list_column file", ["--forget_list_column goes with --forget_list FILE"]),
         ("--dataset waterbird --split_number -1", ["split_number is -1"]),
         ("--model resnet99 --no-pretrained", ["model is 'resnet99'", "resnet18"]),
