@@ -11,7 +11,7 @@ NO_COLUMNS = (
     *("train_acc", "worst_group", "worst_group_n", "equalized_odds_full_skipped", "mia_baseline", "mia_filled"),
     *("mia_auc_sd", "mia_balanced_acc_sd", "mia_group_auc_sd", "mia_group_balanced_acc_sd"),
     *("dataset", "model", "image_size", "weights", "task", "ratio", "unlearning_ratio", "seed", "method", "label"),
-    *("reweight", "folder", "forget_group_names", "n", "main", "all"),
+    *("forget_seed", "train_seed", "reweight", "folder", "forget_group_names", "n", "main", "all"),
 )
 
 
