@@ -17,6 +17,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from method.configs.seeds import are_independent
 from method.runs.stored import read_runs
 from scripts.report.collect import Report, Row, by_label
 from scripts.report.look import BLUE, GREEN, VERMILLION
@@ -75,7 +76,17 @@ def read_cells(path: Path, ratio: float) -> dict[str, list[Row]]:
     missing = [label for label in ROWS if label not in found]
     if missing:
         raise UserError(f"{path} has no finished run of {', '.join(missing)} at ratio {ratio:g}")
-    return {label: found[label] for label in ROWS}
+    return {label: refuse_dependent(found[label]) for label in ROWS}
+
+
+def refuse_dependent(rows: list[Row]) -> list[Row]:
+    """The rows of a cell; UserError where they share a trained model: an interval would take them as independent."""
+    if are_independent([row.seeds for row in rows]):
+        return rows
+    raise UserError(
+        f"the {len(rows)} runs of {rows[0].label} share original or retrained models, so that an interval over them "
+        "would be too short; give a folder in which every run has a train seed of its own"
+    )
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:

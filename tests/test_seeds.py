@@ -7,7 +7,7 @@ import pytest
 import yaml
 from cli import configuration, ok, refused, with_flags
 from test_sweep import planned
-from trees import make_run, metrics
+from trees import make_run, metrics, shown, table_lines
 from workshop import SMALL, Workshop, assert_same_run, metrics_of, weights_of
 
 from datasets.splits import load_splits
@@ -15,10 +15,15 @@ from method.configs.cli import command_line, flat_yaml, parse
 from method.configs.seeds import Seeds, are_independent, read_seeds
 from method.runs.data import read_data
 from method.runs.folder import PRETRAIN, RETRAIN, folder_of
+from method.runs.originals import starts_of
 from method.runs.reference import Asked, facts_of, misfits
-from method.runs.stored import read_runs, reference_of
+from method.runs.stored import StoredRun, read_runs, reference_of
+from scripts.group_figure import refuse_dependent
+from scripts.report.collect import Report, Row, pretrain_pairs
+from scripts.report.compared import RETRAINED, values_of_others
 from scripts.sweep.slurm_jobs import plan_slurm_jobs
 from scripts.sweep.state import states
+from utils.errors import UserError
 
 OF_MIU = "--method miu --unlearning_ratio 0.9"
 
@@ -188,6 +193,17 @@ def test_a_stored_run_is_paired_by_train_seed_and_forget_set(tmp_path: Path):
     assert runs["salun_0.9_2-f0-t0"].seeds.models == runs["retrain_0.9_0"].seeds.models == (0, 0)
 
 
+def test_the_picture_refuses_runs_that_share_a_model():
+    def rows(*seeds: dict[str, int]) -> list[Row]:
+        runs = (StoredRun(Path("run"), {"method": "miu", "unlearning_ratio": 0.9, **own}) for own in seeds)
+        return [Row("miu", (), run, {}) for run in runs]
+
+    apart, shared = rows({"seed": 0}, {"seed": 1}), rows({"seed": 0}, {"seed": 1, "train_seed": 0})
+    assert refuse_dependent(apart) == apart
+    with pytest.raises(UserError, match="the 2 runs of miu share original or retrained models"):
+        refuse_dependent(shared)
+
+
 # Sweeps.
 
 
@@ -311,3 +327,57 @@ def test_faces_are_cut_by_the_train_seed(data_dir: Path):
                                                            "--forget_seed 1", "--train_seed 1"))  # fmt: skip
     assert plain.val.tolist() == own.val.tolist() == forget.val.tolist() != train.val.tolist()
     assert plain.forget.tolist() == own.forget.tolist() != forget.forget.tolist()
+
+
+# Reports.
+
+
+def kept_tree(root: Path) -> Path:
+    """Train seeds 0 and 1 by unlearning seeds 5 and 6, and the forget set that all have."""
+    for train in (0, 1):
+        for method, seeds in [("retrain", (train,)), ("salun", (5, 6))]:
+            for seed in seeds:
+                apart = {"seed": seed, "train_seed": train, "forget_seed": 0}
+                values = metrics(10.0 * train + seed * (method == "salun"))
+                path = make_run(root, f"split0/{method}_0.9_{Seeds(0, train, seed).spell()}", method, values, **apart)
+                stored = yaml.safe_load((path / "config.yaml").read_text())
+                stored["fingerprints"] = {"data": "data", "forget": "f0"}
+                (path / "config.yaml").write_text(yaml.safe_dump(stored))
+    return root
+
+
+def test_rows_of_a_cell_are_compared_with_the_model_of_their_train_seed(tmp_path: Path):
+    report = Report(read_runs(kept_tree(tmp_path)), {}, ["test_acc"])
+    ((key, rows),) = report.tables.items()
+    assert report.missing == []
+    assert [(row.label, row.seeds.spell()) for row in rows] == [
+        *(("retrain", "0"), ("retrain", "1-f0")),
+        *(("salun", "5-f0-t0"), ("salun", "5-f0-t1"), ("salun", "6-f0-t0"), ("salun", "6-f0-t1")),
+    ]
+    differences = [row.difference("test_acc") for row in rows]
+    assert differences == [0, 0, 5, 5, 6, 6]
+    for against in (RETRAINED, "retrain"):
+        others = values_of_others(report, key, against)
+        assert [row.minus(others[row], "test_acc") for row in rows] == differences
+    others = values_of_others(report, key, "salun")
+    assert [row.minus(others[row], "test_acc") for row in rows if row in others] == [0, 0, 0, 0]
+
+
+def test_a_report_names_each_run_by_its_seeds(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    lines = table_lines(shown(kept_tree(tmp_path), capsys, "--each"))
+    assert [line[1] for line in lines] == ["0", "1-f0", "5-f0-t0", "5-f0-t1", "6-f0-t0", "6-f0-t1"]
+    told = shown(tmp_path, capsys)
+    assert "- the 4 runs of salun share trained models, and their ± is not that of independent ones" in told
+    assert "runs of retrain share" not in told
+    assert "differ in" not in told
+
+
+def test_a_pretrained_model_has_one_row_for_all_unlearning_seeds(tmp_path: Path):
+    kept_tree(tmp_path)
+    path = make_run(tmp_path, "pretrain_1", "pretrain", metrics(90.0), seed=1)
+    stored = yaml.safe_load((path / "config.yaml").read_text())
+    stored["fingerprints"]["data"] = "data"
+    (path / "config.yaml").write_text(yaml.safe_dump(stored))
+    runs = read_runs(tmp_path)
+    pairs = pretrain_pairs(runs, starts_of(runs))
+    assert [(one.folder.name, other.seeds.models) for one, other in pairs] == [("pretrain_1", (0, 1))]
