@@ -42,8 +42,8 @@ class FairFace(GroupDataset):
     Input (x): faces, aligned by the authors with a margin (their "padding") of 0.25.
     Target (y): `age`, nine ranges: 0-2, 3-9, 10-19, 20-29, 30-39, 40-49, 50-59, 60-69, more than 70.
     Sensitive attribute (a): `race`, seven values: those of RACES, in its order.
-    Splits: of the authors' train file 90 % are train and 10 % val, drawn by `--seed`; their val file is test. Of the
-        whole data set 36,226 train, 4,026 val, 5,162 test.
+    Splits: of the authors' train file 90 % are train and 10 % val, drawn by `--train_seed`; their val file is test. Of
+        the whole data set 36,226 train, 4,026 val, 5,162 test.
     Forget groups: (y, a) by `--split_number`: 0 (20-29, Black), 1 (50-59, Latino_Hispanic), 2 (3-9, White),
         3 (more than 70, East Asian), 4 (30-39, Middle Eastern). `--multi_group` k crosses the ages and the races of the
         first k of them: 9 groups for 3, 25 for 5.

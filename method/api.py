@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 NOT_HERE = ("print_config", "dry_run", "help")
 ONE_WAY = ("overwrite", "ablate_rw", "debug")  # switches that have no --no-...
-IDENTITY = ("dataset", "model", "task", "method", "label", "reweight", "unlearning_ratio", "seed")
+IDENTITY = (
+    *("dataset", "model", "task", "method", "label", "reweight", "unlearning_ratio"),
+    *("seed", "train_seed", "forget_seed"),
+)
 COMPOSED = ("gaps", "equalized_odds_pair", "demographic_parity_pair")  # a table or a list, or null
 ROOT = Path(__file__).resolve().parent.parent
 log = logging.getLogger("unlearning")
@@ -70,7 +73,8 @@ def run(method: str | None = None, **flags: Any) -> RunResult:
 def load_results(path: str | Path = "output") -> "pandas.DataFrame":
     """One row a finished run under `path`: what it was, and every metric of its metrics.json that is one value.
 
-    Metrics that could not be computed are missing values, as are task and ratio of pretrain, which has none.
+    Metrics that could not be computed are missing values, as are task and ratio of pretrain, which has none, and the
+    forget seed where nothing is drawn.
     `frame.attrs["missing"]` lists (folder, problem) of the runs that are not finished or cannot be read. UserError
     where there is no run.
     """
@@ -80,6 +84,7 @@ def load_results(path: str | Path = "output") -> "pandas.DataFrame":
     rows = [_row(one) for one in done]
     names = dict.fromkeys(name for row in rows for name in row if name not in (*IDENTITY, "folder"))
     frame = table.DataFrame(rows, columns=[*IDENTITY, *names, "folder"])
+    frame["forget_seed"] = frame["forget_seed"].astype("Int64")
     for name in names:
         if frame[name].isna().all():
             frame[name] = frame[name].astype(float)  # a number that no run has
@@ -99,15 +104,18 @@ def load_model(path: str | Path) -> "RunModel":
 
 
 def _place(run: StoredRun) -> tuple:
-    config = run.config
-    return config["dataset"], config["model"], run.task, run.ratio, rank(run), config["seed"], str(run.folder)
+    config, seeds = run.config, tuple(seed or 0 for seed in run.seeds)
+    return config["dataset"], config["model"], run.task, run.ratio, rank(run), seeds, str(run.folder)
 
 
 def _row(run: StoredRun) -> dict[str, Any]:
     """A run's identity, metrics and folder; lists and tables among the metrics are left to metrics.json."""
     config, forgets = run.config, run.method != PRETRAIN
     what = {
-        **{name: config[name] for name in ("dataset", "model", "method", "seed")},
+        **{name: config[name] for name in ("dataset", "model", "method")},
+        "seed": run.seeds.run,
+        "train_seed": run.seeds.train,
+        "forget_seed": run.seeds.forget,
         "task": run.task if forgets else None,
         "label": label(run),
         "reweight": bool(config.get("reweight")),

@@ -12,9 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from method.configs.seeds import are_independent
 from method.runs.stored import read_runs
 from scripts.report.charts import OF_TABLES
-from scripts.report.collect import Report
+from scripts.report.collect import Report, Row, by_label
 from scripts.report.columns import choose_columns
 from scripts.report.figures import drawn, figure
 from scripts.report.payload import payload
@@ -60,6 +61,8 @@ def read_table(path: Path, ratio: float) -> tuple[dict[str, Any], list[dict[str,
         raise UserError(
             f"{path} has {len(report.tables)} tables of ratio {ratio:g}, expected one: give a narrower folder"
         )
+    for rows in by_label(next(iter(report.tables.values()))).values():
+        refuse_dependent(rows)
     found = payload(report, path, columns)
     (table,) = found["tables"]
     cells = {cell["label"]: cell for cell in table["cells"]}
@@ -68,6 +71,15 @@ def read_table(path: Path, ratio: float) -> tuple[dict[str, Any], list[dict[str,
         raise UserError(f"{path} has no finished run of {', '.join(missing)} at ratio {ratio:g}")
     shown = [column | {"title": "test accuracy"} for column in found["columns"] if column["main"]]
     return table | {"cells": [cells[label] for label in ROWS]}, shown
+
+
+def refuse_dependent(rows: Sequence[Row]) -> None:
+    """UserError where the rows of a cell share a trained model: an interval would take them as independent."""
+    if not are_independent([row.seeds for row in rows]):
+        raise UserError(
+            f"the {len(rows)} runs of {rows[0].label} share original or retrained models, so that an interval over "
+            "them would be too short; give a folder in which every run has a train seed of its own"
+        )
 
 
 def draw(table: dict[str, Any], columns: list[dict[str, Any]]) -> dict[str, Any]:

@@ -282,13 +282,17 @@ def test_load_results_has_one_row_a_finished_run(store: Path):
     expected["folder"] = [str(store / name) for name in expected["folder"]]
     pd.testing.assert_frame_equal(frame[expected.columns], expected, check_dtype=False)
     what = ["dataset", "model", "task", "method", "label", "reweight", "unlearning_ratio", "seed"]
-    assert [*frame.columns[:8]] == what
+    what += ["train_seed", "forget_seed"]
+    assert [*frame.columns[:10]] == what
     assert set(frame.columns) == {*expected.columns, *what, "tow"}
     assert frame.columns[-1] == "folder"
     assert set(frame["dataset"] + frame["model"]) == {"digitssmall_cnn"}
     assert frame["tow"].isna().all()
     assert {frame[name].dtype for name in ("test_acc", "mia", "tow", "unlearning_ratio")} == {np.dtype(float)}
     assert frame["reweight"].dtype == bool
+    assert frame["train_seed"].tolist() == [0, 0, 0, 0, 1]
+    assert frame["forget_seed"].isna().tolist() == [True, *[False] * 4]  # pretrain forgets nothing
+    assert frame["forget_seed"][1:].tolist() == [0, 0, 0, 1]
 
 
 def test_runs_that_are_not_rows_are_named(store: Path):

@@ -243,9 +243,11 @@ def _differing_flags(config: Config, method: str) -> dict[str, Any]:
     own = dataset_class(config.dataset).options
     further = ("head", "mean", "std", "view", "eval_precision")
     folders = ("data_dir", "store_dir", "checkpoint_dir")
-    for name in (*own, "seed", "model", "image_size", "weights", *further, *folders):
-        if config.values.get(name) != default.get(name):
-            flags[name] = config.values[name]
+    seeds = config.seeds.of_model(METHODS[method].forgets)
+    values = {**config.values, "seed": seeds.run, "forget_seed": None, **seeds.given()}
+    for name in (*own, "seed", "forget_seed", "model", "image_size", "weights", *further, *folders):
+        if values.get(name) != default.get(name):
+            flags[name] = values[name]
     return flags | ({"skip_bad_images": True} if config.skip_bad_images else {})
 
 

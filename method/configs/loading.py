@@ -14,6 +14,7 @@ from datasets.deletion.forget_list import list_digest
 from method.configs.key import SCHEMA
 from method.configs.layers import SELECTORS, LayerFile, name_source, read_layer_file
 from method.configs.schema import CONFIG_FILES, FALLBACK, TASK_KEYS, all_keys, key_names, keys_of
+from method.configs.seeds import SEEDS, Seeds, read_seeds, settle_seeds
 from method.configs.task import Layer, check_groups, name_task, read_requests, settle_task
 from method.registry import METHODS, UNSET
 from models import TIMM
@@ -103,6 +104,11 @@ class Config:
         return Path(self.store_dir) / self.data_name / name
 
     @property
+    def seeds(self) -> Seeds:
+        """Who is forgotten, how the models around the run were trained, and how it was unlearned."""
+        return read_seeds(self.values, METHODS[self.method].forgets)
+
+    @property
     def n_epochs(self) -> int:
         """Epochs; 1 for a method without any, whose history has one row."""
         return self.values.get("epochs", 1)
@@ -121,7 +127,9 @@ class Config:
         # What a list says, not where it lies.
         values = {**self.values, "forget_list": list_digest(self.requests) if self.requests else None}
         values |= self._needless()
+        skipped |= {*SEEDS[1:]}  # absent where they follow --seed, as in runs of earlier versions
         identity = {name: values[name] for name in self.values if not keys[name].execution and name not in skipped}
+        identity |= self.seeds.given()
         if self.imported:
             identity |= {"imported": self.imported.digest, "classes": ",".join(self.imported.classes)}
         return identity
@@ -198,6 +206,7 @@ def _merge(layers: Sequence[Layer], method: str, dataset: str) -> Layer:
     """Stack layers, of which later ones win, for the keys of a method and data set, with what follows from the task."""
     merged = {name: entry for layer in layers for name, entry in layer.items()}
     settled = dict(settle_task(merged, dataset_class(dataset), METHODS[method].forgets))
+    settled |= settle_seeds(settled, method, is_trained=not METHODS[method].from_original)
     keys = keys_of(method, dataset)
     if "rob_approach" in keys and settled["rob_approach"][0] != "none" and settled.get("reweight") == (True, SCHEMA):
         settled["reweight"] = (False, "--rob_approach")

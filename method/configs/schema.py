@@ -70,7 +70,12 @@ def _what_to_run() -> list[Key]:
             default=None, nullable=True, execution=True),
         key("skip_unknown", bool, "leave out names in the list that are not in train, instead of refusing it",
             default=False),
-        key("seed", int, "seed of splits, initial weights, order and augmentation", default=0, at_least=0),
+        key("seed", int, "seed of all that is drawn; with the next two, of how the run itself is trained or unlearned",
+            default=0, at_least=0),
+        key("forget_seed", int, "seed of who is forgotten (default: --seed)", default=None, nullable=True, at_least=0,
+            methods=_methods(lambda method: method.forgets)),
+        key("train_seed", int, "seed of the original and the retrained model: initial weights, order, and what else "
+            "decides who is in train (default: --seed)", default=None, nullable=True, at_least=0),
         key("reweight", bool, "REWEIGHT: sample the retain set with the group shares of the whole train set; on by "
             f"default in {reweighted}", default=None, methods=_methods(lambda method: method.reweight is not None)),
         shared("rob_approach", str, "groups in the pass over the retain set (in pretrain: the train set): dro (group "

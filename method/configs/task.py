@@ -34,6 +34,7 @@ def settle_task(entries: Layer, dataset: type[GroupDataset], forgets: bool) -> L
         entries["forget_groups"] = (spell_groups(dataset, chosen["forget_groups"]), entries["forget_groups"][1])
     if "forget_list" in chosen:
         entries["unlearning_ratio"] = (_settle_ratio(*entries["unlearning_ratio"]), "--forget_list")
+        _refuse_draw(*entries.get("forget_seed", (None, "")))
     else:
         _refuse_flags_of_lists(entries)
     return entries
@@ -85,6 +86,13 @@ def _settle_ratio(ratio: float, source: str) -> float:
             f"--unlearning_ratio {ratio} does not apply to --forget_list, all of which is forgotten; leave it out"
         )
     return 1.0
+
+
+def _refuse_draw(seed: int | None, source: str) -> None:
+    if seed is not None:
+        raise UserError(
+            f"forget_seed {seed} ({source}) does not apply to --forget_list, all of which is forgotten; leave it out"
+        )
 
 
 def _refuse_flags_of_lists(entries: Layer) -> None:

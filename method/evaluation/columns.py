@@ -12,7 +12,7 @@ NO_COLUMNS = (
     *("intervals", "equalized_odds_pair", "demographic_parity_pair"),
     *("mia_auc_sd", "mia_balanced_acc_sd", "mia_group_auc_sd", "mia_group_balanced_acc_sd"),
     *("dataset", "model", "image_size", "weights", "task", "ratio", "unlearning_ratio", "seed", "method", "label"),
-    *("reweight", "folder", "forget_group_names", "n", "main", "all"),
+    *("forget_seed", "train_seed", "reweight", "folder", "forget_group_names", "n", "main", "all"),
 )
 
 

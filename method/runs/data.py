@@ -41,7 +41,7 @@ def read_data(config: Config, skip_bad_images: bool = False) -> Data:
     """
     kind = dataset_class(config.dataset)
     options = {name: config.values[name] for name in kind.options}
-    dataset = kind.load(Path(config.data_dir), config.split_number or 0, config.seed, **options)
+    dataset = kind.load(Path(config.data_dir), config.split_number or 0, config.seeds.train, **options)
     dataset.view = config.values.get("view") or dataset.view
     skipped = table = None
     requests = _requests(config, dataset)
@@ -66,14 +66,15 @@ def _requests(config: Config, dataset: GroupDataset) -> Requests | None:
 
 def _splits(config: Config, dataset: GroupDataset, requests: Requests | None) -> Splits:
     """The splits of the task; pretrain's forget nothing."""
+    seed = config.seeds.forget or 0  # any, where nothing is drawn
     if not METHODS[config.method].forgets:
-        return make_splits(dataset, (), config.unlearning_ratio, config.seed)
+        return make_splits(dataset, (), config.unlearning_ratio, seed)
     if requests is not None:
         return make_listed_splits(dataset, requests.rows)
     if config.unlearning_type == RANDOM:
-        return make_random_splits(dataset, config.unlearning_ratio, config.seed)
+        return make_random_splits(dataset, config.unlearning_ratio, seed)
     pairs = forget_groups(dataset, config.split_number, config.multi_group, config.forget_groups)
-    return make_splits(dataset, pairs, config.unlearning_ratio, config.seed)
+    return make_splits(dataset, pairs, config.unlearning_ratio, seed)
 
 
 def describe_requests(requests: Requests, splits: Splits) -> str:

@@ -22,7 +22,7 @@ def describe(config: Config) -> str:
     check_model(config.model)
     data = read_data(config)
     task = f", {config.task}, ratio {config.unlearning_ratio:g}" if METHODS[config.method].forgets else ""
-    lines = [f"{config.method} on {config.data_name}{task}, seed {config.seed}", "", group_table(data), ""]
+    lines = [f"{config.method} on {config.data_name}{task}, {config.seeds.describe()}", "", group_table(data), ""]
     if data.requests is not None:
         lines.append(f"requests            {describe_requests(data.requests, data.splits)}")
     lines.append(f"data fingerprint    {data.splits.data_fingerprint[:16]}")

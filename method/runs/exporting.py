@@ -5,6 +5,8 @@ from typing import Any
 
 import torch
 
+from method.configs.seeds import read_seeds
+from method.runs.files import PRETRAIN
 from method.runs.finished import RunModel, load_model
 from models.exporting import FORMATS, digest, own_state
 from utils.errors import UserError
@@ -48,6 +50,7 @@ def describe(model: RunModel) -> dict[str, Any]:
         "run": {
             "name": model.folder.path.resolve().name,
             **{name: config.get(name) for name in ("method", "unlearning_ratio", "seed")},
+            **read_seeds(config, config["method"] != PRETRAIN).given(),
             "task": model.stored.get("task"),
             "commit": (model.stored.get("provenance") or {}).get("commit"),
         },

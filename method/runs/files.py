@@ -93,6 +93,7 @@ CONFIG_CHECK = table(
         **dict.fromkeys(("dataset_name", "tag", "rob_approach", "preset"), null_or(NAME)),
         **dict.fromkeys(("weights", "original", "reference"), null_or(text(LONGEST_TEXT))),
         "seed": whole(0, LARGEST_WHOLE),
+        **dict.fromkeys(("forget_seed", "train_seed"), null_or(whole(0, LARGEST_WHOLE))),
         "image_size": null_or(COUNT),
         "unlearning_ratio": number(0, 1, null=True),
         "reweight": null_or(flag),

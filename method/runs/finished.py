@@ -14,6 +14,7 @@ from datasets.base import GroupDataset
 from datasets.images.decoding import RESIZES, Transforms, read_image
 from datasets.images.normalisation import Pixels, normalise
 from datasets.images.types import UnreadableImage
+from method.configs.seeds import read_seeds
 from method.runs.folder import CONFIG, MODEL, RunFolder
 from method.training.checkpoints import load_weights, read_model
 from models import build_model
@@ -102,8 +103,8 @@ def load_model(path: str | Path) -> RunModel:
 def _class_names(kind: type[GroupDataset], stored: dict[str, Any]) -> tuple[str, ...]:
     """The names in the labels, for a run of a version that did not record them; UserError where labels are others."""
     config = stored["config"]
-    options = {name: config[name] for name in kind.options if name in config}
-    table = kind.load(Path(config["data_dir"]), config.get("split_number") or 0, config["seed"], **options)
+    options, seed = {name: config[name] for name in kind.options if name in config}, read_seeds(config, True).train
+    table = kind.load(Path(config["data_dir"]), config.get("split_number") or 0, seed, **options)
     if table.fingerprint != (stored.get("fingerprints") or {}).get("data"):
         raise UserError(
             f"the run did not record its classes, and the labels in {config['data_dir']} are others now; put back those"

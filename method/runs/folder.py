@@ -53,18 +53,19 @@ def state_name(weights: str) -> str:
 
 
 def folder_of(config: Config, root: str, method: str | None = None, reweight: bool | None = None) -> Path:
-    """`<root>/<data set>/<model>/[<task>/]<method>[_<variant>][-<tag>][_<ratio>]_<seed>`, the run's folder.
+    """`<root>/<data set>/<model>/[<task>/]<method>[_<variant>][-<tag>][_<ratio>]_<seeds>`, the run's folder.
 
     method, reweight: of the run that it starts from or is compared with, whose folder is meant then. The variant is
-    what departs from the method's default; a run that forgets nothing has neither task nor ratio. UserError where a
-    name is longer than file systems take.
+    what departs from the method's default; a run that forgets nothing has neither task nor ratio. The seeds are all
+    that stands after the last underscore: `Seeds.spell`. UserError where a name is longer than file systems take.
     """
     own = method is None
     method = method or config.method
     forgets = METHODS[method].forgets
     tag = f"-{config.tag}" if own and config.tag else ""
     ratio = f"_{config.unlearning_ratio:.10g}" if forgets else ""
-    name = f"{method}{_variant(config, method, own, reweight)}{tag}{ratio}_{config.seed}"
+    seeds = config.seeds if own else config.seeds.of_model(forgets)
+    name = f"{method}{_variant(config, method, own, reweight)}{tag}{ratio}_{seeds.spell()}"
     check_name(config.data_name, "dataset_name")
     check_name(name, "tag")
     folder = Path(root) / config.data_name / config.model.replace("/", "-")

@@ -218,7 +218,7 @@ def _note_hardware(config: Config, stored: Mapping[str, Any], found: Comparison)
 def _table(config: Config, labels: dict[str, str]) -> GroupDataset:
     """The data set as its labels are now; `labels`, their digests, say when they are others."""
     options = tuple((name, config.values[name]) for name in dataset_class(config.dataset).options)
-    return _load(config.dataset, config.data_dir, config.split_number or 0, config.seed, options, str(labels))
+    return _load(config.dataset, config.data_dir, config.split_number or 0, config.seeds.train, options, str(labels))
 
 
 @lru_cache(maxsize=4)

@@ -74,4 +74,4 @@ def _is_digest_of(digest: str, run: StoredRun) -> bool:
 
 
 def _forget_set(run: StoredRun) -> tuple:
-    return (*run.table, run.config["seed"], run.fingerprint("forget"))
+    return (*run.table, run.seeds.train, run.fingerprint("forget"))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from method.configs.seeds import read_seeds
 from method.registry import METHODS
 from method.runs.files import RETRAIN
 from method.runs.named_files import REFERENCES, is_path
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from method.configs.loading import Config
 
 WEIGHTS_PATH = "path of the weights"
-SHARED = ("model", "image_size", "seed", "weights", "head", "mean", "std", "view")
+SHARED = ("model", "image_size", "weights", "head", "mean", "std", "view")
 KIND = ("reweight", "rob_approach")
 
 
@@ -64,6 +65,7 @@ def facts_of(record: Mapping[str, Any]) -> dict[str, Any]:
         # Other groups can have the same forget set: then metrics of the forget groups are of other samples.
         "list of forget groups": (record.get("groups") or {}).get("forget"),
         "data fingerprint": fingerprints.get("data"),
+        "train seed": read_seeds(values, forgets=True).train if "seed" in values else None,
         **{name: values.get(name) for name in SHARED},
         "reweight": bool(values.get("reweight")),
         "rob_approach": values.get("rob_approach", "none"),

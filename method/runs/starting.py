@@ -48,7 +48,7 @@ def model_facts(config: Config, data: Data, identity: dict[str, Any]) -> dict[st
         "head": config.values.get("head"),
         **pixels_of(config).spell(),
         "view": data.dataset.view,
-        "seed": config.seed,
+        "seed": config.seeds.train,
         "data": data.splits.data_fingerprint,
     }
     if config.imported is None:
@@ -73,7 +73,7 @@ def starting_models(
 
 
 def _build(config: Config, data: Data, weights: str, head: str | None = None) -> Classifier:
-    return build_model(config.model, data.dataset.n_targets, config.seed, weights, config.image_size, head)
+    return build_model(config.model, data.dataset.n_targets, config.seeds.train, weights, config.image_size, head)
 
 
 def _earlier_facts(config: Config) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from method.configs.key import SCHEMA
+from method.configs.seeds import Seeds, read_seeds
 from method.registry import METHODS
 from method.runs.files import PRETRAIN, one_line
 from method.runs.folder import CONFIG, IMPORTED, METRICS, MODEL, STATUS, RunFolder
@@ -60,6 +61,11 @@ class StoredRun:
         return 0.0 if self.method == PRETRAIN else float(self.config["unlearning_ratio"])
 
     @property
+    def seeds(self) -> Seeds:
+        """Who was forgotten, how the models around it were trained, and how it was unlearned; not of an unread run."""
+        return read_seeds(self.config, self.method != PRETRAIN)
+
+    @property
     def reweights_by_default(self) -> bool:
         """Whether REWEIGHT belongs to the method, so that its absence is what a label names."""
         if self.config.get("reweight") is None:  # the method cannot
@@ -90,8 +96,8 @@ class StoredRun:
 
     @property
     def origin(self) -> tuple:
-        """What a run shares with the pretrained and the retrained model it belongs to: data, model and seed."""
-        return (*self._setting(), self.config.get("seed"), self.fingerprint("data"))
+        """What a run shares with the pretrained and the retrained model it belongs to: data, model and train seed."""
+        return (*self._setting(), self.seeds.train, self.fingerprint("data"))
 
     def is_original_of(self, other: "StoredRun") -> bool:
         """Whether this is a pretrained run of another's data, model and seed; an imported one knows no more of it."""

@@ -28,7 +28,7 @@ FACTS = {
     "mean": ("mean of the pixels", "--mean {}"),
     "std": ("standard deviation of the pixels", "--std {}"),
     "view": ("view", "--view {}"),
-    "seed": ("seed", "--seed {}"),
+    "seed": ("train seed", "--train_seed {}"),
     "data": (
         "data fingerprint",
         "--data_dir, --metadata, --split_values and columns, with the labels that it was trained on",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from datasets.splits import load_splits
+from method.configs.seeds import Seeds
 from method.evaluation.evaluator import (
     REPEATED_KEYS,
     SCHEMA,
@@ -51,9 +52,14 @@ class Row:
     start: Start | None = None
 
     @property
+    def seeds(self) -> Seeds:
+        """The run's; of a pretrained model's row, those of the retrained model of the runs it is shown beside."""
+        return self.splits_of.seeds.of_model(forgets=True) if self.splits_of else self.run.seeds
+
+    @property
     def seed(self) -> int:
-        """The run's --seed; of a pretrained model's row, that of the runs it is shown beside."""
-        return (self.splits_of or self.run).config["seed"]
+        """The run's own of them: several rows of a cell can have the same, and `seeds` tell them apart."""
+        return self.seeds.run
 
     @property
     def name(self) -> str:
@@ -143,10 +149,10 @@ def kept_row(
 
 
 def pretrain_pairs(runs: Sequence[StoredRun], starts: Starts) -> list[tuple[StoredRun, StoredRun]]:
-    """Each pretrained run with one run of every table and seed that it serves; with itself if it serves none yet.
+    """Each pretrained run with one run of every table and forget set it serves; with itself if it serves none yet.
 
-    It serves runs that started from it, and those of its data, model and seed. Pairs of the former come first, and of
-    several runs one that has its splits, which a copy of runs keeps of some alone.
+    It serves runs that started from it, and those of its data, model and train seed. Pairs of the former come first,
+    and of several runs one that has its splits, which a copy of runs keeps of some alone.
     """
     without_splits = {run for run in runs if not os.path.exists(run.folder / SPLITS)}
     pairs = []
@@ -154,7 +160,7 @@ def pretrain_pairs(runs: Sequence[StoredRun], starts: Starts) -> list[tuple[Stor
         served: dict[tuple, StoredRun] = {}
         for run in sorted(runs, key=lambda run: (not _started(run, pretrain, starts), run in without_splits)):
             if run.method != PRETRAIN and (_started(run, pretrain, starts) or pretrain.is_original_of(run)):
-                served.setdefault((run.table, run.config["seed"]), run)
+                served.setdefault((run.table, run.seeds.models), run)
         pairs += [(pretrain, run) for run in served.values() or [pretrain]]
     return sorted(pairs, key=lambda pair: not _started(pair[1], pair[0], starts, (DIGEST,)))
 
@@ -219,7 +225,7 @@ class Report:
         """The row of the pretrained model that a row started from; None where it is not there."""
         start = row.start.run if row.start else None
         rows = self.all_rows(table) if start else ()
-        return next((other for other in rows if other.run is start and other.seed == row.seed), None)
+        return next((other for other in rows if other.run is start and other.seeds.models == row.seeds.models), None)
 
     def reference_row(self, table: tuple, row: Row) -> Row | None:
         """The row of the retrained run that a row is compared with; None where it is not there."""
@@ -250,13 +256,14 @@ class Report:
         return self._tables if self._wants(run, sibling) else self.left_out
 
     def _takes(self, run: StoredRun, sibling: StoredRun) -> bool:
-        """Whether this is the first run of its label and seed in the table; a second is named, not averaged in."""
-        first = self._taken.setdefault((sibling.table, label(run), sibling.config["seed"]), run)
+        """Whether this is the first run of its label and seeds in the table; a second is named, not averaged in."""
+        seeds = run.seeds if run is sibling else sibling.seeds.of_model(forgets=True)
+        first = self._taken.setdefault((sibling.table, label(run), seeds), run)
         if first is not run and self._wants(run, sibling):
             reason = f"not counted, the same method and seed as {first.place}"
             if run is not sibling and run.origin != first.origin:
                 where = f"{sibling.task}, ratio {sibling.ratio:g}"
-                reason = f"no row for {where}: its runs of seed {sibling.config['seed']} started from {first.place}"
+                reason = f"no row for {where}: its runs of seed {seeds.train} started from {first.place}"
             self.missing.append((run.place, reason))
         return first is run
 
@@ -290,7 +297,7 @@ class Report:
 
 
 def by_label(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """Label -> its rows, one a seed: the cells of a table."""
+    """Label -> its rows, one for the seeds of each run: the cells of a table."""
     grouped: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         grouped[row.label].append(row)

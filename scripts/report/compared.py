@@ -91,8 +91,9 @@ def values_of_others(report: Report, table: tuple, against: str) -> Others:
     if not wanted:
         labels = ", ".join(dict.fromkeys(row.label for row in everything))
         raise UserError(f"--against {against!r}: no such row in the table {title(table)}; it has {labels}")
-    by_seed = {row.seed: row for row in wanted}
-    found = {row: by_seed[row.seed] for row in rows if row.seed in by_seed}
+    by_seeds, trained = {row.seeds: row for row in wanted}, not wanted[0].competes
+    own = {row: row.seeds.of_model(forgets=True) if trained else row.seeds for row in rows}
+    found = {row: by_seeds[seeds] for row, seeds in own.items() if seeds in by_seeds}
     if wanted[0].run.method == PRETRAIN and wanted[0].run.is_plain:  # not of a network that it did not start from
         found = {row: other for row, other in found.items() if not row.start or row.start.run is other.run}
     return {row: other.values for row, other in found.items()}

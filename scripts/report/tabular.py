@@ -38,7 +38,7 @@ def as_csv(report: Report, columns: Sequence[Column], each: bool, against: str =
                 "reference": " or ".join(dict.fromkeys(filter(None, map(reference_name, own)))),
                 "against": against,
             }
-            count = own[0].seed if each else len(own)
+            count = own[0].seeds.spell() if each else len(own)
             values = [_value(own, column, part, others) for column in columns for part in parts]
             lines.append([*key, name, own[0].run.method, count, *(facts[fact] for fact in further), *values])
     return written([*header, *(f"{column.key}{part}" for column in columns for part in parts)], lines)

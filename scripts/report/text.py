@@ -4,6 +4,7 @@ import textwrap
 from collections import defaultdict
 from collections.abc import Sequence
 
+from method.configs.seeds import SEEDS, are_independent
 from method.evaluation.columns import COLUMNS, Column
 from method.evaluation.evaluator import IN_FP32
 from method.runs.files import PRETRAIN
@@ -62,16 +63,20 @@ def mia_baseline(rows: Sequence[Row]) -> float | None:
 
 
 def notes(rows: Sequence[Row], columns: Sequence[Column]) -> list[str]:
-    """Why there are holes, and rows whose seeds were not run alike."""
+    """Why there are holes, and rows whose seeds were not run alike, or share what was trained."""
     told = []
     for reason, places in _holes(rows, columns).items():
         listed = [f"{what} (seed {', '.join(map(str, seeds))})" for what, seeds in places.items()]
         told.append(f"{'; '.join(listed)}: {reason}")
     for name, own in by_label(rows).items():
         identities = [row.run.stored.get("identity") or {} for row in own]
-        keys = {key for identity in identities for key in identity} - {"seed", "original", "reference"}
+        keys = {key for identity in identities for key in identity} - {*SEEDS, "original", "reference"}
         unlike = sorted(key for key in keys if len({repr(identity.get(key)) for identity in identities}) > 1)
         told += [f"the runs of {name} differ in {', '.join(unlike)}, beside their seeds"] if unlike else []
+        if not are_independent([row.seeds for row in own]):
+            told.append(
+                f"the {len(own)} runs of {name} share trained models, and their ± is not that of independent ones"
+            )
     return told + _other_originals(rows)
 
 
@@ -148,7 +153,7 @@ def _mean_line(name: str, rows: Sequence[Row], columns: Sequence[Column], others
 def _each_line(row: Row, columns: Sequence[Column], others: Others | None) -> list[str]:
     worst, n = row.values.get("worst_group"), row.values.get("worst_group_n")
     values = [cell([shown_value(row, column, others)], column.decimals) for column in columns]
-    return [row.label, str(row.seed), *values, f"{worst} (n {n})" if worst else HOLE]
+    return [row.label, row.seeds.spell(), *values, f"{worst} (n {n})" if worst else HOLE]
 
 
 def _holes(rows: Sequence[Row], columns: Sequence[Column]) -> dict[str, dict[str, list[int]]]:

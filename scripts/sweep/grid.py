@@ -9,12 +9,13 @@ from typing import Any
 
 from method.configs.layers import check_layer
 from method.configs.schema import all_keys
+from method.configs.seeds import SEEDS
 from method.configs.strict_yaml import read_mapping
 from method.registry import ALIASES, METHODS
 from utils.errors import UserError
 
 TASKS = ("split_number", "multi_group", "forget_groups", "forget_list", "unlearning_type")
-CROSSED = ("dataset", "unlearning_ratio", *TASKS, "seed")
+CROSSED = ("dataset", "unlearning_ratio", *TASKS, *SEEDS)
 PARTS = ("method", *CROSSED, "set", "per_method", "tags")
 VARIANT = re.compile(r"(\w+)(?:([+-])reweight|\+(dro|subsample))?")
 
@@ -100,14 +101,15 @@ def _variant(file: Path, value: Any) -> Variant:
 
 
 def _points(axes: Mapping[str, list[Any]]) -> Iterator[Mapping[str, Any]]:
-    """One mapping a combination. A run has one task, so tasks are put together, not crossed; a list has no ratio."""
+    """One mapping a combination. Tasks are put together, not crossed, as a run has one; of a list nothing is drawn."""
     tasks = [{name: value} for name in TASKS for value in axes.get(name, [])] or [{}]
-    crossed = [name for name in ("dataset", "seed", "unlearning_ratio") if name in axes]
+    crossed = [name for name in ("dataset", *SEEDS, "unlearning_ratio") if name in axes]
     seen = []
     for parts in product(*([{name: value} for value in axes[name]] for name in crossed), tasks):
         point = {name: value for part in parts for name, value in part.items()}
         if "forget_list" in point:
-            point.pop("unlearning_ratio", None)
+            for drawn in ("unlearning_ratio", "forget_seed"):
+                point.pop(drawn, None)
         if point not in seen:
             seen.append(point)
             yield point

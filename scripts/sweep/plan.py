@@ -8,7 +8,8 @@ from typing import Any
 from method.configs.cli import build_parser, parse
 from method.configs.loading import Config
 from method.configs.published import translate
-from method.configs.schema import keys_of
+from method.configs.schema import all_keys, keys_of
+from method.configs.seeds import SEEDS, read_seeds
 from method.configs.task import OF_LISTS
 from method.registry import METHODS
 from method.runs.folder import PRETRAIN, RETRAIN, folder_of
@@ -112,6 +113,8 @@ class _Planner:
         if variant.rob_approach != "none":
             words += ["--rob_approach", variant.rob_approach]
         flags = self._flags(variant, added)
+        if not METHODS[variant.method].from_original:
+            point = _settle_seeds(point, METHODS[variant.method].forgets)
         arguments = (*words, *_words({**point, **flags}), *self.extra)
         if METHODS[variant.method].forgets:
             return arguments
@@ -163,6 +166,13 @@ def list_needs(config: Config) -> list[Variant]:
     if asked is not None and not asked.named and not asked.itself:
         needed.append(Variant(RETRAIN, True if asked.reweight else None))
     return needed
+
+
+def _settle_seeds(point: Mapping[str, Any], forgets: bool) -> dict[str, Any]:
+    """A point with the seeds of a model that is trained there: its own is the train seed."""
+    seeds = read_seeds({"seed": all_keys()["seed"].default, **point}, forgets).of_model(forgets)
+    settled = {name: seeds.run if name == "seed" else value for name, value in point.items() if name not in SEEDS[1:]}
+    return settled | seeds.given() | ({"seed": seeds.run} if "train_seed" in point else {})
 
 
 def _words(flags: Mapping[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a scheduler is given: a chain of jobs a data set, model and seed, each an array of run numbers."""
+"""What a scheduler is given: a chain of jobs a data set, model and train seed, each an array of run numbers."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,7 +32,7 @@ def plan_slurm_jobs(runs: Sequence[PlannedRun], found: Sequence[State], queue: P
 def _by_chain(runs: Sequence[PlannedRun]) -> dict[str, list[PlannedRun]]:
     found: dict[str, list[PlannedRun]] = {}
     for run in runs:
-        found.setdefault(f"{run.config.data_name}/{run.config.model}/{run.config.seed}", []).append(run)
+        found.setdefault(f"{run.config.data_name}/{run.config.model}/{run.config.seeds.train}", []).append(run)
     return found
 
 
