@@ -20,12 +20,14 @@ from scripts.acceptance import pack
 from scripts.document.markdown import code, codes, table
 from scripts.report import command as report
 from scripts.sweep import command as sweep
+from scripts.tune import command as tune
 
 SCRIPTS = Path(__file__).resolve().parents[1]
 # What reads the arguments of every script with flags of its own, by the command that starts it.
 COMMANDS: dict[str, Callable[[list[str]], Any]] = {
     "python -m scripts.report": report.main,
     "python -m scripts.sweep": sweep.main,
+    "python -m scripts.tune": tune.main,
     "python -m scripts.keep_runs": keep_runs.main,
     "python -m scripts.import_model": import_model.main,
     "python -m scripts.export_model": export_model.main,
