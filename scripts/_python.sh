@@ -9,7 +9,7 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/_venv.sh"
 has_packages() {
   "$1" -c '
 import sys, importlib.util as found
-names = "torch torchvision numpy scipy sklearn joblib yaml tqdm matplotlib pandas PIL".split()
+names = "torch torchvision numpy scipy sklearn joblib yaml tqdm pandas PIL".split()
 sys.exit(sys.version_info < (3, 11) or not all(map(found.find_spec, names)))' >/dev/null 2>&1
 }
 

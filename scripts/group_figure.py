@@ -2,45 +2,32 @@
 
     python -m scripts.group_figure docs/results/runs/digits.zip --ratio 0.9 --out docs/images/forget_group.png
 
-One row a method, untuned and tagged variants apart; a dot is the mean over the seeds, the bar its 95 % interval by
-Student's t. Both retrained models are lines from top to bottom, because they are what the others aim at.
+It is the report's overview of one column, without untuned and tagged variants.
 """
 
 import argparse
-import math
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
-
 from method.runs.stored import read_runs
-from scripts.report.collect import Report, Row, by_label
-from scripts.report.look import BLUE, GREEN, VERMILLION
+from scripts.report.charts import OF_TABLES
+from scripts.report.collect import Report
+from scripts.report.columns import choose_columns
+from scripts.report.figures import drawn, figure
+from scripts.report.payload import payload
 from utils.errors import UserError
+from utils.files import write_atomic
 from utils.paths import typed_path
 from utils.terminal import Parser, on_terminal, say
 
-GA = "forget_group_acc"
-# 97.5 % quantile of Student's t with n - 1 degrees of freedom, by the number n of seeds.
-T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
-# Label in reports -> name in the picture, colour, marker, and whether the marker is filled (REWEIGHT, or the original).
-ROWS = {
-    "pretrain": ("original", BLUE, "o", True),
-    "retrain": ("retrained", GREEN, "s", False),
-    "retrain + reweight": ("retrained + REWEIGHT", GREEN, "s", True),
-    "miu": ("MIU (has REWEIGHT)", VERMILLION, "D", True),
-    "salun": ("SalUn", VERMILLION, "D", False),
-    "salun + reweight": ("SalUn + REWEIGHT", VERMILLION, "D", True),
-    "scrub": ("SCRUB", VERMILLION, "D", False),
-    "scrub + reweight": ("SCRUB + REWEIGHT", VERMILLION, "D", True),
-    "l1_sparse": ("L1-sparse", VERMILLION, "D", False),
-    "l1_sparse + reweight": ("L1-sparse + REWEIGHT", VERMILLION, "D", True),
-}
-SIZE, DPI = (8, 3.9), 200  # inches, dots an inch
+# Labels in reports; MIU has REWEIGHT by default.
+ROWS = (
+    "pretrain", "retrain", "retrain + reweight", "miu", "salun", "salun + reweight", "scrub", "scrub + reweight",
+    "l1_sparse", "l1_sparse + reweight",
+)  # fmt: skip
 
 
 @on_terminal
@@ -54,8 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=typed_path, required=True, metavar="FILE", help="a .png file")
     wanted = parser.parse_args(arguments)
     try:
-        cells = read_cells(wanted.path, wanted.ratio)
-        draw(cells, wanted.ratio).savefig(wanted.out, format="png", dpi=DPI, facecolor="white")
+        picture = drawn(draw(*read_table(wanted.path, wanted.ratio)), "png")
+        write_atomic(wanted.out, lambda file: file.write(picture))
     except UserError as error:
         say(f"error: {error}")
         return error.exit_code
@@ -65,62 +52,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def read_cells(path: Path, ratio: float) -> dict[str, list[Row]]:
-    """The runs of each of ROWS, in that order; UserError unless there is one table, with a run of each."""
-    tables = Report(read_runs(path), {"ratio": [ratio], "tag": [""]}, [GA]).tables
-    if len(tables) != 1:
-        raise UserError(f"{path} has {len(tables)} tables of ratio {ratio:g}, expected one: give a narrower folder")
-    (rows,) = tables.values()
-    found = by_label(rows)
-    missing = [label for label in ROWS if label not in found]
+def read_table(path: Path, ratio: float) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The report's table with the cells of ROWS, in that order, and its column; UserError unless there is one."""
+    columns = choose_columns("GA")
+    report = Report(read_runs(path), {"ratio": [ratio], "tag": [""]}, [column.key for column in columns])
+    if len(report.tables) != 1:
+        raise UserError(
+            f"{path} has {len(report.tables)} tables of ratio {ratio:g}, expected one: give a narrower folder"
+        )
+    found = payload(report, path, columns)
+    (table,) = found["tables"]
+    cells = {cell["label"]: cell for cell in table["cells"]}
+    missing = [label for label in ROWS if label not in cells]
     if missing:
         raise UserError(f"{path} has no finished run of {', '.join(missing)} at ratio {ratio:g}")
-    return {label: found[label] for label in ROWS}
+    shown = [column | {"title": "test accuracy"} for column in found["columns"] if column["main"]]
+    return table | {"cells": [cells[label] for label in ROWS]}, shown
 
 
-def interval(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and half the width of its 95 % interval, by Student's t; UserError for another number than T_95 has."""
-    n = len(values)
-    if n not in T_95:
-        raise UserError(f"an interval over {n} seeds cannot be drawn; expected 2 to {max(T_95)} runs of every method")
-    return float(np.mean(values)), float(T_95[n] * np.std(values, ddof=1) / math.sqrt(n))
-
-
-def draw(cells: dict[str, list[Row]], ratio: float) -> Figure:
-    """One row a label of ROWS, the first on top; the background is opaque, as README pages may be dark."""
-    found = {label: interval([row.values[GA] for row in rows]) for label, rows in cells.items()}
-    n_seeds = {len(rows) for rows in cells.values()}
-    figure = Figure(figsize=SIZE, layout=ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.06))
-    axes = figure.subplots()
-    for label, dashes in (("retrain", (2, 2)), ("retrain + reweight", (6, 2))):
-        axes.axvline(found[label][0], color=GREEN, linewidth=1.2, dashes=dashes, zorder=0)
-    for place, (label, (_, color, marker, filled)) in enumerate(ROWS.items()):
-        mean, half = found[label]
-        face = color if filled else "white"
-        look: dict[str, Any] = {
-            "color": color,
-            "marker": marker,
-            "markersize": 8,
-            "markerfacecolor": face,
-            "markeredgewidth": 1.8,
-        }
-        axes.errorbar(mean, place, xerr=half, elinewidth=2, capsize=4, capthick=2, **look)
-        above: dict[str, Any] = {"xytext": (0, 8), "textcoords": "offset points", "ha": "center", "fontsize": 9}
-        axes.annotate(f"{mean:.0f}", (mean, place), **above, bbox={"facecolor": "white", "linewidth": 0, "pad": 0.5})
-    axes.set_yticks(range(len(ROWS)), [name for name, *_ in ROWS.values()], fontsize=11)
-    axes.set_ylim(len(ROWS) - 0.4, -0.8)
-    axes.set_xlim(10 * math.floor(min(mean - half for mean, half in found.values()) / 10), 100)
-    title = f"Test accuracy of the group of which {100 * ratio:.0f} % was forgotten"
-    figure.suptitle(title, fontsize=13, fontweight="bold")
-    data, seeds = cells["pretrain"][0].run.config["dataset"], " or ".join(map(str, sorted(n_seeds)))
-    figure.supxlabel(
-        f"percent; mean and 95 % interval over {seeds} seeds; data set: {data}\n"
-        "filled: with REWEIGHT, open: without; vertical lines: the two retrained models",
-        fontsize=11,
-    )
-    axes.tick_params(axis="y", length=0)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    return figure
+def draw(table: dict[str, Any], columns: list[dict[str, Any]]) -> dict[str, Any]:
+    """The overview of the table, as Vega-Lite's specification."""
+    title = f"Test accuracy of the group of which {100 * table['ratio']:.0f} % was forgotten"
+    chart = replace(OF_TABLES["overview"], title=title)
+    return figure(chart, list(chart.rows(table, columns)), f"data set: {table['dataset']}", chart.told(table, columns))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from method.evaluation.columns import COLUMNS
+from scripts.report.estimates import Score, estimate_change
 from scripts.report.payload import LOSS_EDGES, LOSS_SETS
 
 DIGITS = ["low digit, warm tint", "low digit, cold tint", "high digit, warm tint", "high digit, cold tint"]
@@ -21,6 +22,8 @@ METHODS = (
     ("scrub", "scrub", False, 98.0, 94.6, 88.3),
     ("l1_sparse", "l1_sparse", False, 97.2, 93.3, 80.9),
 )
+GLOSSARY = {"forget group": "a group that the forget set is taken from", "GA": "test accuracy of the forget groups"}
+GROUP = ("name", "forget", "n_train", "n_forget", "n_test")
 NATS = {"kl_to_retrain_forget": 0.4, "kl_to_retrain_test": 0.2, "kl_to_retrain_forget_groups": 0.6}
 COLUMN_FIELDS = ("key", "title", "what", "unit", "main", "best", "scale", "decimals")
 
@@ -62,6 +65,8 @@ def example(
                 "file": f"{method}-{place}",
                 "method": method,
                 "is_reference": method in ("pretrain", "retrain"),
+                "mark": "" if method == "miu" or reweight else "*",
+                "story": [{"about": "cost", "text": "It took 11 s."}],
                 "seeds": list(seeds),
             }
             cells.append(cell | {"runs": [run["id"] for run in own]})
@@ -69,6 +74,7 @@ def example(
     payload = {
         "schema": 1,
         "path": "output",
+        "glossary": GLOSSARY,
         "columns": [{field: getattr(column, field) for field in COLUMN_FIELDS} for column in COLUMNS],
         "tables": tables,
         "runs": runs,
@@ -102,7 +108,31 @@ def averaged(payload: dict[str, Any]) -> dict[str, Any]:
             theirs = [by_id[run["reference"]]["metrics"].get(key) if run["reference"] else None for run in own]
             pairs = zip([run["metrics"].get(key) for run in own], theirs, strict=True)
             cell["difference"][key] = _moments([None if None in pair else pair[0] - pair[1] for pair in pairs])
+    for table in payload["tables"]:
+        own = [run for run in payload["runs"] if run["table"] == table["id"]]
+        groups = {group["name"]: {name: group[name] for name in GROUP} for run in own for group in run["groups"]}
+        table["groups"] = sorted(groups.values(), key=lambda group: not group["forget"])
+        for cell in table["cells"]:
+            cell["groups"] = _grouped([by_id[name] for name in cell["runs"]], by_id, list(groups.values()))
     return payload
+
+
+def _grouped(runs: list[dict], by_id: dict[str, dict], groups: list[dict]) -> dict[str, list[dict[str, Any]]]:
+    """Accuracies by group with their changes, as the report makes them."""
+    names = [group["name"] for group in sorted(groups, key=lambda group: not group["forget"])]
+    accuracies = {run: {group["name"]: group for group in one["groups"]} for run, one in by_id.items()}
+    found: dict[str, list[dict[str, Any]]] = {"test_acc": [], "minus_original": [], "minus_reference": []}
+    for name in names:
+        own = [accuracies[run["id"]][name] for run in runs]
+        ends = [fmean(ends) for ends in zip(*(group["test_interval"] for group in own), strict=True)]
+        found["test_acc"].append(_moments([group["test_acc"] for group in own]) | {"interval": ends})
+        for partner in ("original", "reference"):
+            pairs = [(accuracies.get(run[partner], {}).get(name), accuracies[run["id"]][name]) for run in runs]
+            scores = [(Score(a["test_acc"], a["n_test"]), Score(b["test_acc"], b["n_test"])) for a, b in pairs if a]
+            change = estimate_change(scores)
+            moments = _moments([after.accuracy - before.accuracy for before, after in scores])
+            found[f"minus_{partner}"].append(moments | {"interval": [change.low, change.high] if change else None})
+    return found
 
 
 def _moments(values: list) -> dict[str, Any]:
@@ -124,6 +154,11 @@ def _table(number: int, dataset: str, ratio: float, forget: tuple[str, ...], cel
         "ratio": ratio,
         "forget_groups": list(forget),
         "mia_baseline": 18.15,
+        "reference": "Reference (same seed): retrain + reweight; of rows with *: retrain.",
+        "story": [
+            {"about": "request", "text": f"{len(forget)} forget groups were asked for."},
+            {"about": "harm", "text": f'SalUn harmed "{forget[0]}" most: too noisy to say.'},
+        ],
         "notes": ["MIA bal (g) of scrub (seed 1): fewer than 20 pairs are left"],
         "cells": cells,
     }

@@ -69,7 +69,7 @@ LATE_IMPORTS = {
     ("datasets.digits", "sklearn.datasets"), ("method.evaluation.forgetting", "sklearn"),
     # One process does without.
     *(("utils.distributed", name) for name in ("torch", "torch.distributed", "utils.device", "utils.meeting")),
-    ("scripts.report.figures", "matplotlib"), ("scripts.report.plots", "matplotlib"),
+    ("scripts.report.figures", "vl_convert"),
     # A notebook that only reads results needs no torch.
     ("method", "method.api"), ("method.api", "datasets"), ("method.api", "method.configs.cli"),
     ("method.api", "method.runs.making"), ("method.api", "method.runs.finished"),

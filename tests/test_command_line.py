@@ -286,7 +286,7 @@ for arguments in ({dry!r}, ["--method", "miu", "--print_config"], ["--help"]):
         assert main.main(arguments) == 0
     except SystemExit as stop:
         assert stop.code == 0
-heavy = ("torchvision", "sklearn", "matplotlib", "torch._dynamo", "method.training.engine")
+heavy = ("torchvision", "sklearn", "vl_convert", "torch._dynamo", "method.training.engine")
 print("IMPORTED", [name for name in heavy if name in sys.modules])
 """
     result = python_apart(code)

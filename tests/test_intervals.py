@@ -4,8 +4,9 @@ from statistics import stdev
 
 import numpy as np
 import pytest
+from scipy.special import ndtr
 
-from method.evaluation.intervals import difference_interval, student_factor, student_interval
+from method.evaluation.intervals import auc_difference_interval, difference_interval, student_factor, student_interval
 from method.evaluation.metrics import Undefined, wilson_interval
 
 
@@ -74,3 +75,33 @@ def test_without_test_samples_of_the_other_the_width_is_wilsons():
     """With b known (10 million samples) what is left is a's own interval."""
     _, low, high = difference_interval(30, 40, 0, 10**7)
     assert (low, high) == pytest.approx(wilson_interval(30, 40), abs=0.01)
+
+
+def test_auc_difference_interval_by_hand():
+    """AUC 0.8 of 20 and 30 samples: Q1 = 0.8 / 1.2, Q2 = 1.28 / 1.8, so the variance is
+    (0.16 + 19 * (0.66667 - 0.64) + 29 * (0.71111 - 0.64)) / 600 = 0.0045481; of 0.5 it is (0.25 + 48 / 12) / 600."""
+    difference, low, high = auc_difference_interval(80.0, 50.0, 20, 30)
+    half = 100 * 1.959964 * (0.0045481 + 4.25 / 600) ** 0.5
+    assert (difference, low, high) == pytest.approx((30.0, 30.0 - half, 30.0 + half), abs=1e-2)
+    assert auc_difference_interval(80.0, 50.0, 20, 30, 0.99)[1] < low
+
+
+def test_auc_difference_interval_has_a_width_at_the_ends_and_none_without_samples():
+    _, low, high = auc_difference_interval(100.0, 0.0, 20, 20)
+    assert low < 100.0 < high
+    with pytest.raises(Undefined):
+        auc_difference_interval(50.0, 50.0, 20, 0)
+
+
+@pytest.mark.parametrize("shift", [0.0, 1.0])
+def test_auc_difference_interval_holds_the_truth_about_as_often_as_it_says(shift: float):
+    """Of normal scores, AUC Phi(shift / sqrt 2); samples of their own for either side."""
+    chance = np.random.default_rng(1)
+    truth = 100 * ndtr(shift / 2**0.5) - 50.0
+
+    def auc(moved: float) -> float:
+        inside, outside = chance.normal(moved, 1.0, 40), chance.normal(0.0, 1.0, 40)
+        return 100 * float(np.mean(inside[:, None] > outside))
+
+    found = [auc_difference_interval(auc(shift), auc(0.0), 40, 40) for _ in range(1000)]
+    assert 93 < 100 * np.mean([low <= truth <= high for _, low, high in found]) < 97.5

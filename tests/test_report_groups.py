@@ -49,8 +49,10 @@ def test_text_has_forget_groups_first_and_three_lines_a_group(tree: Path, capsys
     assert told[2] == [
         "high cold (n 20, forget)", "accuracy", "35.0 (20.0 to 90.0)", "-", "65.0 (20.0 to 90.0)",
     ]  # fmt: skip
-    # 50 - 30 and 80 - 40: mean 30, sd 20 / sqrt 2.
-    assert told[4] == ["minus retrained", "0.0 ± 0.0", "-", "30.0 ± 14.1"]
+    # 20 and 40 over two seeds: 30 ± 12.706 * 10, as far as an accuracy can be from the other's mean of 35.
+    assert told[4] == ["minus retrained", "-", "-", "30.0 (-35.0 to 65.0)"]
+    # 5 in both: seeds that are all alike have Newcombe's interval, of 28 and 27 right of 30.
+    assert told[7] == ["minus retrained", "-", "-", "5.0 (-12.7 to 10.0)"]
     assert told[5] == [
         "low warm (n 30)",
         "accuracy",
@@ -74,12 +76,15 @@ def test_csv_and_json_have_the_same_in_full(tree: Path, capsys: Capture) -> None
     ]
     assert numbers == ["65.0", "20.0", "90.0", "30.0", ""]
     assert float(line["minus_reference_sd"]) == pytest.approx(20 / 2**0.5)
+    assert float(line["minus_reference_low"]) == -35.0
     assert (found["miu", "high cold"]["test_acc"], found["miu", "high cold"]["minus_reference_n"]) == ("", "0")
     made = json.loads(shown(tree, capsys, "--by", "group", "--format", "json"))
     (table,) = made["tables"]
     (row,) = [row for row in table["rows"] if (row["label"], row["group"]) == ("salun", "high cold")]
     assert row["test_acc"] == {"n": 2, "mean": 65.0, "sd": pytest.approx(30 / 2**0.5), "interval": [20.0, 90.0]}
     assert row["minus_reference"]["mean"] == 30.0
+    assert row["minus_reference"]["interval"] == [-35.0, 65.0]
+    assert row["minus_original"] == {"n": 0, "mean": None, "sd": None, "interval": None}
 
 
 def test_every_run_and_a_row_to_compare_with(tree: Path, capsys: Capture) -> None:
@@ -90,6 +95,9 @@ def test_every_run_and_a_row_to_compare_with(tree: Path, capsys: Capture) -> Non
         ("0", "high cold", "50.0", ""), ("1", "high cold", "80.0", ""), ("0", "low warm", "95.0", "2.0"),
         ("1", "low warm", "95.0", ""),
     ]  # fmt: skip
+    # One seed: 10 and 6 of 20 right; of the two Wilson intervals (29.93 to 70.07 and 14.55 to 51.90) Newcombe's.
+    ends = [float(lines[0][f"minus_reference_{end}"]) for end in ("low", "high")]
+    assert ends == pytest.approx([20 - 29.70, 20 + 25.33], abs=0.02)
     heads = shown(tree, capsys, "--by", "group", "--each", "--against", "miu")
     assert "salun, seed 1" in heads
     assert "minus miu" in heads
@@ -101,7 +109,7 @@ def test_latex_has_names_and_marks(tree: Path, capsys: Capture) -> None:
     body = [line.strip() for line in text.splitlines()]
     assert r"Group &  & Retrained & MIU$^{*}$ & SalUn \\" in body
     assert r"high cold (n 20, forget) & accuracy & 35.0 (20.0 to 90.0) & -- & 65.0 (20.0 to 90.0) \\" in body
-    assert r"& minus retrained & $0.0_{\pm 0.0}$ & -- & $30.0_{\pm 14.1}$ \\" in body
+    assert r"& minus retrained & -- & -- & 30.0 ($-$35.0 to 65.0) \\" in body
     assert r"\label{tab:digits-split0-0.9-groups}" in body
 
 

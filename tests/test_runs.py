@@ -376,7 +376,7 @@ def test_pretrain_of_another_task_is_already_done(flags: str, finished: Workshop
 
 def test_already_done_is_said_before_anything_heavy_is_imported(finished: Workshop):
     arguments = words(f"--method salun {SMALL}", **finished.folders())
-    heavy = ("torchvision", "sklearn", "matplotlib", "torch._dynamo", "method.training.engine", "method.runs.runner")
+    heavy = ("torchvision", "sklearn", "vl_convert", "torch._dynamo", "method.training.engine", "method.runs.runner")
     code = f"""
 import sys
 import main

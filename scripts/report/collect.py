@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -263,3 +263,23 @@ def by_label(rows: Sequence[Row]) -> dict[str, list[Row]]:
     for row in rows:
         grouped[row.label].append(row)
     return grouped
+
+
+def groups_of(values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Counts and test accuracy of every group that a run's sets hold, from its metrics."""
+    forgotten = set(values.get("forget_group_names") or [])
+    for group in values.get("groups") or []:
+        n_train = group.get("n_train", group.get("n_retain", 0) + group.get("n_forget", 0))
+        if not n_train and not group.get("n_test"):
+            continue
+        interval = group.get("test_interval")
+        yield {
+            "name": group["name"],
+            "forget": group["name"] in forgotten,
+            "n_train": n_train,
+            "n_forget": group.get("n_forget", 0),
+            "n_retain": group.get("n_retain", n_train),
+            "n_test": group.get("n_test", 0),
+            "test_acc": group.get("test_acc"),
+            "test_interval": [round(end, 2) for end in interval] if interval else None,
+        }

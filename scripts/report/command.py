@@ -16,7 +16,7 @@ from scripts.report import groups
 from scripts.report.collect import FILTERS, Report
 from scripts.report.columns import choose_columns
 from scripts.report.compared import RETRAINED
-from scripts.report.figures import save_figures
+from scripts.report.figures import KINDS, save_figures
 from scripts.report.latex import as_latex
 from scripts.report.page import page
 from scripts.report.payload import payload
@@ -31,10 +31,10 @@ from utils.terminal import Parser, on_terminal, say, tell
 MAIN_COLUMNS = "main"
 TABLES = ("text", "markdown", "csv", "latex")  # of the columns asked for
 TEXTS = (*TABLES, "json")
-FILES = ("html", "png", "pdf")  # need --out
+FILES = ("html", *KINDS)  # need --out
 SUFFIXES = {
     ".txt": "text", ".md": "markdown", ".csv": "csv", ".tex": "latex", ".json": "json",
-    ".html": "html", ".png": "png", ".pdf": "pdf",
+    ".html": "html", ".png": "png", ".pdf": "pdf", ".svg": "svg",
 }  # fmt: skip
 
 
@@ -96,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report = Report(runs, filters, keys, originals)
         if not report.tables and not report.missing:
             raise UserError(f"no run under {wanted.path} fits --{', --'.join(FILTERS)} as given; leave one of them out")
-        if kind in ("png", "pdf"):
+        if kind in KINDS:
             with _told(wanted.out):
                 save_figures(payload(report, wanted.path, columns), wanted.out, kind)
             return 0 if whole else RunError.exit_code

@@ -1,4 +1,4 @@
-// What is known of one cell: its plots, drawn when it is opened, its configuration, and the comparison with another run.
+// What is known of one cell: what happened, its plots, drawn when it is opened, and its configuration.
 
 function toggleDetails(section, cell, run) {
   const shown = section.open.get(cell.id);
@@ -18,7 +18,7 @@ function openDetails(section, cell, seed) {
     class: "details",
     id: cell.id,
     tabindex: "-1",
-    "aria-label": `Details of ${cell.label}`,
+    "aria-label": `Details of ${cell.name}`,
   });
   section.open.set(cell.id, { node: panelNode, seed });
   drawDetails(section, cell, panelNode, cell.seeds.length === 1 ? cell.seeds[0] : seed);
@@ -32,11 +32,6 @@ function openDetails(section, cell, seed) {
 function drawDetails(section, cell, node, seed) {
   const runs = cell.runs.map((id) => runById.get(id));
   const view = { cell, runs, seed, chosen: seed === null ? runs : runs.filter((run) => run.seed === seed) };
-  const close = html(
-    "button",
-    { type: "button", class: "controls close", on: { click: () => closeDetails(section, cell) } },
-    "Close",
-  );
   const choose = (value) => {
     section.open.get(cell.id).seed = value;
     drawDetails(section, cell, node, value);
@@ -44,20 +39,22 @@ function drawDetails(section, cell, node, seed) {
   };
   const plots = [groupPlot, lossPlot, countPlot, curvePlot, informationPlot].map((plot) => plot(view));
   const [groups, losses, forgotten, ...wide] = plots;
-  const many = groupsOf(view.chosen[0]).size > 8; // then the counts stand beside the groups, not below
-  const left = html("div", {}, groups, many ? null : forgotten);
-  const right = html("div", {}, losses, many ? forgotten : null);
+  const left = html("div", {}, groups, forgotten);
+  const right = losses;
   node.replaceChildren();
   fill(node, {}, [
-    html("div", { class: "head" }, html("h3", {}, cell.label), close),
-    html("p", { class: "setting" }, `${section.table.title}${seed === null ? "" : `, seed ${seed}`}`),
+    html("div", { class: "head" }, html("h3", {}, cell.name), closeButton(() => closeDetails(section, cell))),
+    html("p", { class: "setting" }, `${studied(section.table)}${seed === null ? "" : `, seed ${seed}`}`),
+    storyList(cell.story),
     seedButtons(runs, seed, choose),
     html("div", { class: "plots" }, left, right, ...wide),
     absentTold(plots),
     configuration(view),
-    comparison(view),
   ]);
 }
+
+const closeButton = (close) =>
+  html("button", { type: "button", class: "controls close", on: { click: close } }, "Close");
 
 function seedButtons(runs, seed, choose) {
   const choices = runs.length > 1 ? [null, ...runs.map((run) => run.seed)] : runs.map((run) => run.seed);
@@ -103,60 +100,9 @@ function configuration(view) {
   const folders = view.chosen.map((run) => html("li", {}, html("code", {}, run.folder)));
   return html(
     "details",
-    { class: "configuration" },
+    { class: "configuration fold" },
     html("summary", {}, "Configuration"),
     html("ul", { class: "folders" }, ...folders),
     html("div", { class: "scroll" }, html("table", { class: "keys" }, html("tbody", {}, ...lines))),
   );
-}
-
-function runName(run) {
-  return `${run.label}, seed ${run.seed}`;
-}
-
-function comparison(view) {
-  const run = view.chosen[0];
-  const result = html("div", { class: "scroll" });
-  const show = (event) => result.replaceChildren(...differences(run, runById.get(event.target.value)));
-  const groups = data.tables.map((table) => {
-    const others = table.cells.flatMap((cell) => cell.runs).filter((id) => id !== run.id);
-    return html(
-      "optgroup",
-      { label: table.title },
-      ...others.map((id) => html("option", { value: id }, runName(runById.get(id)))),
-    );
-  });
-  const box = html(
-    "details",
-    {
-      class: "comparison",
-      on: {
-        toggle: (event) => {
-          if (event.target.open && !select.options.length)
-            select.append(html("option", { value: "" }, "choose a run"), ...groups);
-        },
-      },
-    },
-    html("summary", {}, "What differs from another run"),
-  );
-  const select = html("select", { on: { change: show } });
-  box.append(html("label", { class: "controls" }, `${runName(run)}, compared with: `, select), result);
-  return box;
-}
-
-function differences(run, other) {
-  if (!other) return [];
-  const keys = unique([...Object.keys(run.config), ...Object.keys(other.config)]);
-  const unlike = keys.filter((key) => shownValue(run.config[key]) !== shownValue(other.config[key]));
-  if (!unlike.length) return [html("p", {}, "Their configurations are the same.")];
-  const line = (tag, cells) => html("tr", {}, ...cells.map((text, i) => html(i ? tag : "th", {}, text)));
-  const lines = unlike.map((key) => line("td", [key, shownValue(run.config[key]), shownValue(other.config[key])]));
-  return [
-    html(
-      "table",
-      { class: "keys" },
-      html("thead", {}, line("th", ["key", runName(run), runName(other)])),
-      html("tbody", {}, ...lines),
-    ),
-  ];
 }

@@ -1,82 +1,32 @@
 """`--by group`: groups in rows, models in columns, with the change to the original and to the retrained model."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from method.runs.labels import label, paper_name
-from scripts.report.collect import Report, Row, by_label
-from scripts.report.compared import RETRAINED, mark_rows, reference_name, values_of_others
-from scripts.report.latex import called, document, environment, escape, number, references_told, setting_told
+from scripts.report.collect import Report, Row
+from scripts.report.compared import mark_rows, reference_name
+from scripts.report.group_table import FACTS, ORIGINAL, REFERENCE, GroupTable, group_tables
+from scripts.report.latex import called, document, environment, escape, references_told, setting_told
 from scripts.report.latex import line as latex_line
 from scripts.report.naming import table_names
-from scripts.report.payload import SCHEMA, SETTING, groups_of, moments
+from scripts.report.payload import SCHEMA, SETTING
 from scripts.report.tabular import written
 from scripts.report.text import bullets, frame, last_parts
-from scripts.report.view import average_accuracy
-from utils.tables import HOLE, align, align_markdown, cell
+from utils.tables import HOLE, align, align_markdown
 from utils.text import for_people
 
-ACCURACY, ORIGINAL, REFERENCE = "accuracy", "minus original", "minus retrained"
+ACCURACY = "accuracy"
 MEANING = (
     "Accuracy in percent on a group's n test samples, with its 95 % Wilson interval; of several seeds their mean, and"
-    " the mean ends of their intervals. Minus original, minus retrained: minus the accuracy of the model that the run"
-    " started from, and of the retrained one that is its reference; taken seed by seed, mean ± sample standard"
-    " deviation. [k] where only k of the seeds have the value; - where none has."
+    " the mean ends of their intervals. Minus original, minus retrained: percentage points to the accuracy of the model"
+    " that the run started from, and of the retrained one that is its reference. A change has a 95 % interval too: of"
+    " several seeds by Student's t over the differences of each seed; of one seed, or of seeds that are all alike, from"
+    " the numbers of test samples (Newcombe). It is more than noise where the interval leaves out zero; of many"
+    " changes, some leave it out by chance. [k] where only k of the seeds have the value; - where none has."
 )
-NOTHING: dict[str, float | None] = {}
-
-
-@dataclass(frozen=True)
-class GroupTable:
-    """One table: its groups, the forget groups first, and the rows behind each of its columns.
-
-    found: of every row its groups by name. others: name of a line -> row -> accuracy by group of what the row is
-    compared with; a row for which nothing is there is absent.
-    """
-
-    key: tuple
-    groups: Sequence[Mapping[str, Any]]
-    columns: Mapping[str, Sequence[Row]]
-    found: Mapping[Row, Mapping[str, dict[str, Any]]]
-    others: Mapping[str, Mapping[Row, Mapping[str, float | None]]]
-
-    def accuracy(self, rows: Sequence[Row], group: str) -> dict[str, Any]:
-        """n, mean and sd over the rows, and `interval`, its two ends or None."""
-        there = [self.found[row][group] for row in rows if group in self.found[row]]
-        average = average_accuracy([{"groups": there}], group)
-        return moments([one["test_acc"] for one in there]) | {"interval": average["interval"] if average else None}
-
-    def change(self, what: str, rows: Sequence[Row], group: str) -> list[float | None]:
-        """Of each row the accuracy minus that of what it is compared with; None where one of them is missing."""
-        theirs = [self.others[what].get(row, NOTHING).get(group) for row in rows]
-        own = [self.found[row].get(group, NOTHING).get("test_acc") for row in rows]
-        return [a - b if a is not None and b is not None else None for a, b in zip(own, theirs, strict=True)]
-
-
-def group_tables(report: Report, each: bool, against: str) -> Iterator[GroupTable]:
-    """The tables of a report; each: a column a run, else one a label. against: a further row to compare with."""
-    for key, rows in report.tables.items():
-        found = {row: {group["name"]: group for group in groups_of(row.values)} for row in rows}
-        groups = {name: group for own in found.values() for name, group in own.items()}
-        compared = {
-            ORIGINAL: {row: other.values for row in rows if (other := report.original_row(key, row))},
-            REFERENCE: values_of_others(report, key, RETRAINED),
-            **({f"minus {against}": values_of_others(report, key, against)} if against else {}),
-        }
-        yield GroupTable(
-            key,
-            sorted(groups.values(), key=lambda group: not group["forget"]),
-            {f"{row.label}, seed {row.seed}": [row] for row in rows} if each else by_label(rows),
-            found,
-            {what: {row: _accuracies(values) for row, values in own.items()} for what, own in compared.items()},
-        )
-
-
-def _accuracies(values: Mapping[str, Any]) -> dict[str, float | None]:
-    return {group["name"]: group["test_acc"] for group in groups_of(values)}
 
 
 def as_text(report: Report, each: bool, against: str, markdown: bool) -> str:
@@ -85,7 +35,7 @@ def as_text(report: Report, each: bool, against: str, markdown: bool) -> str:
     for table in group_tables(report, each, against):
         marks, notes = mark_rows(report.tables[table.key]).of, _originals_told(report.tables[table.key])
         heads = [f"{name} {marks.get(rows[0].label, '')}".rstrip() for name, rows in table.columns.items()]
-        lines = [[group, what, *cells] for group, what, cells in _lines(table, lambda text: text, cell)]
+        lines = [[group, what, *cells] for group, what, cells in _lines(table)]
         grid = (align_markdown if markdown else align)(["group", "", *heads], lines, 2)
         shown = [grid if lines else "No run of this table has accuracies by group."]
         shown += [bullets("", notes, markdown)] if notes else []
@@ -121,26 +71,26 @@ def _latex_table(report: Report, table: GroupTable, name: str, each: bool) -> st
     seeds = [f", seed {rows[0].seed}" if each else "" for rows in columns]
     heads = [called(rows[0], marks.of.get(rows[0].label, "")) + seed for rows, seed in zip(columns, seeds, strict=True)]
     body = [latex_line(["Group", "", *heads])]
-    for group, what, cells in _lines(table, lambda text: text.replace(HOLE, "--"), number):
+    for group, what, cells in _lines(table):
         body += [r"\midrule"] if what == ACCURACY else []
-        body.append(latex_line([escape(group), escape(what), *cells]))
+        numbers = ["--" if one == HOLE else one.replace("-", "$-$") for one in cells]
+        body.append(latex_line([escape(group), escape(what), *numbers]))
     return environment(caption, f"{name}-groups", "ll" + "r" * len(columns), body)
 
 
-def _lines(
-    table: GroupTable, form: Callable[[str], str], change: Callable[[list[float | None]], str]
-) -> Iterator[tuple[str, str, list[str]]]:
+def _lines(table: GroupTable) -> Iterator[tuple[str, str, list[str]]]:
     """(group, what the line says, a cell a column); the group stands in its first line alone."""
     columns = list(table.columns.values())
     for group in table.groups:
         name, mark = group["name"], ", forget" if group["forget"] else ""
-        accuracies = [form(_accuracy_told(table.accuracy(rows, name), len(rows))) for rows in columns]
+        accuracies = [_told(table.accuracy(rows, name), len(rows)) for rows in columns]
         yield f"{name} (n {group['n_test']}{mark})", ACCURACY, accuracies
         for what in table.others:
-            yield "", what, [change(table.change(what, rows, name)) for rows in columns]
+            yield "", what, [_told(table.change(what, rows, name), len(rows)) for rows in columns]
 
 
-def _accuracy_told(found: dict[str, Any], n: int) -> str:
+def _told(found: Mapping[str, Any], n: int) -> str:
+    """A mean with its interval."""
     if not found["n"]:
         return HOLE
     interval = " ({:.1f} to {:.1f})".format(*found["interval"]) if found["interval"] else ""
@@ -159,11 +109,11 @@ def _record(
     table: GroupTable, group: Mapping[str, Any], rows: Sequence[Row], each: bool, against: str
 ) -> dict[str, Any]:
     name, run = group["name"], rows[0].run
-    changes = {what: moments(table.change(what, rows, name)) for what in table.others}
+    changes = {what: table.change(what, rows, name) for what in table.others}
     own = {"seed": rows[0].seed, "folder": for_people(run.folder.as_posix())} if each else {"n": len(rows)}
     return {
         "group": name,
-        **{fact: group[fact] for fact in ("forget", "n_train", "n_forget", "n_test")},
+        **{fact: group[fact] for fact in FACTS},
         "label": rows[0].label,
         "method": run.method,
         **own,
@@ -191,8 +141,7 @@ def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
             found[name] = int(value) if isinstance(value, bool) else value
             continue
         found |= {name: value["mean"], f"{name}_sd": value["sd"], f"{name}_n": value["n"]}
-        if "interval" in value:
-            found |= dict(zip((f"{name}_low", f"{name}_high"), value["interval"] or (None, None), strict=True))
+        found |= dict(zip((f"{name}_low", f"{name}_high"), value["interval"] or (None, None), strict=True))
     return found
 
 

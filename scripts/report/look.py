@@ -1,76 +1,54 @@
-"""What page and figures look like: colours of Okabe and Ito, each with a marker or a dash pattern of its own."""
+"""What charts look like: colours of Okabe and Ito, each with a marker or a dash pattern of its own."""
 
-import re
-from collections.abc import Sequence
+from collections.abc import Collection
 from typing import Any
 
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 BLUE, VERMILLION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
 
-# Dashes: lengths of line and gap in px; none is a solid line.
-LOOK: dict[str, Any] = {
-    "roles": {
-        "before": {"label": "before (pretrained)", "color": BLUE, "marker": "circle", "dash": []},
-        "after": {"label": "after (this run)", "color": VERMILLION, "marker": "diamond", "dash": []},
-        "retrained": {"label": "retrained (reference)", "color": GREEN, "marker": "square", "dash": []},
-    },
-    "sets": {
-        "forget": {"label": "forget", "color": VERMILLION, "dash": []},
-        "retain": {"label": "retain", "color": BLUE, "dash": [7, 3]},
-        "val": {"label": "val", "color": PURPLE, "dash": [2, 2]},
-        "test": {"label": "test", "color": BLACK, "dash": [8, 2, 2, 2]},
-    },
-    "information": {
-        "model": {"label": "model", "color": VERMILLION, "marker": "diamond", "dash": []},
-        "original": {"label": "original", "color": BLUE, "marker": "circle", "dash": [7, 3]},
-    },
-    "counts": {
-        "forgotten": {"label": "forgotten", "color": VERMILLION, "hatch": True},
-        "retained": {"label": "retained", "color": SKY, "hatch": False},
-    },
-    "kinds": {
-        "pretrain": {"label": "pretrained", "color": BLUE, "marker": "circle"},
-        "reference": {"label": "retrained", "color": GREEN, "marker": "square"},
-        "competing": {"label": "unlearned", "color": VERMILLION, "marker": "diamond"},
-    },
-    "seeds": [
-        {"color": color, "dash": dash, "marker": marker}
-        for color, dash, marker in (
-            (BLUE, [], "circle"),
-            (VERMILLION, [7, 3], "diamond"),
-            (GREEN, [2, 2], "square"),
-            (PURPLE, [8, 2, 2, 2], "triangle"),
-            (ORANGE, [12, 3], "circle"),
-            (BLACK, [4, 4], "diamond"),
-            (SKY, [1, 3], "square"),
-        )
-    ],
+# Dashes: lengths of line and gap in px; [1, 0] is a solid line. Shapes are Vega's.
+SOLID = [1, 0]
+ROLES = {
+    "original (before)": {"color": BLUE, "shape": "circle"},
+    "this model (after)": {"color": VERMILLION, "shape": "diamond"},
+    "retrained": {"color": GREEN, "shape": "square"},
 }
+SETS = {
+    "forget": {"color": VERMILLION, "strokeDash": SOLID},
+    "retain": {"color": BLUE, "strokeDash": [7, 3]},
+    "val": {"color": PURPLE, "strokeDash": [2, 2]},
+    "test": {"color": BLACK, "strokeDash": [8, 2, 2, 2]},
+}
+NETWORKS = {
+    "model": {"color": VERMILLION, "strokeDash": SOLID},
+    "original": {"color": BLUE, "strokeDash": [7, 3]},
+}
+PARTS = {"forgotten": {"color": VERMILLION}, "retained": {"color": "#cfe7f7"}}  # one dark, one light
+KINDS = {
+    "original": {"color": BLUE, "shape": "circle"},
+    "retrained": {"color": GREEN, "shape": "square"},
+    "unlearned": {"color": VERMILLION, "shape": "diamond"},
+}
+# Seeds, and models beside each other, in their order.
+SERIES: list[dict[str, Any]] = [
+    {"color": BLUE, "strokeDash": SOLID, "shape": "circle"},
+    {"color": VERMILLION, "strokeDash": [7, 3], "shape": "diamond"},
+    {"color": GREEN, "strokeDash": [2, 2], "shape": "square"},
+    {"color": PURPLE, "strokeDash": [8, 2, 2, 2], "shape": "triangle-up"},
+    {"color": ORANGE, "strokeDash": [12, 3], "shape": "cross"},
+    {"color": BLACK, "strokeDash": [4, 4], "shape": "triangle-down"},
+    {"color": SKY, "strokeDash": [1, 3], "shape": "triangle-right"},
+]
 
-# Columns of history.csv that are no curve, and those of the bounds on the mutual information: (pass, network).
-NO_CURVE = ("epoch", "seconds")
-INFORMATION = re.compile(r"(?:(\w+)_)?mi_(model|original)")
-PASSES = {"": "while the critics are tuned", "forget": "on the forget set", "retain": "on the retain set"}
 
+def channels(field: str, looks: dict[str, dict[str, Any]] | None, names: Collection[str]) -> dict[str, Any]:
+    """Vega-Lite's encodings of a field by channels of its looks; without looks, of the parameter `series` by SERIES.
 
-def curve_keys(histories: Sequence[dict[str, list]]) -> list[str]:
-    """Losses first, then accuracies, then the rest: what is drawn over the epochs beside mutual information."""
-    keys = dict.fromkeys(key for history in histories for key in history)
-    drawn = [key for key in keys if key not in NO_CURVE and not INFORMATION.fullmatch(key)]
-    return sorted(drawn, key=lambda key: (not key.endswith("loss"), not key.endswith("acc")))
-
-
-def information_keys(histories: Sequence[dict[str, list]]) -> dict[str, dict[str, str]]:
-    """The columns of history.csv that bound mutual information: pass -> network -> column."""
-    found: dict[str, dict[str, str]] = {}
-    for key in dict.fromkeys(key for history in histories for key in history):
-        if named := INFORMATION.fullmatch(key):
-            found.setdefault(named[1] or "", {})[named[2]] = key
-    return found
-
-
-def in_words(key: str) -> str:
-    """The title of a column: val_worst_group_acc as "val worst group accuracy (%)"; losses and rates have no unit."""
-    if key == "lr":
-        return "learning rate"
-    return f"{key[:-4]} accuracy (%)".replace("_", " ") if key.endswith("_acc") else key.replace("_", " ")
+    All share one legend, as their domains are the same; of dashes it shows lines.
+    """
+    own = list(looks.values()) if looks else SERIES
+    domain = list(looks) if looks else {"signal": "series"}
+    scales = {name: {"domain": domain, "range": [look[name] for look in own]} for name in names}
+    legend = {"legend": {"symbolType": "stroke", "symbolSize": 500}} if "strokeDash" in names else {}
+    shared = {"field": field, "type": "nominal", "title": None, **legend}
+    return {name: shared | {"scale": scale} for name, scale in scales.items()}

@@ -1,19 +1,36 @@
-// The page: controls, contents, one section a table, runs that are in no table, and what the columns mean.
+// The page: what was studied, contents, one section a table, runs that are in no table, and what words mean.
 
 const state = { all: false, each: false, difference: false, words: [] };
 const FEW = 4; // so many tables stand open at first
 
+const scrollBox = (name, tall = "") =>
+  html("div", { class: `scroll ${tall}`.trim(), tabindex: "0", role: "region", "aria-label": name });
+
+// What was asked of a table's runs, as a heading: fairface: 50 % of 9 groups forgotten.
+function studied(table) {
+  const groups = table.forget_groups;
+  if (!table.task) return `${table.dataset}: original models`;
+  if (table.task.startsWith("list")) return `${table.dataset}: the images of ${table.task} forgotten`;
+  const share = `${fixed(100 * table.ratio, 1).replace(/\.0$/, "")} %`;
+  const whole = table.task === "random" || !groups.length ? `all training images (${table.task})` : `${groups.length} groups`;
+  return `${table.dataset}: ${share} of ${groups.length === 1 && table.task !== "random" ? groups[0] : whole} forgotten`;
+}
+
+const settingTold = (table) =>
+  `${table.model}, ${table.image_size} pixels, weights ${table.weights}${table.task ? `, ${table.task}` : ""}`;
+
 function newSection(table, open) {
   const section = { table, state, sort: null, open: new Map() };
-  section.grid = html("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": table.title });
+  section.grid = scrollBox("Every method in numbers");
   section.details = html("div", {});
+  section.compare = html("div", {});
   section.body = html("div", { class: "body" });
   section.count = html("span", { class: "count" });
   const fillOnce = () => section.node.open && !section.body.childNodes.length && fillSection(section);
   section.node = html(
     "details",
     { class: "table", id: table.id, open, on: { toggle: fillOnce } },
-    html("summary", {}, html("h2", {}, table.title), section.count),
+    html("summary", {}, html("h2", {}, studied(table)), section.count),
     section.body,
   );
   if (open) fillSection(section);
@@ -21,43 +38,53 @@ function newSection(table, open) {
 }
 
 function fillSection(section) {
+  const { table } = section;
   fill(section.body, {}, [
-    ...facts(section.table),
-    section.grid,
-    notes(section.table),
-    overviewBox(section.table),
+    html("p", { class: "setting" }, settingTold(table)),
+    storyList(table.story),
+    tradeOffPlot(table),
+    groupBox(section),
+    measures(section),
+    section.compare,
     section.details,
+    attackPlot(table),
+    fold("Figure of the main columns", () => overviewPlot(table)),
+    notes(table),
   ]);
   drawTable(section);
 }
 
-function facts(table) {
-  if (!table.forget_groups.length) return [];
-  const first = table.forget_groups.slice(0, 4).join("; ");
-  const more = table.forget_groups.length > 4 ? ` and ${table.forget_groups.length - 4} more` : "";
-  const signal = isNumber(table.mia_baseline)
-    ? ` Without any signal MIA reads about ${fixed(table.mia_baseline, 0)}.`
-    : "";
-  return [
+function measures(section) {
+  return html(
+    "section",
+    { class: "part" },
+    html("h3", {}, "Every method in numbers"),
+    html("p", { class: "note" }, section.table.reference),
     html(
       "p",
-      { class: "facts", title: table.forget_groups.join("\n") },
-      html("b", {}, "Forget groups: "),
-      `${first}${more}.${signal}`,
+      { class: "note controls" },
+      "A method's name opens its figures. Tick two or three to see them side by side.",
+      html("span", { class: "compare-told", "aria-live": "polite" }),
     ),
-  ];
+    section.grid,
+  );
+}
+
+// A closed fold whose content is made when it is first opened.
+function fold(title, make) {
+  const box = html("details", { class: "fold" }, html("summary", {}, title));
+  box.addEventListener("toggle", () => {
+    if (box.open && box.childNodes.length === 1) box.append(make());
+  });
+  return box;
 }
 
 function notes(table) {
-  return table.notes.length ? html("ul", { class: "notes" }, ...table.notes.map((note) => html("li", {}, note))) : null;
-}
-
-function overviewBox(table) {
-  const box = html("details", { class: "overview-box" }, html("summary", {}, "Plot of all rows"));
-  box.addEventListener("toggle", () => {
-    if (box.open && box.childNodes.length === 1) box.append(overviewPlot(table));
-  });
-  return box;
+  const signal = isNumber(table.mia_baseline)
+    ? [`Without any signal MIA reads about ${fixed(table.mia_baseline, 0)}.`]
+    : [];
+  const lines = [...signal, ...table.notes].map((note) => html("li", {}, note));
+  return lines.length ? fold(`Notes (${lines.length})`, () => html("ul", { class: "notes" }, ...lines)) : null;
 }
 
 const countTold = (n, one) => `${n} ${one}${n === 1 ? "" : "s"}`;
@@ -74,11 +101,16 @@ function redraw() {
     section.count.textContent = countTold(fitting[i], "row");
     section.line.hidden = !fitting[i];
     if (state.words.length && fitting[i] && shown <= FEW) section.node.open = true;
-    if (section.body.childNodes.length) drawTable(section);
+    drawTables(section);
   });
   document.getElementById("found").textContent = state.words.length
     ? `${countTold(rows, "row")} in ${countTold(shown, "table")}`
     : "";
+}
+
+function drawTables(section, most) {
+  if (section.body.childNodes.length) drawTable(section, most);
+  if (section.groups) drawGroupTable(section, most);
 }
 
 function controls() {
@@ -106,7 +138,7 @@ function controls() {
       "label",
       {},
       "Filter: ",
-      html("input", { type: "search", id: "filter", placeholder: "data set, task, method", on: { input: filter } }),
+      html("input", { type: "search", id: "filter", placeholder: "data set, method", on: { input: filter } }),
     ),
     box("all", "all columns"),
     box("each", "each run"),
@@ -115,47 +147,26 @@ function controls() {
   );
 }
 
+// A line a study: what was forgotten, and the first thing that happened.
 function contents() {
-  const heads = ["data set", "model", "task", "ratio", "rows", "runs"].map((text) =>
-    html("th", { scope: "col" }, text),
-  );
   sections.forEach((section) => {
     const { table } = section;
-    const runs = table.cells.reduce((sum, cell) => sum + cell.runs.length, 0);
     const open = () => {
       section.node.open = true;
     };
-    const link = html("a", { href: `#${table.id}`, on: { click: open } }, table.dataset);
-    const cells = [
-      `${table.model}, ${table.image_size} px`,
-      table.task || "-",
-      table.task ? String(table.ratio) : "-",
-      table.cells.length,
-      runs,
-    ];
-    section.line = html(
-      "tr",
-      {},
-      html("th", { scope: "row" }, link),
-      ...cells.map((text) => html("td", {}, String(text))),
-    );
+    const link = html("a", { href: `#${table.id}`, on: { click: open } }, studied(table));
+    const [first] = ["harm", "forget_groups", "missing"].flatMap((about) => table.story.filter((one) => one.about === about));
+    section.line = html("li", {}, link, html("small", {}, settingTold(table)), first ? html("p", {}, ...termed(first.text)) : null);
   });
   if (sections.length < 2) return;
-  const lines = sections.map((section) => section.line);
-  const grid = html(
-    "table",
-    { class: "contents" },
-    html("thead", {}, html("tr", {}, ...heads)),
-    html("tbody", {}, ...lines),
-  );
   document
     .getElementById("contents")
     .append(
       html(
         "details",
         { open: sections.length <= 12 },
-        html("summary", {}, `${sections.length} tables`),
-        html("div", { class: "scroll" }, grid),
+        html("summary", {}, `${sections.length} studies, and the worst harm in each`),
+        html("ol", {}, ...sections.map((section) => section.line)),
       ),
     );
 }
@@ -196,7 +207,7 @@ function legend() {
       html(
         "p",
         {},
-        "Several seeds: mean ± sample standard deviation; one seed has none. [k]: only k of the seeds have the value. A dash: none has; point at it for the reason. ",
+        "Several seeds: mean ± sample standard deviation; one seed has none. [k]: only k of the seeds have the value. A dash: none has; the notes below a table say why. ",
         html("strong", {}, "Bold"),
         ": the one best of the unlearned models; nothing where several are best to the decimals shown, or only one competes. Pretrained and retrained models do not compete. The reference is the retrained model of the same data, forget set and seed; with REWEIGHT for MIU and reweighted methods. A difference is taken seed by seed, then averaged.",
       ),
@@ -205,6 +216,7 @@ function legend() {
         { class: "scroll" },
         html("table", { class: "keys" }, html("thead", {}, html("tr", {}, ...heads)), html("tbody", {}, ...lines)),
       ),
+      glossaryList() || "",
     );
 }
 
@@ -219,16 +231,29 @@ function openNamed() {
   if (cell && !section.open.has(cell.id)) openDetails(section, cell, null);
 }
 
+function headline() {
+  const datasets = unique(data.tables.map((table) => table.dataset));
+  if (!data.tables.length) return "Unlearning: no finished run";
+  if (data.tables.length === 1) return `Unlearning on ${studied(data.tables[0])}`;
+  return `Unlearning: ${data.tables.length} studies on ${datasets.join(", ")}`;
+}
+
 const sections = data.tables.map((table, i) => newSection(table, i < FEW));
 const folders = unique(data.runs.filter((run) => run.cell).map((run) => run.folder)).length;
+document.title = headline();
+document.querySelector("h1").textContent = headline();
 document.getElementById("summary").textContent =
-  `${countTold(folders, "run")} in ${countTold(data.tables.length, "table")}, from ${data.path}. ` +
-  "Click a row for its plots, a column's title to sort.";
+  `${countTold(folders, "run")} in ${countTold(data.tables.length, "table")}, from ${data.path}.`;
 document.getElementById("tables").append(...sections.map((section) => section.node));
 controls();
 contents();
 missing();
 legend();
 redraw();
+watchHints();
 openNamed();
 window.addEventListener("hashchange", openNamed);
+// Paper does not scroll: a wide table is printed in parts, one below the other.
+const ON_PAPER = 9; // columns
+window.addEventListener("beforeprint", () => sections.forEach((section) => drawTables(section, ON_PAPER)));
+window.addEventListener("afterprint", () => sections.forEach((section) => drawTables(section)));

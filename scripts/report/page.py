@@ -8,22 +8,27 @@ import re
 from pathlib import Path
 from typing import Any
 
-from scripts.report.look import LOOK, NO_CURVE, PASSES, curve_keys, in_words, information_keys
+from method.evaluation.intervals import student_factor
+from scripts.report.chart_specs import CONFIG
+from scripts.report.charts import ListPool, pack
+from scripts.report.figures import KEY, LETTER, library
 
 HERE = Path(__file__).parent
-SCRIPTS = ("draw.js", "plots.js", "groups.js", "table.js", "details.js", "page.js")
+SCRIPTS = (
+    "elements.js", "charts.js", "terms.js", "table.js", "group_table.js", "details.js", "compare.js", "page.js"
+)  # fmt: skip
 MOMENTS = ("n", "mean", "sd")
-DIGITS = 6  # significant ones, of what is only drawn
 COLUMN_DEFAULTS = {"unit": "", "what": "", "main": False, "best": "", "scale": 1, "decimals": 1}
 
 
 def page(payload: dict[str, Any]) -> str:
     """The whole document, from the dict that `--format json` writes (docs/report.md)."""
-    script = '"use strict";\n' + "\n".join(_read(name) for name in SCRIPTS)
+    own = "\n".join(_read(name) for name in SCRIPTS)
+    script = f'"use strict";\n(() => {{{library()}}})();\n{own}'
     parts = {
         # The page may run its own script, to the letter, and nothing else; nothing may be loaded.
         "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        "style": _read("page.css"),
+        "style": _read("page.css") + _read("charts.css"),
         "data": in_script(pack_payload(payload)),
         "script": script,
     }
@@ -47,66 +52,48 @@ def pack_payload(payload: dict[str, Any]) -> dict[str, Any]:
     pool = ListPool()
     columns = [COLUMN_DEFAULTS | column for column in payload["columns"]]
     keys = [column["key"] for column in columns]
-    tables = [{**table, "cells": [_cell(cell, keys) for cell in table["cells"]]} for table in payload["tables"]]
-    runs = [_run(run, pool) for run in payload["runs"]]
-    histories = [run["history"] for run in payload["runs"] if run.get("history")]
-    curves = curve_keys(histories)
+    tables = [{**table, "cells": [_cell(cell, keys, pool) for cell in table["cells"]]} for table in payload["tables"]]
+    most = max((len(cell["seeds"]) for table in tables for cell in table["cells"]), default=0)
+    charts, rows = pack(payload, pool)
+    groups = {table["id"]: [group["name"] for group in table["groups"]] for table in tables}
     return {
         "path": payload["path"],
         "columns": columns,
         "tables": tables,
-        "runs": runs,
+        "runs": [_run(run, groups[run["table"]], pool) for run in payload["runs"]],
         "missing": payload["missing"],
         "pool": pool.lists,
-        "look": LOOK,
-        "curves": [{"key": key, "title": in_words(key)} for key in curves],
-        "information": information_keys(histories),
-        "passes": PASSES,
+        "student": [student_factor(n) for n in range(most + 1)],
+        "glossary": payload["glossary"],
+        "charts": charts,
+        "rows": rows,
+        "config": CONFIG,
+        "letter": LETTER,
+        "key_room": KEY,
     }
 
 
-class ListPool:
-    """Lists of plain values, each kept once; what is put in is represented by its number."""
-
-    def __init__(self) -> None:
-        self.lists: list[list] = []
-        self._numbers: dict[str, int] = {}
-
-    def put(self, values: list) -> int:
-        """The number of an equal list; floats are rounded to what a plot shows."""
-        values = [_rounded(value) for value in values]
-        key = json.dumps(values)
-        if key not in self._numbers:
-            self._numbers[key] = len(self.lists)
-            self.lists.append(values)
-        return self._numbers[key]
+def _run(run: dict[str, Any], groups: list[str], pool: ListPool) -> dict[str, Any]:
+    """A run with the number of the list of its accuracies, in the order of `groups`; charts have the rest as rows."""
+    accuracies = {group["name"]: group["test_acc"] for group in run.get("groups") or []}
+    own = {key: value for key, value in run.items() if key not in ("losses", "history")}
+    return own | {"groups": pool.put([accuracies.get(name) for name in groups])}
 
 
-def _cell(cell: dict[str, Any], keys: list[str]) -> dict[str, Any]:
-    """n, mean and sd as lists in the order of the columns; the difference's only where there is one."""
+def _cell(cell: dict[str, Any], keys: list[str], pool: ListPool) -> dict[str, Any]:
+    """n, mean and sd as lists in the order of the columns; the difference's only where there is one; groups pooled."""
     own = {name: [cell[name].get(key) for key in keys] for name in MOMENTS}
     parts = [cell["difference"].get(key) or {} for key in keys]
     difference = {name: [part.get(name) for part in parts] for name in MOMENTS}
-    return {**cell, **own, "difference": difference if any(difference["n"]) else None}
+    groups = {what: _grouped(found, pool) for what, found in cell["groups"].items()}
+    return {**cell, **own, "difference": difference if any(difference["n"]) else None, "groups": groups}
 
 
-def _run(run: dict[str, Any], pool: ListPool) -> dict[str, Any]:
-    """A run whose groups, losses and history are numbers of lists in the pool."""
-    groups = run.get("groups") or []
-    columns = {name: [group.get(name) for group in groups] for name in (groups[0] if groups else ())}
-    intervals = columns.pop("test_interval", [])
-    for i, end in enumerate(("low", "high")):
-        columns[f"test_{end}"] = [pair[i] if pair else None for pair in intervals]
-    history = {name: values for name, values in (run.get("history") or {}).items() if name not in NO_CURVE[1:]}
-    lists = {"groups": columns, "losses": run.get("losses") or {}, "history": history}
-    return {**run, **{part: {name: pool.put(values) for name, values in own.items()} for part, own in lists.items()}}
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, float) and math.isfinite(value):
-        value = float(f"{value:.{DIGITS}g}")
-        return int(value) if value.is_integer() else value
-    return value
+def _grouped(found: list[dict[str, Any]], pool: ListPool) -> dict[str, int]:
+    """n, mean and both ends of the interval of every group, as numbers of lists in the pool."""
+    low, high = zip(*(one["interval"] or (None, None) for one in found), strict=True) if found else ((), ())
+    lists = {"n": [one["n"] for one in found], "mean": [one["mean"] for one in found], "low": low, "high": high}
+    return {name: pool.put(list(own)) for name, own in lists.items()}
 
 
 def _plain(value: Any) -> Any:

@@ -1,9 +1,8 @@
 """Everything that the page, the figures and the JSON file show, as one dict of plain values (docs/report.md)."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
@@ -13,10 +12,15 @@ from method.evaluation.columns import COLUMNS, MAIN, Column
 from method.evaluation.records import load_losses
 from method.runs.files import read_history
 from method.runs.folder import HISTORY, SPLITS
-from scripts.report.collect import Report, Row, by_label
-from scripts.report.compared import reference_name
+from method.runs.labels import paper_name
+from scripts.report.collect import Report, Row, by_label, groups_of
+from scripts.report.compared import mark_rows, reference_name
+from scripts.report.glossary import read_glossary
+from scripts.report.group_table import FACTS, GroupTable, group_tables
 from scripts.report.naming import make_unique, table_names, title
+from scripts.report.story import tell
 from scripts.report.text import forget_group_names, mia_baseline, notes
+from scripts.report.values import moments
 from utils.errors import UserError
 from utils.tables import is_number
 from utils.text import for_people
@@ -37,10 +41,14 @@ def payload(report: Report, root: Path, main: Sequence[Column] = MAIN) -> dict[s
     names = Names()
     tables, runs, unread = [], [], dict[tuple[str, str], None]()
     files = table_names(list(report.tables))
-    for number, (key, own) in enumerate(report.tables.items()):
-        tables.append({**_table(f"t{number}", key, own, names), "file": files[number]})
+    for number, (grouped, (key, own)) in enumerate(zip(group_tables(report), report.tables.items(), strict=True)):
+        tables.append({**_table(f"t{number}", key, own, grouped, names), "file": files[number]})
         place = {run: cell["id"] for cell in tables[-1]["cells"] for run in cell["runs"]}
         partners = [(report.original_row(key, row), report.reference_row(key, row)) for row in own]
+        originals = {row: original for row, (original, _) in zip(own, partners, strict=True)}
+        tables[-1]["story"], of_labels = tell(own, originals)
+        for cell in tables[-1]["cells"]:
+            cell["story"] = of_labels[cell["label"]]
         hidden = dict.fromkeys(row for pair in partners for row in pair if row is not None and row not in own)
         for row, pair in [*zip(own, partners, strict=True), *((row, (None, None)) for row in hidden)]:
             where = {"table": f"t{number}", "cell": place.get(names.of(row))}
@@ -60,6 +68,7 @@ def payload(report: Report, root: Path, main: Sequence[Column] = MAIN) -> dict[s
         "tables": tables,
         "runs": runs,
         "missing": missing,
+        "glossary": read_glossary(),
     }
 
 
@@ -74,8 +83,8 @@ class Names:
         return self._ids.setdefault(row, f"r{len(self._ids)}")
 
 
-def _table(name: str, key: tuple, rows: Sequence[Row], names: Names) -> dict[str, Any]:
-    labelled = by_label(rows)
+def _table(name: str, key: tuple, rows: Sequence[Row], grouped: GroupTable, names: Names) -> dict[str, Any]:
+    labelled, marks = by_label(rows), mark_rows(rows, paper_name)
     cells = [
         {
             "id": f"{name}c{number}",
@@ -84,9 +93,11 @@ def _table(name: str, key: tuple, rows: Sequence[Row], names: Names) -> dict[str
             "file": file,
             "method": own[0].run.method,
             "is_reference": not own[0].competes,
+            "mark": marks.of.get(own_label, ""),
             "seeds": [row.seed for row in own],
             "runs": [names.of(row) for row in own],
             **over_seeds(own),
+            "groups": grouped.column(own),
         }
         for number, (file, (own_label, own)) in enumerate(zip(make_unique(labelled), labelled.items(), strict=True))
     ]
@@ -95,8 +106,10 @@ def _table(name: str, key: tuple, rows: Sequence[Row], names: Names) -> dict[str
         "title": title(key),
         **dict(zip(SETTING, key, strict=True)),
         "forget_groups": forget_group_names(rows),
+        "reference": marks.sentences(),
         "mia_baseline": mia_baseline(rows),
         "notes": notes(rows, COLUMNS),
+        "groups": [{"name": group["name"], **{fact: group[fact] for fact in FACTS}} for group in grouped.groups],
         "cells": cells,
     }
 
@@ -113,16 +126,6 @@ def over_seeds(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
             result[name][column.key] = value
         result["difference"][column.key] = moments([row.difference(column.key) for row in rows])
     return result
-
-
-def moments(values: Sequence[Any]) -> dict[str, Any]:
-    """n, mean and sample standard deviation of what is a number; None where there are too few."""
-    present = [value for value in values if is_number(value)]
-    return {
-        "n": len(present),
-        "mean": fmean(present) if present else None,
-        "sd": stdev(present) if len(present) > 1 else None,
-    }
 
 
 def _run(
@@ -154,26 +157,6 @@ def _run(
         "history": beside[1],
         "config": row.run.config,
     }
-
-
-def groups_of(values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Counts and test accuracy of every group that a run's sets hold, from its metrics."""
-    forgotten = set(values.get("forget_group_names") or [])
-    for group in values.get("groups") or []:
-        n_train = group.get("n_train", group.get("n_retain", 0) + group.get("n_forget", 0))
-        if not n_train and not group.get("n_test"):
-            continue
-        interval = group.get("test_interval")
-        yield {
-            "name": group["name"],
-            "forget": group["name"] in forgotten,
-            "n_train": n_train,
-            "n_forget": group.get("n_forget", 0),
-            "n_retain": group.get("n_retain", n_train),
-            "n_test": group.get("n_test", 0),
-            "test_acc": group.get("test_acc"),
-            "test_interval": [round(end, 2) for end in interval] if interval else None,
-        }
 
 
 def _read_beside(row: Row, unread: dict[tuple[str, str], None]) -> tuple[dict[str, list] | None, ...]:

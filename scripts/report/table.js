@@ -1,4 +1,4 @@
-// The overview: one table a data set, model, task and ratio; rows are cells (mean over seeds) or runs.
+// The table of measures: rows are cells (mean over seeds) or runs.
 
 const columnPlace = new Map(data.columns.map((column, i) => [column.key, i]));
 const HOLES_LAST = Symbol("holes last");
@@ -55,20 +55,21 @@ function rowsOf(table, state) {
   );
 }
 
-const rowWords = (table, cell) => `${table.title} ${cell.label} ${cell.method}`.toLowerCase();
+const rowWords = (table, cell) => `${table.title} ${cell.label} ${cell.name} ${cell.method}`.toLowerCase();
 const fits = (text, state) => state.words.every((word) => text.includes(word));
 
 function sortValue(row, sort) {
-  if (sort.key === "label") return row.cell.label;
+  if (sort.key === "label") return row.cell.name;
   if (sort.key === "seeds") return row.run ? row.run.seed : row.cell.seeds.length;
   const own = row.moments(data.columns[columnPlace.get(sort.key)]);
   return own.n ? own.mean : HOLES_LAST;
 }
 
-function sorted(rows, sort) {
+// In the order of valueOf, a text or a number; what has none stands last either way.
+function sortedBy(rows, sort, valueOf) {
   if (!sort) return rows;
   const sign = sort.descending ? -1 : 1;
-  const keyed = rows.map((row, i) => [sortValue(row, sort), i, row]);
+  const keyed = rows.map((row, i) => [valueOf(row), i, row]);
   keyed.sort(([a, i], [b, j]) => {
     if (a === b) return i - j;
     if (a === HOLES_LAST || b === HOLES_LAST) return a === HOLES_LAST ? 1 : -1;
@@ -87,7 +88,7 @@ function holeReason(row, column) {
 // What a cell of the table says when pointed at: every seed in full, the difference to the reference, the reasons.
 function told(row, column, state) {
   const runs = row.run ? [row.run] : row.cell.runs.map((id) => runById.get(id));
-  const lines = [`${row.cell.label}, ${column.title}: ${column.what}`];
+  const lines = [`${row.cell.name}, ${columnHint(column)}`];
   runs.forEach((run) => {
     const own = runMoments(run, column.key, state.difference);
     if (own.n) lines.push(`seed ${run.seed}: ${own.mean * column.scale}`);
@@ -111,16 +112,21 @@ function valueCell(row, column, state, best) {
   );
 }
 
-function headCell(name, title, what, sort, act) {
+// A column's title, what it means in small letters below, and more where it is pointed at; a click sorts.
+function headCell(name, title, small, hint, sort, act) {
   const direction = sort && sort.key === name ? (sort.descending ? "descending" : "ascending") : "none";
-  const arrow = { ascending: "▲", descending: "▼", none: "" }[direction];
-  const button = html(
-    "button",
-    { type: "button", title: `${what}\nClick to sort.`, on: { click: () => act(name) } },
-    html("span", { class: "arrow", "aria-hidden": "true" }, arrow),
-    html("span", {}, title),
+  const arrow = { ascending: "▲", descending: "▼", none: "↕" }[direction];
+  const click = (event) => {
+    event.stopPropagation();
+    act(name);
+  };
+  return html(
+    "th",
+    { scope: "col", "aria-sort": direction, "data-key": name, on: { click } },
+    html("span", { "data-hint": hint }, title),
+    html("button", { type: "button", class: "sort", "aria-label": `sort by ${title}`, "data-hint": hint, on: { click } }, arrow),
+    small ? html("small", {}, small) : null,
   );
-  return html("th", { scope: "col", "aria-sort": direction, "data-key": name }, button);
 }
 
 // Ascending, then descending, then the order of the report.
@@ -129,48 +135,68 @@ function nextSort(sort, key) {
   return sort.descending ? null : { key, descending: true };
 }
 
-function drawTable(section) {
+const columnHint = (column) =>
+  `${column.title}: ${column.what}${column.unit ? ` (${column.unit === "%" ? "percent" : column.unit})` : ""}`;
+
+// Lists of at most so many each.
+function parted(list, most) {
+  const n = Math.max(1, Math.ceil(list.length / most));
+  const size = Math.ceil(list.length / n);
+  return Array.from({ length: n }, (_, i) => list.slice(i * size, (i + 1) * size));
+}
+
+function drawTable(section, most = Infinity) {
+  const columns = data.columns.filter((column) => section.state.all || column.main);
+  section.grid.replaceChildren(...parted(columns, most).map((own) => measuresGrid(section, own)));
+}
+
+function measuresGrid(section, columns) {
   const { table, state } = section;
-  const columns = data.columns.filter((column) => state.all || column.main);
   const best = new Map(columns.map((column) => [column.key, bestCells(table, column, state.difference)]));
   const act = (key) => {
     section.sort = nextSort(section.sort, key);
     drawTable(section);
-    section.body.querySelector(`th[data-key="${key}"] button`).focus();
+    section.grid.querySelector(`th[data-key="${key}"] button`).focus();
   };
-  const units = (column) => `${column.title}: ${column.what}${column.unit ? ` (${column.unit})` : ""}`;
+  const seeds = state.each ? ["seed", "the run's seed"] : ["n", "number of seeds"];
+  const name = "the method as papers call it, and what departs from its default";
   const heads = [
-    headCell("label", "method", "method and what departs from its default", section.sort, act),
-    headCell("seeds", state.each ? "seed" : "n", state.each ? "the run's seed" : "number of seeds", section.sort, act),
-    ...columns.map((column) => headCell(column.key, column.title, units(column), section.sort, act)),
+    headCell("label", "method", "", name, section.sort, act),
+    headCell("seeds", seeds[0], seeds[1], seeds[1], section.sort, act),
+    ...columns.map((column) => headCell(column.key, column.title, column.what, columnHint(column), section.sort, act)),
   ];
-  const rows = sorted(rowsOf(table, state), section.sort).filter((row) => fits(rowWords(table, row.cell), state));
-  const body = html("tbody", {}, ...rows.map((row) => tableRow(section, row, columns, best)));
-  const caption = html(
-    "caption",
-    {},
-    state.difference ? "Difference to the retrained model of the same seed" : table.title,
-  );
-  const grid = html("table", { class: "overview" }, caption, html("thead", {}, html("tr", {}, ...heads)), body);
-  section.grid.replaceChildren(grid);
+  const rows = sortedBy(rowsOf(table, state), section.sort, (row) => sortValue(row, section.sort));
+  const shown = rows.filter((row) => fits(rowWords(table, row.cell), state));
+  const lines = shown.map((row) => tableRow(section, row, columns, best));
+  const caption = state.difference ? "Difference to the retrained model of the same seed" : studied(table);
+  const head = html("thead", {}, html("tr", {}, ...heads));
+  return html("table", { class: "measures" }, html("caption", {}, caption), head, html("tbody", {}, ...lines));
 }
 
 function tableRow(section, row, columns, best) {
-  const open = () => toggleDetails(section, row.cell, row.run);
-  const isOpen = section.open.has(row.cell.id);
-  const button = html(
-    "button",
-    { type: "button", class: "open", "aria-expanded": String(isOpen), title: "Show or hide the plots of this row" },
-    row.cell.label,
-  );
-  const seeds = row.run ? String(row.run.seed) : String(row.cell.seeds.length);
-  const cells = columns.map((column) => valueCell(row, column, section.state, best));
-  const names = [row.cell.is_reference && "reference", isOpen && "opened"].filter(Boolean).join(" ");
+  const { cell } = row;
+  const isOpen = section.open.has(cell.id);
+  const open = (event) => {
+    event.preventDefault();
+    toggleDetails(section, cell, row.run);
+  };
+  const link = html("a", { href: `#${cell.id}`, class: "open", role: "button", "aria-expanded": String(isOpen) }, cell.name);
+  const on = { click: (event) => event.stopPropagation(), change: (event) => tick(section, cell, event.target.checked) };
+  const ticks = { type: "checkbox", class: "tick", value: cell.id, checked: isCompared(cell), "aria-label": `compare ${cell.name}`, on };
+  const values = columns.map((column) => valueCell(row, column, section.state, best));
+  const names = [cell.is_reference && "reference", isOpen && "opened"].filter(Boolean).join(" ");
   return html(
     "tr",
-    { class: names || null, "data-cell": row.cell.id, "data-run": row.run && row.run.id, on: { click: open } },
-    html("th", { scope: "row" }, button),
-    html("td", {}, seeds),
-    ...cells,
+    { class: names || null, "data-cell": cell.id, "data-run": row.run && row.run.id, on: { click: open } },
+    html(
+      "th",
+      { scope: "row" },
+      row.run ? null : html("input", ticks),
+      link,
+      cell.mark,
+      cell.label === cell.name ? null : html("small", {}, html("code", {}, cell.label)),
+    ),
+    html("td", {}, row.run ? String(row.run.seed) : String(cell.seeds.length)),
+    ...values,
   );
 }

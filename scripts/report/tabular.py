@@ -8,7 +8,8 @@ from typing import Any
 from method.evaluation.columns import Column
 from scripts.report.collect import Report, Row, by_label
 from scripts.report.compared import RETRAINED, Others, reference_name, values_of_others
-from scripts.report.payload import SETTING, moments
+from scripts.report.payload import SETTING
+from scripts.report.values import moments
 from utils.tables import is_number, one_line
 from utils.text import for_people
 

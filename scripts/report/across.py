@@ -1,0 +1,170 @@
+"""What happened, of all rows of a table together."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from statistics import fmean
+
+from method.runs.files import PRETRAIN
+from method.runs.labels import paper_name
+from method.runs.stored import StoredRun
+from scripts.report.cells import Cell, attack_key, compare_attacks
+from scripts.report.collect import Row
+from scripts.report.estimates import CERTAIN, UNCERTAIN, Score, estimate, estimate_change, pool
+from scripts.report.wording import (
+    TITLES,
+    attack_named,
+    choose_worst,
+    count,
+    duration,
+    fall,
+    imported,
+    larger,
+    listed,
+    tell_request,
+    test_images,
+)
+from utils.tables import is_number
+
+CLOSENESS = "avg_gap"
+FORGOTTEN = {"forget groups": True, "other groups": False}
+Told = Iterator[tuple[str, str]]  # what a sentence is about, and the sentence; empty where it cannot be said
+
+
+def tell_table(rows: Sequence[Row], cells: Sequence[Cell]) -> Told:
+    """(about, sentence) of a table; methods are compared where their retrained model is the same one."""
+    unlearned = [cell for cell in cells if cell.rows[0].competes]
+    request = tell_request(rows)
+    yield "request", request
+    if not any(row.run.method != PRETRAIN for row in rows) and not request:
+        yield "missing", "Only original models are here: nothing was to be forgotten."
+    yield "original", imported(start.run for cell in unlearned for start in cell.starts if start)
+    yield "forget_groups", _retraining(unlearned)
+    for whose, forgotten in FORGOTTEN.items():
+        yield "harm", _harm(unlearned, whose, forgotten)
+    yield from (("attack", text) for text in _attacks(unlearned))
+    yield "cost", _costs(unlearned)
+    together: dict[str, list[Cell]] = defaultdict(list)
+    for cell in unlearned:
+        together[cell.reference].append(cell)
+    yield from (("comparison", _closest(name, own)) for name, own in together.items() if name)
+    yield from (("missing", text) for text in _missing_of_table(unlearned))
+
+
+def _retraining(cells: Sequence[Cell]) -> str:
+    """What the forget groups' accuracy was, and would be had their images never been there."""
+    found: dict[str, dict[StoredRun, tuple[Score, Score]]] = defaultdict(dict)
+    names = list(dict.fromkeys(name for cell in cells for name in cell.groups(True)))
+    for cell in cells:
+        for row, *both in zip(cell.rows, cell.original, cell.retrained, strict=True):
+            before, after = (pool(scores, names) for scores in both)
+            if row.reference and before and after:
+                found[paper_name(row.reference)].setdefault(row.reference, (before, after))
+    changes = {name: change for name in sorted(found) if (change := estimate_change(list(found[name].values())))}
+    if not changes:
+        return ""
+    first = next(iter(changes.values()))
+    would = "; or ".join(f"{change.after:.1f} % ({name}), {change.told()}" for name, change in changes.items())
+    return (
+        f"On {test_images(names, first)}, accuracy is {first.before:.1f} % in the original model. Had the images to be"
+        f" forgotten never been there, it would be {would}."
+    )
+
+
+def _harm(cells: Sequence[Cell], whose: str, forgotten: bool) -> str:
+    """Which group was harmed most by which method, by an interval that holds for all of these pairs at once."""
+    asked = [(cell, group) for cell in cells for group in cell.groups(forgotten)]
+    changes = {(cell, group): cell.change([group], cell.original, len(asked)) for cell, group in asked}
+    found = {key: change for key, change in changes.items() if change}
+    if not found:
+        return ""
+    (cell, group), worst, further = choose_worst(found)
+    sizes = {"methods": len({one for one, _ in found}), whose: len({name for _, name in found})}
+    several = [count(n, what) for what, n in sizes.items() if n > 1]
+    of = f"Of {' and '.join(several)}" if several else f"Of the one {whose.removesuffix('s')}"
+    whom = f'"{group}"' if sizes[whose] > 1 else f'the {whose.removesuffix("s")} "{group}"'
+    if worst.mean >= 0:
+        return f"{of}, none took accuracy from any group."
+    if further is None:
+        numbers = "" if worst.certain else "in numbers "
+        return f"{of}, {numbers}{cell.name} harmed {whom} most: {fall(worst)}"
+    beyond = f"{of}, the largest harm beyond noise is that of {cell.name} to {whom}: {fall(worst)}"
+    return f"{beyond} {larger(found[further], further[1], further[0].name)}"
+
+
+def _attacks(cells: Sequence[Cell]) -> Iterator[str]:
+    """Whether the attack finds what the original models saw, and after which methods it still does."""
+    key = attack_key(row for cell in cells for row in cell.rows)
+    found = {cell: change for cell in cells if (change := cell.attack(key, len(cells)))}
+    if not found:
+        return
+    starts = {start.seed: start for cell in reversed(cells) for start in cell.starts if start}
+    control = compare_attacks(((start.values, start.reference) for start in starts.values()), key)
+    if control:
+        yield (
+            f"{attack_named(key, control)} reaches {control.after:.1f} in the original model, which saw the images,"
+            f" and {control.before:.1f} in the retrained one, which did not: {control.told()}."
+        )
+    seen = {cell: change for cell, change in found.items() if change.certain and change.mean > 0}
+    if not seen:
+        whether = "whether it can still be told that the images were seen"
+        each = f"each of {len(found)} methods" if len(found) > 1 else next(iter(found)).name
+        yield f"After {each} it is {UNCERTAIN} {whether}."
+        return
+    cell, most = max(seen.items(), key=lambda item: item[1].mean)
+    among = f", most after {cell.name}" if len(seen) > 1 else ""
+    others = f" After the other {len(found) - len(seen)} it is {UNCERTAIN}." if len(seen) < len(found) else ""
+    yield (
+        f"After {listed([one.name for one in seen])} it can still be told that the images were seen{among}:"
+        f" {most.after:.1f} against {most.before:.1f} in its retrained model, {most.told()}.{others}"
+    )
+
+
+def _costs(cells: Sequence[Cell]) -> str:
+    """The shortest and the longest, and retraining."""
+    pairs = {cell: found for cell in cells if (found := cell.seconds())}
+    own = {cell: fmean(seconds for _, seconds in found) for cell, found in pairs.items()}
+    if not own:
+        return ""
+    retraining = fmean(seconds for found in pairs.values() for seconds, _ in found)
+    fast, slow = min(own, key=own.__getitem__), max(own, key=own.__getitem__)
+    took = [f"{duration(own[cell])} ({cell.name})" for cell in dict.fromkeys((fast, slow))]
+    return f"Unlearning took {' to '.join(took)}, retraining {duration(retraining)}."
+
+
+def _closest(reference: str, cells: Sequence[Cell]) -> str:
+    """Which of several methods stays closest to the one retrained model that they are compared with."""
+    gaps = {cell: {row.seed: gap for row in cell.rows if is_number(gap := row.values.get(CLOSENESS))} for cell in cells}
+    seeds = Counter(frozenset(own) for own in gaps.values()).most_common(1)[0][0]
+    able = {cell: [own[seed] for seed in sorted(seeds)] for cell, own in gaps.items() if seeds and seeds <= own.keys()}
+    if len(able) < 2:
+        return ""
+    best, *others = sorted(able, key=lambda cell: fmean(able[cell]))
+    pairs = {cell: list(zip(able[best], able[cell], strict=True)) for cell in others}
+    found = {cell: change for cell in others if (change := estimate(pairs[cell], len(others)))}
+    unclear = [cell.name for cell in others if not found[cell].certain]
+    behind = [cell.name for cell in others if found[cell].certain]
+    left_out = [cell.name for cell in cells if cell not in able]
+    following, too = found[others[0]], unclear[1:] if not found[others[0]].certain else []
+    parts = [
+        f"Of {len(able)} methods compared with {reference}, {best.name}"
+        f" {'is closest to it in numbers' if unclear else 'stays closest to it'}"
+        f" ({TITLES[CLOSENESS]} {following.before:.1f}). {others[0].name} has {following.told()}"
+        f"{f', as it is for {listed(too)}' if too else ''}.",
+        f"It is {UNCERTAIN} for {listed(unclear)}." if unclear and following.certain else "",
+        f"Farther by {CERTAIN}: {listed(behind)}." if behind and unclear else "",
+        f"Not compared, as other seeds were run: {listed(left_out)}." if left_out else "",
+    ]
+    return " ".join(filter(None, parts))
+
+
+def _missing_of_table(cells: Sequence[Cell]) -> Iterator[str]:
+    if without := [cell.name for cell in cells if not any(cell.starts)]:
+        yield f"No original model is here for {listed(without)}: what they changed is not known."
+    if alone := [cell.name for cell in cells if not any(row.reference for row in cell.rows)]:
+        yield f"No retrained model is here to compare {listed(alone)} with."
+    starts: dict[int, set[StoredRun]] = defaultdict(set)
+    for cell in cells:
+        for row, start in zip(cell.rows, cell.starts, strict=True):
+            starts[row.seed] |= {start.run} if start else set()
+    if any(len(runs) > 1 for runs in starts.values()):
+        yield "The methods started from several original models; each is compared with its own."

@@ -1,0 +1,169 @@
+"""What happened, in sentences made from the numbers: of a table, and of each of its labels.
+
+`tell` gives both for the rows of a table, `tell_cell` those of one label, or of one run. Every sentence is a dict of
+`about` and `text`, one printable line. Where its numbers are missing there is none, and what is missing is said.
+"""
+
+from collections.abc import Iterator, Sequence
+from statistics import fmean
+
+from method.runs.files import PRETRAIN, RETRAIN
+from scripts.report.across import Told, tell_table
+from scripts.report.cells import Cell, Originals, attack_key, make_cells
+from scripts.report.collect import Row
+from scripts.report.estimates import estimate, pool
+from scripts.report.wording import (
+    attack_named,
+    choose_worst,
+    duration,
+    fall,
+    imported,
+    larger,
+    name_groups,
+    span,
+    tell_request,
+    test_images,
+)
+from utils.tables import is_number, one_line
+from utils.text import for_people
+
+Sentences = list[dict[str, str]]
+
+
+def tell(rows: Sequence[Row], originals: Originals) -> tuple[Sentences, dict[str, Sentences]]:
+    """The sentences of a table, and those of each of its labels; originals: as `cells.originals_of` gives them.
+
+    about: request, original, forget_groups, harm, others, attack, cost, comparison, missing.
+    """
+    cells = make_cells(rows, originals)
+    return _sentences(tell_table(rows, list(cells.values()))), {label: tell_cell(own) for label, own in cells.items()}
+
+
+def tell_cell(cell: Cell) -> Sentences:
+    """The sentences of one label; of a single run make a cell of its row, with that of its original (`make_cells`)."""
+    return _sentences(_of_cell(cell))
+
+
+def _sentences(told: Told) -> Sentences:
+    return [{"about": about, "text": one_line(for_people(text))} for about, text in told if text]
+
+
+def _of_cell(cell: Cell) -> Told:
+    forget_groups, others = (cell.groups(forgotten) for forgotten in (True, False))
+    yield "request", tell_request(cell.rows)
+    yield "original", _original(cell)
+    yield "forget_groups", _before_and_after(cell, forget_groups)
+    yield "forget_groups", _had_they_not_been_there(cell, forget_groups)
+    yield "forget_groups", _worst_group(cell, forget_groups, "forget groups") if forget_groups[1:] else ""
+    yield "others", _worst_group(cell, others, "other groups")
+    yield "attack", _attack(cell)
+    yield "cost", _cost(cell)
+    if cell.rows[0].run.method != PRETRAIN:
+        yield from (("missing", text) for text in _missing(cell))
+
+
+def _original(cell: Cell) -> str:
+    run = cell.rows[0].run
+    if run.method == PRETRAIN:
+        known = "This is an original model: it was trained on all training images, also those to be forgotten."
+        return imported([run]) or known
+    if run.method == RETRAIN:
+        return "This is a retrained model: it was trained from scratch without the images to be forgotten."
+    starts = [row.start for row, there in zip(cell.rows, cell.starts, strict=True) if row.start and there]
+    told = " or ".join(dict.fromkeys(start.told for start in starts if start.told))
+    found = f"Its original model was {told}." if told else ""
+    return " ".join(filter(None, [found, imported([start.run for start in starts if start.run])]))
+
+
+def _before_and_after(cell: Cell, names: Sequence[str]) -> str:
+    found = cell.change(names, cell.original)
+    if found:
+        return (
+            f"On {test_images(names, found)}, accuracy is {found.before:.1f} % in the original model and"
+            f" {found.after:.1f} % {cell.after}: {found.told()}."
+        )
+    own = [score for scores in cell.own if (score := pool(scores, names))]
+    if not own:
+        return ""
+    mean, n = fmean(score.accuracy for score in own), span(score.n for score in own)
+    return f"On the test images of {name_groups(names)} (n = {n}), accuracy is {mean:.1f} % {cell.after}."
+
+
+def _had_they_not_been_there(cell: Cell, names: Sequence[str]) -> str:
+    found = cell.change(names, cell.retrained) if cell.reference else None
+    if not found:
+        return ""
+    without = f"Had the images to be forgotten never been there, it would be {found.before:.1f} % ({cell.reference})."
+    return f"{without} {cell.name} has {found.told()}."
+
+
+def _worst_group(cell: Cell, names: Sequence[str], whose: str) -> str:
+    """The group that lost most among several, by an interval that holds for all of them at once."""
+    changes = {name: cell.change([name], cell.original, len(names)) for name in names}
+    found = {name: change for name, change in changes.items() if change}
+    if not found:
+        return ""
+    name, worst, further = choose_worst(found)
+    of = f"Of the {len(found)} {whose}" if len(found) > 1 else f"Of the one {whose.removesuffix('s')}"
+    if worst.mean >= 0:
+        return f"{of}, none lost accuracy on its test images."
+    if further is None:
+        most = "lost most" if worst.certain else "lost most in numbers"
+        return f'{of}, "{name}" {most}: {fall(worst)}'
+    return f'{of}, "{name}" has the largest loss beyond noise: {fall(worst)} {larger(found[further], further)}'
+
+
+def _attack(cell: Cell) -> str:
+    key = attack_key(cell.rows)
+    own = [value for row in cell.rows if is_number(value := row.values.get(key))]
+    if not own or cell.rows[0].run.method == RETRAIN:
+        return ""
+    found = cell.attack(key)
+    if found is None:
+        return (
+            f"{attack_named(key)} reaches {fmean(own):.1f} {cell.after}; there is no retrained model to compare with."
+        )
+    seen = "it can still be told that they were seen" if cell.rows[0].competes else "it can be told that they were seen"
+    end = f" whether {seen}"
+    if found.certain:
+        end = f", so {seen}" if found.mean > 0 else ", but not as a trace of having been seen"
+    return (
+        f"{attack_named(key, found)} reaches {found.after:.1f} {cell.after} and {found.before:.1f} in the retrained"
+        f" model, which never saw the images: {found.told()}{end}."
+    )
+
+
+def _cost(cell: Cell) -> str:
+    pairs = cell.seconds()
+    if not pairs or not cell.rows[0].competes:
+        own = [value for row in cell.rows if is_number(value := row.values.get("seconds"))]
+        return f"It took {duration(fmean(own))}." if own else ""
+    theirs, mine = (fmean(values) for values in zip(*pairs, strict=True))
+    ratio = estimate([(0.0, retrained / unlearned) for retrained, unlearned in pairs])
+    times = f"{ratio.after:.1f} times as long ({ratio.interval()})" if ratio else ""
+    return f"It took {duration(mine)}; retraining took {duration(theirs)}, {times}."
+
+
+def _missing(cell: Cell) -> Iterator[str]:
+    """What is not here that a sentence would need."""
+    if not any(cell.own):
+        yield "Accuracies by group were not stored: what happened to the groups is not known."
+    elif not cell.groups(True):
+        yield "The test set has no image of the forget groups: what happened to them is not known."
+    lost = [row for row, there in zip(cell.rows, cell.starts, strict=True) if there is None]
+    if lost and cell.rows[0].competes:
+        told = dict.fromkeys(row.start.told for row in lost if row.start and row.start.told and not row.start.run)
+        why = " or ".join(told) or "found, but its records are not here"
+        yield f"Its original model was {why}{_of_seeds(lost, cell.rows)}: what unlearning changed is not known."
+    unmatched = [row for row in cell.rows if row.reference is None]
+    if unmatched:
+        seeds = _of_seeds(unmatched, cell.rows)
+        yield f"The retrained model to compare it with is not here{seeds}: what retraining would give is not known."
+    key = attack_key(cell.rows)
+    reasons = dict.fromkeys(str(reason) for row in cell.rows if (reason := (row.values.get("reasons") or {}).get(key)))
+    if reasons:
+        yield f"There is no membership attack: {' or '.join(reasons)}."
+
+
+def _of_seeds(some: Sequence[Row], rows: Sequence[Row]) -> str:
+    return "" if len(some) == len(rows) else f" (seed {', '.join(str(row.seed) for row in some)})"
