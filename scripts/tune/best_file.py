@@ -6,9 +6,10 @@ from typing import Any
 
 import yaml
 
+from method.configs.key import SCHEMA
 from method.configs.layers import SELECTORS
 from method.configs.loading import Config
-from method.configs.schema import keys_of
+from method.configs.schema import FALLBACK, keys_of
 from method.configs.strict_yaml import read_mapping
 from scripts.tune.space import Setting
 from utils.errors import UserError
@@ -19,13 +20,14 @@ START = "  - "
 
 
 def entry(config: Config, setting: Setting) -> dict[str, Any]:
-    """What the file says of a task: the runs it is for, the setting, and the hyperparameters that flags had fixed."""
+    """What the file says of a task: the runs it is for, the setting, and what flags or the user's file had fixed."""
     match = {name: config.values.get(key) for name, key in SELECTORS.items()}
     match = {name: value for name, value in match.items() if value is not None}
     keys, sources = keys_of(config.method), config.sources
+    shipped = (SCHEMA, FALLBACK, f"{config.dataset}.yaml", "preset")
     groups = ("training", config.method)
-    typed = [name for name in config.values if sources[name].startswith("--") and keys[name].group in groups]
-    return {**match, "set": {**{name: config.values[name] for name in typed}, **setting}}
+    fixed = [name for name in config.values if keys[name].group in groups and not sources[name].startswith(shipped)]
+    return {**match, "set": {**{name: config.values[name] for name in fixed}, **setting}}
 
 
 def write_best(file: Path, found: dict[str, Any], told: str) -> None:

@@ -17,13 +17,14 @@ from scripts.tune.best_file import check_best, entry, write_best
 from scripts.tune.findings import Findings, csv_table, describe, find_best, text_table
 from scripts.tune.local import run_workers
 from scripts.tune.objective import DISTANCE, OBJECTIVES, mean_distance
+from scripts.tune.plot import draw
 from scripts.tune.runs import OWN_STORE, Runs
 from scripts.tune.space import SYNTAX, Setting, default_setting, find_space, read_setting
 from scripts.tune.study import DEFAULT, TYPED, Study
 from scripts.tune.work import Search, work
 from utils.device import gpu_names
 from utils.errors import RunError, UserError
-from utils.files import write_text
+from utils.files import write_atomic, write_text
 from utils.paths import typed_path
 from utils.signals import stop_signals_noted
 from utils.terminal import Parser, on_terminal, say, tell
@@ -32,7 +33,7 @@ EPILOG = """All other flags are those of main.py: they are the same in all runs,
 exit codes: 0 the budget is spent; 1 it is not; 2 wrong usage; 75 interrupted: the same command goes on."""
 INTERRUPTED = 75
 SEEDS = (10, 11, 12)
-TABLE, BEST = "trials.csv", "best.yaml"
+TABLE, BEST, PICTURE = "trials.csv", "best.yaml", "search.svg"
 NOT_HERE = ("print_config", "dry_run", "overwrite")
 
 
@@ -193,9 +194,13 @@ def report(order: Order, findings: Findings) -> None:
         f"{DISTANCE} {mean_distance(best.measured):.2f}{compared}; objective {search.runs.objective}, "
         f"{counted} settings, seeds {', '.join(map(str, search.seeds))}"
     )
-    found = entry(search.runs.config(search.seeds[0]), best.setting)
+    run = search.runs.config(search.seeds[0])
+    found = entry(run, best.setting)
     for file in filter(None, (search.folder / BEST, order.out)):
         write_best(file, found, told)
     write_text(search.folder / TABLE, csv_table(findings))
+    picture = draw(findings, f"{search.runs.method} on {run.data_name}, {run.task}")
+    write_atomic(search.folder / PICTURE, lambda file: file.write(picture))
     tell("\n".join([text_table(findings), "", *describe(findings)]))
-    tell(f"all trials: {search.folder / TABLE}\nfor --config: {order.out or search.folder / BEST}")
+    tell(f"all trials: {search.folder / TABLE}; picture: {search.folder / PICTURE}")
+    tell(f"for --config: {order.out or search.folder / BEST}")
