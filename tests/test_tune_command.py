@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cli import ROOT, configuration, ok
+from cli import ROOT, configuration, ok, with_flags
 from workshop import SMALL
 
 from method.runs.folder import METRICS
@@ -20,11 +20,14 @@ from utils.locks import holder
 
 pytestmark = pytest.mark.slow
 TASK = f"--method salun --unlearning_ratio 0.5 {SMALL} --tune_seeds 3,4"
+QUICK = "pretrain: {epochs: 1}\nretrain: {epochs: 1}\n"
 
 
 def words(data_dir: Path, store: Path, given: str) -> list[str]:
-    places = ["--data_dir", str(data_dir), "--store_dir", str(store), "--checkpoint_dir", str(store / "none")]
-    return [*shlex.split(f"{TASK} {given}"), *places]
+    (store / "quick.yaml").write_text(QUICK)
+    places = ["--config", str(store / "quick.yaml")]
+    places += ["--data_dir", str(data_dir), "--store_dir", str(store), "--checkpoint_dir", str(store / "none")]
+    return [*shlex.split(with_flags(TASK, given)), *places]
 
 
 def table(folder: Path) -> list[dict[str, str]]:
@@ -78,9 +81,9 @@ def test_beside_a_model_of_another_program_a_search_names_what_needs_no_retraine
     trained = next(tmp_path.glob("**/pretrain_0"))
     weights, model = tmp_path / "weights.safetensors", tmp_path / "imported"
     for line in (
-        f"-m scripts.export_model {trained} {weights}",
-        f"-m scripts.import_model {weights} --dataset waterbird --model small_cnn --image_size 32 --data_dir {data_dir} "
-        f"--store_dir {model} --device cpu --threads 1 --num_workers 0",
+        f"-m scripts.export_model {trained} --format safetensors --out {weights}",
+        f"-m scripts.import_model {weights} --dataset waterbird --model small_cnn --image_size 32 --device cpu "
+        f"--threads 1 --num_workers 0 --data_dir {data_dir} --store_dir {model}",
     ):
         done = subprocess.run([sys.executable, *shlex.split(line)], cwd=ROOT, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
@@ -104,7 +107,7 @@ def started(data_dir: Path, store: Path, given: str) -> Iterator[subprocess.Pope
 
 
 def test_a_killed_worker_costs_its_trial_and_a_stopped_one_nothing(data_dir: Path, tmp_path: Path):
-    given = "--budget 5 --space epochs=40:60"  # time enough to be killed in
+    given = "--budget 4 --epochs 30"  # time enough to be killed in
     with started(data_dir, tmp_path, given) as one, started(data_dir, tmp_path, given) as other:
         end = time.monotonic() + 120
         while not (at_work := [holder(run) for run in tmp_path.glob("tune/**/salun-*") if holder(run) is not None]):
@@ -121,7 +124,7 @@ def test_a_killed_worker_costs_its_trial_and_a_stopped_one_nothing(data_dir: Pat
             told = again.communicate(timeout=180)[0]
             assert again.returncode == 0, told
     rows = table(tmp_path)
-    assert sum(row["state"] in ("complete", "pruned") for row in rows) == 5, told
+    assert sum(row["state"] in ("complete", "pruned") for row in rows) == 4, told
     lost = [row for row in rows if row["state"] == "fail"]
     assert 1 <= len(lost) <= 2
     assert all(any(row["lr"] == other["lr"] for other in rows if other["state"] != "fail") for row in lost)
