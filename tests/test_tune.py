@@ -23,7 +23,7 @@ from scripts.tune import command, objective, plot
 from scripts.tune.best_file import entry, write_best
 from scripts.tune.findings import csv_table, describe, find_best, text_table
 from scripts.tune.space import Axis, default_setting, find_space, read_setting, spell_setting
-from scripts.tune.study import DEFAULT, JOURNAL, WORKERS, Study, Trial
+from scripts.tune.study import DEFAULT, JOURNAL, TYPED, WORKERS, Study, Trial
 from utils.errors import RunError, UserError
 
 Capture = pytest.CaptureFixture[str]
@@ -259,6 +259,28 @@ def test_a_setting_that_fails_again_and_again_is_left_alone(tmp_path: Path):
             numbers.append(study.setting(trial) == START)
             study.give_up(trial.number)
     assert numbers == [True, True, True, False]
+
+
+def test_a_setting_whose_worker_is_asked_to_stop_is_tried_as_often_as_that_happens(tmp_path: Path):
+    study = open_study(tmp_path)
+    with study.worker() as worker:
+        for _ in range(5):
+            trial = study.next_trial(worker, 5)
+            assert study.setting(trial) == START
+            study.give_up(trial.number, stopped=True)
+
+
+def test_values_that_are_typed_keep_their_digits_and_one_tried_again_is_the_same(tmp_path: Path):
+    study = Study(tmp_path, SPACE, 0, {})
+    typed = {"lr": 0.0123456789, "epochs": 3}
+    study.begin_with([(typed, TYPED)])
+    with study.worker() as worker:
+        assert study.setting(study.next_trial(worker, 9)) == typed
+        found = study.next_trial(worker, 9)
+        setting = study.setting(found)
+        assert setting["lr"] == float(f"{setting['lr']:.3g}")
+        study.give_up(found.number)
+        assert study.setting(study.next_trial(worker, 9)) == setting
 
 
 def test_a_worker_waits_while_another_is_at_work_on_the_last_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -101,6 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if study.finished() < order.budget:
             code = _work(order, study) if jobs == 1 else run_workers(words, jobs, gpu_names())
             if code == INTERRUPTED or study.finished() < order.budget:
+                say(f"{study.finished()} of {order.budget} settings are judged: run the same command to continue")
                 return code or RunError.exit_code
     except KeyboardInterrupt as stop:
         say(f"{str(stop) or 'interrupted'}: run the same command to continue")

@@ -18,7 +18,7 @@ TICK_SECONDS = 0.2
 def run_workers(words: Sequence[str], jobs: int, devices: Sequence[str]) -> int:
     """Start the workers, one after the other on the GPUs, and wait until they have ended; signals are passed on.
 
-    Returns 0 where all ended well, 75 where the command was stopped, else the exit code of one that did not.
+    Returns 75 where the command was stopped, else the exit code of one that met an error, or 0.
     """
     children = [
         subprocess.Popen(
@@ -46,4 +46,4 @@ def run_workers(words: Sequence[str], jobs: int, devices: Sequence[str]) -> int:
     for number, child in enumerate(children):
         if child.returncode < 0 and not stopped:
             say(f"worker {number} was killed by {signal.Signals(-child.returncode).name}; what it tried is tried again")
-    return INTERRUPTED if stopped else next((abs(child.returncode) for child in children if child.returncode), 0)
+    return INTERRUPTED if stopped else max(0, *(child.returncode for child in children))

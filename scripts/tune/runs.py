@@ -60,6 +60,7 @@ class Runs:
     def measure(self, seed: int, setting: Setting) -> dict[str, float]:
         """Make a setting's run, and say how it ended; what `objective` compares it with must be there."""
         command = parse(self._words(seed, setting))
+        check_stop()  # what comes before a run begins, the run itself does not hear of
         folder = make_run(command)[0].path
         if self.objective == OBJECTIVES[0]:
             return distance_to_retrained(folder, self.retrained(command.config))
@@ -85,6 +86,7 @@ class Runs:
     def prepare(self, seeds: Sequence[int]) -> None:
         """Make what the runs of these seeds start from and are compared with, or wait while another process does."""
         while missing := [(config, words) for seed in seeds for config, words in self.needed(seed)]:
+            check_stop()
             for config, words in missing:
                 folder = folder_of(config, config.store_dir)
                 if holder(folder) is None:
@@ -92,7 +94,6 @@ class Runs:
                     make_run(parse(words))
                     break
             else:
-                check_stop()
                 time.sleep(LOOK_SECONDS)
 
     def needed(self, seed: int) -> Iterator[tuple[Config, list[str]]]:
@@ -116,8 +117,8 @@ class Runs:
         if original is not None and original.is_imported:
             raise UserError(
                 f"{original.path} was trained by another program, so no model can be retrained as it was; name one by "
-                f"--reference FOLDER, or judge settings without: --objective {OBJECTIVES[1]} (docs/tuning.md says what "
-                "that can tell)"
+                "--reference FOLDER with its seed as --tune_seeds, or judge settings without: --objective "
+                f"{OBJECTIVES[1]} (docs/tuning.md says what that can tell)"
             )
 
     def _asked(self, config: Config) -> Asked:

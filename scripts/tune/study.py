@@ -101,7 +101,7 @@ class Study:
             Trial(
                 one.number,
                 one.state.name.lower(),
-                self._setting(one.params or one.system_attrs.get("fixed_params", {})),
+                self._setting(one),
                 one.user_attrs.get(MEASURED, {}),
                 one.user_attrs.get(SECONDS, 0.0),
                 one.user_attrs.get(REASON, "its worker ended" if one.state.name == "FAIL" else ""),
@@ -110,8 +110,12 @@ class Study:
             for one in self.study.get_trials(deepcopy=False)
         ]
 
-    def _setting(self, params: Mapping[str, Any]) -> Setting:
-        return {name: axis.round(params[name]) for name, axis in self.space.items() if name in params}
+    def _setting(self, trial: "optuna.trial.FrozenTrial") -> Setting:
+        """What a trial tries: values that were put in as they are, those that the search chose with few digits."""
+        fixed = trial.system_attrs.get("fixed_params")
+        if fixed is not None:
+            return {name: fixed[name] for name in self.space}
+        return {name: axis.round(trial.params[name]) for name, axis in self.space.items() if name in trial.params}
 
     def finished(self) -> int:
         """How much of the budget is spent."""
@@ -153,7 +157,7 @@ class Study:
 
     def setting(self, trial: "optuna.Trial") -> Setting:
         """The values that a trial is to try."""
-        return self._setting(trial.params)
+        return self._setting(self.study.get_trials(deepcopy=False)[trial.number])
 
     def _distribution(self, axis: Axis) -> Any:
         kinds = self.optuna.distributions
@@ -167,10 +171,13 @@ class Study:
         states = self.optuna.trial.TrialState
         self.study.tell(trial, value, states.PRUNED if value is None else states.COMPLETE)
 
-    def give_up(self, number: int) -> None:
-        """Record a trial as failed, and have its setting tried again, unless that was done often."""
+    def give_up(self, number: int, stopped: bool = False) -> None:
+        """Record a trial as failed, and have its setting tried again, unless that was done often.
+
+        stopped: its worker was asked to stop, which says nothing against the setting.
+        """
         with locked(self.folder, wait=True):
-            self._give_up(number)
+            self._give_up(number, stopped)
 
     def _give_up_dead(self) -> None:
         """Give up the trials whose workers have ended."""
@@ -183,15 +190,14 @@ class Study:
                 if worker is not None:
                     shutil.rmtree(folder, ignore_errors=True)
 
-    def _give_up(self, number: int) -> None:
+    def _give_up(self, number: int, stopped: bool = False) -> None:
         trial = self.study.get_trials(deepcopy=False)[number]
         if trial.state.is_finished():
             return
         self.study.tell(number, state=self.optuna.trial.TrialState.FAIL)
-        tries = trial.user_attrs.get(TRIES, 1)
-        if tries < MOST_TRIES and trial.params:
-            facts = {TRIES: tries + 1, ORIGIN: trial.user_attrs.get(ORIGIN, FOUND)}
-            self.study.enqueue_trial(trial.params, user_attrs=facts)
+        tries, setting = trial.user_attrs.get(TRIES, 1) + (not stopped), self._setting(trial)
+        if tries <= MOST_TRIES and len(setting) == len(self.space):
+            self.study.enqueue_trial(setting, user_attrs={TRIES: tries, ORIGIN: trial.user_attrs.get(ORIGIN, FOUND)})
 
 
 def _optuna() -> Any:

@@ -52,8 +52,8 @@ def _try(search: Search, study: Study, trial: "optuna.Trial") -> None:
             study.give_up(trial.number)
             raise
         reason = str(error.__cause__)
-    except (UserError, KeyboardInterrupt):
-        study.give_up(trial.number)
+    except (UserError, KeyboardInterrupt) as error:
+        study.give_up(trial.number, stopped=isinstance(error, KeyboardInterrupt))
         raise
     except study.optuna.exceptions.UpdateFinishedTrialError:
         say(f"trial {trial.number} was given up by another process, which took this one for gone")
