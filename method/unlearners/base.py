@@ -16,7 +16,6 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from method.registry import Range
 from utils.device import fused
 from utils.seeding import torch_generator
 
@@ -163,7 +162,7 @@ class Unlearner:
 
     reweight: REWEIGHT's default, None where no phase passes over R; forgets: False only for pretrain;
     from_original: starts from the pretrained weights; has_epochs: False where `prepare` is all it does, without a step;
-    search: where a search looks for a key that methods share, in place of the schema's range.
+    search: the `Range` of a key that methods share, where it is not the schema's.
     kept: weights that never change once they are in it, by a name for a file. They need not be in `state`: each is
     saved once, in a file of its own.
     """
@@ -173,7 +172,7 @@ class Unlearner:
     forgets = True
     from_original = True
     has_epochs = True
-    search: dict[str, Range] = {}
+    search: dict[str, Any] = {}
     # Unit and meaning of what `log` and `end_epoch` add to history.csv, and `extra_metrics` to metrics.json.
     history_columns: dict[str, tuple[str, str]] = {}
     metric_keys: dict[str, tuple[str, str]] = {}
