@@ -5,6 +5,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from method.registry import METHODS
 from scripts.tune import command, objective, plot
 from scripts.tune.best_file import entry, write_best
 from scripts.tune.findings import csv_table, describe, find_best, text_table
+from scripts.tune.runs import Runs
 from scripts.tune.space import Axis, default_setting, find_space, read_setting, spell_setting
 from scripts.tune.study import DEFAULT, JOURNAL, TYPED, WORKERS, Study, Trial
 from utils.errors import RunError, UserError
@@ -188,6 +190,39 @@ def test_the_distance_of_losses_is_that_of_kolmogorov_and_smirnov():
     first, second = random.exponential(size=80), random.exponential(1.5, size=33)
     assert objective.largest_difference(first, second) == pytest.approx(ks_2samp(first, second).statistic, abs=1e-12)
     assert objective.largest_difference(first, first) == 0
+
+
+# The runs.
+
+
+def test_originals_and_retrained_models_share_the_data_and_not_the_unlearning_s_flags(tmp_path: Path):
+    (tmp_path / "mine.yaml").write_text("retrain: {epochs: 7}\n")
+    given = (
+        "--method miu --unlearning_ratio 0.9 --epochs 3 --lr 0.1 --threads 2 --no-wait "
+        f"--config {tmp_path / 'mine.yaml'} --checkpoint_dir {tmp_path}"
+    )
+    runs = Runs("miu", tuple(given.split()), str(tmp_path / "tune"), "retrained")
+    (pretrained, words), (retrained, retraining) = runs.needed(4)
+    assert words[:4] == ["--method", "pretrain", "--dataset", "digits"]
+    for config in (pretrained, retrained):
+        assert (config.seed, config.threads, config.wait, config.store_dir) == (4, 2, False, str(tmp_path / "tune"))
+    assert (pretrained.epochs, retrained.epochs) == (60, 7)
+    assert (retrained.reweight, retrained.unlearning_ratio, "--reweight" in retraining) == (True, 0.9, True)
+    assert [config.method for config, _ in replace(runs, objective="without_retrained").needed(4)] == ["pretrain"]
+    named = replace(runs, words=(*runs.words, "--original", str(tmp_path), "--reference", str(tmp_path)))
+    assert list(named.needed(4)) == []
+
+
+def test_runs_are_named_by_their_settings_however_long(tmp_path: Path):
+    runs = Runs("miu", ("--method", "miu"), str(tmp_path), "retrained")
+    config = runs.config(4, {"lr": 3e-05})
+    assert (config.tag, config.lr, config.seed) == ("lr3e-05", 3e-05, 4)
+    other = runs.config(4, {"lr": 0.1, "miu_lambda_mi": 0.2, "miu_ablate_retain": True})
+    assert (other.tag, other.miu_ablate_retain) == ("lr0.1-lambda_mi0.2-ablate_retaintrue", True)
+    milestones = [",".join(map(str, range(1, last))) for last in (60, 61)]
+    tags = [runs.config(4, {"scheduler": "multistep", "lr_milestones": one}).tag for one in milestones]
+    assert len({*tags}) == 2
+    assert all(len(tag) < 140 for tag in tags)
 
 
 # The study.

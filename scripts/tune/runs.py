@@ -4,6 +4,7 @@ They are ordinary runs, in a store folder of their own within that of the comman
 """
 
 import hashlib
+import random
 import shlex
 import time
 from collections.abc import Iterator, Sequence
@@ -87,7 +88,7 @@ class Runs:
         """Make what the runs of these seeds start from and are compared with, or wait while another process does."""
         while missing := [(config, words) for seed in seeds for config, words in self.needed(seed)]:
             check_stop()
-            for config, words in missing:
+            for config, words in random.sample(missing, len(missing)):  # others begin elsewhere
                 folder = folder_of(config, config.store_dir)
                 if holder(folder) is None:
                     say(f"{folder} is made, for all settings")
