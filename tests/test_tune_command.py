@@ -15,11 +15,13 @@ from cli import ROOT, configuration, ok, with_flags
 from workshop import SMALL
 
 from method.runs.folder import METRICS
+from scripts import export_model, import_model
 from scripts.tune import command
 from utils.locks import holder
 
 pytestmark = pytest.mark.slow
 TASK = f"--method salun --unlearning_ratio 0.5 {SMALL} --tune_seeds 3,4"
+ALONE = "--device cpu --threads 1 --num_workers 0"
 QUICK = "pretrain: {epochs: 1}\nretrain: {epochs: 1}\n"
 
 
@@ -80,13 +82,10 @@ def test_beside_a_model_of_another_program_a_search_names_what_needs_no_retraine
     ok(f"--method pretrain {SMALL} {place}")
     trained = next(tmp_path.glob("**/pretrain_0"))
     weights, model = tmp_path / "weights.safetensors", tmp_path / "imported"
-    for line in (
-        f"-m scripts.export_model {trained} --format safetensors --out {weights}",
-        f"-m scripts.import_model {weights} --dataset waterbird --model small_cnn --image_size 32 --device cpu "
-        f"--threads 1 --num_workers 0 --data_dir {data_dir} --store_dir {model}",
-    ):
-        done = subprocess.run([sys.executable, *shlex.split(line)], cwd=ROOT, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+    exported = f"{trained} --format safetensors --out {weights}"
+    assert export_model.main(exported.split()) == 0
+    imported = f"{weights} --dataset waterbird --model small_cnn --image_size 32 {ALONE} --data_dir {data_dir}"
+    assert import_model.main([*imported.split(), "--store_dir", str(model)]) == 0
     original = next(model.glob("**/pretrain_0"))
     assert command.main(words(data_dir, tmp_path, f"--budget 1 --original {original}")) == 2
     assert "was trained by another program" in capsys.readouterr().err
