@@ -1,11 +1,13 @@
 """Searches for hyperparameters: ranges, what is compared, the study and its workers, what is said of the outcome."""
 
 import json
+import os
 import shlex
 import signal
 import subprocess
 import sys
-from dataclasses import replace
+import time
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from scripts.tune.runs import Runs
 from scripts.tune.space import Axis, default_setting, find_space, read_setting, spell_setting
 from scripts.tune.study import DEFAULT, JOURNAL, TYPED, WORKERS, Study, Trial
 from utils.errors import RunError, UserError
+from utils.locks import Holder
 
 Capture = pytest.CaptureFixture[str]
 TUNABLE = [name for name, method in METHODS.items() if method.from_original]
@@ -283,6 +286,20 @@ def test_the_trial_of_a_worker_that_was_killed_is_lost_and_its_setting_tried_aga
     assert sum(one.counts for one in others) == 3
     assert "trial 0 has lost its worker" in capsys.readouterr().err
     assert not list((tmp_path / WORKERS).iterdir())
+
+
+def test_a_worker_of_another_host_is_taken_for_gone_when_its_lock_is_old(tmp_path: Path):
+    study, lock = open_study(tmp_path), tmp_path / WORKERS / "w1" / "lock"
+    lock.parent.mkdir(parents=True)
+    lock.write_text(json.dumps(asdict(replace(Holder.here(), host="elsewhere"))))
+    study.next_trial("w1", 3)
+    with study.worker() as worker:
+        study.next_trial(worker, 3)
+        assert [one.state for one in study.trials()] == ["running", "running"]
+        os.utime(lock, (time.time() - 700,) * 2)
+        third = study.next_trial(worker, 3)
+    assert study.trials()[0].state == "fail"
+    assert study.setting(third) == START
 
 
 def test_a_setting_that_fails_again_and_again_is_left_alone(tmp_path: Path):
