@@ -200,7 +200,8 @@ def report(order: Order, findings: Findings) -> None:
     for file in filter(None, (search.folder / BEST, order.out)):
         write_best(file, found, told)
     write_text(search.folder / TABLE, csv_table(findings))
-    picture = draw(findings, f"{search.runs.method} on {run.data_name}, {run.task}")
+    what = search.folder.name.removeprefix("search-").rpartition("-")[0]
+    picture = draw(findings, f"{what}: {run.data_name}, {run.model}, {run.task}")
     write_atomic(search.folder / PICTURE, lambda file: file.write(picture))
     tell("\n".join([text_table(findings), "", *describe(findings)]))
     tell(f"all trials: {search.folder / TABLE}; picture: {search.folder / PICTURE}")
