@@ -386,6 +386,7 @@ def test_differences_stand_beside_their_noise():
         "the smallest of 3 distances is smaller than what its setting has on other seeds",
     ]
     clear = describe(find_best([trial(0, [9.0, 10.0, 11.0], origin=DEFAULT), trial(1, [2.0, 3.0, 4.1])], SPACE))
+    assert not any("the second best" in line for line in clear), "that is the default"
     assert "more than noise" in clear[1]
     assert "no more" not in clear[1]
 

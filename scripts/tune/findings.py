@@ -56,8 +56,8 @@ def describe(findings: Findings) -> list[str]:
     head = f"best: trial {best.number}: {spell_setting(best.setting)}"
     lines = [f"{head}: {DISTANCE} {mean_distance(best.measured):.2f} over {_seeds(len(distances))}{spread}"]
     lines += _against_default(findings)
-    if len(findings.ranked) > 1:
-        second = findings.ranked[1]
+    second = next(iter(findings.ranked[1:]), None)
+    if second is not None and second is not findings.default:
         lines.append(_compared(best, second, f"trial {second.number}, the second best"))
     if len(findings.ranked) > 1:
         lines.append(
