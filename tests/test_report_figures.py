@@ -15,8 +15,9 @@ from report_payload import DIGITS, METHODS, averaged, example
 
 from scripts.report import chart_rows as rows
 from scripts.report.charts import CHARTS, OF_CELLS, OF_TABLES, ListPool, pack
-from scripts.report.figures import drawn, figures, fit, save_figures
+from scripts.report.figures import drawn, figures, fit, library, save_figures
 from scripts.report.look import KINDS, NETWORKS, PARTS, ROLES, SERIES, SETS
+from scripts.report.page import page
 from scripts.report.view import View
 from utils.errors import UserError
 
@@ -169,10 +170,10 @@ def test_overview_has_few_columns_or_those_asked_for(payload: dict[str, Any]) ->
 
 def test_numbers_do_not_cover_each_other() -> None:
     crowd = [(50.0, 50.0), (50.1, 50.1), (50.2, 49.9), (10.0, 10.0), (90.0, 90.0)]
-    places = rows.place_numbers(crowd)
+    places = rows.place_numbers(crowd, [])
     assert len({place for place, point in zip(places, crowd, strict=True) if 40 < point[0] < 60}) == 3
-    assert rows.place_numbers([]) == []
-    assert rows.place_numbers([(1.0, 1.0)]) == [rows.SIDES[0]]
+    assert rows.place_numbers([], []) == []
+    assert rows.place_numbers([(1.0, 1.0)], [0.0, 2.0]) == [rows.SIDES[0]]
 
 
 def test_labels_take_two_lines_where_they_are_long() -> None:
@@ -190,6 +191,12 @@ def test_a_cell_has_the_figures_that_its_files_allow(payload: dict[str, Any]) ->
     assert [name for name, _ in figures(bare(payload))] == [f"{START}-{name}" for name in OF_TABLES]
     nothing = payload | {"runs": [run | {"metrics": {}} for run in payload["runs"]]}
     assert list(figures(bare(nothing))) == []
+
+
+def test_nothing_to_draw_is_an_error(payload: dict[str, Any], tmp_path: Path) -> None:
+    nothing = payload | {"runs": [run | {"metrics": {}} for run in payload["runs"]]}
+    with pytest.raises(UserError, match="no file was written"):
+        save_figures(bare(nothing), tmp_path / "x.png", "png")
 
 
 def test_every_chart_compiles_without_a_warning(payload: dict[str, Any], capfd: pytest.CaptureFixture) -> None:
@@ -321,3 +328,6 @@ def test_without_vl_convert_the_remedy_is_named(
     with pytest.raises(UserError, match="pip install vl-convert-python"):
         save_figures(payload, tmp_path / "x.pdf", "pdf")
     assert list(tmp_path.iterdir()) == []
+    library.cache_clear()
+    with pytest.raises(UserError, match="pip install vl-convert-python, or take --format text"):
+        page(payload)

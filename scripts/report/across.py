@@ -100,9 +100,11 @@ def _attacks(cells: Sequence[Cell]) -> Iterator[str]:
     starts = {start.seed: start for cell in reversed(cells) for start in cell.starts if start}
     control = compare_attacks(((start.values, start.reference) for start in starts.values()), key)
     if control:
+        which = "is imported" if imported(start.run for start in starts.values()) else "saw the images"
         yield (
-            f"{attack_named(key, control)} reaches {control.after:.1f} in the original model, which saw the images,"
-            f" and {control.before:.1f} in the retrained one, which did not: {control.told()}."
+            f"{attack_named(key, control)} reaches {control.after:.1f} in the original model, which {which}, and"
+            f" {control.before:.1f} in the retrained one, which never saw them: {control.told()}."
+            f"{'' if control.certain else ' So it says little of what methods leave.'}"
         )
     seen = {cell: change for cell, change in found.items() if change.certain and change.mean > 0}
     if not seen:

@@ -31,8 +31,9 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """What papers call it."""
-        return self.rows[0].name
+        """What papers call it; in quotes where it has a comma, so that it stands apart in a sentence."""
+        name = self.rows[0].name
+        return f"'{name}'" if "," in name else name
 
     @property
     def after(self) -> str:
@@ -65,7 +66,7 @@ class Cell:
         """How long retraining took and how long this, for the seeds where both are known."""
         theirs = [row.reference.metrics.get("seconds") if row.reference else None for row in self.rows]
         found = zip(theirs, (row.values.get("seconds") for row in self.rows), strict=True)
-        return [(a, b) for a, b in found if is_number(a) and is_number(b) and b > 0]
+        return [(a, b) for a, b in found if is_number(a) and is_number(b) and min(a, b) > 0]
 
 
 def make_cells(rows: Sequence[Row], originals: Originals) -> dict[str, Cell]:

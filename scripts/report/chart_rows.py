@@ -9,6 +9,7 @@ from typing import Any
 
 from method.evaluation.columns import MAIN
 from method.evaluation.intervals import student_factor
+from method.runs.files import PRETRAIN
 from scripts.report.look import KINDS, ROLES
 from scripts.report.view import View, average_accuracy
 from utils.tables import is_number, one_line
@@ -151,7 +152,7 @@ def in_words(key: str) -> str:
 def kind(cell: Record) -> str:
     """How a cell is drawn: as the original model, a retrained one, or an unlearned one."""
     original, retrained, unlearned = KINDS
-    return unlearned if not cell["is_reference"] else original if cell["method"] == "pretrain" else retrained
+    return unlearned if not cell["is_reference"] else original if cell["method"] == PRETRAIN else retrained
 
 
 def moments(cell: Record, key: str, scale: float = 1) -> Record:
@@ -211,7 +212,9 @@ def trade_off(table: Record, columns: Sequence[Record]) -> Iterator[Record]:
             record |= {"kind": kind(cell), "n": min(ua["n"], ga["n"]), **KINDS[kind(cell)]}
             record |= {"ua": ua["value"], "ua_low": ua["low"], "ua_high": ua["high"]}
             found.append(record | {"ga": ga["value"], "ga_low": ga["low"], "ga_high": ga["high"]})
-    places = place_numbers([(record["ua"], record["ga"]) for record in found])
+    points = [(record["ua"], record["ga"]) for record in found]
+    ends = [record[name] for record in found for name in ("ua_low", "ua_high") if record[name] is not None]
+    places = place_numbers(points, [min(100, max(0, end)) for end in ends])
     for record, (dx, dy) in zip(found, places, strict=True):
         yield {**record, "dx": dx, "dy": dy}
 
@@ -219,22 +222,28 @@ def trade_off(table: Record, columns: Sequence[Record]) -> Iterator[Record]:
 # px from a mark to the middle of its number, the nearest places first.
 SIDES = [(0, -12), (11, -8), (11, 9), (0, 12), (-11, 9), (-11, -8), (19, 0), (-19, 0), (0, -21), (0, 22)]
 SIDES += [(20, -16), (-20, -16), (20, 17), (-20, 17)]
-SMALL = 290, 330  # px of the trade-off on a narrow screen, where numbers are the closest
+FRAMES = ((290, 330), (620, 330))  # px of the trade-off on a narrow screen and on a wide one
 
 
-def place_numbers(points: Sequence[tuple[float, float]]) -> list[tuple[int, int]]:
-    """Where the number of each point stands beside it, in px, so that it covers as few marks and numbers as can be."""
+def place_numbers(points: Sequence[tuple[float, float]], ends: Sequence[float]) -> list[tuple[int, int]]:
+    """Where the number of each point stands beside it, in px, so that it covers as few marks and numbers as can be.
+
+    ends: of the intervals of x, which the axis holds too.
+    """
     if not points:
         return []
-    (left, right), (bottom, top) = ((min(own), max(own)) for own in zip(*points, strict=True))
-    across, down = SMALL[0] / ((right - left) or 1), SMALL[1] / ((top - bottom) or 1)
-    on_screen = [(across * (x - left), down * (top - y)) for x, y in points]
+    xs, ys = zip(*points, strict=True)
+    left, right, top = min(*xs, *ends, xs[0]), max(*xs, *ends, xs[0]), max(ys)
+    across, down = (right - left) or 1, (top - min(ys)) or 1
     found: list[tuple[int, int]] = []
-    for x, y in on_screen:
-        crowd = on_screen + [(a + dx, b + dy) for (a, b), (dx, dy) in zip(on_screen, found, strict=False)]
-        costs = [
-            sum(_overlap(x + dx - a, y + dy - b) for a, b in crowd) + (not 0 <= x + dx <= SMALL[0]) for dx, dy in SIDES
-        ]
+    for place in range(len(points)):
+        costs = [0.0] * len(SIDES)
+        for width, height in FRAMES:
+            marks = [(width * (x - left) / across, height * (top - y) / down) for x, y in points]
+            crowd = marks + [(x + dx, y + dy) for (x, y), (dx, dy) in zip(marks, found, strict=False)]
+            x, y = marks[place]
+            for i, (dx, dy) in enumerate(SIDES):
+                costs[i] += sum(_overlap(x + dx - a, y + dy - b) for a, b in crowd) + (not 0 <= x + dx <= width)
         found.append(SIDES[costs.index(min(costs))])
     return found
 

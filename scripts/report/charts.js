@@ -57,25 +57,28 @@ const resized = new ResizeObserver((entries) =>
   entries.forEach(({ target }) => target.clientWidth && target.clientWidth !== target.drawn && drawChart(target)),
 );
 const pictures = new Set();
-window.addEventListener("beforeprint", () => {
+const PAPER = 688; // px between the margins of A4
+function drawShown(most) {
   pictures.forEach((box) => {
     if (!box.isConnected) pictures.delete(box);
-    else if (!box.drawn && box.getClientRects().length) drawChart(box);
+    else if (box.clientWidth) drawChart(box, Math.min(box.clientWidth, most));
   });
-});
+}
+window.addEventListener("beforeprint", () => drawShown(PAPER));
+window.addEventListener("afterprint", () => drawShown(Infinity));
 
-async function drawChart(box) {
+async function drawChart(box, width = box.clientWidth) {
   const { chart, rows, params } = box.picture;
   if (!box.drawn) resized.observe(box);
   seen.unobserve(box);
   box.drawn = box.clientWidth;
-  const spec = fitted(chart, rows, box.clientWidth);
+  const spec = fitted(chart, rows, width);
   const values = { ...params, series: unique(rows.map((row) => row[chart.legend])) };
   spec.params = spec.params.map((param) => ({ ...param, value: values[param.name] ?? param.value }));
   const options = { mode: "vega-lite", ast: true, actions: false, renderer: "svg", defaultStyle: false, logLevel: 1 };
-  options.tooltip = (_, event, item, text) => say(text, event.clientX, event.clientY);
-  const { view } = await vegaEmbed(box, spec, options);
-  box.view = view;
+  options.tooltip = (_, event, item, text) => say(event && text, event?.clientX, event?.clientY);
+  if (box.view) box.view.finalize();
+  box.view = (await vegaEmbed(box, spec, options)).view;
   box.style.minHeight = "";
   reachMarks(box);
 }
@@ -91,11 +94,13 @@ function reachMarks(box) {
     });
     mark.addEventListener("blur", () => say(""));
     mark.addEventListener("keydown", (event) => {
-      const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1, Home: -i, End: marks.length - 1 - i }[event.key];
+      const last = marks.length - 1;
+      const steps = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1, Home: -i, End: last - i };
+      const step = steps[event.key];
       if (event.key === "Escape") say("");
       if (step === undefined) return;
       event.preventDefault();
-      const next = marks[Math.min(marks.length - 1, Math.max(0, i + step))];
+      const next = marks[Math.min(last, Math.max(0, i + step))];
       mark.setAttribute("tabindex", "-1");
       next.setAttribute("tabindex", "0");
       next.focus();
@@ -108,14 +113,17 @@ function numbersOf(box) {
   const { numbers } = box.picture.chart;
   const found = [];
   const walk = (node) => {
-    if (node.marktype && node.name && node.name.endsWith("told_marks")) found.push(...node.items.map((item) => item.datum));
+    const isTold = node.marktype && node.name && node.name.endsWith("told_marks");
+    if (isTold) found.push(...node.items.map((item) => item.datum));
     else if (node.items) node.items.forEach(walk);
   };
   walk(box.view.scenegraph().root);
-  const shown = (value) => (isNumber(value) && !Number.isInteger(value) ? String(Number(value.toPrecision(4))) : (value ?? "-"));
+  const shown = (value) =>
+    isNumber(value) && !Number.isInteger(value) ? Number(value.toPrecision(4)) : (value ?? "-");
   const line = (tag, cells) => html("tr", {}, ...cells.map((text) => html(tag, {}, String(text))));
   const lines = found.map((record) => line("td", Object.values(numbers).map((field) => shown(record[field]))));
-  return html("table", { class: "numbers" }, html("thead", {}, line("th", Object.keys(numbers))), html("tbody", {}, ...lines));
+  const head = html("thead", {}, line("th", Object.keys(numbers)));
+  return html("table", { class: "numbers" }, head, html("tbody", {}, ...lines));
 }
 
 function chartFigure(name, title, rows, told, seed = null) {
@@ -131,7 +139,8 @@ function chartFigure(name, title, rows, told, seed = null) {
     drawChart(box);
   };
   const orders = chart.orders.map((text) => html("option", {}, text));
-  const choice = orders.length && html("label", { class: "controls" }, "Order: ", html("select", { on: { change: order } }, ...orders));
+  const select = html("select", { on: { change: order } }, ...orders);
+  const choice = orders.length ? html("label", { class: "controls" }, "Order: ", select) : null;
   const grid = html("div", { class: "scroll limited" });
   const open = async (event) => {
     if (!event.target.open) return;
@@ -140,7 +149,9 @@ function chartFigure(name, title, rows, told, seed = null) {
   };
   const fold = html("details", { class: "figures", on: { toggle: open } }, html("summary", {}, "The numbers"), grid);
   const caption = html("figcaption", {}, [told, chart.caption].filter(Boolean).join(" "));
-  return html("figure", { class: `plot ${name}${chart.panel ? " wide" : ""}`, "data-plot": name }, html("h4", {}, title), choice || null, html("div", { class: "label" in rows[0] && !chart.panel ? "tall" : null }, box), caption, fold);
+  const room = html("div", { class: "label" in rows[0] && !chart.panel ? "tall" : null }, box);
+  const names = `plot ${name}${chart.panel ? " wide" : ""}`;
+  return html("figure", { class: names, "data-plot": name }, html("h4", {}, title), choice, room, caption, fold);
 }
 
 const seedsTold = (view) =>

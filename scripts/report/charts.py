@@ -65,7 +65,7 @@ CURVES = Chart(
     panel=(200, 58),
 )
 OVERVIEW = Chart(
-    title="Main columns",
+    title="The main columns, by method",
     spec=specs.dots(signal=False),
     rows=rows.overview,
     constants=("panel", "place", "unit", "decimals"),
@@ -144,7 +144,7 @@ class ListPool:
 
     def put(self, values: list) -> int:
         """The number of an equal list; floats are rounded to what a plot shows."""
-        values = [_rounded(value) for value in values]
+        values = [_rounded(value) if isinstance(value, float) else value for value in values]
         key = json.dumps(values)
         if key not in self._numbers:
             self._numbers[key] = len(self.lists)
@@ -152,11 +152,11 @@ class ListPool:
         return self._numbers[key]
 
 
-def _rounded(value: Any) -> Any:
-    if isinstance(value, float) and math.isfinite(value):
-        value = float(f"{value:.{DIGITS}g}")
-        return int(value) if value.is_integer() else value
-    return value
+def _rounded(value: float) -> float:
+    if not math.isfinite(value):
+        return value
+    value = float(f"{value:.{DIGITS}g}")
+    return int(value) if value.is_integer() else value
 
 
 def pack(payload: dict[str, Any], pool: ListPool) -> tuple[dict[str, Any], dict[str, dict[str, list]]]:

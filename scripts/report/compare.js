@@ -19,9 +19,9 @@ function showCompared(section) {
   });
   compared.node?.remove();
   compared.node = null;
-  const first = compared.chosen.length === 1;
+  const [{ cell: alone } = {}] = compared.chosen.length === 1 ? compared.chosen : [];
   document.querySelectorAll(".compare-told").forEach((node) => {
-    node.textContent = first ? ` ${compared.chosen[0].cell.name} is ticked: tick another row, here or in another table.` : "";
+    node.textContent = alone ? ` ${alone.name} is ticked: tick another row, here or in another table.` : "";
   });
   if (compared.chosen.length < 2) return;
   compared.node = comparison(compared.chosen);
@@ -53,10 +53,11 @@ function pairedDifference(a, b, value, most = Infinity) {
 // A line: name, the value of each cell as text, and of the further cells the difference to the first.
 function comparedLine(head, cells, shown, value, { scale = 1, decimals = 1, most } = {}) {
   const [first, ...others] = cells;
-  const parts = others.flatMap((cell) => [
-    html("td", {}, shown(cell)),
-    changeCell(pairedDifference(first, cell, value, most), { scale, decimals, seeds: Math.min(first.seeds.length, cell.seeds.length) }),
-  ]);
+  const parts = others.flatMap((cell) => {
+    const seeds = Math.min(first.seeds.length, cell.seeds.length);
+    const difference = pairedDifference(first, cell, value, most);
+    return [html("td", {}, shown(cell)), changeCell(difference, { scale, decimals, seeds })];
+  });
   return html("tr", {}, head, html("td", {}, shown(first)), ...parts);
 }
 
@@ -66,7 +67,7 @@ function metricLines(cells) {
     .map((column) => {
       const head = html("th", { scope: "row" }, term(column.title, columnHint(column)), html("small", {}, column.what));
       const shown = (cell) => momentsText(cellMoments(cell, column.key), cell.seeds.length, column);
-      return comparedLine(head, cells, shown, (run) => run.metrics[column.key], column);
+      return comparedLine(head, cells, shown, (run) => metricOf(run, column.key), column);
     });
 }
 
@@ -77,7 +78,8 @@ function accuraciesOf(run) {
 }
 
 function groupLines(cells) {
-  const groups = new Map(compared.chosen.flatMap(({ section }) => section.table.groups.map((group) => [group.name, group])));
+  const everyGroup = compared.chosen.flatMap(({ section }) => section.table.groups);
+  const groups = new Map(everyGroup.map((group) => [group.name, group]));
   const rows = [...groups.values()].sort((a, b) => b.forget - a.forget);
   const found = new Map(cells.flatMap(runsOf).map((run) => [run, accuraciesOf(run)]));
   return rows.map((group) => {
@@ -116,7 +118,7 @@ function comparedName(cell) {
 
 function settingsTold(cells) {
   const runs = cells.map(runsOf);
-  const keys = unique(runs.flat().flatMap((run) => Object.keys(run.config)));
+  const keys = unique(runs.flat().flatMap((run) => Object.keys(configOf(run))));
   const unlike = keys.filter((key) => unique(runs.map((own) => inSeeds(own, key))).length > 1);
   if (!unlike.length) return html("p", {}, "Their settings are the same.");
   const lines = unlike.map((key) =>
@@ -137,10 +139,11 @@ function comparison(chosen) {
     showCompared(chosen[0].section);
   };
   const groups = groupLines(cells);
+  const title = `Side by side: ${cells.map(comparedName).join("; ")}`;
   return html(
     "section",
     { class: "comparison", "aria-label": "Side by side" },
-    html("div", { class: "head" }, html("h3", {}, `Side by side: ${cells.map(comparedName).join("; ")}`), closeButton(close)),
+    html("div", { class: "head" }, html("h3", {}, title), closeButton(close)),
     html(
       "p",
       { class: "note" },

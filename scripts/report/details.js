@@ -90,10 +90,11 @@ const shownValue = (value) =>
     : typeof value === "object"
       ? JSON.stringify(value)
       : String(value);
-const inSeeds = (runs, key) => unique(runs.map((run) => shownValue(run.config[key]))).join(", ");
+const configOf = (run) => ({ ...data.settings, ...run.config });
+const inSeeds = (runs, key) => unique(runs.map((run) => shownValue(configOf(run)[key]))).join(", ");
 
 function configuration(view) {
-  const keys = unique(view.chosen.flatMap((run) => Object.keys(run.config)));
+  const keys = unique(view.chosen.flatMap((run) => Object.keys(configOf(run))));
   const lines = keys.map((key) =>
     html("tr", {}, html("th", { scope: "row" }, key), html("td", {}, inSeeds(view.chosen, key))),
   );

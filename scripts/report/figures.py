@@ -45,12 +45,14 @@ def save_figures(payload: dict[str, Any], out: Path, kind: str) -> list[Path]:
     """Write every figure of the dict that `--format json` writes beside `out`, in the format `kind`, one of KINDS.
 
     Files are named after what they show: OUT-digits-split0-0.9-overview.pdf, OUT-digits-split0-0.9-miu-groups.pdf.
-    UserError without vl-convert.
+    UserError without vl-convert, and where there is nothing to draw.
     """
     files = []
     for name, spec in figures(payload):
         files.append(out.with_name(f"{out.stem}-{name}.{kind}"))
         write_atomic(files[-1], functools.partial(_write, drawn(spec, kind)))
+    if not files:
+        raise UserError("no run here has what a figure shows, so no file was written; --format text says what there is")
     return files
 
 

@@ -56,7 +56,8 @@ function groupHead(table, cell, what, sort, act) {
 function groupNameCell(group) {
   const forgotten = group.forget ? html("span", { class: "tag" }, "forget group") : null;
   const counts = group.n_forget ? `${group.n_forget} of ${group.n_train} forgotten` : `${group.n_train} in training`;
-  return html("th", { scope: "row" }, html("span", { class: "name" }, group.name), " ", forgotten, html("small", {}, counts));
+  const name = html("span", { class: "name" }, group.name);
+  return html("th", { scope: "row" }, name, " ", forgotten, html("small", {}, counts));
 }
 
 function groupSortValue(table, i, sort, what) {
@@ -104,22 +105,26 @@ function groupLine(table, cells, what, i) {
     const shown = shownOf(cell, what);
     const attributes = { "data-cell": cell.id };
     const found = groupValue(cell, shown, i);
-    return shown === "test_acc" ? accuracyCell(found, attributes) : changeCell(found, { seeds: cell.seeds.length, ...attributes });
+    if (shown === "test_acc") return accuracyCell(found, attributes);
+    return changeCell(found, { seeds: cell.seeds.length, ...attributes });
   });
-  const names = group.forget ? "forget" : null;
-  return html("tr", { class: names, "data-group": group.name }, groupNameCell(group), html("td", {}, String(group.n_test)), ...values);
+  const attributes = { class: group.forget ? "forget" : null, "data-group": group.name };
+  return html("tr", attributes, groupNameCell(group), html("td", {}, String(group.n_test)), ...values);
 }
 
 function groupsTold(table, what) {
   if (what === "test_acc")
-    return "Percent of a group's test images, mean over seeds; below it the 95 % Wilson interval, its ends averaged over the seeds.";
+    return "Percent of a group's test images; below it the 95 % Wilson interval. Both are averaged over the seeds.";
   const seeds = Math.max(...table.cells.map((cell) => cell.seeds.length));
   const source =
-    seeds > 1 ? "over the differences of each seed (of one seed, from the numbers of test images)" : "from the numbers of test images; one seed says nothing of other seeds";
+    seeds > 1
+      ? "over the differences of each seed (of one seed, from the numbers of test images)"
+      : "from the numbers of test images; one seed says nothing of other seeds";
   const reference = what === "minus_reference" && table.reference ? ` ${table.reference}` : "";
   return (
     `Percentage points; below it the 95 % interval, ${source}. Bold: more than noise, the interval leaves out zero. ` +
-    `Grey: too noisy to say. Of many changes, about one in twenty leaves zero out by chance.${reference}`
+    "Grey: too noisy to say. Of many changes, about one in twenty leaves zero out by chance; " +
+    `the sentences above allow for that.${reference}`
   );
 }
 
@@ -129,15 +134,19 @@ function groupBox(section) {
   if (!table.groups.length) return null;
   const able = Object.keys(GROUP_SHOWN).filter((what) => table.cells.some((cell) => anyValue(cell, what)));
   const name = `${table.id}-shown`;
-  section.groups = { what: able[0], sort: null, grid: scrollBox("Groups by method", "tall"), told: html("p", { class: "note" }) };
+  const [grid, told] = [scrollBox("Groups by method", "high"), html("p", { class: "note" })];
+  section.groups = { what: able[0], sort: null, grid, told };
   const choose = (event) => {
     section.groups.what = event.target.value;
     drawGroupTable(section);
   };
-  const choices = able.map((what) =>
-    html("label", {}, html("input", { type: "radio", name, value: what, checked: what === able[0], on: { change: choose } }), ` ${GROUP_SHOWN[what]}`),
-  );
-  const harm = table.story.filter(({ about }) => about === "harm").map(({ text }) => html("p", { class: "harm" }, ...termed(text)));
+  const choices = able.map((what) => {
+    const attributes = { type: "radio", name, value: what, checked: what === able[0], on: { change: choose } };
+    return html("label", {}, html("input", attributes), ` ${GROUP_SHOWN[what]}`);
+  });
+  const harm = table.story
+    .filter(({ about }) => about === "harm")
+    .map(({ text }) => html("p", { class: "harm" }, ...termed(text)));
   drawGroupTable(section);
   return html(
     "section",
@@ -145,7 +154,7 @@ function groupBox(section) {
     html("h3", {}, "Which group, by which method"),
     ...harm,
     html("div", { class: "controls choices", role: "group", "aria-label": "What the table shows" }, ...choices),
-    section.groups.grid,
-    section.groups.told,
+    grid,
+    told,
   );
 }

@@ -12,8 +12,8 @@ function studied(table) {
   if (!table.task) return `${table.dataset}: original models`;
   if (table.task.startsWith("list")) return `${table.dataset}: the images of ${table.task} forgotten`;
   const share = `${fixed(100 * table.ratio, 1).replace(/\.0$/, "")} %`;
-  const whole = table.task === "random" || !groups.length ? `all training images (${table.task})` : `${groups.length} groups`;
-  return `${table.dataset}: ${share} of ${groups.length === 1 && table.task !== "random" ? groups[0] : whole} forgotten`;
+  if (table.task === "random" || !groups.length) return `${table.dataset}: ${share} of all training images forgotten`;
+  return `${table.dataset}: ${share} of ${groups.length === 1 ? groups[0] : `${groups.length} groups`} forgotten`;
 }
 
 const settingTold = (table) =>
@@ -147,16 +147,19 @@ function controls() {
   );
 }
 
-// A line a study: what was forgotten, and the first thing that happened.
+// A line a study: what was forgotten, and what was harmed most.
 function contents() {
+  const seen = new Set();
   sections.forEach((section) => {
     const { table } = section;
     const open = () => {
       section.node.open = true;
     };
     const link = html("a", { href: `#${table.id}`, on: { click: open } }, studied(table));
-    const [first] = ["harm", "forget_groups", "missing"].flatMap((about) => table.story.filter((one) => one.about === about));
-    section.line = html("li", {}, link, html("small", {}, settingTold(table)), first ? html("p", {}, ...termed(first.text)) : null);
+    const told = (about) => table.story.filter((one) => one.about === about);
+    const own = told("harm").length ? told("harm") : [...told("forget_groups"), ...told("missing")].slice(0, 1);
+    const sentences = own.map(({ text }) => html("p", {}, ...termed(text, seen)));
+    section.line = html("li", {}, link, html("small", {}, settingTold(table)), ...sentences);
   });
   if (sections.length < 2) return;
   document
@@ -165,7 +168,7 @@ function contents() {
       html(
         "details",
         { open: sections.length <= 12 },
-        html("summary", {}, `${sections.length} studies, and the worst harm in each`),
+        html("summary", {}, `${sections.length} studies, and what was harmed most in each`),
         html("ol", {}, ...sections.map((section) => section.line)),
       ),
     );

@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs no server, no network and no library: everything stands in the file."""
+"""The report as one HTML page that needs no server and no network: everything stands in the file."""
 
 import base64
 import hashlib
@@ -18,6 +18,7 @@ SCRIPTS = (
     "elements.js", "charts.js", "terms.js", "table.js", "group_table.js", "details.js", "compare.js", "page.js"
 )  # fmt: skip
 MOMENTS = ("n", "mean", "sd")
+DIGITS = 10  # significant ones
 COLUMN_DEFAULTS = {"unit": "", "what": "", "main": False, "best": "", "scale": 1, "decimals": 1}
 
 
@@ -56,11 +57,13 @@ def pack_payload(payload: dict[str, Any]) -> dict[str, Any]:
     most = max((len(cell["seeds"]) for table in tables for cell in table["cells"]), default=0)
     charts, rows = pack(payload, pool)
     groups = {table["id"]: [group["name"] for group in table["groups"]] for table in tables}
+    shared = _shared([run["config"] for run in payload["runs"]])
     return {
         "path": payload["path"],
         "columns": columns,
         "tables": tables,
-        "runs": [_run(run, groups[run["table"]], pool) for run in payload["runs"]],
+        "runs": [_run(run, keys, groups[run["table"]], shared, pool) for run in payload["runs"]],
+        "settings": shared,
         "missing": payload["missing"],
         "pool": pool.lists,
         "student": [student_factor(n) for n in range(most + 1)],
@@ -73,20 +76,40 @@ def pack_payload(payload: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _run(run: dict[str, Any], groups: list[str], pool: ListPool) -> dict[str, Any]:
-    """A run with the number of the list of its accuracies, in the order of `groups`; charts have the rest as rows."""
+def _shared(configs: list[dict[str, Any]]) -> dict[str, Any]:
+    """The settings that all runs have alike."""
+    first = configs[0] if configs else {}
+    return {key: value for key, value in first.items() if all(key in own and own[key] == value for own in configs)}
+
+
+def _run(
+    run: dict[str, Any], keys: list[str], groups: list[str], shared: dict[str, Any], pool: ListPool
+) -> dict[str, Any]:
+    """A run for the page; charts have its losses and its history as rows.
+
+    metrics: in the order of the columns; groups: the number of the list of accuracies in the order of `groups`; config:
+    without the settings that all runs have alike.
+    """
     accuracies = {group["name"]: group["test_acc"] for group in run.get("groups") or []}
-    own = {key: value for key, value in run.items() if key not in ("losses", "history")}
-    return own | {"groups": pool.put([accuracies.get(name) for name in groups])}
+    return {key: value for key, value in run.items() if key not in ("losses", "history")} | {
+        "metrics": [_shortened(run["metrics"].get(key)) for key in keys],
+        "groups": pool.put([accuracies.get(name) for name in groups]),
+        "config": {key: value for key, value in run["config"].items() if key not in shared},
+    }
 
 
 def _cell(cell: dict[str, Any], keys: list[str], pool: ListPool) -> dict[str, Any]:
     """n, mean and sd as lists in the order of the columns; the difference's only where there is one; groups pooled."""
-    own = {name: [cell[name].get(key) for key in keys] for name in MOMENTS}
+    own = {name: [_shortened(cell[name].get(key)) for key in keys] for name in MOMENTS}
     parts = [cell["difference"].get(key) or {} for key in keys]
-    difference = {name: [part.get(name) for part in parts] for name in MOMENTS}
+    difference = {name: [_shortened(part.get(name)) for part in parts] for name in MOMENTS}
     groups = {what: _grouped(found, pool) for what, found in cell["groups"].items()}
     return {**cell, **own, "difference": difference if any(difference["n"]) else None, "groups": groups}
+
+
+def _shortened(value: Any) -> Any:
+    """A number to as many digits as tell any two that a table shows apart."""
+    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) and math.isfinite(value) else value
 
 
 def _grouped(found: list[dict[str, Any]], pool: ListPool) -> dict[str, int]:

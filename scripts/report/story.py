@@ -4,7 +4,9 @@
 `about` and `text`, one printable line. Where its numbers are missing there is none, and what is missing is said.
 """
 
+import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from statistics import fmean
 
 from method.runs.files import PRETRAIN, RETRAIN
@@ -27,6 +29,7 @@ from scripts.report.wording import (
 from utils.tables import is_number, one_line
 from utils.text import for_people
 
+LARGEST_LOG = 700.0  # whose exponential a float can hold
 Sentences = list[dict[str, str]]
 
 
@@ -139,9 +142,18 @@ def _cost(cell: Cell) -> str:
         own = [value for row in cell.rows if is_number(value := row.values.get("seconds"))]
         return f"It took {duration(fmean(own))}." if own else ""
     theirs, mine = (fmean(values) for values in zip(*pairs, strict=True))
-    ratio = estimate([(0.0, retrained / unlearned) for retrained, unlearned in pairs])
-    times = f"{ratio.after:.1f} times as long ({ratio.interval()})" if ratio else ""
-    return f"It took {duration(mine)}; retraining took {duration(theirs)}, {times}."
+    return f"It took {duration(mine)}; retraining took {duration(theirs)}{_times(pairs)}."
+
+
+def _times(pairs: Sequence[tuple[float, float]]) -> str:
+    """How many times as long the first of each pair is: the geometric mean, as quotients are not symmetric."""
+    found = estimate([(math.log(b), math.log(a)) for a, b in pairs])
+    if found is None:
+        return ""
+    limits = (found.mean, found.low, found.high)
+    times, *ends = (None if end is None else math.exp(min(end, LARGEST_LOG)) for end in limits)
+    told = replace(found, before=0.0, after=times or 0.0, low=ends[0], high=ends[1])
+    return f", {told.after:.1f} times as long ({told.interval()})"
 
 
 def _missing(cell: Cell) -> Iterator[str]:
@@ -152,17 +164,25 @@ def _missing(cell: Cell) -> Iterator[str]:
         yield "The test set has no image of the forget groups: what happened to them is not known."
     lost = [row for row, there in zip(cell.rows, cell.starts, strict=True) if there is None]
     if lost and cell.rows[0].competes:
-        told = dict.fromkeys(row.start.told for row in lost if row.start and row.start.told and not row.start.run)
-        why = " or ".join(told) or "found, but its records are not here"
-        yield f"Its original model was {why}{_of_seeds(lost, cell.rows)}: what unlearning changed is not known."
+        why = " or ".join(dict.fromkeys(filter(None, (_lost(row) for row in lost))))
+        seeds = _of_seeds(lost, cell.rows)
+        yield f"Its original model is not here{seeds}{why and f': {why}'}. What unlearning changed is not known."
     unmatched = [row for row in cell.rows if row.reference is None]
     if unmatched:
         seeds = _of_seeds(unmatched, cell.rows)
-        yield f"The retrained model to compare it with is not here{seeds}: what retraining would give is not known."
+        yield f"Its retrained model is not here{seeds}. What retraining would give is not known."
     key = attack_key(cell.rows)
     reasons = dict.fromkeys(str(reason) for row in cell.rows if (reason := (row.values.get("reasons") or {}).get(key)))
     if reasons:
         yield f"There is no membership attack: {' or '.join(reasons)}."
+
+
+def _lost(row: Row) -> str:
+    """Why the original of a row is not there."""
+    if row.start is None or row.start.run is None:
+        return row.start.told.removeprefix("not found: ") if row.start else ""
+    found = row.start.told or "found by the digest of its weights"
+    return f"{found}; its answers on these images are not here"
 
 
 def _of_seeds(some: Sequence[Row], rows: Sequence[Row]) -> str:

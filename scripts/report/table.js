@@ -1,6 +1,7 @@
 // The table of measures: rows are cells (mean over seeds) or runs.
 
 const columnPlace = new Map(data.columns.map((column, i) => [column.key, i]));
+const metricOf = (run, key) => run.metrics[columnPlace.get(key)];
 const HOLES_LAST = Symbol("holes last");
 
 function cellMoments(cell, key, difference = false) {
@@ -10,10 +11,10 @@ function cellMoments(cell, key, difference = false) {
 }
 
 function runMoments(run, key, difference) {
-  let value = run.metrics[key];
+  let value = metricOf(run, key);
   if (difference) {
     const reference = runById.get(run.reference);
-    value = reference && isNumber(value) && isNumber(reference.metrics[key]) ? value - reference.metrics[key] : null;
+    value = reference && isNumber(value) && isNumber(metricOf(reference, key)) ? value - metricOf(reference, key) : null;
   }
   return isNumber(value) ? { n: 1, mean: value, sd: null } : { n: 0, mean: null, sd: null };
 }
@@ -80,7 +81,7 @@ function sortedBy(rows, sort, valueOf) {
 
 function holeReason(row, column) {
   const runs = row.run ? [row.run] : row.cell.runs.map((id) => runById.get(id));
-  const empty = runs.filter((run) => !isNumber(run.metrics[column.key]));
+  const empty = runs.filter((run) => !isNumber(metricOf(run, column.key)));
   const reasons = empty.map((run) => `seed ${run.seed}: ${run.reasons[column.key] || "not computed by this run"}`);
   return reasons.length ? reasons : ["no retrained run of the same seed to take the difference to"];
 }
@@ -124,7 +125,11 @@ function headCell(name, title, small, hint, sort, act) {
     "th",
     { scope: "col", "aria-sort": direction, "data-key": name, on: { click } },
     html("span", { "data-hint": hint }, title),
-    html("button", { type: "button", class: "sort", "aria-label": `sort by ${title}`, "data-hint": hint, on: { click } }, arrow),
+    html(
+      "button",
+      { type: "button", class: "sort", "aria-label": `sort by ${title}`, "data-hint": hint, on: { click } },
+      arrow,
+    ),
     small ? html("small", {}, small) : null,
   );
 }
@@ -180,9 +185,18 @@ function tableRow(section, row, columns, best) {
     event.preventDefault();
     toggleDetails(section, cell, row.run);
   };
-  const link = html("a", { href: `#${cell.id}`, class: "open", role: "button", "aria-expanded": String(isOpen) }, cell.name);
-  const on = { click: (event) => event.stopPropagation(), change: (event) => tick(section, cell, event.target.checked) };
-  const ticks = { type: "checkbox", class: "tick", value: cell.id, checked: isCompared(cell), "aria-label": `compare ${cell.name}`, on };
+  const shows = { href: `#${cell.id}`, class: "open", role: "button", "aria-expanded": String(isOpen) };
+  const ticks = {
+    type: "checkbox",
+    class: "tick",
+    value: cell.id,
+    checked: isCompared(cell),
+    "aria-label": `compare ${cell.name}`,
+    on: {
+      click: (event) => event.stopPropagation(),
+      change: (event) => tick(section, cell, event.target.checked),
+    },
+  };
   const values = columns.map((column) => valueCell(row, column, section.state, best));
   const names = [cell.is_reference && "reference", isOpen && "opened"].filter(Boolean).join(" ");
   return html(
@@ -192,7 +206,7 @@ function tableRow(section, row, columns, best) {
       "th",
       { scope: "row" },
       row.run ? null : html("input", ticks),
-      link,
+      html("a", shows, cell.name),
       cell.mark,
       cell.label === cell.name ? null : html("small", {}, html("code", {}, cell.label)),
     ),

@@ -20,9 +20,12 @@ const glossaryTerms = Object.keys(data.glossary)
   .filter((word) => word.length > 1)
   .sort((a, b) => b.length - a.length);
 // The longest term counts, and no part of a longer word does; a term in small letters may begin a sentence.
-const inSentence = (word) =>
-  word === word.toLowerCase() ? `[${escaped(word[0].toUpperCase())}${escaped(word[0])}]${escaped(word.slice(1))}` : escaped(word);
-const termPattern = new RegExp(`(?<![\\p{L}\\p{N}_])(?:${glossaryTerms.map(inSentence).join("|") || "(?!)"})(?![\\p{L}\\p{N}_])`, "gu");
+const inSentence = (word) => {
+  const [first, rest] = [word[0], escaped(word.slice(1))];
+  return word === word.toLowerCase() ? `(?:${escaped(first.toUpperCase())}|${escaped(first)})${rest}` : escaped(word);
+};
+const anyTerm = glossaryTerms.map(inSentence).join("|") || "(?!)";
+const termPattern = new RegExp(`(?<![\\p{L}\\p{N}_-])(?:${anyTerm})(?![\\p{L}\\p{N}_-])`, "gu");
 const meaningOf = (word) => data.glossary[word] || data.glossary[word[0].toLowerCase() + word.slice(1)];
 
 // A sentence as nodes, the first of each term with its meaning; seen: the terms that need none any more.

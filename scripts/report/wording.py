@@ -40,12 +40,11 @@ def tell_request(rows: Sequence[Row]) -> str:
 
 
 def listed(names: Sequence[str], quote: str = "") -> str:
-    """`a, b and c`, or `a, b, c and 4 more`; with semicolons where a name without quotes has a comma."""
+    """`a, b and c`, or `a, b, c and 4 more`."""
     shown = [f"{quote}{name}{quote}" for name in names]
     if len(names) > SHOWN + 1:
         shown = [*shown[:SHOWN], f"{len(names) - SHOWN} more"]
-    comma, last = ("; ", "; and ") if not quote and any(", " in name for name in shown) else (", ", " and ")
-    return last.join(filter(None, [comma.join(shown[:-1]), shown[-1]]))
+    return " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
 
 
 def name_groups(names: Sequence[str]) -> str:
@@ -97,7 +96,8 @@ def fall(found: Estimate) -> str:
 def larger(found: Estimate, group: str, method: str = "") -> str:
     """A fall that is larger than one that was told, but may be noise."""
     who = f'{method} to "{group}"' if method else f'"{group}"'
-    return f"Larger in numbers, but {UNCERTAIN}: {who}, {-found.mean:.1f} points."
+    at_once = f" for all {found.choices} at once" if found.choices > 1 else ""
+    return f"Larger in numbers, but {UNCERTAIN}{at_once}: {who}, {-found.mean:.1f} points."
 
 
 def imported(runs: Iterable[StoredRun]) -> str:
