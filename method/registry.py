@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -14,6 +15,19 @@ ALIASES: dict[str, str] = {}  # other spellings of a method's name, and the name
 UNSET: Any = object()
 Method = TypeVar("Method", bound="type[Unlearner]")
 Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Range:
+    """Where `scripts.tune` looks for a number: from `low` to `high`, evenly, or with `log` evenly in its logarithm.
+
+    within: the key whose value of the run is the largest that makes a difference, such as `epochs` of a count of them.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+    within: str = ""
 
 
 def register(name: str, *, aliases: tuple[str, ...] = ()) -> Callable[[Method], Method]:
@@ -45,6 +59,7 @@ def param(
     above: float | None = None,
     at_most: float | None = None,
     reference: Value = UNSET,
+    search: Range | None = None,
 ) -> Value:
     """Declare a field of an unlearner's `Params`: the key `<method>_<field>`, its flag, default and bounds.
 
@@ -52,6 +67,7 @@ def param(
 
     aliases: further spellings of the flag, without dashes, such as the published code's.
     reference: the value that `--preset reference` gives, where the published code departs from the paper.
+    search: where a search for hyperparameters looks; None leaves the value as it is.
     """
     metadata = {
         "help": help,
@@ -61,5 +77,6 @@ def param(
         "above": above,
         "at_most": at_most,
         "reference": reference,
+        "search": search,
     }
     return dataclasses.field(default=default, metadata=metadata)

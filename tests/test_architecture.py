@@ -79,6 +79,7 @@ LATE_IMPORTS = {
     # Optional packages.
     ("method.api", "pandas"), ("models.exporting", "safetensors.torch"), ("models.exporting", "onnxscript"),
     ("models.weights", "safetensors.torch"), ("scripts.report.sheet_html", "weasyprint"),
+    ("scripts.tune.study", "optuna"),
     *(("method.runs.trackers", name) for name in ("tensorboard", "torch.utils.tensorboard", "wandb")),
 }  # fmt: skip
 # Under TYPE_CHECKING, which is never true in a run: the registry is below the methods, and says of what type they are.

@@ -176,6 +176,9 @@ def _check(page: str, words: list[str], folder: Path) -> bool:
     elif command == "python -m scripts.import_model":  # which hands further flags to main.py's parser
         _, others = parser_of(COMMANDS[command]).parse_known_args(arguments)
         _check_main(page, ["--method", "pretrain", *others], folder)
+    elif command == "python -m scripts.tune":  # so does this
+        _, others = parser_of(COMMANDS[command]).parse_known_args(arguments)
+        _check_main(page, others, folder)
     elif command in COMMANDS:
         parser_of(COMMANDS[command]).parse_args(arguments)
     elif rest[0] == "-m":

@@ -4,6 +4,7 @@ Runs where sbatch works, or where SLURM_TEST_START names a script that starts a 
 $SLURMTEST then has an env.sh), such as .ci/slurm.sh.
 """
 
+import csv
 import json
 import os
 import re
@@ -20,7 +21,7 @@ from typing import Any
 import pytest
 import yaml
 from cli import ROOT
-from workshop import history_of, metrics_of, repeatable
+from workshop import SMALL, history_of, metrics_of, repeatable
 
 from scripts.sweep.grid import read_grid
 from scripts.sweep.plan import PlannedRun, plan
@@ -193,3 +194,27 @@ def test_a_sweep_survives_and_its_numbers_are_those_of_a_local_one(slurm: dict[s
         assert repeatable(metrics_of(mine.folder)) == repeatable(metrics_of(theirs.folder)), mine.folder
         assert history_of(mine.folder) == history_of(theirs.folder)
     assert cluster.submit() == ["nothing to submit: every run is done or in the queue (0 tasks there)"]
+
+
+def test_four_tasks_of_an_array_are_workers_of_one_search(slurm: dict[str, str], data_dir: Path, tmp_path: Path):
+    (tmp_path / "quick.yaml").write_text("pretrain: {epochs: 1}\nretrain: {epochs: 1}\n")
+    search = (
+        f"{sys.executable} -W ignore -m scripts.tune --method salun {SMALL} --config {tmp_path / 'quick.yaml'} "
+        f"--data_dir {data_dir} --store_dir {tmp_path} --checkpoint_dir {tmp_path / 'none'} --tune_seeds 3 --budget 6"
+    )
+    cluster = Cluster(tmp_path, slurm)
+    cluster.logs.mkdir()
+    options = ["--parsable", "--array=0-3", f"--chdir={ROOT}", f"--output={cluster.logs}/%A_%a.log"]
+    job = cluster.ask("sbatch", *options, "--wrap", f"exec {search}").strip()
+    logs = [cluster.logs / f"{job}_{task}.log" for task in range(4)]
+    until(lambda: all(log.exists() and "for --config: " in log.read_text() for log in logs), "four workers' ends", 300)
+    told = {log.read_text().partition("best: ")[2] for log in logs}
+    assert len(told) == 1
+    (journal,) = tmp_path.glob("tune/**/journal.log")
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    workers = {line["user_attr"]["worker"] for line in lines if "worker" in line.get("user_attr", {})}
+    assert len(workers) > 1, "one task did all the work"
+    with next(tmp_path.glob("tune/**/trials.csv")).open() as file:
+        states = [row["state"] for row in csv.DictReader(file)]
+    assert len(states) == 6
+    assert set(states) <= {"complete", "pruned"}

@@ -8,7 +8,7 @@ from folders import make_custom
 
 from method.configs import loading
 
-HINT = "; python benchmarks/tune.py compares settings on validation data"
+HINT = "; python -m scripts.tune searches for better ones on validation data"
 CELEBA = "--method miu --dataset celeba"
 CUSTOM = "--dataset custom --data_dir faces"
 

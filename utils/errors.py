@@ -29,6 +29,10 @@ class RunError(Told):
     exit_code = 1
 
 
+class Diverged(RunError):
+    """Numbers are no longer finite: the method fails at these hyperparameters, whatever the machine."""
+
+
 def disk_full(error: BaseException, path: Path | None = None) -> RunError | None:
     """What to say of a disk (or a quota) without space, if that is what `error` comes from; None otherwise.
 

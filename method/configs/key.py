@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from method.configs.strict_yaml import LookAlike
-from method.registry import UNSET
+from method.registry import UNSET, Range
 from utils.errors import UserError
 from utils.paths import check_characters, expand_path
 from utils.text import shorten
@@ -29,7 +29,8 @@ class Key:
     the default. folder: the path of one. rising: a text of whole numbers above 0, each above the one before, which a
     list may give. channels: a text of one number within the bounds, or of three, for red, green and blue, which a list
     may give. synonyms: other spellings of its choices. family: how values begin that count beside the choices.
-    reference: what the preset of this name sets.
+    reference: what the preset of this name sets. search: where a search for hyperparameters looks, unless the method
+    has a range of its own.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Key:
     synonyms: Mapping[str, str] = dataclasses.field(default_factory=dict)
     family: str = ""
     reference: Any = UNSET
+    search: Range | None = None
 
     def applies(self, method: str, dataset: str | None = None) -> bool:
         """Say whether a run of `method` on `dataset` (None: on any) has this key."""

@@ -271,7 +271,7 @@ def _note_untuned(own: LayerFile, config: Config) -> tuple[str, ...]:
         details = [f"{own.name} does not speak of it, so {FALLBACK} and its own defaults count"]
     if not details:
         return ()
-    hint = ["python benchmarks/tune.py compares settings on validation data"] * METHODS[method].from_original
+    hint = ["python -m scripts.tune searches for better ones on validation data"] * METHODS[method].from_original
     return ("; ".join([f"nobody tuned {method} for {subject}", *details, *hint]),)
 
 

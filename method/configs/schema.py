@@ -11,7 +11,7 @@ from datasets import DATASETS, dataset_class
 from method import unlearners  # noqa: F401  (fills METHODS)
 from method.configs.key import Key
 from method.configs.strict_yaml import read_mapping
-from method.registry import ALIASES, METHODS, UNSET
+from method.registry import ALIASES, METHODS, UNSET, Range
 from method.unlearners.base import Unlearner
 from models import MODELS, TIMM
 from utils.device import DEVICES
@@ -143,7 +143,7 @@ def _training() -> list[Key]:
     return [
         key("epochs", int, "passes over the retain set", at_least=1, methods=with_epochs),
         key("batch_size", int, "samples a step", at_least=1),
-        key("lr", float, "learning rate", above=0, methods=with_epochs),
+        key("lr", float, "learning rate", above=0, methods=with_epochs, search=Range(3e-5, 0.3, log=True)),
         key("optimizer", str, "optimiser", choices=("sgd", "adam", "adamw"), methods=with_epochs),
         key("amsgrad", bool, "AMSGrad's variant of adam and adamw", methods=with_epochs),
         key("momentum", float, "momentum of SGD", at_least=0, at_most=1, methods=with_epochs),
@@ -165,7 +165,7 @@ def _training() -> list[Key]:
             aliases=("clip_grad",), methods=with_epochs),
         key("use_train_aug", bool, "augment the forget and retain images in training", methods=with_epochs),
         shared("forget_epochs", int, "epochs that have a pass over the forget set", at_least=0,
-               aliases=("forgetting_epochs",)),
+               aliases=("forgetting_epochs",), search=Range(1, 10, within="epochs")),
         shared("select", str, "which epoch's weights are kept", choices=("best_val", "last", "worst_group")),
         shared("dro_step_size", float, "step size of the group weights of --rob_approach dro", above=0,
                aliases=("dro_lr",)),
@@ -264,3 +264,9 @@ def all_keys() -> dict[str, Key]:
 def keys_of(method: str, dataset: str | None = None) -> dict[str, Key]:
     """Return the keys that a run of `method` has, on `dataset` or (None) on any of them."""
     return {name: key for name, key in all_keys().items() if key.applies(method, dataset)}
+
+
+def search_ranges(method: str) -> dict[str, Range]:
+    """Return where a search looks for each hyperparameter of a method, in the order of --help."""
+    found = {name: METHODS[method].search.get(name, key.search) for name, key in keys_of(method).items()}
+    return {name: one for name, one in found.items() if one is not None}

@@ -9,7 +9,7 @@ import numpy as np
 
 from datasets.splits import Splits
 from utils.arrays import Array, read_npz
-from utils.errors import RunError, UserError
+from utils.errors import Diverged, RunError, UserError
 from utils.files import write_atomic
 
 COLUMNS = {
@@ -68,7 +68,7 @@ class Records:
         bf16_logits: np.ndarray | None = None,
         bf16_loss: np.ndarray | None = None,
     ) -> Self:
-        """Records of n samples with (n, C) logits; RunError if a logit is not finite. A tie goes to the first class.
+        """Records of n samples with (n, C) logits; Diverged if a logit is not finite. A tie goes to the first class.
 
         bf16_logits, bf16_loss: (n, C) and (n,) of a second pass, both or neither.
         """
@@ -231,7 +231,7 @@ def _unreadable(path: Path, error: Exception) -> str:
 def _refuse_non_finite(index: np.ndarray, logits: np.ndarray) -> None:
     bad = np.flatnonzero(~np.isfinite(logits).all(axis=1))
     if len(bad):
-        raise RunError(
+        raise Diverged(
             f"the logits of {len(bad)} of {len(logits)} samples are not finite (the first is row {index[bad[0]]} of the"
             " table): training has diverged; lower the learning rate or clip gradients with --max_grad_norm"
         )

@@ -25,7 +25,7 @@ from method.unlearners.base import Batch, GroupAccuracy, Phase, Unlearner
 from utils.collectives import any_of, sum_gradients
 from utils.device import autocast, layer_generator, state_kept, synchronize
 from utils.distributed import from_rank_0, rank, world_size
-from utils.errors import RunError
+from utils.errors import Diverged, RunError
 from utils.files import write_text
 from utils.seeding import derive_seed
 from utils.signals import Interrupted, interrupted, saving, stop_asked
@@ -320,7 +320,7 @@ class Engine:
         remedy = f"a lower learning rate of the {phase.module} usually helps (--help, under {self.unlearner.name})"
         if phase.module == "model":
             rate, remedy = self.config.lr, "a lower --lr or --max_grad_norm 1 usually helps"
-        raise RunError(
+        raise Diverged(
             f"the loss of phase {phase.name} is not finite in epoch {epoch} (learning rate {rate:g}); {remedy}"
         )
 

@@ -34,7 +34,7 @@ import torch
 from torch import Tensor, nn
 
 from method.losses import kl_to_teacher
-from method.registry import param, register
+from method.registry import Range, param, register
 from method.unlearners.base import Batch, Network, Phase, initial_weights
 from method.unlearners.grouped import Grouped, GroupParams
 
@@ -47,7 +47,7 @@ class BadTeacher(Grouped):
     class Params(GroupParams):
         """The temperature of all three networks."""
 
-        temperature: float = param(1.0, "softens all distributions", above=0)
+        temperature: float = param(1.0, "softens all distributions", above=0, search=Range(0.5, 8, log=True))
 
     def __init__(self, *args: Any):
         super().__init__(*args)

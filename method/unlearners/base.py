@@ -161,7 +161,8 @@ class Unlearner:
     """Base of every method. A subclass says its phases; the hooks below it may leave alone.
 
     reweight: REWEIGHT's default, None where no phase passes over R; forgets: False only for pretrain;
-    from_original: starts from the pretrained weights; has_epochs: False where `prepare` is all it does, without a step.
+    from_original: starts from the pretrained weights; has_epochs: False where `prepare` is all it does, without a step;
+    search: the `Range` of a key that methods share, where it is not the schema's.
     kept: weights that never change once they are in it, by a name for a file. They need not be in `state`: each is
     saved once, in a file of its own.
     """
@@ -171,6 +172,7 @@ class Unlearner:
     forgets = True
     from_original = True
     has_epochs = True
+    search: dict[str, Any] = {}
     # Unit and meaning of what `log` and `end_epoch` add to history.csv, and `extra_metrics` to metrics.json.
     history_columns: dict[str, tuple[str, str]] = {}
     metric_keys: dict[str, tuple[str, str]] = {}

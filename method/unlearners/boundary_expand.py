@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from method.registry import register
+from method.registry import Range, register
 from method.unlearners.base import Batch, Phase, Unlearner, initial_weights
 
 
@@ -35,6 +35,7 @@ class BoundaryExpand(Unlearner):
     """Give the forget set to an extra class that is dropped afterwards; the retain set is not used."""
 
     reweight = None
+    search = {"lr": Range(1e-6, 1e-2, log=True)}  # nothing holds the network back, so steps are small
 
     def __init__(self, *args: Any):
         super().__init__(*args)

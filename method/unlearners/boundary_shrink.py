@@ -30,7 +30,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from method.registry import param, register
+from method.registry import Range, param, register
 from method.unlearners.base import Batch, NoParams, Phase, Unlearner
 
 
@@ -39,12 +39,16 @@ class BoundaryShrink(Unlearner):
     """Give every forgotten image to the class across the nearest decision boundary; the retain set is not used."""
 
     reweight = None
+    search = {"lr": Range(1e-6, 1e-2, log=True)}  # nothing holds the network back, so steps are small
 
     @dataclass(frozen=True)
     class Params(NoParams):
         """The length of the step towards the boundary."""
 
-        epsilon: float = param(0.1, "step towards the boundary, as a share of the range of pixels", above=0, at_most=1)
+        epsilon: float = param(
+            0.1, "step towards the boundary, as a share of the range of pixels", above=0, at_most=1,
+            search=Range(0.01, 1, log=True),
+        )  # fmt: skip
 
     def phases(self, epoch: int) -> Iterator[Phase]:
         """The epoch's only phase: `shrink` on F."""

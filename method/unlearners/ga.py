@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from method.registry import register
+from method.registry import Range, register
 from method.unlearners.base import Batch, Phase, Unlearner
 
 
@@ -33,6 +33,7 @@ class GradientAscent(Unlearner):
     """Raise the cross-entropy of the forget set; the retain set is not used."""
 
     reweight = None
+    search = {"lr": Range(1e-6, 1e-2, log=True)}  # nothing holds the network back, so steps are small
 
     def phases(self, epoch: int) -> Iterator[Phase]:
         """The epoch's only phase: `ascend` on F."""

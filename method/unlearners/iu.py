@@ -49,9 +49,9 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import cross_entropy
 
-from method.registry import param, register
+from method.registry import Range, param, register
 from method.unlearners.base import Batch, NoParams, Phase, Unlearner, gradients_of
-from utils.errors import RunError
+from utils.errors import Diverged
 
 log = logging.getLogger("unlearning")
 TOLERANCE = 1e-4  # of the residual, relative to the right-hand side
@@ -81,8 +81,11 @@ class IU(Unlearner):
             "alpha: the step is alpha H^-1 v; 1 is the influence function's",
             aliases=("iu_alpha", "alpha_hessian"),
             at_least=0,
+            search=Range(0.1, 10, log=True),
         )
-        damping: float = param(1.0, "added to the diagonal of the Fisher matrix", above=0)
+        damping: float = param(
+            1.0, "added to the diagonal of the Fisher matrix", above=0, search=Range(0.01, 100, log=True)
+        )
         fisher_batches: int = param(16, "batches of R that the Fisher matrix is estimated on", at_least=1)
         solver_steps: int = param(50, "conjugate-gradient steps at most, each a pass over these batches", at_least=1)
 
@@ -164,9 +167,9 @@ class IU(Unlearner):
 
     @torch.no_grad()
     def move(self, change: Tensor) -> None:
-        """Add the step to theta0; RunError where it is not finite."""
+        """Add the step to theta0; Diverged where it is not finite."""
         if not change.isfinite().all():
-            raise RunError("the step of iu is not finite; a larger --iu_damping usually helps, or --precision fp32")
+            raise Diverged("the step of iu is not finite; a larger --iu_damping usually helps, or --precision fp32")
         for parameter, piece in zip(self.parameters, self.split(change), strict=True):
             parameter.add_(piece)
 

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from method.losses import l1_norm
-from method.registry import param, register
+from method.registry import Range, param, register
 from method.unlearners.base import Batch, Phase
 from method.unlearners.grouped import Grouped, GroupParams
 
@@ -47,7 +47,10 @@ class L1Sparse(Grouped):
     class Params(GroupParams):
         """The penalty at the first epoch, and how many epochs at the end have none."""
 
-        penalty: float = param(5e-4, "weight of sum |theta| at the first epoch", aliases=("l1_penalty",), at_least=0)
+        penalty: float = param(
+            5e-4, "weight of sum |theta| at the first epoch", aliases=("l1_penalty",), at_least=0,
+            search=Range(1e-5, 1e-2, log=True),
+        )  # fmt: skip
         free_epochs: int = param(0, "last epochs without penalty", aliases=("l1_free_epochs",), at_least=0)
 
     def phases(self, epoch: int) -> Iterator[Phase]:

@@ -60,7 +60,7 @@ import torch
 from torch import Tensor, nn
 
 from method.mutual_information import Critic
-from method.registry import param, register
+from method.registry import Range, param, register
 from method.unlearners.base import Batch, Phase, batch_norm_buffers_kept, initial_weights, sgd
 from method.unlearners.grouped import Grouped, GroupParams
 from utils.errors import UserError
@@ -87,8 +87,12 @@ class MIU(Grouped):
         """The critics' training, the calibration's weight, the ablations and the published code's departures."""
 
         forget_epochs: int
-        mine_lr: float = param(0.01, "learning rate of both critics", aliases=("mine_lr",), above=0)
-        lambda_mi: float = param(1.0, "weight of the calibration on R", aliases=("lambda_mi",), at_least=0)
+        mine_lr: float = param(
+            0.01, "learning rate of both critics", aliases=("mine_lr",), above=0, search=Range(3e-4, 0.3, log=True)
+        )
+        lambda_mi: float = param(
+            1.0, "weight of the calibration on R", aliases=("lambda_mi",), at_least=0, search=Range(0.01, 30, log=True)
+        )
         critic_steps_first: int = param(100, "critic steps before the first epoch", at_least=1, reference=101)
         critic_steps: int = param(10, "critic steps before every later epoch", at_least=1, reference=11)
         ablate_alignment: bool = param(False, "no calibration on R", aliases=("ablate_alignment",))

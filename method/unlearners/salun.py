@@ -46,7 +46,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from method.registry import param, register
+from method.registry import Range, param, register
 from method.unlearners.base import Batch, Phase, gradients_of
 from method.unlearners.rl import RandomLabels
 
@@ -73,8 +73,9 @@ class SalUn(RandomLabels):
         """Which labels F gets, how much of the network moves, and the published code's two departures."""
 
         saliency_ratio: float = param(
-            0.5, "share of the weights that may move", aliases=("saliency_threshold",), above=0, at_most=1
-        )
+            0.5, "share of the weights that may move", aliases=("saliency_threshold",), above=0, at_most=1,
+            search=Range(0.1, 1),
+        )  # fmt: skip
         frozen: str = param(
             "values", "what stays of the other weights: their values, or only a gradient of zero",
             choices=("values", "gradients"), reference="gradients",

@@ -41,7 +41,7 @@ from typing import Any
 from torch import Tensor
 
 from method.losses import kl_to_teacher
-from method.registry import param, register
+from method.registry import Range, param, register
 from method.unlearners.base import Batch, Phase, copy_weights
 from method.unlearners.grouped import Grouped, GroupParams
 from utils.device import fetch
@@ -66,7 +66,10 @@ class SCRUB(Grouped):
         """The weights of the two retain terms, the temperature of both divergences, and the rewind."""
 
         forget_epochs: int
-        alpha: float = param(0.001, "weight of KL(original || model) on R", aliases=("alpha_scrub",), at_least=0)
+        alpha: float = param(
+            0.001, "weight of KL(original || model) on R", aliases=("alpha_scrub",), at_least=0,
+            search=Range(1e-4, 1, log=True),
+        )  # fmt: skip
         gamma: float = param(0.99, "weight of the cross-entropy on R", aliases=("gamma_scrub",), at_least=0)
         temperature: float = param(4.0, "softens both distributions", aliases=("temperature_scrub",), above=0)
         batch_size_retain: int = param(128, "samples a step on R", aliases=("batch_size_retain",), at_least=1)

@@ -31,7 +31,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from method.registry import param, register
+from method.registry import Range, param, register
 from method.unlearners.base import Batch, NoParams, Phase, Unlearner, gradients_of
 
 
@@ -68,11 +68,12 @@ class SSD(Unlearner):
         """The paper's alpha, which selects, and lambda, which dampens."""
 
         alpha: float = param(
-            10.0, "a weight is dampened where I_F > alpha I_D", aliases=("ssd_selection_weighting",), at_least=0
-        )
+            10.0, "a weight is dampened where I_F > alpha I_D", aliases=("ssd_selection_weighting",), at_least=0,
+            search=Range(1, 100, log=True),
+        )  # fmt: skip
         dampening: float = param(
             1.0, "lambda: such a weight is multiplied by min(lambda I_D / I_F, 1)",
-            aliases=("ssd_lambda", "ssd_dampening_constant"), at_least=0,
+            aliases=("ssd_lambda", "ssd_dampening_constant"), at_least=0, search=Range(0.1, 10, log=True),
         )  # fmt: skip
 
     def __init__(self, *args: Any):

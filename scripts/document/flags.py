@@ -12,20 +12,22 @@ import yaml
 from method.configs.cli import EXIT_CODES, OTHER_SPELLINGS, build_parser
 from method.configs.key import Key
 from method.configs.layers import LayerFile, TaskEntry, read_layer_file
-from method.configs.schema import CONFIG_FILES, FALLBACK, all_keys
-from method.registry import ALIASES, METHODS, UNSET
+from method.configs.schema import CONFIG_FILES, FALLBACK, all_keys, search_ranges
+from method.registry import ALIASES, METHODS, UNSET, Range
 from scripts import export_model, import_model, keep_runs, skewed_faces
 from scripts.acceptance import __main__ as acceptance
 from scripts.acceptance import pack
 from scripts.document.markdown import code, codes, table
 from scripts.report import command as report
 from scripts.sweep import command as sweep
+from scripts.tune import command as tune
 
 SCRIPTS = Path(__file__).resolve().parents[1]
 # What reads the arguments of every script with flags of its own, by the command that starts it.
 COMMANDS: dict[str, Callable[[list[str]], Any]] = {
     "python -m scripts.report": report.main,
     "python -m scripts.sweep": sweep.main,
+    "python -m scripts.tune": tune.main,
     "python -m scripts.keep_runs": keep_runs.main,
     "python -m scripts.import_model": import_model.main,
     "python -m scripts.export_model": export_model.main,
@@ -49,7 +51,7 @@ A default counts where neither a flag nor a file says another value. `other on` 
 def cli_page() -> str:
     """The whole page."""
     parts = [HEAD, *_flag_sections(), _other_spellings(), _orders(), _unchanging(), _exit_codes()]
-    return "".join([*parts, *_data_set_sections(), *_script_sections(), _shell_section()])
+    return "".join([*parts, *_data_set_sections(), _search_section(), *_script_sections(), _shell_section()])
 
 
 # Flags of main.py.
@@ -193,6 +195,23 @@ def _entry(entry: TaskEntry) -> str:
 def _shown(value: Any) -> str:
     """A value as YAML writes it."""
     return f"{value:g}" if isinstance(value, float) else yaml.safe_dump(value).splitlines()[0]
+
+
+def _search_section() -> str:
+    """Where `scripts.tune` looks, by hyperparameter, for the methods of each range."""
+    found: dict[tuple[str, Range], list[str]] = {}
+    for method in METHODS:
+        if METHODS[method].from_original:
+            for name, one in search_ranges(method).items():
+                found.setdefault((name, one), []).append(method)
+    rows = [[code(name), _range(one), ", ".join(methods)] for (name, one), methods in found.items()]
+    head = "## What a search looks through\n\nThe ranges of `python -m scripts.tune`, which `--space` changes.\n\n"
+    return f"{head}{table(['key', 'range', 'methods'], rows)}\n"
+
+
+def _range(one: Range) -> str:
+    scale = ", by its logarithm" if one.log else ""
+    return f"{one.low:g} to {one.high:g}{scale}" + (f", at most `--{one.within}`" if one.within else "")
 
 
 # The scripts.
