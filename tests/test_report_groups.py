@@ -61,7 +61,7 @@ def test_text_has_forget_groups_first_and_three_lines_a_group(tree: Path, capsys
         "95.0 (90.0 to 100.0)",
     ]
     assert "absent" not in text
-    assert "of rows with *: none, as theirs is not here" in text
+    assert "of columns with *: none, as theirs is not here" in text
 
 
 def test_csv_and_json_have_the_same_in_full(tree: Path, capsys: Capture) -> None:
@@ -111,6 +111,7 @@ def test_latex_has_names_and_marks(tree: Path, capsys: Capture) -> None:
     assert r"high cold (n 20, forget) & accuracy & 35.0 (20.0 to 90.0) & -- & 65.0 (20.0 to 90.0) \\" in body
     assert r"& minus retrained & -- & -- & 30.0 ($-$35.0 to 65.0) \\" in body
     assert r"\label{tab:digits-split0-0.9-groups}" in body
+    assert "of columns with $^{*}$: none" in text
 
 
 def test_the_change_to_the_original_is_to_what_the_run_started_from(tmp_path: Path, capsys: Capture) -> None:

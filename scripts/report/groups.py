@@ -40,7 +40,7 @@ def as_text(report: Report, each: bool, against: str, markdown: bool) -> str:
         shown = [grid if lines else "No run of this table has accuracies by group."]
         shown += [bullets("", notes, markdown)] if notes else []
         originals = {label(row.start.run) for row in report.tables[table.key] if row.start and row.start.run}
-        parts.append(frame(report, table.key, shown, [against, *originals], (), markdown))
+        parts.append(frame(report, table.key, shown, [against, *originals], (), markdown, "columns"))
     return "\n\n".join([*parts, *last_parts(report, MEANING, markdown)]) + "\n"
 
 
@@ -64,7 +64,7 @@ def _latex_table(report: Report, table: GroupTable, name: str, each: bool) -> st
     ratio = f", ratio {table.key[-1]:g}" if table.key[4] else ""
     caption = [
         escape(f"{setting_told(table.key)}{ratio}: test accuracy by group."),
-        references_told(marks),
+        references_told(marks, "columns"),
         escape(MEANING).replace("±", r"$\pm$"),
     ]
     columns = list(table.columns.values())

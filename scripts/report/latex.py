@@ -118,9 +118,9 @@ def _arrows_told(columns: Sequence[Column]) -> str:
     return f"{'; '.join(told)}." if told else ""
 
 
-def references_told(marks: Marks) -> str:
-    """The sentence on references for a caption."""
-    signs = marks.sentences("rows with {}")
+def references_told(marks: Marks, lines: str = "rows") -> str:
+    """The sentence on references for a caption; lines: as in Marks.sentences."""
+    signs = marks.sentences(lines)
     return re.sub(r"(\{\*\})+", lambda stars: f"${sign(stars[0].replace('{*}', '*'))}$", escape(signs))
 
 

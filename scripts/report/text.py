@@ -112,13 +112,20 @@ def _table(report: Report, key: tuple, columns: Sequence[Column], markdown: bool
 
 
 def frame(
-    report: Report, key: tuple, parts: Sequence[str], others: Sequence[str], columns: Sequence[Column], markdown: bool
+    report: Report,
+    key: tuple,
+    parts: Sequence[str],
+    others: Sequence[str],
+    columns: Sequence[Column],
+    markdown: bool,
+    lines: str = "rows",
 ) -> str:
     """A table's title and facts, the `parts` that hold its numbers, and its notes.
 
-    others: labels of rows that these are compared with, beside references.
+    others: labels of rows that these are compared with, beside references. lines: where a model stands, rows or
+    columns.
     """
-    heading, facts, remarks = title(key), _facts(report, key, others), notes(report.tables[key], columns)
+    heading, facts, remarks = title(key), _facts(report, key, others, lines), notes(report.tables[key], columns)
     if markdown:
         above = [f"### {in_markdown(heading)}", *map(in_markdown, facts)]
     else:
@@ -126,16 +133,16 @@ def frame(
     return "\n\n".join([*above, *parts, *([bullets("", remarks, markdown)] if remarks else [])])
 
 
-def _facts(report: Report, key: tuple, others: Sequence[str]) -> list[str]:
+def _facts(report: Report, key: tuple, others: Sequence[str], lines: str) -> list[str]:
     """What was forgotten, what MIA reads where the loss carries no signal, and what the rows are compared with."""
     rows = report.tables[key]
     names, baseline, hidden = forget_group_names(rows), mia_baseline(rows), left_out_names(report, key, others)
     listed = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
     signal = f" Without any signal MIA reads about {baseline:.0f}." if baseline is not None else ""
-    left_out = [f"The filters leave out {', '.join(hidden)}, with which rows are compared all the same."]
+    left_out = [f"The filters leave out {', '.join(hidden)}, with which {lines} are compared all the same."]
     return [
         *([f"Forget groups: {listed}.{signal}"] if names else []),
-        *filter(None, [mark_rows(rows).sentences()]),
+        *filter(None, [mark_rows(rows).sentences(lines)]),
         *(left_out if hidden else []),
     ]
 
