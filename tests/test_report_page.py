@@ -211,6 +211,8 @@ def test_filter_missing_legend_and_links(browser: Browser, file: Path, payload: 
     for run in payload["missing"]:
         assert run["folder"] + run["problem"] in texts(browser, "#missing tr")
     assert not browser.run("document.querySelector('#missing details').open")
+    click(browser, '#t0 input[value="minus_reference"]')
+    assert any("; of columns with *: retrain." in text for text in texts(browser, "#t0 .note"))
     meanings = [[column["title"], column["what"], column["unit"]] for column in payload["columns"]]
     rows = rows_of(browser, "#legend > .scroll tbody tr")
     assert [row[:3] for row in rows] == meanings

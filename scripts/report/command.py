@@ -134,6 +134,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _write_sheet(wanted: argparse.Namespace) -> int:
     """The audit sheet, with what lies beside it."""
     from scripts.report import sheet, sheet_page  # the methods, whose import takes torch's
+    from scripts.report.sheet_request import KEY
+    from scripts.report.tokens import told_of_git
 
     file = wanted.sheet
     _refuse_further_flags(wanted, "--sheet")
@@ -142,7 +144,9 @@ def _write_sheet(wanted: argparse.Namespace) -> int:
         raise UserError(f"--sheet {file}: expected a name that ends in {' or '.join(SHEETS)}")
     made = sheet.make_sheet(wanted.path, {name: vars(wanted)[name] or () for name in FILTERS})
     with _told(file, "--sheet"):
-        tell("\n".join(f"written: {path}" for path in sheet_page.write_sheet(made, file)))
+        files = sheet_page.write_sheet(made, file)
+    private = [*(path for path in files if path.name.endswith("-names.csv")), made.run.folder.parent / KEY]
+    tell("\n".join([*(f"written: {path}" for path in files), *told_of_git(filter(os.path.exists, private))]))
     return 0
 
 
