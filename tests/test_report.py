@@ -357,7 +357,7 @@ def test_markdown(tmp_path: Path, capsys: Capture) -> None:
 def test_out_writes_the_file(tmp_path: Path, capsys: Capture) -> None:
     make_run(tmp_path, "a", "salun", metrics())
     text = shown(tmp_path, capsys)
-    assert shown(tmp_path, capsys, "--out", str(tmp_path / "table.txt")) == ""
+    assert shown(tmp_path, capsys, "--out", str(tmp_path / "table.txt")) == f"written: {tmp_path / 'table.txt'}\n"
     assert (tmp_path / "table.txt").read_text() == text
     assert report.main([str(tmp_path), "--out", str(tmp_path / "absent" / "table.txt")]) == 2
     assert not (tmp_path / "absent").exists()

@@ -69,7 +69,9 @@ def test_one_seed_has_no_deviation_in_any_format(tree: Path, capsys: Capture) ->
 
 
 def test_differences_in_text(tree: Path, capsys: Capture) -> None:
-    rows = {line.split("  ")[0]: line for line in shown(tree, capsys, "--difference", "--columns", "TA").splitlines()}
+    lines = shown(tree, capsys, "--difference", "--columns", "TA").splitlines()
+    assert lines[4] == "Shown: differences, the value minus that of the retrained model of the same seed."
+    rows = {line.split("  ")[0]: line for line in lines}
     assert rows["salun"].split() == ["salun", "2", "-1.0", "±", "2.8"]
     assert rows["retrain"].split() == ["retrain", "2", "0.0", "±", "0.0"]
 
@@ -79,7 +81,9 @@ def test_differences_to_a_row_by_seed(tree: Path, capsys: Capture) -> None:
     rows = {line.split("  ")[0]: line.split()[-4:] for line in text.splitlines()}
     assert rows["salun"] == ["2", "0.0", "±", "0.0"]
     assert rows["retrain"] == ["2", "1.0", "±", "2.8"]
-    assert "value minus that of salun of the same seed" in text
+    above, below = text.split("\nmethod")
+    assert "Shown: differences, the value minus that of salun of the same seed." in above
+    assert "minus that" not in below
     each = shown(tree, capsys, "--against", "salun", "--columns", "TA", "--each").splitlines()
     assert [line.split()[2] for line in each if line.startswith("retrain  ")] == ["-1.0", "3.0"]
 
@@ -101,9 +105,10 @@ def test_figures_and_page_have_the_columns_asked_for(
     drawn = {}
     monkeypatch.setattr(
         "scripts.report.command.save_figures",
-        lambda payload, out, kind: drawn.update(figures(payload)),
+        lambda payload, out, kind: drawn.update(figures(payload)) or [out.with_name(f"a-{name}.png") for name in drawn],
     )
-    shown(tree, capsys, "--columns", "GA,UA", "--out", str(tree / "a.png"))
+    told = shown(tree, capsys, "--columns", "GA,UA", "--out", str(tree / "a.png"))
+    assert told == f"written: {len(drawn)} figures, the first {tree / 'a'}-{next(iter(drawn))}.png\n"
     rows = drawn["digits-split0-0.9-overview"]["data"]["values"]
     assert list(dict.fromkeys(row["panel"] for row in rows)) == ["GA (%)", "UA (%)"]
     made = json.loads(shown(tree, capsys, "--format", "json", "--columns", "GA,UA"))
@@ -351,7 +356,7 @@ def test_json_is_the_payload(tree: Path, capsys: Capture) -> None:
     "name, start", [("t.md", "### digits"), ("t.csv", "dataset,"), ("t.tex", "% needs"), ("t.json", "{")]
 )
 def test_the_files_name_says_the_format(tree: Path, capsys: Capture, name: str, start: str) -> None:
-    assert shown(tree, capsys, "--out", str(tree / name)) == ""
+    assert shown(tree, capsys, "--out", str(tree / name)) == f"written: {tree / name}\n"
     assert (tree / name).read_text().startswith(start)
 
 

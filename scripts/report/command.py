@@ -117,7 +117,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise UserError(f"no run under {wanted.path} fits --{', --'.join(FILTERS)} as given; leave one of them out")
         if kind in KINDS:
             with _told(wanted.out):
-                save_figures(payload(report, wanted.path, columns), wanted.out, kind)
+                files = save_figures(payload(report, wanted.path, columns), wanted.out, kind)
+            tell(f"written: {len(files)} figures, the first {files[0]}" if files[1:] else f"written: {files[0]}")
             return 0 if whole else RunError.exit_code
         text = _render(report, kind, columns, wanted)
         if wanted.out is None:
@@ -125,6 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             with _told(wanted.out):
                 write_text(wanted.out, text)
+            tell(f"written: {wanted.out}")
     except (UserError, RunError) as error:
         say(f"error: {error}")
         return error.exit_code

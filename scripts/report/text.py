@@ -17,7 +17,7 @@ CLOSENESS = (
     f"{TITLES['tow']} and {TITLES['avg_gap']}: closeness to the retrained model of the same seed, with REWEIGHT where"
     " the method or the run has it."
 )
-DIFFERENCES = "Shown: value minus that of {} of the same seed."
+DIFFERENCES = "Shown: differences, the value minus that of {} of the same seed."
 CELLS = "Several seeds: mean ± sample standard deviation; [k] where only k of them have the value; - where none has."
 
 
@@ -30,7 +30,7 @@ def document(report: Report, columns: Sequence[Column], markdown: bool, each: bo
     parts = [_table(report, key, columns, markdown, each, against) for key in report.tables]
     if not parts:
         parts = ["No finished run to show."]
-    return "\n\n".join([*parts, *last_parts(report, legend(columns, one_line(against)), markdown)]) + "\n"
+    return "\n\n".join([*parts, *last_parts(report, legend(columns), markdown)]) + "\n"
 
 
 def last_parts(report: Report, meaning: str, markdown: bool) -> list[str]:
@@ -40,13 +40,13 @@ def last_parts(report: Report, meaning: str, markdown: bool) -> list[str]:
     return [*missing, meaning if markdown else textwrap.fill(meaning, 118)]
 
 
-def legend(columns: Sequence[Column], against: str = "") -> str:
+def legend(columns: Sequence[Column]) -> str:
     """What the columns mean, in a paragraph."""
     by_unit: dict[str, list[str]] = defaultdict(list)
     for column in columns:
         by_unit[column.unit].append(f"{column.title}: {column.what}.")
     units = [f"In {'percent' if unit == '%' else unit}: {' '.join(told)}" for unit, told in by_unit.items()]
-    return " ".join([*units, CLOSENESS, *([DIFFERENCES.format(against)] if against else []), CELLS])
+    return " ".join([*units, CLOSENESS, CELLS])
 
 
 def forget_group_names(rows: Sequence[Row]) -> list[str]:
@@ -108,7 +108,8 @@ def _table(report: Report, key: tuple, columns: Sequence[Column], markdown: bool
     for line, name in zip(lines, labels, strict=True):
         line[0] += f" {mark}" if (mark := marks.get(name)) else ""
     grid = (align_markdown if markdown else align)(header, lines)
-    return frame(report, key, [grid], [against], columns, markdown)
+    told = [DIFFERENCES.format(against)] if against else []
+    return frame(report, key, [grid], [against], columns, markdown, told=told)
 
 
 def frame(
@@ -119,13 +120,18 @@ def frame(
     columns: Sequence[Column],
     markdown: bool,
     lines: str = "rows",
+    told: Sequence[str] = (),
 ) -> str:
     """A table's title and facts, the `parts` that hold its numbers, and its notes.
 
     others: labels of rows that these are compared with, beside references. lines: where a model stands, rows or
-    columns.
+    columns. told: what else to say above the numbers.
     """
-    heading, facts, remarks = title(key), _facts(report, key, others, lines), notes(report.tables[key], columns)
+    heading, facts, remarks = (
+        title(key),
+        [*_facts(report, key, others, lines), *told],
+        notes(report.tables[key], columns),
+    )
     if markdown:
         above = [f"### {in_markdown(heading)}", *map(in_markdown, facts)]
     else:
