@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -140,6 +141,18 @@ def latex_rows(text: str) -> dict[str, list[str]]:
     """The cells of every row, by its name with its mark."""
     rows = [line.strip().removesuffix(r" \\").split(" & ") for line in text.splitlines() if " & " in line]
     return {name: cells for name, *cells in rows}
+
+
+def test_only_runs_of_a_seed(tree: Path, capsys: Capture) -> None:
+    """What the runs of a seed are compared with is of that seed, so its numbers stay."""
+    every = {line.split("  ")[0]: line for line in shown(tree, capsys, "--each", "--columns", "TA").splitlines()}
+    lines = shown(tree, capsys, "--each", "--columns", "TA,tow", "--seed", "1").splitlines()
+    found = {line.split("  ")[0]: line.split() for line in lines if line.split()[1:2] in (["0"], ["1"])}
+    assert {name: line[:3] for name, line in found.items()} == {
+        "retrain": ["retrain", "1", "60.0"], "salun": ["salun", "1", "57.0"], "scrub": ["scrub", "1", "30.0"],
+    }  # fmt: skip
+    assert every["salun"].split()[:3] == found["salun"][:3]
+    assert report.main([str(tree), "--seed", "7"]) == 2
 
 
 def test_latex_blocks_and_order(tree: Path, capsys: Capture) -> None:
@@ -384,6 +397,14 @@ def test_flags_that_make_no_sense(tree: Path, capsys: Capture, flags: list[str],
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith(f"error: {sentence}")
+
+
+def test_a_device_or_pipe_is_not_replaced(tree: Path, capsys: Capture) -> None:
+    os.mkfifo(tree / "pipe.txt")
+    for place in (str(tree / "pipe.txt"), "/dev/null"):
+        assert report.main([str(tree), "--out", place, "--format", "text"]) == 2
+        assert f"--out {place}: this is no regular file" in capsys.readouterr().err
+    assert not os.path.isfile(tree / "pipe.txt")
 
 
 def test_runs_of_another_schema_are_named_and_the_rest_reported(tree: Path, capsys: Capture) -> None:

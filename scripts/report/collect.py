@@ -28,8 +28,8 @@ from utils.errors import RunError, UserError
 from utils.tables import is_number
 
 LAST_EPOCH = "without_rewind"  # what SCRUB calls its further weights
-FILTERS = {"dataset": str, "task": str, "method": str, "ratio": float, "tag": str}
-OF_ROWS = ("method", "tag")  # the filters that leave out rows of a table; the others leave out whole tables
+FILTERS = {"dataset": str, "task": str, "method": str, "ratio": float, "tag": str, "seed": int}
+OF_ROWS = ("method", "tag", "seed")  # the filters that leave out rows of a table; the others leave out whole tables
 Starts = Mapping[StoredRun, Start]
 
 
@@ -236,7 +236,7 @@ class Report:
         """Whether the filters ask for `run`, seen in the table of `sibling`; an unreadable run is always named."""
         if not run.config:
             return True
-        found = {"method": run.method, "tag": run.config.get("tag", "")}
+        found = {"method": run.method, "tag": run.config.get("tag", ""), "seed": sibling.config["seed"]}
         own = all(not self.wanted.get(name) or found[name] in self.wanted[name] for name in OF_ROWS)
         return own and self._wants_table(sibling)
 

@@ -234,6 +234,8 @@ def _check_file(out: Path, flag: str = "--out") -> None:
         raise UserError(f"{flag} {out}: no file can have this name; give another")
     if os.path.isdir(out):
         raise UserError(f"{flag} {out}: this is a folder; give a file's name")
+    if os.path.exists(out) and (not os.path.isfile(out) or out.parent == Path("/dev")):  # it would be replaced
+        raise UserError(f"{flag} {out}: this is no regular file; give another name, or leave {flag} out to print")
     if not os.path.isdir(out.parent):
         raise UserError(f"{flag} {out}: there is no folder {out.parent}; make it first")
 
