@@ -20,8 +20,10 @@ from scripts.report.figures import KINDS, save_figures
 from scripts.report.latex import as_latex
 from scripts.report.page import page
 from scripts.report.payload import payload
+from scripts.report.sheet_request import KEY
 from scripts.report.tabular import as_csv
 from scripts.report.text import document
+from scripts.report.tokens import told_of_git
 from utils.errors import RunError, UserError
 from utils.files import write_json, write_text
 from utils.paths import typed_path
@@ -136,8 +138,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _write_sheet(wanted: argparse.Namespace) -> int:
     """The audit sheet, with what lies beside it."""
     from scripts.report import sheet, sheet_page  # the methods, whose import takes torch's
-    from scripts.report.sheet_request import KEY
-    from scripts.report.tokens import told_of_git
 
     file = wanted.sheet
     _refuse_further_flags(wanted, "--sheet")
