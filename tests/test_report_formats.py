@@ -18,6 +18,7 @@ from method.runs.labels import NAMES
 from scripts.report import command as report
 from scripts.report.figures import figures
 from utils.errors import UserError
+from utils.terminal import terminal_width
 
 
 @pytest.fixture
@@ -142,6 +143,34 @@ def latex_rows(text: str) -> dict[str, list[str]]:
     """The cells of every row, by its name with its mark."""
     rows = [line.strip().removesuffix(r" \\").split(" & ") for line in text.splitlines() if " & " in line]
     return {name: cells for name, *cells in rows}
+
+
+@pytest.mark.parametrize("flags", [[], ["--by", "group"]])
+def test_text_is_as_wide_as_the_terminal(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch, flags: list[str]
+) -> None:
+    """Further columns stand below, with the names again; a file and Markdown have the whole table."""
+    own = [{"name": "low warm", "n_train": 9, "n_test": 4, "test_acc": 40.0, "test_interval": [20.0, 60.0]}]
+    for number in range(6):
+        make_run(tmp_path, f"run{number}", "salun", metrics(groups=own), tag=f"tag{number}")
+    whole = shown(tmp_path, capsys, *flags)
+    monkeypatch.setattr("scripts.report.command.terminal_width", lambda: 60)
+    text = shown(tmp_path, capsys, *flags)
+    assert max(map(len, text.splitlines())) <= 60 < max(map(len, whole.splitlines()))
+    first = "group " if flags else "method "
+    assert len([line for line in text.splitlines() if line.startswith(first)]) > 1
+    assert {*text.split()} - {*whole.split()} <= {"-" * n for n in range(60)}  # no word is broken or lost
+    assert {*whole.split()} <= {*text.split()} | {"-" * n for n in range(200)}
+    for out in ([*flags, "--format", "markdown"], [*flags, "--out", str(tmp_path / "table.txt")]):
+        shown(tmp_path, capsys, *out)
+    assert (tmp_path / "table.txt").read_text() == whole
+
+
+def test_the_width_of_a_terminal_and_of_what_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "77")
+    assert terminal_width() == 0
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    assert terminal_width() == 77
 
 
 def test_only_runs_of_a_seed(tree: Path, capsys: Capture) -> None:

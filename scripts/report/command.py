@@ -28,7 +28,7 @@ from utils.errors import RunError, UserError
 from utils.files import write_json, write_text
 from utils.paths import typed_path
 from utils.tables import one_line
-from utils.terminal import Parser, on_terminal, say, tell
+from utils.terminal import Parser, on_terminal, say, tell, terminal_width
 
 MAIN_COLUMNS = "main"
 TABLES = ("text", "markdown", "csv", "latex")  # of the columns asked for
@@ -175,16 +175,17 @@ def _refuse_further_flags(wanted: argparse.Namespace, flag: str) -> None:
 def _render(report: Report, kind: str, columns: Sequence[Column], wanted: argparse.Namespace) -> str:
     """The report in one of the formats that are texts, or the page."""
     against, each, path = wanted.against or (RETRAINED if wanted.difference else ""), wanted.each, wanted.path
+    width = 0 if wanted.out else terminal_width()
     if wanted.by == "group":
         return {
-            "text": lambda: groups.as_text(report, each, against, markdown=False),
+            "text": lambda: groups.as_text(report, each, against, False, width),
             "markdown": lambda: groups.as_text(report, each, against, markdown=True),
             "csv": lambda: groups.as_csv(report, each, against),
             "latex": lambda: groups.as_latex(report, each, against),
             "json": lambda: groups.as_json(report, path, each, against),
         }[kind]()
     return {
-        "text": lambda: document(report, columns, False, each, against),
+        "text": lambda: document(report, columns, False, each, against, width),
         "markdown": lambda: document(report, columns, True, each, against),
         "csv": lambda: as_csv(report, columns, each, against),
         "latex": lambda: as_latex(report, columns, against),

@@ -14,7 +14,7 @@ from scripts.report.latex import line as latex_line
 from scripts.report.naming import table_names
 from scripts.report.payload import SCHEMA, SETTING
 from scripts.report.tabular import written
-from scripts.report.text import bullets, frame, last_parts
+from scripts.report.text import bullets, frame, joined
 from utils.tables import HOLE, align, align_markdown
 from utils.text import for_people
 
@@ -34,8 +34,8 @@ MEANING = (
 )
 
 
-def as_text(report: Report, each: bool, against: str, markdown: bool) -> str:
-    """Tables with titles, facts and notes, in aligned text or Markdown."""
+def as_text(report: Report, each: bool, against: str, markdown: bool, width: int = 0) -> str:
+    """Tables with titles, facts and notes, in text aligned in lines of `width` (0: of any), or Markdown."""
     parts = []
     for table in group_tables(report, each, against):
         marks, notes = mark_rows(report.tables[table.key]).of, _originals_told(report.tables[table.key])
@@ -45,12 +45,13 @@ def as_text(report: Report, each: bool, against: str, markdown: bool) -> str:
             for group, own in _lines(table)
             for number, (what, cells) in enumerate(own.items())
         ]
-        grid = (align_markdown if markdown else align)(["group", "", *heads], lines, 2)
+        header = ["group", "", *heads]
+        grid = align_markdown(header, lines, 2) if markdown else align(header, lines, 2, width)
         shown = [grid if lines else "No run of this table has accuracies by group."]
         shown += [bullets("", notes, markdown)] if notes else []
         originals = {label(row.start.run) for row in report.tables[table.key] if row.start and row.start.run}
         parts.append(frame(report, table.key, shown, [against, *originals], (), markdown, "columns"))
-    return "\n\n".join([*parts, *last_parts(report, MEANING, markdown)]) + "\n"
+    return joined(parts, report, MEANING, markdown, width)
 
 
 def _originals_told(rows: Sequence[Row]) -> list[str]:

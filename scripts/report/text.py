@@ -17,27 +17,39 @@ CLOSENESS = (
     f"{TITLES['tow']} and {TITLES['avg_gap']}: closeness to the retrained model of the same seed, with REWEIGHT where"
     " the method or the run has it."
 )
+FILLED = 118  # letters of a line of explanations
 DIFFERENCES = "Shown: differences, the value minus that of {} of the same seed."
 CELLS = "Several seeds: mean ± sample standard deviation; [k] where only k of them have the value; - where none has."
 
 
-def document(report: Report, columns: Sequence[Column], markdown: bool, each: bool, against: str = "") -> str:
+def document(
+    report: Report, columns: Sequence[Column], markdown: bool, each: bool, against: str = "", width: int = 0
+) -> str:
     """All tables, then the runs that are in none, then what the columns mean.
 
     against: show differences to RETRAINED, or to the row of this label, in place of values. UserError where a table
-    has no such row.
+    has no such row. width: letters of a line of text, 0 for any number.
     """
-    parts = [_table(report, key, columns, markdown, each, against) for key in report.tables]
+    parts = [_table(report, key, columns, markdown, each, against, width) for key in report.tables]
     if not parts:
         parts = ["No finished run to show."]
-    return "\n\n".join([*parts, *last_parts(report, legend(columns), markdown)]) + "\n"
+    return joined(parts, report, legend(columns), markdown, width)
 
 
-def last_parts(report: Report, meaning: str, markdown: bool) -> list[str]:
-    """What stands below all tables: the runs that are in none, and what is shown."""
+def joined(parts: Sequence[str], report: Report, meaning: str, markdown: bool, width: int) -> str:
+    """Tables, and below them the runs that are in none and what is shown; sentences in lines of `width`."""
     listed = [f"{folder}: {problem}" for folder, problem in report.missing]
     missing = [bullets("Not in the tables:", listed, markdown)] if listed else []
-    return [*missing, meaning if markdown else textwrap.fill(meaning, 118)]
+    last = meaning if markdown else textwrap.fill(meaning, min(width or FILLED, FILLED))
+    lines = "\n\n".join([*parts, *missing, last]).split("\n")
+    return "\n".join(_wrapped(line, width) if width and not markdown else line for line in lines) + "\n"
+
+
+def _wrapped(line: str, width: int) -> str:
+    """A line that is too long at blanks alone: paths stay whole."""
+    indent = "  " if line.startswith("- ") else ""
+    filled = textwrap.fill(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return filled if len(line) > width else line
 
 
 def legend(columns: Sequence[Column]) -> str:
@@ -95,7 +107,9 @@ def shown_value(row: Row, column: Column, others: Others | None = None) -> float
     return value * column.scale if is_number(value) else None
 
 
-def _table(report: Report, key: tuple, columns: Sequence[Column], markdown: bool, each: bool, against: str) -> str:
+def _table(
+    report: Report, key: tuple, columns: Sequence[Column], markdown: bool, each: bool, against: str, width: int
+) -> str:
     rows, header = report.tables[key], ["method", "seed" if each else "n", *(column.title for column in columns)]
     others, marks = values_of_others(report, key, against) if against else None, mark_rows(rows).of
     if each:
@@ -107,7 +121,7 @@ def _table(report: Report, key: tuple, columns: Sequence[Column], markdown: bool
         labels = list(by_label(rows))
     for line, name in zip(lines, labels, strict=True):
         line[0] += f" {mark}" if (mark := marks.get(name)) else ""
-    grid = (align_markdown if markdown else align)(header, lines)
+    grid = align_markdown(header, lines) if markdown else align(header, lines, width=width)
     told = [DIFFERENCES.format(against)] if against else []
     return frame(report, key, [grid], [against], columns, markdown, told=told)
 
