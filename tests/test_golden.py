@@ -40,7 +40,7 @@ def from_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("suffix", ["txt", "md", "csv", "tex"])
 def test_the_reports_are_the_committed_ones(tmp_path: Path, capsys: Capture, suffix: str) -> None:
     out = tmp_path / f"report.{suffix}"
-    assert shown(TREE, capsys, "--columns", "all", "--out", str(out)) == ""
+    assert shown(TREE, capsys, "--columns", "all", "--out", str(out)) == f"written: {out}\n"
     found, expected = out.read_text(), (GOLDEN / f"report.{suffix}").read_text()
     if suffix == "csv":  # numbers in full
         found, expected = cells(found), cells(expected)

@@ -101,6 +101,30 @@ def test_a_person_has_one_token_in_all_runs_and_another_in_the_next_copy(
     assert not {*key["names"]} & {*other["names"]}
 
 
+def test_a_key_in_a_git_work_tree_is_warned_of(tmp_path: Path, capsys: Capture) -> None:
+    make_answer(tmp_path / "work/output")
+    redacted(tmp_path / "work/output", tmp_path / "one")
+    key = tmp_path / "work/output.one.key.json"
+    told = capsys.readouterr().out
+    assert f"the key, which turns tokens back into names: {key}. Keep it, and give it to nobody." in told
+    assert "warning" not in told
+    (tmp_path / "work/.git").mkdir()
+    redacted(tmp_path / "work/output", tmp_path / "two")
+    warning = "warning: {} is in the git work tree {}; never commit it"
+    key = tmp_path / "work/output.two.key.json"
+    assert warning.format(key, tmp_path / "work") in capsys.readouterr().out.splitlines()
+    (run,) = (tmp_path / "work/output").glob("digits/small_cnn/list-*/miu_1_0")
+    assert report.main([str(run), "--sheet", str(tmp_path / "work/a.html")]) == 0
+    told = capsys.readouterr().out.splitlines()
+    private = (tmp_path / "work/a-names.csv", run.parent / "forget_list.key")
+    assert told[2:] == [warning.format(file, tmp_path / "work") for file in private]
+
+
+def test_git_ignores_keys() -> None:
+    ignored = (Path(__file__).parent.parent / ".gitignore").read_text().splitlines()
+    assert {"*.key.json", "forget_list.key"} <= {*ignored}
+
+
 def test_records_of_train_are_left_out_and_the_others_are_shuffled(shared: tuple[Path, Path, dict]) -> None:
     root, copy, _ = shared
     (run,) = copy.glob("digits/small_cnn/list-*/miu_1_0")

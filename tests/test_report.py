@@ -227,8 +227,8 @@ def test_unfinished_and_unreadable_runs_are_named_and_the_rest_reported(tmp_path
     assert [line[:3] for line in table_lines(text)] == [["salun", "1", "61.0"]]
     assert f"- {tmp_path}/failed: failed: loss is not finite\n" in text
     assert f"- {tmp_path}/running: running\n" in text
-    absent = "No such file or directory"
-    assert f"- {tmp_path}/silent: not finished, and status.json cannot be read ({absent})\n" in text
+    cut_off = "no done marker and no status.json: an older copy, or a run that was cut off"
+    assert f"- {tmp_path}/silent: {cut_off}\n" in text
     assert f"- {tmp_path}/broken: metrics.json cannot be read (Expecting ',' delimiter: line 1 column 17" in text
     assert f"- {tmp_path}/listed: metrics.json cannot be read (the file is [1, 2], expected a table)\n" in text
     assert f"- {tmp_path}/no-config: config.yaml cannot be read (while parsing a flow node" in text
@@ -357,7 +357,7 @@ def test_markdown(tmp_path: Path, capsys: Capture) -> None:
 def test_out_writes_the_file(tmp_path: Path, capsys: Capture) -> None:
     make_run(tmp_path, "a", "salun", metrics())
     text = shown(tmp_path, capsys)
-    assert shown(tmp_path, capsys, "--out", str(tmp_path / "table.txt")) == ""
+    assert shown(tmp_path, capsys, "--out", str(tmp_path / "table.txt")) == f"written: {tmp_path / 'table.txt'}\n"
     assert (tmp_path / "table.txt").read_text() == text
     assert report.main([str(tmp_path), "--out", str(tmp_path / "absent" / "table.txt")]) == 2
     assert not (tmp_path / "absent").exists()
@@ -470,3 +470,18 @@ def test_tables_of_plain_cells() -> None:
         "| 1     | low  |     5 |",
     ]
     assert align(["m", "RA"], []).splitlines() == ["m  RA", "-  --"]
+
+
+def test_a_folder_is_named_once_with_all_that_keeps_it_out(tmp_path: Path, capsys: Capture) -> None:
+    """Of a pretrained model that serves two ratios, a second copy would be named twice."""
+    for name in ("a", "b"):
+        make_run(tmp_path, f"{name}/pretrain_0", "pretrain", metrics())
+    for ratio in (0.5, 0.9):
+        make_run(tmp_path, f"s{ratio}", "salun", metrics(), unlearning_ratio=ratio)
+    text = shown(tmp_path, capsys)
+    assert text.count("b/pretrain_0: not counted, the same method and seed as ") == 1
+    made = json.loads(shown(tmp_path, capsys, "--format", "json"))
+    (second,) = (one for one in made["missing"] if one["folder"].endswith("b/pretrain_0"))
+    assert second["problem"].startswith("not counted, ")
+    (first,) = (one for one in made["missing"] if one["folder"].endswith("a/pretrain_0"))
+    assert first["problem"].count("; no row for split0, ratio ") == 1  # two problems, in one line

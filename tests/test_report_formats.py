@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -16,6 +17,8 @@ from method.configs.schema import METHODS  # filled
 from method.runs.labels import NAMES
 from scripts.report import command as report
 from scripts.report.figures import figures
+from utils.errors import UserError
+from utils.terminal import terminal_width
 
 
 @pytest.fixture
@@ -69,7 +72,9 @@ def test_one_seed_has_no_deviation_in_any_format(tree: Path, capsys: Capture) ->
 
 
 def test_differences_in_text(tree: Path, capsys: Capture) -> None:
-    rows = {line.split("  ")[0]: line for line in shown(tree, capsys, "--difference", "--columns", "TA").splitlines()}
+    lines = shown(tree, capsys, "--difference", "--columns", "TA").splitlines()
+    assert lines[4] == "Shown: differences, the value minus that of the retrained model of the same seed."
+    rows = {line.split("  ")[0]: line for line in lines}
     assert rows["salun"].split() == ["salun", "2", "-1.0", "±", "2.8"]
     assert rows["retrain"].split() == ["retrain", "2", "0.0", "±", "0.0"]
 
@@ -79,7 +84,9 @@ def test_differences_to_a_row_by_seed(tree: Path, capsys: Capture) -> None:
     rows = {line.split("  ")[0]: line.split()[-4:] for line in text.splitlines()}
     assert rows["salun"] == ["2", "0.0", "±", "0.0"]
     assert rows["retrain"] == ["2", "1.0", "±", "2.8"]
-    assert "value minus that of salun of the same seed" in text
+    above, below = text.split("\nmethod")
+    assert "Shown: differences, the value minus that of salun of the same seed." in above
+    assert "minus that" not in below
     each = shown(tree, capsys, "--against", "salun", "--columns", "TA", "--each").splitlines()
     assert [line.split()[2] for line in each if line.startswith("retrain  ")] == ["-1.0", "3.0"]
 
@@ -101,9 +108,10 @@ def test_figures_and_page_have_the_columns_asked_for(
     drawn = {}
     monkeypatch.setattr(
         "scripts.report.command.save_figures",
-        lambda payload, out, kind: drawn.update(figures(payload)),
+        lambda payload, out, kind: drawn.update(figures(payload)) or [out.with_name(f"a-{name}.png") for name in drawn],
     )
-    shown(tree, capsys, "--columns", "GA,UA", "--out", str(tree / "a.png"))
+    told = shown(tree, capsys, "--columns", "GA,UA", "--out", str(tree / "a.png"))
+    assert told == f"written: {len(drawn)} figures, the first {tree / 'a'}-{next(iter(drawn))}.png\n"
     rows = drawn["digits-split0-0.9-overview"]["data"]["values"]
     assert list(dict.fromkeys(row["panel"] for row in rows)) == ["GA (%)", "UA (%)"]
     made = json.loads(shown(tree, capsys, "--format", "json", "--columns", "GA,UA"))
@@ -135,6 +143,46 @@ def latex_rows(text: str) -> dict[str, list[str]]:
     """The cells of every row, by its name with its mark."""
     rows = [line.strip().removesuffix(r" \\").split(" & ") for line in text.splitlines() if " & " in line]
     return {name: cells for name, *cells in rows}
+
+
+@pytest.mark.parametrize("flags", [[], ["--by", "group"]])
+def test_text_is_as_wide_as_the_terminal(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch, flags: list[str]
+) -> None:
+    """Further columns stand below, with the names again; a file and Markdown have the whole table."""
+    own = [{"name": "low warm", "n_train": 9, "n_test": 4, "test_acc": 40.0, "test_interval": [20.0, 60.0]}]
+    for number in range(6):
+        make_run(tmp_path, f"run{number}", "salun", metrics(groups=own), tag=f"tag{number}")
+    whole = shown(tmp_path, capsys, *flags)
+    monkeypatch.setattr("scripts.report.command.terminal_width", lambda: 60)
+    text = shown(tmp_path, capsys, *flags)
+    assert max(map(len, text.splitlines())) <= 60 < max(map(len, whole.splitlines()))
+    first = "group " if flags else "method "
+    assert len([line for line in text.splitlines() if line.startswith(first)]) > 1
+    assert {*text.split()} - {*whole.split()} <= {"-" * n for n in range(60)}  # no word is broken or lost
+    assert {*whole.split()} <= {*text.split()} | {"-" * n for n in range(200)}
+    for out in ([*flags, "--format", "markdown"], [*flags, "--out", str(tmp_path / "table.txt")]):
+        shown(tmp_path, capsys, *out)
+    assert (tmp_path / "table.txt").read_text() == whole
+
+
+def test_the_width_of_a_terminal_and_of_what_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "77")
+    assert terminal_width() == 0
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    assert terminal_width() == 77
+
+
+def test_only_runs_of_a_seed(tree: Path, capsys: Capture) -> None:
+    """What the runs of a seed are compared with is of that seed, so its numbers stay."""
+    every = {line.split("  ")[0]: line for line in shown(tree, capsys, "--each", "--columns", "TA").splitlines()}
+    lines = shown(tree, capsys, "--each", "--columns", "TA,tow", "--seed", "1").splitlines()
+    found = {line.split("  ")[0]: line.split() for line in lines if line.split()[1:2] in (["0"], ["1"])}
+    assert {name: line[:3] for name, line in found.items()} == {
+        "retrain": ["retrain", "1", "60.0"], "salun": ["salun", "1", "57.0"], "scrub": ["scrub", "1", "30.0"],
+    }  # fmt: skip
+    assert every["salun"].split()[:3] == found["salun"][:3]
+    assert report.main([str(tree), "--seed", "7"]) == 2
 
 
 def test_latex_blocks_and_order(tree: Path, capsys: Capture) -> None:
@@ -223,7 +271,7 @@ def test_latex_keeps_special_letters(tmp_path: Path, capsys: Capture, name: str,
     assert f"{told}, {told} & " in text
     assert rf"\caption{{digits, {told}, 32 pixels, {told}. " in text
     by_group = shown(tmp_path, capsys, "--format", "latex", "--by", "group")
-    assert f"    {told} (n 4) & accuracy & " in by_group
+    assert rf"    \multicolumn{{2}}{{l}}{{\textit{{{told} (n 4)}}}} \\" in by_group
     for found in (text, by_group):
         assert "\n\n" not in found
         assert re.fullmatch(r"[\w.-]+", re.findall(r"\\label\{tab:(.*)\}", found)[0])
@@ -351,7 +399,7 @@ def test_json_is_the_payload(tree: Path, capsys: Capture) -> None:
     "name, start", [("t.md", "### digits"), ("t.csv", "dataset,"), ("t.tex", "% needs"), ("t.json", "{")]
 )
 def test_the_files_name_says_the_format(tree: Path, capsys: Capture, name: str, start: str) -> None:
-    assert shown(tree, capsys, "--out", str(tree / name)) == ""
+    assert shown(tree, capsys, "--out", str(tree / name)) == f"written: {tree / name}\n"
     assert (tree / name).read_text().startswith(start)
 
 
@@ -379,6 +427,14 @@ def test_flags_that_make_no_sense(tree: Path, capsys: Capture, flags: list[str],
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith(f"error: {sentence}")
+
+
+def test_a_device_or_pipe_is_not_replaced(tree: Path, capsys: Capture) -> None:
+    os.mkfifo(tree / "pipe.txt")
+    assert report.main([str(tree), "--out", str(tree / "pipe.txt")]) == 2
+    assert f"--out {tree}/pipe.txt: this is no regular file" in capsys.readouterr().err
+    with pytest.raises(UserError, match="--out /dev/null: this is no regular file"):
+        report._check_file(Path("/dev/null"))
 
 
 def test_runs_of_another_schema_are_named_and_the_rest_reported(tree: Path, capsys: Capture) -> None:

@@ -11,6 +11,7 @@ from test_report_originals import pretrained, unlearned
 from trees import Capture, make_run, metrics, shown
 
 from scripts.report import command as report
+from scripts.report.latex import fitting
 
 
 def groups(forgotten: float | None, other: float, low: float = 20.0) -> dict[str, Any]:
@@ -61,7 +62,7 @@ def test_text_has_forget_groups_first_and_three_lines_a_group(tree: Path, capsys
         "95.0 (90.0 to 100.0)",
     ]
     assert "absent" not in text
-    assert "of rows with *: none, as theirs is not here" in text
+    assert "of columns with *: none, as theirs is not here" in text
 
 
 def test_csv_and_json_have_the_same_in_full(tree: Path, capsys: Capture) -> None:
@@ -107,10 +108,49 @@ def test_every_run_and_a_row_to_compare_with(tree: Path, capsys: Capture) -> Non
 def test_latex_has_names_and_marks(tree: Path, capsys: Capture) -> None:
     text = shown(tree, capsys, "--by", "group", "--format", "latex")
     body = [line.strip() for line in text.splitlines()]
-    assert r"Group &  & Retrained & MIU$^{*}$ & SalUn \\" in body
-    assert r"high cold (n 20, forget) & accuracy & 35.0 (20.0 to 90.0) & -- & 65.0 (20.0 to 90.0) \\" in body
-    assert r"& minus retrained & -- & -- & 30.0 ($-$35.0 to 65.0) \\" in body
+    assert r"& Retrained & MIU$^{*}$ & SalUn \\" in body
+    name = body.index(r"\multicolumn{4}{l}{\textit{high cold (n 20, forget)}} \\")
+    assert body[name + 1 : name + 3] == [
+        r"accuracy & 35.0 & -- & 65.0 \\",
+        r"& \scriptsize 20.0 to 90.0 &  & \scriptsize 20.0 to 90.0 \\",
+    ]
+    changes = body.index(r"minus retrained & -- & -- & 30.0 \\")
+    assert body[changes + 1] == r"&  &  & \scriptsize $-$35.0 to 65.0 \\"
+    assert (
+        r"ratio 0.9. Test accuracy by group, in percent, with 95 \% intervals. Below it the change to the original and"
+        " to the retrained model, in points. "
+    ) in text
+    against = shown(tree, capsys, "--by", "group", "--format", "latex", "--against", "salun")
+    assert "the change to the original, to the retrained model and to salun, in points. " in against
+    assert "[k]" not in against
+    make_run(tree, "s2", "salun", groups(None, 95.0), seed=2)
+    holed = shown(tree, capsys, "--by", "group", "--format", "latex")
+    assert "[k]: only k of the seeds have the value." in holed
+    assert r"accuracy & 35.0 & -- & 65.0\,[2] \\" in holed
+    assert r"minus salun & $-$30.0 & " in against
     assert r"\label{tab:digits-split0-0.9-groups}" in body
+    assert "of columns with $^{*}$: none" in text
+
+
+def test_latex_tables_fit_on_a_page_and_are_hardly_narrowed(tmp_path: Path, capsys: Capture) -> None:
+    """Eleven models and six groups, which are shown five at once."""
+    own = [{"name": f"group {i}", "n_train": 9, "n_test": 4, "test_acc": 40.0} for i in range(6)]
+    for number in range(11):
+        make_run(tmp_path, str(number), "salun", metrics(groups=own), tag=f"tag{number}")
+    text = shown(tmp_path, capsys, "--by", "group", "--format", "latex")
+    tables = text.split(r"\begin{table}")[1:]
+    heads = [table.split("\\toprule\n")[1].split(r" \\")[0].count("&") for table in tables]
+    assert heads == [4, 4, 4, 4, 3, 3]
+    assert [table.count(r"\multicolumn") for table in tables] == [5, 1] * 3
+    assert r"\label{tab:digits-split0-0.9-groups-2}" in tables[1]
+    assert r"\caption{Table~\ref{tab:digits-split0-0.9-groups}, continued (2 of 6).}" in tables[1]
+
+
+def test_columns_of_long_names_are_fewer() -> None:
+    assert fitting(["SalUn"] * 5, (70, 52), 5) == [slice(0, 5)]
+    assert fitting(["S" * 30] * 5, (70, 52), 5) == [slice(0, 2), slice(2, 4), slice(4, 5)]
+    assert fitting([r"$\mathbf{S}$" + "S" * 200] * 2, (70, 52), 5) == [slice(0, 1), slice(1, 2)]
+    assert fitting([], (70, 52), 5) == []
 
 
 def test_the_change_to_the_original_is_to_what_the_run_started_from(tmp_path: Path, capsys: Capture) -> None:

@@ -210,6 +210,9 @@ def test_filter_missing_legend_and_links(browser: Browser, file: Path, payload: 
     assert texts(browser, "#found") == ["1 row in 1 table"]
     for run in payload["missing"]:
         assert run["folder"] + run["problem"] in texts(browser, "#missing tr")
+    assert not browser.run("document.querySelector('#missing details').open")
+    click(browser, '#t0 input[value="minus_reference"]')
+    assert any("; of columns with *: retrain." in text for text in texts(browser, "#t0 .note"))
     meanings = [[column["title"], column["what"], column["unit"]] for column in payload["columns"]]
     rows = rows_of(browser, "#legend > .scroll tbody tr")
     assert [row[:3] for row in rows] == meanings
@@ -293,3 +296,12 @@ def test_five_hundred_runs(browser: Browser, tmp_path: Path) -> None:
     assert len(texts(browser, "#t7 tbody tr[data-run]")) == 69
     click(browser, '#t7 .measures th[data-key="tow"] button')
     undisturbed(browser, file)
+
+
+@needs_browser
+def test_what_is_missing_stands_by_reason(browser: Browser, tmp_path: Path) -> None:
+    payload = example(ratios=(0.9,), seeds=(0,))
+    payload["missing"] = [{"folder": name, "problem": why} for name, why in (("a", "x"), ("b", "y"), ("c", "x"))]
+    browser.open(saved(averaged(payload), tmp_path))
+    assert rows_of(browser, "#missing tr") == [["ac", "x"], ["b", "y"]]
+    assert texts(browser, "#missing-title") == ["Not in the tables: 3 runs"]

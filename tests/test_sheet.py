@@ -225,6 +225,11 @@ def test_a_folder_or_a_zip_must_leave_one_run(tmp_path: Path, capsys: Capture) -
     assert "--sheet is of one run" in told
     assert "2 unlearned runs" in told
     assert str(run) in told
+    assert told.rstrip().endswith(f"or the folder of one, such as: python -m scripts.report {run} --sheet FILE")
+    make_run(root, "digits/small_cnn/split0/miu_0.9_5", "miu", metrics(40.0), seed=5)
+    make_run(root, "digits/small_cnn/split0/miu_0.9_6", "miu", metrics(40.0), seed=6)
+    assert "3 unlearned runs" in refused(capsys, root, "--sheet", file, "--method", "miu")
+    assert report.main([str(root), "--sheet", str(file), "--method", "miu", "--seed", "5"]) == 0
     assert "no unlearned run that fits" in refused(capsys, root, "--sheet", file, "--method", "iu")
 
 

@@ -46,10 +46,22 @@ def in_markdown(text: str) -> str:
     return EMPHASIS.sub(r"\_", LINK.sub(r"\]", escaped))
 
 
-def align(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
-    """Columns two blanks apart; the first `left` of them aligned to the left, the others to the right."""
+def align(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1, width: int = 0) -> str:
+    """Columns two blanks apart; the first `left` of them aligned to the left, the others to the right.
+
+    width: letters of a line, 0 for any number. Columns beyond stand in further blocks, each with the first `left`.
+    """
     lines = [[one_line(text) for text in line] for line in (header, *rows)]
     columns = [_padded(column, number < left) for number, column in enumerate(zip(*lines, strict=True))]
+    names, blocks = columns[:left], [columns[:left]]
+    for column in columns[left:]:
+        if width and len(blocks[-1]) > left and sum(len(one[0]) + 2 for one in [*blocks[-1], column]) - 2 > width:
+            blocks.append([*names])
+        blocks[-1].append(column)
+    return "\n\n".join(map(_drawn, blocks))
+
+
+def _drawn(columns: Sequence[Sequence[str]]) -> str:
     head, *body = ["  ".join(cells).rstrip() for cells in zip(*columns, strict=True)]
     return "\n".join([head, "  ".join("-" * len(column[0]) for column in columns), *body])
 

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any, TextIO
@@ -48,6 +49,11 @@ def set_up() -> None:
             setattr(sys, name, stream)
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors=ERRORS)
+
+
+def terminal_width() -> int:
+    """Letters of a line of the terminal that standard output is, less where COLUMNS says so; 0 where it is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
 
 
 def tell(text: str, end: str = "\n") -> None:

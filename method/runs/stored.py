@@ -11,7 +11,7 @@ from method.configs.key import SCHEMA
 from method.configs.seeds import Seeds, read_seeds
 from method.registry import METHODS
 from method.runs.files import PRETRAIN, one_line
-from method.runs.folder import CONFIG, IMPORTED, METRICS, MODEL, STATUS, RunFolder
+from method.runs.folder import CONFIG, DONE, IMPORTED, METRICS, MODEL, STATUS, RunFolder
 from method.runs.named_files import KEPT_WITHOUT
 from method.runs.reference import Asked, facts_of, misfits, read_asked
 from method.runs.zips import is_zip, unpack
@@ -226,6 +226,8 @@ def _state(folder: RunFolder) -> str:
     try:
         status = folder.read_status()
     except ValueError as error:
+        if not os.path.exists(folder.file(STATUS)):
+            return f"no {DONE} marker and no {STATUS}: an older copy, or a run that was cut off"
         return f"not finished, and {STATUS} cannot be read ({error})"
     return ": ".join(filter(None, (status["state"], status["reason"])))
 

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,8 +29,8 @@ from utils.errors import RunError, UserError
 from utils.tables import is_number
 
 LAST_EPOCH = "without_rewind"  # what SCRUB calls its further weights
-FILTERS = {"dataset": str, "task": str, "method": str, "ratio": float, "tag": str}
-OF_ROWS = ("method", "tag")  # the filters that leave out rows of a table; the others leave out whole tables
+FILTERS = {"dataset": str, "task": str, "method": str, "ratio": float, "tag": str, "seed": int}
+OF_ROWS = ("method", "tag", "seed")  # the filters that leave out rows of a table; the others leave out whole tables
 Starts = Mapping[StoredRun, Start]
 
 
@@ -184,7 +184,7 @@ class Report:
     wanted: for each of FILTERS the values asked for; none means all. keys: the metrics that will be shown.
     originals: whether pretrained models that rows started from are needed where the filters leave them out.
     tables: by Run.table, in the order to be shown; left_out: likewise what the filters leave out of these tables, which
-    rows are compared with all the same; missing: (folder, problem).
+    rows are compared with all the same; missing: (folder, problem), each folder once.
     """
 
     def __init__(
@@ -198,7 +198,7 @@ class Report:
         everything = [check_schema(run) for run in runs]
         self.runs = [run for run in everything if not run.problem]
         self.retrained = [run for run in self.runs if run.method == RETRAIN]  # the only ones others are compared with
-        self.missing = [(run.place, run.problem) for run in everything if run.problem and self._wants(run, run)]
+        self._missing = [(run.place, run.problem) for run in everything if run.problem and self._wants(run, run)]
         self._tables: dict[tuple, list[Row]] = defaultdict(list)
         self.left_out: dict[tuple, list[Row]] = defaultdict(list)
         self._taken: dict[tuple, StoredRun] = {}
@@ -216,6 +216,7 @@ class Report:
             key: sorted(rows, key=lambda row: (row.rank, row.seed))
             for key, rows in sorted(self._tables.items(), key=lambda item: str(item[0]))
         }
+        self.missing = by_folder(self._missing)
 
     def all_rows(self, table: tuple) -> list[Row]:
         """The rows of a table with those that the filters leave out, in the order in which they would be shown."""
@@ -241,7 +242,7 @@ class Report:
         """Whether the filters ask for `run`, seen in the table of `sibling`; an unreadable run is always named."""
         if not run.config:
             return True
-        found = {"method": run.method, "tag": run.config.get("tag", "")}
+        found = {"method": run.method, "tag": run.config.get("tag", ""), "seed": sibling.config["seed"]}
         own = all(not self.wanted.get(name) or found[name] in self.wanted[name] for name in OF_ROWS)
         return own and self._wants_table(sibling)
 
@@ -264,7 +265,7 @@ class Report:
             if run is not sibling and run.origin != first.origin:
                 where = f"{sibling.task}, ratio {sibling.ratio:g}"
                 reason = f"no row for {where}: its runs of seed {seeds.train} started from {first.place}"
-            self.missing.append((run.place, reason))
+            self._missing.append((run.place, reason))
         return first is run
 
     def _add_pretrain(self, pretrain: StoredRun, sibling: StoredRun) -> None:
@@ -277,7 +278,7 @@ class Report:
                 rows = [pretrain_row(pretrain, self._records_of(pretrain), sibling, self.retrained, self.keys)]
         except (UserError, RunError) as error:
             problem = f"no row for {sibling.task}, ratio {sibling.ratio:g}: {error}"
-            self.missing.append((pretrain.place, problem))
+            self._missing.append((pretrain.place, problem))
         else:
             self._place(pretrain, sibling)[sibling.table] += rows
 
@@ -294,6 +295,14 @@ class Report:
         if self._read is None or self._read[0] is not pretrain:
             self._read = (pretrain, Records.load(pretrain.folder / RECORDS))
         return self._read[1]
+
+
+def by_folder(problems: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """(folder, its problems in a line): each folder once, and each of its problems."""
+    grouped: dict[str, dict[str, None]] = defaultdict(dict)
+    for folder, problem in problems:
+        grouped[folder][problem] = None
+    return [(folder, "; ".join(own)) for folder, own in grouped.items()]
 
 
 def by_label(rows: Sequence[Row]) -> dict[str, list[Row]]:

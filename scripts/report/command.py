@@ -20,13 +20,15 @@ from scripts.report.figures import KINDS, save_figures
 from scripts.report.latex import as_latex
 from scripts.report.page import page
 from scripts.report.payload import payload
+from scripts.report.sheet_request import KEY
 from scripts.report.tabular import as_csv
 from scripts.report.text import document
+from scripts.report.tokens import told_of_git
 from utils.errors import RunError, UserError
 from utils.files import write_json, write_text
 from utils.paths import typed_path
 from utils.tables import one_line
-from utils.terminal import Parser, on_terminal, say, tell
+from utils.terminal import Parser, on_terminal, say, tell, terminal_width
 
 MAIN_COLUMNS = "main"
 TABLES = ("text", "markdown", "csv", "latex")  # of the columns asked for
@@ -117,7 +119,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise UserError(f"no run under {wanted.path} fits --{', --'.join(FILTERS)} as given; leave one of them out")
         if kind in KINDS:
             with _told(wanted.out):
-                save_figures(payload(report, wanted.path, columns), wanted.out, kind)
+                files = save_figures(payload(report, wanted.path, columns), wanted.out, kind)
+            tell(f"written: {len(files)} figures, the first {files[0]}" if files[1:] else f"written: {files[0]}")
             return 0 if whole else RunError.exit_code
         text = _render(report, kind, columns, wanted)
         if wanted.out is None:
@@ -125,6 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             with _told(wanted.out):
                 write_text(wanted.out, text)
+            tell(f"written: {wanted.out}")
     except (UserError, RunError) as error:
         say(f"error: {error}")
         return error.exit_code
@@ -142,7 +146,9 @@ def _write_sheet(wanted: argparse.Namespace) -> int:
         raise UserError(f"--sheet {file}: expected a name that ends in {' or '.join(SHEETS)}")
     made = sheet.make_sheet(wanted.path, {name: vars(wanted)[name] or () for name in FILTERS})
     with _told(file, "--sheet"):
-        tell("\n".join(f"written: {path}" for path in sheet_page.write_sheet(made, file)))
+        files = sheet_page.write_sheet(made, file)
+    private = [*(path for path in files if path.name.endswith("-names.csv")), made.run.folder.parent / KEY]
+    tell("\n".join([*(f"written: {path}" for path in files), *told_of_git(filter(os.path.exists, private))]))
     return 0
 
 
@@ -169,16 +175,17 @@ def _refuse_further_flags(wanted: argparse.Namespace, flag: str) -> None:
 def _render(report: Report, kind: str, columns: Sequence[Column], wanted: argparse.Namespace) -> str:
     """The report in one of the formats that are texts, or the page."""
     against, each, path = wanted.against or (RETRAINED if wanted.difference else ""), wanted.each, wanted.path
+    width = 0 if wanted.out else terminal_width()
     if wanted.by == "group":
         return {
-            "text": lambda: groups.as_text(report, each, against, markdown=False),
+            "text": lambda: groups.as_text(report, each, against, False, width),
             "markdown": lambda: groups.as_text(report, each, against, markdown=True),
             "csv": lambda: groups.as_csv(report, each, against),
             "latex": lambda: groups.as_latex(report, each, against),
             "json": lambda: groups.as_json(report, path, each, against),
         }[kind]()
     return {
-        "text": lambda: document(report, columns, False, each, against),
+        "text": lambda: document(report, columns, False, each, against, width),
         "markdown": lambda: document(report, columns, True, each, against),
         "csv": lambda: as_csv(report, columns, each, against),
         "latex": lambda: as_latex(report, columns, against),
@@ -228,6 +235,8 @@ def _check_file(out: Path, flag: str = "--out") -> None:
         raise UserError(f"{flag} {out}: no file can have this name; give another")
     if os.path.isdir(out):
         raise UserError(f"{flag} {out}: this is a folder; give a file's name")
+    if os.path.exists(out) and (not os.path.isfile(out) or out.parent == Path("/dev")):  # it would be replaced
+        raise UserError(f"{flag} {out}: this is no regular file; give another name, or leave {flag} out to print")
     if not os.path.isdir(out.parent):
         raise UserError(f"{flag} {out}: there is no folder {out.parent}; make it first")
 

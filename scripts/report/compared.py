@@ -39,11 +39,11 @@ class Marks:
     others: Mapping[str, str]
     of: Mapping[str, str]  # label of a row -> its mark
 
-    def sentences(self, rows_with: str = "rows with {}") -> str:
-        """For a line above a table; empty where no row has a reference."""
+    def sentences(self, lines: str = "rows") -> str:
+        """For a line above a table; empty where no row has a reference. lines: rows, or columns where models are."""
         if not self.usual:
             return ""
-        further = (f"; of {rows_with.format(mark)}: {name}" for mark, name in self.others.items())
+        further = (f"; of {lines} with {mark}: {name}" for mark, name in self.others.items())
         return f"Reference (same seed): {self.usual}{''.join(further)}."
 
 

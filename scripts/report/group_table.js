@@ -120,7 +120,8 @@ function groupsTold(table, what) {
     seeds > 1
       ? "over the differences of each seed (of one seed, from the numbers of test images)"
       : "from the numbers of test images; one seed says nothing of other seeds";
-  const reference = what === "minus_reference" && table.reference ? ` ${table.reference}` : "";
+  const told = table.reference.replaceAll("of rows with *", "of columns with *"); // models are columns here
+  const reference = what === "minus_reference" && told ? ` ${told}` : "";
   return (
     `Percentage points; below it the 95 % interval, ${source}. Bold: more than noise, the interval leaves out zero. ` +
     "Grey: too noisy to say. Of many changes, about one in twenty leaves zero out by chance; " +

@@ -9,16 +9,21 @@ from method.runs.labels import label, paper_name
 from scripts.report.collect import Report, Row
 from scripts.report.compared import mark_rows, reference_name
 from scripts.report.group_table import FACTS, ORIGINAL, REFERENCE, GroupTable, group_tables
-from scripts.report.latex import called, document, environment, escape, references_told, setting_told
+from scripts.report.latex import called, document, environment, escape, fitting, references_told, setting_told
 from scripts.report.latex import line as latex_line
 from scripts.report.naming import table_names
 from scripts.report.payload import SCHEMA, SETTING
 from scripts.report.tabular import written
-from scripts.report.text import bullets, frame, last_parts
+from scripts.report.text import bullets, frame, joined
 from utils.tables import HOLE, align, align_markdown
 from utils.text import for_people
 
+Cell = tuple[str, str, str]  # a mean, its interval, and how many of the seeds have it
 ACCURACY = "accuracy"
+OTHERS = {ORIGINAL: "to the original", REFERENCE: "to the retrained model"}
+TESTED, BELOW = "Test accuracy by group, in percent, with 95 % intervals.", "Below it the change {}, in points."
+COLUMNS, LINES = 5, 36  # of one LaTeX table, at most: that many lines fit on a page below a caption
+WIDTHS = 70, 52  # pt: of `minus retrained` and of an interval in \scriptsize
 MEANING = (
     "Accuracy in percent on a group's n test samples, with its 95 % Wilson interval; of several seeds their mean, and"
     " the mean ends of their intervals. Minus original, minus retrained: percentage points to the accuracy of the model"
@@ -29,19 +34,24 @@ MEANING = (
 )
 
 
-def as_text(report: Report, each: bool, against: str, markdown: bool) -> str:
-    """Tables with titles, facts and notes, in aligned text or Markdown."""
+def as_text(report: Report, each: bool, against: str, markdown: bool, width: int = 0) -> str:
+    """Tables with titles, facts and notes, in text aligned in lines of `width` (0: of any), or Markdown."""
     parts = []
     for table in group_tables(report, each, against):
         marks, notes = mark_rows(report.tables[table.key]).of, _originals_told(report.tables[table.key])
         heads = [f"{name} {marks.get(rows[0].label, '')}".rstrip() for name, rows in table.columns.items()]
-        lines = [[group, what, *cells] for group, what, cells in _lines(table)]
-        grid = (align_markdown if markdown else align)(["group", "", *heads], lines, 2)
+        lines = [
+            [group if number == 0 else "", what, *map(_in_a_line, cells)]
+            for group, own in _lines(table)
+            for number, (what, cells) in enumerate(own.items())
+        ]
+        header = ["group", "", *heads]
+        grid = align_markdown(header, lines, 2) if markdown else align(header, lines, 2, width)
         shown = [grid if lines else "No run of this table has accuracies by group."]
         shown += [bullets("", notes, markdown)] if notes else []
         originals = {label(row.start.run) for row in report.tables[table.key] if row.start and row.start.run}
-        parts.append(frame(report, table.key, shown, [against, *originals], (), markdown))
-    return "\n\n".join([*parts, *last_parts(report, MEANING, markdown)]) + "\n"
+        parts.append(frame(report, table.key, shown, [against, *originals], (), markdown, "columns"))
+    return joined(parts, report, MEANING, markdown, width)
 
 
 def _originals_told(rows: Sequence[Row]) -> list[str]:
@@ -54,47 +64,80 @@ def _originals_told(rows: Sequence[Row]) -> list[str]:
 
 
 def as_latex(report: Report, each: bool, against: str) -> str:
-    """A table environment a table: three lines a group, or four."""
+    """A table in environments that fit on a page: a group's numbers below its name, intervals below the numbers."""
     tables, names = group_tables(report, each, against), table_names(list(report.tables))
-    return document([_latex_table(report, table, name, each) for table, name in zip(tables, names, strict=True)])
+    made = (_latex_tables(report, table, name, each) for table, name in zip(tables, names, strict=True))
+    return document([text for own in made for text in own])
 
 
-def _latex_table(report: Report, table: GroupTable, name: str, each: bool) -> str:
+def _latex_tables(report: Report, table: GroupTable, name: str, each: bool) -> Iterator[str]:
     marks = mark_rows(report.tables[table.key], paper_name)
     ratio = f", ratio {table.key[-1]:g}" if table.key[4] else ""
     caption = [
-        escape(f"{setting_told(table.key)}{ratio}: test accuracy by group."),
-        references_told(marks),
-        escape(MEANING).replace("±", r"$\pm$"),
+        escape(f"{setting_told(table.key)}{ratio}. {TESTED} {BELOW.format(_listed_others(table))}"),
+        references_told(marks, "columns"),
+        "[k]: only k of the seeds have the value." if any(count for *_, count in _all_cells(table)) else "",
     ]
     columns = list(table.columns.values())
     seeds = [f", seed {rows[0].seed}" if each else "" for rows in columns]
     heads = [called(rows[0], marks.of.get(rows[0].label, "")) + seed for rows, seed in zip(columns, seeds, strict=True)]
-    body = [latex_line(["Group", "", *heads])]
-    for group, what, cells in _lines(table):
-        body += [r"\midrule"] if what == ACCURACY else []
-        numbers = ["--" if one == HOLE else one.replace("-", "$-$") for one in cells]
-        body.append(latex_line([escape(group), escape(what), *numbers]))
-    return environment(caption, f"{name}-groups", "ll" + "r" * len(columns), body)
+    groups = list(_lines(table))
+    at_once = max(1, LINES // (1 + 2 * (1 + len(table.others))))
+    parts = [
+        (block, groups[start : start + at_once])
+        for block in fitting(heads, WIDTHS, COLUMNS)
+        for start in range(0, len(groups) or 1, at_once)
+    ]
+    for number, (block, own) in enumerate(parts, 1):
+        body = [latex_line(["", *heads[block]])]
+        for group, lines in own:
+            body += [r"\midrule", rf"\multicolumn{{{len(heads[block]) + 1}}}{{l}}{{\textit{{{escape(group)}}}}} \\"]
+            body += [text for what, cells in lines.items() for text in _latex_lines(what, cells[block])]
+        first, label = f"{name}-groups", f"{name}-groups" + (f"-{number}" if number > 1 else "")
+        told = caption if number == 1 else [rf"Table~\ref{{tab:{first}}}, continued ({number} of {len(parts)})."]
+        yield environment(told, label, "l" + "r" * len(heads[block]), body)
 
 
-def _lines(table: GroupTable) -> Iterator[tuple[str, str, list[str]]]:
-    """(group, what the line says, a cell a column); the group stands in its first line alone."""
+def _latex_lines(what: str, cells: Sequence[Cell]) -> list[str]:
+    """A line of numbers, and below it one of their intervals, where there are some."""
+    numbers = [
+        "--" if mean == HOLE else mean.replace("-", "$-$") + (rf"\,{count}" if count else "")
+        for mean, _, count in cells
+    ]
+    intervals = [rf"\scriptsize {found.replace('-', '$-$')}" if found else "" for _, found, _ in cells]
+    return [latex_line([escape(what), *numbers]), *([latex_line(["", *intervals])] if any(intervals) else [])]
+
+
+def _listed_others(table: GroupTable) -> str:
+    *most, last = [OTHERS.get(what, f"to {what.removeprefix('minus ')}") for what in table.others]
+    return f"{', '.join(most)} and {last}"
+
+
+def _all_cells(table: GroupTable) -> Iterator[Cell]:
+    return (cell for _, lines in _lines(table) for cells in lines.values() for cell in cells)
+
+
+def _lines(table: GroupTable) -> Iterator[tuple[str, dict[str, list[Cell]]]]:
+    """(group, what a line says -> a cell a column)."""
     columns = list(table.columns.values())
     for group in table.groups:
         name, mark = group["name"], ", forget" if group["forget"] else ""
-        accuracies = [_told(table.accuracy(rows, name), len(rows)) for rows in columns]
-        yield f"{name} (n {group['n_test']}{mark})", ACCURACY, accuracies
-        for what in table.others:
-            yield "", what, [_told(table.change(what, rows, name), len(rows)) for rows in columns]
+        lines = {ACCURACY: [_told(table.accuracy(rows, name), len(rows)) for rows in columns]}
+        lines |= {what: [_told(table.change(what, rows, name), len(rows)) for rows in columns] for what in table.others}
+        yield f"{name} (n {group['n_test']}{mark})", lines
 
 
-def _told(found: Mapping[str, Any], n: int) -> str:
-    """A mean with its interval."""
+def _told(found: Mapping[str, Any], n: int) -> Cell:
+    """A mean, its interval, and [k] where only k of n are there; "" for what there is not."""
     if not found["n"]:
-        return HOLE
-    interval = " ({:.1f} to {:.1f})".format(*found["interval"]) if found["interval"] else ""
-    return f"{found['mean']:.1f}{interval}" + (f" [{found['n']}]" if found["n"] < n else "")
+        return HOLE, "", ""
+    interval = "{:.1f} to {:.1f}".format(*found["interval"]) if found["interval"] else ""
+    return f"{found['mean']:.1f}", interval, f"[{found['n']}]" if found["n"] < n else ""
+
+
+def _in_a_line(cell: Cell) -> str:
+    mean, interval, count = cell
+    return " ".join(filter(None, [mean, f"({interval})" if interval else "", count]))
 
 
 def records(report: Report, each: bool, against: str) -> Iterator[tuple[tuple, dict[str, Any]]]:

@@ -24,6 +24,9 @@ SPECIAL = {
 ARROWS = {HIGH: r"$\uparrow$", LOW: r"$\downarrow$", REFERENCE: r"$\approx$"}
 MEANT = {HIGH: "higher is better", LOW: "lower is better", REFERENCE: "closer to the reference is better"}
 LAST_LATIN = "\u017f"
+LEAST, LINE = 0.7, 345  # how far a table is narrowed; pt, a line of the class `article`
+LETTER, BETWEEN = 4.9, 12  # pt, about: a letter, and what stands between two columns
+MARKUP = re.compile(r"\\[a-z]+|[${}^\\]")
 Shown = Callable[[Row], float | None]
 
 
@@ -91,6 +94,22 @@ def _table(report: Report, keys: Sequence[tuple], columns: Sequence[Column], aga
     return environment(caption, name, "l" + "r" * n_columns, body)
 
 
+def fitting(heads: Sequence[str], widths: tuple[float, float], most: int) -> list[slice]:
+    """Blocks of columns that need not be narrowed below LEAST, about: of one to `most` columns, as even as that gives.
+
+    widths: in pt, of the first column, which stands in every block, and the least one of the others.
+    """
+    needed = [max(LETTER * len(MARKUP.sub("", head)), widths[1]) + BETWEEN for head in heads]
+    blocks, start = [], 0
+    for end in range(1, len(heads) + 1):
+        if end in (len(heads), start + most) or sum(needed[start : end + 1]) > LINE / LEAST - widths[0]:
+            blocks.append(slice(start, end))
+            start = end
+    even = -(-len(heads) // max(1, len(blocks)))
+    evener = fitting(heads, widths, even) if even < most else blocks
+    return evener if len(evener) == len(blocks) else blocks
+
+
 def setting_told(key: tuple) -> str:
     """What a table was run on, for a caption."""
     dataset, model, image_size, _, task, _ = key
@@ -118,9 +137,9 @@ def _arrows_told(columns: Sequence[Column]) -> str:
     return f"{'; '.join(told)}." if told else ""
 
 
-def references_told(marks: Marks) -> str:
-    """The sentence on references for a caption."""
-    signs = marks.sentences("rows with {}")
+def references_told(marks: Marks, lines: str = "rows") -> str:
+    """The sentence on references for a caption; lines: as in Marks.sentences."""
+    signs = marks.sentences(lines)
     return re.sub(r"(\{\*\})+", lambda stars: f"${sign(stars[0].replace('{*}', '*'))}$", escape(signs))
 
 

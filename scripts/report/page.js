@@ -180,12 +180,21 @@ function missing() {
     node.hidden = true;
     return;
   }
-  const lines = data.missing.map((run) =>
-    html("tr", {}, html("th", { scope: "row" }, html("code", {}, run.folder)), html("td", {}, run.problem)),
+  const reasons = new Map(data.missing.map((run) => [run.problem, []]));
+  for (const run of data.missing) {
+    reasons.get(run.problem).push(html("div", {}, html("code", {}, run.folder)));
+  }
+  const lines = [...reasons].map(([reason, folders]) =>
+    html("tr", {}, html("th", { scope: "row" }, ...folders), html("td", {}, reason)),
   );
   node.append(
     html("h2", { id: "missing-title" }, `Not in the tables: ${countTold(data.missing.length, "run")}`),
-    html("div", { class: "scroll limited" }, html("table", { class: "keys" }, html("tbody", {}, ...lines))),
+    html(
+      "details",
+      { class: "fold" },
+      html("summary", {}, "Which, and why"),
+      html("div", { class: "scroll limited" }, html("table", { class: "keys" }, html("tbody", {}, ...lines))),
+    ),
   );
 }
 

@@ -13,7 +13,7 @@ from method.evaluation.records import load_losses
 from method.runs.files import read_history
 from method.runs.folder import HISTORY, REDACTED, SPLITS
 from method.runs.labels import paper_name
-from scripts.report.collect import Report, Row, by_label, groups_of
+from scripts.report.collect import Report, Row, by_folder, by_label, groups_of
 from scripts.report.compared import mark_rows, reference_name
 from scripts.report.glossary import read_glossary
 from scripts.report.group_table import FACTS, GroupTable, group_tables
@@ -61,7 +61,7 @@ def payload(report: Report, root: Path, main: Sequence[Column] = MAIN) -> dict[s
         }
         for column in dict.fromkeys([*main, *COLUMNS])
     ]  # fmt: skip
-    missing = [{"folder": folder, "problem": problem} for folder, problem in [*report.missing, *unread]]
+    missing = [{"folder": folder, "problem": problem} for folder, problem in by_folder([*report.missing, *unread])]
     return {
         "schema": SCHEMA,
         "path": for_people(str(root)),

@@ -24,7 +24,7 @@ from scripts.report.redact_files import (
     task_token,
 )
 from scripts.report.sheet import ended
-from scripts.report.tokens import Tokens, write_key
+from scripts.report.tokens import Tokens, told_of_git, write_key
 from utils.errors import UserError
 
 SEARCHED_FROM = 6  # characters: a shorter name stands in the numbers and words of any file
@@ -58,7 +58,8 @@ def redact(root: Path, copy: Path) -> list[str]:
     left_out = sorted({name for own in made.values() for name in own.left_out})
     return [
         f"{len(runs)} runs redacted in {copy}",
-        f"its key, which undoes that: {key}; keep it, and give it to nobody",
+        f"the key, which turns tokens back into names: {key}. Keep it, and give it to nobody.",
+        *told_of_git([key]),
         *([f"left out of the copy: {', '.join(left_out)}"] if left_out else []),
         *(f"not in the copy: {run.place}: {run.problem}" for run in found if not run.config),
     ]

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -163,7 +164,8 @@ def _choose(path: Path, filters: Mapping[str, Sequence[Any]]) -> tuple[list[Stor
         if len(own) != 1:
             shown = "\n  ".join(run.place for run in own[:SHOWN_PLACES]) + ("\n  ..." if own[SHOWN_PLACES:] else "")
             what = f"{len(own)} unlearned runs:\n  {shown}\n" if own else "no unlearned run that fits; "
-            raise UserError(f"--sheet is of one run, and {path} has {what}give the folder of one, or filters")
+            such = f", such as: python -m scripts.report {shlex.quote(own[0].place)} --sheet FILE" if own else ""
+            raise UserError(f"--sheet is of one run, and {path} has {what}give filters, or the folder of one{such}")
     return own + [run for run in runs if run is not own[0]], own[0]
 
 
@@ -172,7 +174,7 @@ def _fits(run: StoredRun, filters: Mapping[str, Sequence[Any]]) -> bool:
     if run.problem:
         return False
     found = {"dataset": run.config["dataset"], "task": run.task, "ratio": run.ratio}
-    found |= {"method": run.method, "tag": run.config.get("tag", "")}
+    found |= {"method": run.method, "tag": run.config.get("tag", ""), "seed": run.config["seed"]}
     wanted = all(not values or found[name] in values for name, values in filters.items())
     return wanted and (bool(filters["method"]) or run.method not in (PRETRAIN, RETRAIN))
 

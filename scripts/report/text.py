@@ -18,36 +18,48 @@ CLOSENESS = (
     f"{TITLES['tow']} and {TITLES['avg_gap']}: closeness to the retrained model of the same seed, with REWEIGHT where"
     " the method or the run has it."
 )
-DIFFERENCES = "Shown: value minus that of {} of the same seed."
+FILLED = 118  # letters of a line of explanations
+DIFFERENCES = "Shown: differences, the value minus that of {} of the same seed."
 CELLS = "Several seeds: mean ± sample standard deviation; [k] where only k of them have the value; - where none has."
 
 
-def document(report: Report, columns: Sequence[Column], markdown: bool, each: bool, against: str = "") -> str:
+def document(
+    report: Report, columns: Sequence[Column], markdown: bool, each: bool, against: str = "", width: int = 0
+) -> str:
     """All tables, then the runs that are in none, then what the columns mean.
 
     against: show differences to RETRAINED, or to the row of this label, in place of values. UserError where a table
-    has no such row.
+    has no such row. width: letters of a line of text, 0 for any number.
     """
-    parts = [_table(report, key, columns, markdown, each, against) for key in report.tables]
+    parts = [_table(report, key, columns, markdown, each, against, width) for key in report.tables]
     if not parts:
         parts = ["No finished run to show."]
-    return "\n\n".join([*parts, *last_parts(report, legend(columns, one_line(against)), markdown)]) + "\n"
+    return joined(parts, report, legend(columns), markdown, width)
 
 
-def last_parts(report: Report, meaning: str, markdown: bool) -> list[str]:
-    """What stands below all tables: the runs that are in none, and what is shown."""
+def joined(parts: Sequence[str], report: Report, meaning: str, markdown: bool, width: int) -> str:
+    """Tables, and below them the runs that are in none and what is shown; sentences in lines of `width`."""
     listed = [f"{folder}: {problem}" for folder, problem in report.missing]
     missing = [bullets("Not in the tables:", listed, markdown)] if listed else []
-    return [*missing, meaning if markdown else textwrap.fill(meaning, 118)]
+    last = meaning if markdown else textwrap.fill(meaning, min(width or FILLED, FILLED))
+    lines = "\n\n".join([*parts, *missing, last]).split("\n")
+    return "\n".join(_wrapped(line, width) if width and not markdown else line for line in lines) + "\n"
 
 
-def legend(columns: Sequence[Column], against: str = "") -> str:
+def _wrapped(line: str, width: int) -> str:
+    """A line that is too long at blanks alone: paths stay whole."""
+    indent = "  " if line.startswith("- ") else ""
+    filled = textwrap.fill(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return filled if len(line) > width else line
+
+
+def legend(columns: Sequence[Column]) -> str:
     """What the columns mean, in a paragraph."""
     by_unit: dict[str, list[str]] = defaultdict(list)
     for column in columns:
         by_unit[column.unit].append(f"{column.title}: {column.what}.")
     units = [f"In {'percent' if unit == '%' else unit}: {' '.join(told)}" for unit, told in by_unit.items()]
-    return " ".join([*units, CLOSENESS, *([DIFFERENCES.format(against)] if against else []), CELLS])
+    return " ".join([*units, CLOSENESS, CELLS])
 
 
 def forget_group_names(rows: Sequence[Row]) -> list[str]:
@@ -100,7 +112,9 @@ def shown_value(row: Row, column: Column, others: Others | None = None) -> float
     return value * column.scale if is_number(value) else None
 
 
-def _table(report: Report, key: tuple, columns: Sequence[Column], markdown: bool, each: bool, against: str) -> str:
+def _table(
+    report: Report, key: tuple, columns: Sequence[Column], markdown: bool, each: bool, against: str, width: int
+) -> str:
     rows, header = report.tables[key], ["method", "seed" if each else "n", *(column.title for column in columns)]
     others, marks = values_of_others(report, key, against) if against else None, mark_rows(rows).of
     if each:
@@ -112,18 +126,31 @@ def _table(report: Report, key: tuple, columns: Sequence[Column], markdown: bool
         labels = list(by_label(rows))
     for line, name in zip(lines, labels, strict=True):
         line[0] += f" {mark}" if (mark := marks.get(name)) else ""
-    grid = (align_markdown if markdown else align)(header, lines)
-    return frame(report, key, [grid], [against], columns, markdown)
+    grid = align_markdown(header, lines) if markdown else align(header, lines, width=width)
+    told = [DIFFERENCES.format(against)] if against else []
+    return frame(report, key, [grid], [against], columns, markdown, told=told)
 
 
 def frame(
-    report: Report, key: tuple, parts: Sequence[str], others: Sequence[str], columns: Sequence[Column], markdown: bool
+    report: Report,
+    key: tuple,
+    parts: Sequence[str],
+    others: Sequence[str],
+    columns: Sequence[Column],
+    markdown: bool,
+    lines: str = "rows",
+    told: Sequence[str] = (),
 ) -> str:
     """A table's title and facts, the `parts` that hold its numbers, and its notes.
 
-    others: labels of rows that these are compared with, beside references.
+    others: labels of rows that these are compared with, beside references. lines: where a model stands, rows or
+    columns. told: what else to say above the numbers.
     """
-    heading, facts, remarks = title(key), _facts(report, key, others), notes(report.tables[key], columns)
+    heading, facts, remarks = (
+        title(key),
+        [*_facts(report, key, others, lines), *told],
+        notes(report.tables[key], columns),
+    )
     if markdown:
         above = [f"### {in_markdown(heading)}", *map(in_markdown, facts)]
     else:
@@ -131,16 +158,16 @@ def frame(
     return "\n\n".join([*above, *parts, *([bullets("", remarks, markdown)] if remarks else [])])
 
 
-def _facts(report: Report, key: tuple, others: Sequence[str]) -> list[str]:
+def _facts(report: Report, key: tuple, others: Sequence[str], lines: str) -> list[str]:
     """What was forgotten, what MIA reads where the loss carries no signal, and what the rows are compared with."""
     rows = report.tables[key]
     names, baseline, hidden = forget_group_names(rows), mia_baseline(rows), left_out_names(report, key, others)
     listed = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
     signal = f" Without any signal MIA reads about {baseline:.0f}." if baseline is not None else ""
-    left_out = [f"The filters leave out {', '.join(hidden)}, with which rows are compared all the same."]
+    left_out = [f"The filters leave out {', '.join(hidden)}, with which {lines} are compared all the same."]
     return [
         *([f"Forget groups: {listed}.{signal}"] if names else []),
-        *filter(None, [mark_rows(rows).sentences()]),
+        *filter(None, [mark_rows(rows).sentences(lines)]),
         *(left_out if hidden else []),
     ]
 

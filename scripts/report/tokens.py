@@ -66,6 +66,14 @@ class Tokens:
         return json.dumps(found, indent=1, ensure_ascii=False) + "\n"
 
 
+def told_of_git(files: Iterable[Path]) -> list[str]:
+    """A warning for each of these private files that lies in a git work tree."""
+    tops = {
+        file: next((top for top in file.absolute().parents if os.path.lexists(top / ".git")), None) for file in files
+    }
+    return [f"warning: {file} is in the git work tree {top}; never commit it" for file, top in tops.items() if top]
+
+
 def write_key(file: Path, text: str) -> None:
     """Write the key for its owner's eyes alone; UserError where there is one already, or it cannot be written."""
     try:
