@@ -162,7 +162,7 @@ def test_the_caption_of_latex_says_what_its_signs_mean(tree: Path, capsys: Captu
     text = shown(tree, capsys, "--format", "latex", "--columns", "TA,mia,tow,seconds")
     (caption,) = [line.strip() for line in text.splitlines() if r"\caption" in line]
     assert caption == (
-        r"\caption{digits, small\_cnn, 32 pixels, split0. Mean over 1 to 2 seeds, $\pm$ their sample standard "
+        r"\caption{digits, small\_cnn, 32 pixels, split0. Mean over 2 seeds (MIU: 1), $\pm$ their sample standard "
         r"deviation; one seed has none. $\uparrow$: higher is better; $\downarrow$: lower is better; $\approx$: closer "
         r"to the reference is better. Reference (same seed): Retrained; of rows with $^{*}$: Retrained + REWEIGHT. "
         r"Bold: the one best unlearned model.}"
@@ -220,7 +220,7 @@ def test_latex_keeps_special_letters(tmp_path: Path, capsys: Capture, name: str,
     groups = [{"name": name, "n_train": 5, "n_test": 4, "test_acc": 50.0}]
     make_run(tmp_path, "a", name, metrics(groups=groups), model=name, tag=name, task=name)
     text = shown(tmp_path, capsys, "--format", "latex")
-    assert f"{told}, {told} & " in text
+    assert f"{told} ({told}) & " in text
     assert rf"\caption{{digits, {told}, 32 pixels, {told}. " in text
     by_group = shown(tmp_path, capsys, "--format", "latex", "--by", "group")
     assert f"    {told} (n 4) & accuracy & " in by_group
@@ -234,7 +234,7 @@ def test_latex_keeps_special_letters(tmp_path: Path, capsys: Capture, name: str,
 def test_letters_beyond_latin_need_another_compiler(tmp_path: Path, capsys: Capture) -> None:
     make_run(tmp_path, "a", "l1_sparse", metrics(), tag="größe")
     text = shown(tmp_path, capsys, "--format", "latex")
-    assert r"$\ell_1$-sparse, größe" in text
+    assert r"$\ell_1$-sparse (größe)" in text
     assert "LuaLaTeX" not in text
     make_run(tmp_path, "b", "salun", metrics(), tag="大")
     assert "LuaLaTeX" in shown(tmp_path, capsys, "--format", "latex").splitlines()[1]
@@ -452,8 +452,11 @@ def test_every_method_has_the_name_that_papers_give_it() -> None:
     "method, config, name",
     [
         ("salun", {"reweight": True}, "SalUn + REWEIGHT"),
-        ("miu", {"reweight": False, "miu_ablate_alignment": True}, "MIU (no REWEIGHT), no alignment"),
-        ("retrain", {"rob_approach": "dro", "tag": "long"}, "Retrained + group DRO, long"),
+        ("miu", {"reweight": False, "miu_ablate_alignment": True}, "MIU (no REWEIGHT, no alignment)"),
+        ("retrain", {"rob_approach": "dro", "tag": "long"}, "Retrained + group DRO (long)"),
+        ("miu", {"reweight": True, "miu_ablate_retain": True, "tag": "no-retain"}, "MIU (no retain)"),
+        ("miu", {"reweight": True, "preset": "reference", "tag": "reference"}, "MIU (reference preset)"),
+        ("miu", {"reweight": False, "tag": "lambda10"}, "MIU (no REWEIGHT, lambda10)"),
         ("my_own", {}, "my_own"),
     ],
 )

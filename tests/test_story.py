@@ -365,29 +365,29 @@ def test_the_closest_method_is_told_where_its_interval_allows() -> None:
     """1 and 10 away, by 9, 9.2, 9.4: 9.2 -+ 0.5. The third is too noisy for the interval of two at once."""
     sure = {"a": {0: 1.0, 1: 1.0, 2: 1.0}, "b": {0: 10.0, 1: 10.2, 2: 10.4}}
     assert compared(sure) == [
-        "Of 2 methods compared with Retrained, 'SalUn, a' stays closest to it (Avg. Gap 1.0). 'SalUn, b' has 9.2 points"
+        "Of 2 methods compared with Retrained, SalUn (a) stays closest to it (Avg. Gap 1.0). SalUn (b) has 9.2 points"
         " more (95 % interval 8.7 to 9.7, 3 seeds): more than noise."
     ]
     half = t.ppf(1 - 0.05 / 2 / 2, 2) / math.sqrt(3) * 1.0
     assert compared({**sure, "c": {0: 2.0, 1: 3.0, 2: 4.0}}) == [
-        "Of 3 methods compared with Retrained, 'SalUn, a' is closest to it in numbers (Avg. Gap 1.0). 'SalUn, c' has"
+        "Of 3 methods compared with Retrained, SalUn (a) is closest to it in numbers (Avg. Gap 1.0). SalUn (c) has"
         f" 2.0 points more (95 % interval {2 - half:.1f} to {2 + half:.1f} for all 2 at once, 3 seeds): too noisy to"
-        " say. Farther by more than noise: 'SalUn, b'."
+        " say. Farther by more than noise: SalUn (b)."
     ]
-    assert "It is too noisy to say for 'SalUn, c'." in compared({**sure, "c": {0: 2.0, 1: 3.0, 2: 40.0}})[0]
+    assert "It is too noisy to say for SalUn (c)." in compared({**sure, "c": {0: 2.0, 1: 3.0, 2: 40.0}})[0]
 
 
 def test_what_is_not_compared() -> None:
     """Methods of another reference, of other seeds, one that is alone, and seeds of which there is one."""
     one = {"a": {0: 1.0}, "b": {0: 9.0}}
     assert compared(one) == [
-        "Of 2 methods compared with Retrained, 'SalUn, a' is closest to it in numbers (Avg. Gap 1.0). 'SalUn, b' has"
+        "Of 2 methods compared with Retrained, SalUn (a) is closest to it in numbers (Avg. Gap 1.0). SalUn (b) has"
         " 8.0 points more (no interval: one seed only): too noisy to say."
     ]
     fewer = {"a": {0: 1.0, 1: 2.0}, "b": {0: 9.0, 1: 9.0}, "c": {1: 0.0}, "d": {0: None, 1: 0.0}}
     (text,) = compared(fewer)
-    assert text.startswith("Of 2 methods compared with Retrained, 'SalUn, a' stays closest")
-    assert text.endswith("Not compared, as other seeds were run: 'SalUn, c' and 'SalUn, d'.")
+    assert text.startswith("Of 2 methods compared with Retrained, SalUn (a) stays closest")
+    assert text.endswith("Not compared, as other seeds were run: SalUn (c) and SalUn (d).")
     assert compared({"a": {0: 1.0, 1: 2.0}}) == []
     other = run_of("retrain", 0, {FORGET: 50.0})
     other.config["reweight"] = True
@@ -407,17 +407,17 @@ def test_of_a_table_the_worst_of_all_groups_and_methods() -> None:
     half = t.ppf(1 - 0.05 / 3 / 2, 3) / 2 * stdev([0, 1, 2, 3])
     forget, others = said(table, "harm")
     assert forget == (
-        "Of 3 methods, 'SalUn, b' harmed the forget group \"high, cold\" most: from 90.0 % to 58.5 % (n = 100), 31.5"
+        'Of 3 methods, SalUn (b) harmed the forget group "high, cold" most: from 90.0 % to 58.5 % (n = 100), 31.5'
         f" points less (95 % interval {31.5 - half:.1f} to {31.5 + half:.1f} for all 3 at once, 4 seeds): more than"
         " noise."
     )
-    assert others.startswith("Of 3 methods, in numbers 'SalUn, b' harmed the other group \"low, warm\" most: ")
+    assert others.startswith('Of 3 methods, in numbers SalUn (b) harmed the other group "low, warm" most: ')
     assert others.endswith(": too noisy to say.")
     assert said(table, "forget_groups")[0].startswith(
         'On the test images of "high, cold" (n = 100), accuracy is 90.0 % in the original model. Had the images to be'
         " forgotten never been there, it would be 60.0 % (Retrained), 30.0 points less (95 % interval"
     )
-    assert said(table, "cost") == ["Unlearning took 10 s ('SalUn, a'), retraining 40 s."]
+    assert said(table, "cost") == ["Unlearning took 10 s (SalUn (a)), retraining 40 s."]
 
 
 def test_of_a_table_the_attack_on_the_original_and_after_the_methods() -> None:
@@ -438,7 +438,7 @@ def test_of_a_table_the_attack_on_the_original_and_after_the_methods() -> None:
         " more than noise."
     )
     assert after.startswith(
-        "After 'SalUn, a' it can still be told that the images were seen: 61.0 against 50.5 in its retrained"
+        "After SalUn (a) it can still be told that the images were seen: 61.0 against 50.5 in its retrained"
     )
     assert after.endswith("After the other 1 it is too noisy to say.")
     originals[rows[0]].values["mia_auc"] = 40.0
