@@ -19,6 +19,7 @@ from method.runs.originals import DIGEST, NAME, Start
 from method.runs.stored import StoredRun, read_runs
 from scripts.report.cells import originals_of
 from scripts.report.collect import Report, Row
+from scripts.report.estimates import Estimate
 from scripts.report.story import tell
 
 STUDY = ROOT / "docs/results/runs/digits.zip"
@@ -60,6 +61,10 @@ def one_method(
     return rows, originals
 
 
+def ends(low: float, high: float) -> str:
+    return f"{low:.1f} to {high:.1f}".replace("-", "\N{MINUS SIGN}")
+
+
 def said(told: Sequence[Mapping[str, str]], about: str) -> list[str]:
     return [sentence["text"] for sentence in told if sentence["about"] == about]
 
@@ -88,14 +93,14 @@ def test_against_the_retrained_model_of_the_same_seed() -> None:
     told = of_cell(own, [{FORGET: 90.0}] * 3, [{FORGET: 60.0 + 10 * seed} for seed in range(3)])
     assert said(told, "forget_groups")[1] == (
         "Had the images to be forgotten never been there, it would be 70.0 % (Retrained). SalUn has 4.0 points more"
-        " (95 % interval -5.9 to 13.9, 3 seeds): too noisy to say."
+        " (95 % interval −5.9 to 13.9, 3 seeds): too noisy to say."
     )
 
 
 def test_one_seed_has_its_interval_from_the_test_images_and_says_so() -> None:
     (text,) = said(of_cell([{FORGET: 70.0}], [{FORGET: 90.0}]), "forget_groups")
     _, low, high = difference_interval(90, 100, 70, 100)
-    interval = f"95 % interval {low:.1f} to {high:.1f}, one seed only, from its test images"
+    interval = f"95 % interval {ends(low, high)}, one seed only, from its test images"
     assert text.endswith(f"20.0 points less ({interval}): more than noise.")
 
 
@@ -104,7 +109,7 @@ def test_seeds_that_are_all_alike_are_no_evidence_of_no_noise() -> None:
     (text,) = said(of_cell([{FORGET: 88.0}] * 3, [{FORGET: 90.0}] * 3), "forget_groups")
     _, low, high = difference_interval(90, 100, 88, 100)
     assert text.endswith(
-        f"2.0 points less (95 % interval {low:.1f} to {high:.1f}, 3 seeds, from its test images): too noisy to say."
+        f"2.0 points less (95 % interval {ends(low, high)}, 3 seeds, from its test images): too noisy to say."
     )
 
 
@@ -122,6 +127,18 @@ def test_several_forget_groups_count_by_their_images_and_the_worst_of_them_is_na
     assert "for all 2 at once" in second
 
 
+def test_no_difference_one_point_and_signs_are_told_as_one_says_them() -> None:
+    told = of_cell([{FORGET: 60.0}] * 2, [{FORGET: 61.0}, {FORGET: 61.0}], [{FORGET: 60.0}] * 2)
+    first, second = said(told, "forget_groups")
+    assert "60.0 % after SalUn: 1.0 point less (95 % interval" in first
+    assert "SalUn is 0.0 points apart (95 % interval" in second
+    assert (
+        Estimate(50.0, 50.02, -0.04, 3.0, 2).told()
+        == "0.0 points apart (95 % interval 0.0 to 3.0, 2 seeds): too noisy to say"
+    )
+    assert Estimate(50.0, 52.0, -1.0, 5.0, 2).interval() == "95 % interval −1.0 to 5.0, 2 seeds"
+
+
 def many(falls: Sequence[Sequence[float]]) -> list[dict[str, float]]:
     """Of each seed the accuracies of groups g0, g1, ... from 90, and of the forget group."""
     return [{FORGET: 90.0} | {f"g{number}": 90.0 - fall for number, fall in enumerate(own)} for own in falls]
@@ -136,7 +153,7 @@ def test_the_worst_of_many_groups_has_an_interval_that_holds_for_all() -> None:
     half = t.ppf(1 - 0.05 / 20 / 2, 2) / math.sqrt(3) * 2
     assert said(chosen, "others") == [
         'Of the 20 other groups, "g0" lost most in numbers: from 90.0 % to 78.0 % (n = 100), 12.0 points less (95 %'
-        f" interval -10.0 to {12 + half:.1f} for all 20 at once, 3 seeds): too noisy to say."
+        f" interval {ends(-10, 12 + half)} for all 20 at once, 3 seeds): too noisy to say."
     ]
     (alone,) = said(of_cell(many([[fall] for fall in (10, 12, 14)]), many([[0]] * 3)), "others")
     assert alone.startswith('Of the one other group, "g0" lost most: ')
@@ -185,7 +202,7 @@ def test_the_attack_is_compared_with_the_retrained_model() -> None:
 def test_of_one_seed_the_attacks_interval_is_from_the_images() -> None:
     (text,) = attacked([70.0], [50.0])
     _, low, high = auc_difference_interval(70.0, 50.0, 20, 20)
-    assert f"20.0 points more (95 % interval {low:.1f} to {high:.1f}, one seed only, from the images attacked)" in text
+    assert f"20.0 points more (95 % interval {ends(low, high)}, one seed only, from the images attacked)" in text
 
 
 def test_where_non_members_were_filled_the_attack_within_the_groups_is_told() -> None:
@@ -371,7 +388,7 @@ def test_the_closest_method_is_told_where_its_interval_allows() -> None:
     half = t.ppf(1 - 0.05 / 2 / 2, 2) / math.sqrt(3) * 1.0
     assert compared({**sure, "c": {0: 2.0, 1: 3.0, 2: 4.0}}) == [
         "Of 3 methods compared with Retrained, SalUn (a) is closest to it in numbers (Avg. Gap 1.0). SalUn (c) has"
-        f" 2.0 points more (95 % interval {2 - half:.1f} to {2 + half:.1f} for all 2 at once, 3 seeds): too noisy to"
+        f" 2.0 points more (95 % interval {ends(2 - half, 2 + half)} for all 2 at once, 3 seeds): too noisy to"
         " say. Farther by more than noise: SalUn (b)."
     ]
     assert "It is too noisy to say for SalUn (c)." in compared({**sure, "c": {0: 2.0, 1: 3.0, 2: 40.0}})[0]
@@ -408,7 +425,7 @@ def test_of_a_table_the_worst_of_all_groups_and_methods() -> None:
     forget, others = said(table, "harm")
     assert forget == (
         'Of 3 methods, SalUn (b) harmed the forget group "high, cold" most: from 90.0 % to 58.5 % (n = 100), 31.5'
-        f" points less (95 % interval {31.5 - half:.1f} to {31.5 + half:.1f} for all 3 at once, 4 seeds): more than"
+        f" points less (95 % interval {ends(31.5 - half, 31.5 + half)} for all 3 at once, 4 seeds): more than"
         " noise."
     )
     assert others.startswith('Of 3 methods, in numbers SalUn (b) harmed the other group "low, warm" most: ')
@@ -512,7 +529,7 @@ def test_the_sentences_of_a_committed_study_are_true() -> None:
         mean, half = fmean(differences), t.ppf(1 - 0.025 / choices, 4) * stdev(differences) / math.sqrt(n_seeds)
         low, high = sorted((abs(mean) - half, abs(mean) + half))
         at_once = f" for all {choices} at once" if choices > 1 else ""
-        interval = f"95 % interval {low:.1f} to {high:.1f}{at_once}, 5 seeds"
+        interval = f"95 % interval {ends(low, high)}{at_once}, 5 seeds"
         verdict = "more than noise" if abs(mean) > half else "too noisy to say"
         return f"{abs(mean):.1f} points {'less' if mean < 0 else 'more'} ({interval}): {verdict}"
 

@@ -150,7 +150,7 @@ def _closest(reference: str, cells: Sequence[Cell]) -> str:
     parts = [
         f"Of {len(able)} methods compared with {reference}, {best.name}"
         f" {'is closest to it in numbers' if unclear else 'stays closest to it'}"
-        f" ({TITLES[CLOSENESS]} {following.before:.1f}). {others[0].name} has {following.told()}"
+        f" ({TITLES[CLOSENESS]} {following.before:.1f}). {others[0].name} {following.verb} {following.told()}"
         f"{f', as it is for {listed(too)}' if too else ''}.",
         f"It is {UNCERTAIN} for {listed(unclear)}." if unclear and following.certain else "",
         f"Farther by {CERTAIN}: {listed(behind)}." if behind and unclear else "",

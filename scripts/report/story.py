@@ -97,7 +97,7 @@ def _had_they_not_been_there(cell: Cell, names: Sequence[str]) -> str:
     if not found:
         return ""
     without = f"Had the images to be forgotten never been there, it would be {found.before:.1f} % ({cell.reference})."
-    return f"{without} {cell.name} has {found.told()}."
+    return f"{without} {cell.name} {found.verb} {found.told()}."
 
 
 def _worst_group(cell: Cell, names: Sequence[str], whose: str) -> str:

@@ -8,7 +8,7 @@ from method.runs.folder import IMPORTED
 from method.runs.stored import StoredRun
 from scripts.report.cells import forget_groups
 from scripts.report.collect import Row, groups_of
-from scripts.report.estimates import UNCERTAIN, Estimate
+from scripts.report.estimates import UNCERTAIN, Estimate, points
 from utils.tables import is_number
 
 TITLES = {column.key: column.title for column in COLUMNS}
@@ -97,7 +97,7 @@ def larger(found: Estimate, group: str, method: str = "") -> str:
     """A fall that is larger than one that was told, but may be noise."""
     who = f'{method} to "{group}"' if method else f'"{group}"'
     at_once = f" for all {found.choices} at once" if found.choices > 1 else ""
-    return f"Larger in numbers, but {UNCERTAIN}{at_once}: {who}, {-found.mean:.1f} points."
+    return f"Larger in numbers, but {UNCERTAIN}{at_once}: {who}, {points(found.mean)}."
 
 
 def imported(runs: Iterable[StoredRun]) -> str:
