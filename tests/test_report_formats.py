@@ -117,7 +117,7 @@ def test_files_have_readable_names_and_none_twice(tmp_path: Path, capsys: Captur
     make_run(tmp_path, "d", "salun", metrics(), unlearning_ratio=0.5)
     tables = json.loads(shown(tmp_path, capsys, "--format", "json"))["tables"]
     assert [table["file"] for table in tables] == ["digits-split0-0.5", "digits-split0-0.9"]
-    assert [cell["file"] for cell in tables[1]["cells"]] == ["salun-..-X-u", "salun-..-x-u-2", "salun-reweight"]
+    assert [cell["file"] for cell in tables[1]["cells"]] == ["salun-reweight", "salun-..-X-u", "salun-..-x-u-2"]
 
 
 def test_only_runs_of_a_tag_or_without_one(tree: Path, capsys: Capture) -> None:
@@ -455,6 +455,8 @@ def test_every_method_has_the_name_that_papers_give_it() -> None:
         ("miu", {"reweight": False, "miu_ablate_alignment": True}, "MIU (no REWEIGHT, no alignment)"),
         ("retrain", {"rob_approach": "dro", "tag": "long"}, "Retrained + group DRO (long)"),
         ("miu", {"reweight": True, "miu_ablate_retain": True, "tag": "no-retain"}, "MIU (no retain)"),
+        ("miu", {"reweight": True, "miu_ablate_unlearn": True, "tag": "no-unlearning"}, "MIU (no unlearn)"),
+        ("miu", {"reweight": True, "miu_ablate_unlearn": True, "tag": "no-unlearn2"}, "MIU (no unlearn, no-unlearn2)"),
         ("miu", {"reweight": True, "preset": "reference", "tag": "reference"}, "MIU (reference preset)"),
         ("miu", {"reweight": False, "tag": "lambda10"}, "MIU (no REWEIGHT, lambda10)"),
         ("my_own", {}, "my_own"),

@@ -15,6 +15,7 @@ from scipy.stats import t
 from trees import Capture, make_run, metrics, shown
 
 from method.evaluation.intervals import auc_difference_interval, difference_interval
+from method.runs.labels import rank
 from method.runs.originals import DIGEST, NAME, Start
 from method.runs.stored import StoredRun, read_runs
 from scripts.report.cells import originals_of
@@ -426,7 +427,8 @@ def test_of_a_table_the_worst_of_all_groups_and_methods() -> None:
     assert forget == (
         'Of 3 methods, SalUn (b) harmed the forget group "high, cold" most: from 90.0 % to 58.5 % (n = 100), 31.5'
         f" points less (95 % interval {ends(31.5 - half, 31.5 + half)} for all 3 at once, 4 seeds): more than"
-        " noise."
+        " noise. Retraining without them (Retrained) costs it 30.0 points; SalUn (b) takes 1.5 points more (95 %"
+        f" interval {ends(1.5 - half, 1.5 + half)} for all 3 at once, 4 seeds): too noisy to say."
     )
     assert others.startswith('Of 3 methods, in numbers SalUn (b) harmed the other group "low, warm" most: ')
     assert others.endswith(": too noisy to say.")
@@ -455,15 +457,69 @@ def test_of_a_table_the_attack_on_the_original_and_after_the_methods() -> None:
         " more than noise."
     )
     assert after.startswith(
-        "After SalUn (a) it can still be told that the images were seen: 61.0 against 50.5 in its retrained"
+        "Of 2 methods, after SalUn (a) it can still be told that the images were seen: 61.0 against 50.5 in its"
     )
-    assert after.endswith("After the other 1 it is too noisy to say.")
+    assert after.endswith("After the other it is too noisy to say. Taken alone, none of these is more than noise.")
     originals[rows[0]].values["mia_auc"] = 40.0
     assert said(tell(rows, originals)[0], "attack")[0].endswith(
         ": too noisy to say. So it says little of what methods leave."
     )
     originals[rows[0]].run.stored["imported"] = {"file": "x.pt"}
     assert "in the original model, which is imported, and 50.5" in said(tell(rows, originals)[0], "attack")[0]
+
+
+def attacked_methods(*aucs: tuple[float, ...]) -> tuple[list[str], list[str]]:
+    """What the table says of the attack, and what each row says; retrained models are at 50."""
+    rows, originals = [], {}
+    for tag, own in zip("abcdefgh", aucs, strict=False):
+        accuracies = [{FORGET: 90.0}] * len(own)
+        found, theirs = one_method(accuracies, accuracies, accuracies, tag=tag, mia_auc=own)
+        for row in found:
+            assert row.reference
+            row.reference.metrics["mia_auc"] = 50.0
+        rows += found
+        originals |= theirs
+    table, cells = tell(rows, originals)
+    return said(table, "attack"), [text for cell in cells.values() for text in said(cell, "attack")]
+
+
+def test_a_table_and_its_rows_do_not_contradict_each_other_on_the_attack() -> None:
+    """2, 3, 4 above 50: sd 1, and 2.48 to either side of one, 4.4 of the first of three."""
+    (told,), rows = attacked_methods((52.0, 53.0, 54.0), (49.0, 50.0, 51.0), (48.0, 49.0, 50.0))
+    half = t.ppf(1 - 0.05 / 3 / 2, 2) / math.sqrt(3)
+    assert told == (
+        "Of 3 methods, in numbers SalUn (a) leaves most: 53.0 against 50.0 in its retrained model, 3.0 points more"
+        f" (95 % interval {ends(3 - half, 3 + half)} for all 3 at once, 3 seeds): too noisy to say whether it can"
+        " still be told that the images were seen. Taken alone, SalUn (a) is more than noise."
+    )
+    assert rows[0].endswith(": more than noise for this method alone, so it can still be told that they were seen.")
+    (told,), _ = attacked_methods((49.0, 50.0, 51.0), (48.0, 49.0, 50.0))
+    assert told.endswith("seen. Taken alone, none of them is more than noise.")
+    (told,), (row,) = attacked_methods((49.0, 50.0, 51.0))
+    assert told.startswith("SalUn (a): 50.0 against 50.0 in its retrained model, 0.0 points apart (95 % interval")
+    assert "taken alone" not in f"{told} {row}".lower()
+
+
+def test_variants_are_told_after_methods_and_do_not_widen_their_intervals() -> None:
+    methods, originals = one_method([{FORGET: 80.0 - seed} for seed in range(3)], [{FORGET: 90.0}] * 3)
+    whole, theirs = list(methods), dict(originals)
+    for tag in "abc":
+        found, of = one_method([{FORGET: 60.0 - seed} for seed in range(3)], [{FORGET: 90.0}] * 3, tag=tag)
+        whole, theirs = whole + found, theirs | of
+    (alone,) = said(tell(methods, originals)[0], "harm")
+    first, second = said(tell(whole, theirs)[0], "harm")
+    assert first == alone
+    assert "Of the one forget group, SalUn harmed the forget group" in first
+    assert second.startswith("Of 3 variants (runs with a tag), SalUn (a) harmed the forget group")
+    assert "for all 3 at once" in second
+
+
+def test_rows_with_a_tag_stand_last() -> None:
+    configs = [("scrub", ""), ("miu", "b"), ("salun", "a"), ("retrain", "c"), ("miu", "")]
+    runs = [run_of(method, 0, {}, tag=tag) for method, tag in configs]
+    assert [f"{run.method} {run.config['tag']}".strip() for run in sorted(runs, key=rank)] == [
+        "retrain c", "miu", "scrub", "miu b", "salun a"
+    ]  # fmt: skip
 
 
 # Names, the payload, and a committed study.

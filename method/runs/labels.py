@@ -39,8 +39,9 @@ def paper_name(run: StoredRun) -> str:
     """
     approach, variants, tag = run.config.get("rob_approach", ""), _variants(run), run.config.get("tag") or ""
     name = _trained(run, NAMES.get(run.method, run.method), "REWEIGHT", APPROACHES.get(approach, approach))
-    said = {_plain(text) for text in (*variants, *(one.removesuffix(" preset") for one in variants))}
-    further = ["no REWEIGHT"] * _lacks_reweight(run) + variants + [tag] * bool(tag and _plain(tag) not in said)
+    said = [_plain(text) for text in (*variants, *(one.removesuffix(" preset") for one in variants))]
+    is_said = any(re.fullmatch(rf"{re.escape(one)}[a-z]*", _plain(tag)) for one in said)
+    further = ["no REWEIGHT"] * _lacks_reweight(run) + variants + [tag] * bool(tag and not is_said)
     return f"{name} ({', '.join(further)})" if further else name
 
 
@@ -66,6 +67,11 @@ def _plain(text: str) -> str:
 
 
 def rank(run: StoredRun) -> tuple:
-    """Rows stand in the order of ORDER, other methods after it by name; a method's default before its variants."""
+    """Rows stand in the order of ORDER, other methods after it by name; a method's default before its variants.
+
+    Unlearned models with a tag come after all without one.
+    """
     place = ORDER.index(run.method) if run.method in ORDER else len(ORDER)
-    return place, run.method, bool(run.config.get("reweight")) != run.reweights_by_default, label(run)
+    is_variant = bool(run.config.get("tag")) and run.method not in ORDER[:2]
+    not_default = bool(run.config.get("reweight")) != run.reweights_by_default
+    return is_variant, place, run.method, not_default, label(run)

@@ -100,6 +100,13 @@ def larger(found: Estimate, group: str, method: str = "") -> str:
     return f"Larger in numbers, but {UNCERTAIN}{at_once}: {who}, {points(found.mean)}."
 
 
+def whether(found: Estimate, seen: str) -> str:
+    """The end of a sentence on an attack: what its verdict says of whether images were seen."""
+    if not found.certain:
+        return f" whether {seen}"
+    return f", so {seen}" if found.mean > 0 else ", but not as a trace of having been seen"
+
+
 def imported(runs: Iterable[StoredRun]) -> str:
     """What is not known of originals that another program trained; empty where none was imported."""
     if not any(run.stored.get(IMPORTED) for run in runs):
