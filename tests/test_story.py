@@ -153,7 +153,7 @@ def test_the_worst_of_many_groups_has_an_interval_that_holds_for_all() -> None:
     chosen = of_cell(many([[fall] + [0.1] * 19 for fall in (10, 12, 14)]), many([[0] * 20] * 3))
     half = t.ppf(1 - 0.05 / 20 / 2, 2) / math.sqrt(3) * 2
     assert said(chosen, "others") == [
-        'Of the 20 other groups, "g0" lost most in numbers: from 90.0 % to 78.0 % (n = 100), 12.0 points less (95 %'
+        'Of the 20 other groups, in numbers "g0" lost most: from 90.0 % to 78.0 % (n = 100), 12.0 points less (95 %'
         f" interval {ends(-10, 12 + half)} for all 20 at once, 3 seeds): too noisy to say."
     ]
     (alone,) = said(of_cell(many([[fall] for fall in (10, 12, 14)]), many([[0]] * 3)), "others")
@@ -321,7 +321,7 @@ def test_groups_that_the_test_set_lacks_are_not_counted() -> None:
     rows, originals = one_method([{FORGET: 80.0, OTHER: 70.0, "x": 0.0}], [{FORGET: 80.0, OTHER: 80.0, "x": 90.0}])
     rows[0].values["groups"][2] |= {"n_test": 0, "test_acc": None}
     (text,) = said(tell(rows, originals)[1]["salun"], "others")
-    assert text.startswith('Of the one other group, "low, warm" lost most')
+    assert text.startswith('Of the one other group, in numbers "low, warm" lost most')
 
 
 def test_an_attack_that_could_not_be_made_has_its_reason() -> None:

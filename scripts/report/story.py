@@ -117,8 +117,8 @@ def _worst_group(cell: Cell, names: Sequence[str], whose: str) -> str:
     if worst.mean >= 0:
         return f"{of}, none lost accuracy on its test images."
     if further is None:
-        most = "lost most" if worst.certain else "lost most in numbers"
-        return f'{of}, "{name}" {most}: {fall(worst)}'
+        numbers = "" if worst.certain else "in numbers "
+        return f'{of}, {numbers}"{name}" lost most: {fall(worst)}'
     return f'{of}, "{name}" has the largest loss beyond noise: {fall(worst)} {larger(found[further], further)}'
 
 
