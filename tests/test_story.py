@@ -190,9 +190,9 @@ def test_the_attack_is_compared_with_the_retrained_model() -> None:
     """4, 5, 6 above: 5 -+ 4.3027 / sqrt 3."""
     (text,) = attacked([54.0, 56.0, 58.0], [50.0, 51.0, 52.0])
     assert text == (
-        "A membership attack (MIA AUC, 50 is a guess, n = 20) reaches 56.0 after SalUn and 51.0 in the retrained model,"
-        " which never saw the images: 5.0 points more (95 % interval 2.5 to 7.5, 3 seeds): more than noise, so it can"
-        " still be told that they were seen."
+        "A membership attack (MIA AUC, 50 is guessing, n = 20) reaches 56.0 after SalUn and 51.0 in the retrained"
+        " model, which never saw the images: 5.0 points more (95 % interval 2.5 to 7.5, 3 seeds): more than noise, so it"
+        " can still be told that they were seen."
     )
     (text,) = attacked([54.0, 50.0, 58.0], [50.0, 51.0, 52.0])
     assert text.endswith(": too noisy to say whether it can still be told that they were seen.")
@@ -208,7 +208,9 @@ def test_of_one_seed_the_attacks_interval_is_from_the_images() -> None:
 
 def test_where_non_members_were_filled_the_attack_within_the_groups_is_told() -> None:
     (text,) = attacked([70.0, 71.0], [50.0, 50.5], mia_group_auc=51.0, mia_filled=(0.0, 5.0))
-    assert text.startswith("A membership attack (MIA AUC (g), 50 is a guess, n = 20) reaches 51.0 after SalUn and 50.2")
+    assert text.startswith(
+        "A membership attack (MIA AUC (g), 50 is guessing, n = 20) reaches 51.0 after SalUn and 50.2"
+    )
 
 
 def test_the_cost_is_a_quotient_of_the_same_seeds() -> None:
@@ -256,7 +258,7 @@ def test_without_a_retrained_model() -> None:
         "Its retrained model is not here. What retraining would give is not known."
     ]
     assert said(cells["salun"], "attack") == [
-        "A membership attack (MIA AUC, 50 is a guess) reaches 55.0 after SalUn; there is no retrained model to compare"
+        "A membership attack (MIA AUC, 50 is guessing) reaches 55.0 after SalUn; there is no retrained model to compare"
         " with."
     ]
     assert said(table, "missing") == ["No retrained model is here to compare SalUn with."]
@@ -452,9 +454,9 @@ def test_of_a_table_the_attack_on_the_original_and_after_the_methods() -> None:
         originals |= theirs
     control, after = said(tell(rows, originals)[0], "attack")
     assert control == (  # 15, 14.5, 14: sd 0.5, -+ 1.24
-        "A membership attack (MIA AUC, 50 is a guess, n = 20) reaches 65.0 in the original model, which saw the images,"
-        " and 50.5 in the retrained one, which never saw them: 14.5 points more (95 % interval 13.3 to 15.7, 3 seeds):"
-        " more than noise."
+        "A membership attack (MIA AUC, 50 is guessing, n = 20) reaches 65.0 in the original model, which saw the"
+        " images, and 50.5 in the retrained one, which never saw them: 14.5 points more (95 % interval 13.3 to 15.7, 3"
+        " seeds): more than noise."
     )
     assert after.startswith(
         "Of 2 methods, after SalUn (a) it can still be told that the images were seen: 61.0 against 50.5 in its"

@@ -115,6 +115,6 @@ def imported(runs: Iterable[StoredRun]) -> str:
 
 
 def attack_named(key: str, found: Estimate | None = None) -> str:
-    """`A membership attack (MIA AUC, 50 is a guess, n = 452)`."""
+    """`A membership attack (MIA AUC, 50 is guessing, n = 452)`."""
     n = f", n = {span(found.n_images)}" if found and any(found.n_images) else ""
-    return f"A membership attack ({TITLES[key]}, 50 is a guess{n})"
+    return f"A membership attack ({TITLES[key]}, 50 is guessing{n})"
