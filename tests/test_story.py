@@ -191,8 +191,8 @@ def test_the_attack_is_compared_with_the_retrained_model() -> None:
     (text,) = attacked([54.0, 56.0, 58.0], [50.0, 51.0, 52.0])
     assert text == (
         "A membership attack (MIA AUC, 50 is guessing, n = 20) reaches 56.0 after SalUn and 51.0 in the retrained"
-        " model, which never saw the images: 5.0 points more (95 % interval 2.5 to 7.5, 3 seeds): more than noise, so it"
-        " can still be told that they were seen."
+        " model, which never saw the images: 5.0 points more (95 % interval 2.5 to 7.5, 3 seeds): more than noise, so"
+        " it can still be told that they were seen."
     )
     (text,) = attacked([54.0, 50.0, 58.0], [50.0, 51.0, 52.0])
     assert text.endswith(": too noisy to say whether it can still be told that they were seen.")
@@ -255,7 +255,7 @@ def test_what_was_to_be_forgotten(values: dict[str, Any], config: dict[str, Any]
 def test_without_a_retrained_model() -> None:
     table, cells = tell(*one_method([{FORGET: 80.0}] * 2, [{FORGET: 90.0}] * 2, mia_auc=55.0))
     assert said(cells["salun"], "missing") == [
-        "Its retrained model is not here. What retraining would give is not known."
+        "The retrained model is not here. What retraining would give is not known."
     ]
     assert said(cells["salun"], "attack") == [
         "A membership attack (MIA AUC, 50 is guessing) reaches 55.0 after SalUn; there is no retrained model to compare"
@@ -276,7 +276,7 @@ def test_without_an_original_model() -> None:
     )
     table, cells = tell([lost], {lost: None})
     assert said(cells["salun"], "missing") == [
-        "Its original model is not here: no pretrained run of its data, model and seed is here. What unlearning changed"
+        "The original model is not here: no pretrained run of its data, model and seed is here. What unlearning changed"
         " is not known."
     ]
     first, second = said(cells["salun"], "forget_groups")
@@ -293,7 +293,7 @@ def test_an_original_that_was_found_by_name_is_said_to_be() -> None:
     (original,) = originals.values()
     named = row_of(rows[0].run, None, Start(original.run, NAME, "found by name, as the run of its seed"))
     _, cells = tell([named], {named: original})
-    assert said(cells["salun"], "original") == ["Its original model was found by name, as the run of its seed."]
+    assert said(cells["salun"], "original") == ["The original model was found by name, as the run of its seed."]
     assert said(of_cell([{FORGET: 80.0}], [{FORGET: 90.0}]), "original") == []
 
 
@@ -302,7 +302,7 @@ def test_where_an_original_is_missing_for_some_seeds_the_others_count() -> None:
     table, cells = tell(rows, originals | {rows[1]: None})
     assert ", 2 seeds" in said(cells["salun"], "forget_groups")[0]
     assert said(cells["salun"], "missing")[0] == (
-        "Its original model is not here (seed 1): found by the digest of its weights; its answers on these images are"
+        "The original model is not here (seed 1): found by the digest of its weights; its answers on these images are"
         " not here. What unlearning changed is not known."
     )
 
@@ -550,7 +550,7 @@ def test_filters_leave_no_sentence_out_and_say_nothing_is_missing(tmp_path: Path
     )
     assert filtered == whole
     (text,) = said(whole, "missing")
-    assert text.startswith("Its original model is not here: no pretrained run of its data")
+    assert text.startswith("The original model is not here: no pretrained run of its data")
 
 
 def test_a_story_of_500_runs_takes_less_than_a_second() -> None:

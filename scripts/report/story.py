@@ -80,7 +80,7 @@ def _original(cell: Cell) -> str:
         return "This is a retrained model: it was trained from scratch without the images to be forgotten."
     starts = [row.start for row, there in zip(cell.rows, cell.starts, strict=True) if row.start and there]
     told = " or ".join(dict.fromkeys(start.told for start in starts if start.told))
-    found = f"Its original model was {told}." if told else ""
+    found = f"The original model was {told}." if told else ""
     return " ".join(filter(None, [found, imported([start.run for start in starts if start.run])]))
 
 
@@ -170,11 +170,11 @@ def _missing(cell: Cell) -> Iterator[str]:
     if lost and cell.rows[0].competes:
         why = " or ".join(dict.fromkeys(filter(None, (_lost(row) for row in lost))))
         seeds = _of_seeds(lost, cell.rows)
-        yield f"Its original model is not here{seeds}{why and f': {why}'}. What unlearning changed is not known."
+        yield f"The original model is not here{seeds}{why and f': {why}'}. What unlearning changed is not known."
     unmatched = [row for row in cell.rows if row.reference is None]
     if unmatched:
         seeds = _of_seeds(unmatched, cell.rows)
-        yield f"Its retrained model is not here{seeds}. What retraining would give is not known."
+        yield f"The retrained model is not here{seeds}. What retraining would give is not known."
     key = attack_key(cell.rows)
     reasons = dict.fromkeys(str(reason) for row in cell.rows if (reason := (row.values.get("reasons") or {}).get(key)))
     if reasons:
