@@ -95,7 +95,7 @@ def test_a_change_is_marked_only_where_it_is_more_than_noise_among_all_groups(tm
     for _, star, *ends in changes:
         low, high = (float(end.replace("\u2212", "-")) for end in ends)
         assert bool(star) == (low > 0 or high < 0), "the interval that is shown decides"
-    assert "The report's page marks each change alone; this sheet allows for all groups." in text
+    assert "this table allows for all." in text
 
 
 def test_the_names_stand_in_a_file_of_their_own_and_nowhere_in_the_sheet(tmp_path: Path) -> None:

@@ -178,7 +178,10 @@ def harm(sheet: Sheet, file: Path) -> list[str]:
             " Below each group: how many of its training images were forgotten. Changes in points; their intervals,"
             f" from the numbers of test images, {_at_once(n_groups)}are rather too wide. An asterisk: the interval"
             " leaves out zero, which is more than noise. Without it, it is too noisy to say.",
-            "The report's page marks each change alone; this sheet allows for all groups." if n_groups > 1 else "",
+            "The report's page marks each change alone, and a sentence above says for how many groups its interval"
+            " holds; this table allows for all."
+            if n_groups > 1
+            else "",
             f"Shown first are losses that are more than noise; {hidden} more groups are in {file.stem}-groups.csv."
             if hidden
             else "",
