@@ -295,6 +295,6 @@ def test_without_reweight_to_choose_a_method_has_one_name(method: str):
     run = StoredRun(Path(), configuration(f"--method {method}").values)
     assert "reweight" not in run.config
     assert label(run) == method
-    assert rank(run)[2] is False
+    assert rank(run)[3] is False
     tagged = configuration(f"--method {method} --tag long --reference retrain_reweight")
     assert label(StoredRun(Path(), tagged.values)) == f"{method}, long"

@@ -23,7 +23,7 @@ def test_every_word_of_the_sentences_is_explained() -> None:
     """Their phrases, and whatever is written in capitals; of a name in two words its parts."""
     found = read_glossary()
     before, after = [{FORGET: 90.0, OTHER: 80.0}] * 3, [{FORGET: 80.0 - seed, OTHER: 80.0 - seed} for seed in range(3)]
-    rows, originals = one_method(after, before, before, avg_gap=3.0, reweight=True)
+    rows, originals = one_method(after, before, before, avg_gap=3.0, reweight=True, tag="a")
     others, theirs = one_method(before, before, before, avg_gap=4.0, tag="b")
     for row in (*rows, *others, *originals.values(), *theirs.values()):
         row.run.metrics["mia_auc"] = 50.0 + row.seed

@@ -39,13 +39,13 @@ def test_rows_stand_in_order_and_say_what_departs_from_the_method(tmp_path: Path
         "miu *",
         "miu, no alignment *",
         "miu (no reweight) *",
-        "salun, long",
         "scrub",
         "scrub, reference preset",
         "scrub + reweight *",
         "l1_sparse",
         "alpha",
         "zeta",
+        "salun, long",
     ]
 
 

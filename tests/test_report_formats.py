@@ -125,7 +125,7 @@ def test_files_have_readable_names_and_none_twice(tmp_path: Path, capsys: Captur
     make_run(tmp_path, "d", "salun", metrics(), unlearning_ratio=0.5)
     tables = json.loads(shown(tmp_path, capsys, "--format", "json"))["tables"]
     assert [table["file"] for table in tables] == ["digits-split0-0.5", "digits-split0-0.9"]
-    assert [cell["file"] for cell in tables[1]["cells"]] == ["salun-..-X-u", "salun-..-x-u-2", "salun-reweight"]
+    assert [cell["file"] for cell in tables[1]["cells"]] == ["salun-reweight", "salun-..-X-u", "salun-..-x-u-2"]
 
 
 def test_only_runs_of_a_tag_or_without_one(tree: Path, capsys: Capture) -> None:
@@ -210,7 +210,7 @@ def test_the_caption_of_latex_says_what_its_signs_mean(tree: Path, capsys: Captu
     text = shown(tree, capsys, "--format", "latex", "--columns", "TA,mia,tow,seconds")
     (caption,) = [line.strip() for line in text.splitlines() if r"\caption" in line]
     assert caption == (
-        r"\caption{digits, small\_cnn, 32 pixels, split0. Mean over 1 to 2 seeds, $\pm$ their sample standard "
+        r"\caption{digits, small\_cnn, 32 pixels, split0. Mean over 2 seeds (MIU: 1), $\pm$ their sample standard "
         r"deviation; one seed has none. $\uparrow$: higher is better; $\downarrow$: lower is better; $\approx$: closer "
         r"to the reference is better. Reference (same seed): Retrained; of rows with $^{*}$: Retrained + REWEIGHT. "
         r"Bold: the one best unlearned model.}"
@@ -268,7 +268,7 @@ def test_latex_keeps_special_letters(tmp_path: Path, capsys: Capture, name: str,
     groups = [{"name": name, "n_train": 5, "n_test": 4, "test_acc": 50.0}]
     make_run(tmp_path, "a", name, metrics(groups=groups), model=name, tag=name, task=name)
     text = shown(tmp_path, capsys, "--format", "latex")
-    assert f"{told}, {told} & " in text
+    assert f"{told} ({told}) & " in text
     assert rf"\caption{{digits, {told}, 32 pixels, {told}. " in text
     by_group = shown(tmp_path, capsys, "--format", "latex", "--by", "group")
     assert rf"    \multicolumn{{2}}{{l}}{{\textit{{{told} (n 4)}}}} \\" in by_group
@@ -282,7 +282,7 @@ def test_latex_keeps_special_letters(tmp_path: Path, capsys: Capture, name: str,
 def test_letters_beyond_latin_need_another_compiler(tmp_path: Path, capsys: Capture) -> None:
     make_run(tmp_path, "a", "l1_sparse", metrics(), tag="größe")
     text = shown(tmp_path, capsys, "--format", "latex")
-    assert r"$\ell_1$-sparse, größe" in text
+    assert r"$\ell_1$-sparse (größe)" in text
     assert "LuaLaTeX" not in text
     make_run(tmp_path, "b", "salun", metrics(), tag="大")
     assert "LuaLaTeX" in shown(tmp_path, capsys, "--format", "latex").splitlines()[1]
@@ -508,8 +508,13 @@ def test_every_method_has_the_name_that_papers_give_it() -> None:
     "method, config, name",
     [
         ("salun", {"reweight": True}, "SalUn + REWEIGHT"),
-        ("miu", {"reweight": False, "miu_ablate_alignment": True}, "MIU (no REWEIGHT), no alignment"),
-        ("retrain", {"rob_approach": "dro", "tag": "long"}, "Retrained + group DRO, long"),
+        ("miu", {"reweight": False, "miu_ablate_alignment": True}, "MIU (no REWEIGHT, no alignment)"),
+        ("retrain", {"rob_approach": "dro", "tag": "long"}, "Retrained + group DRO (long)"),
+        ("miu", {"reweight": True, "miu_ablate_retain": True, "tag": "no-retain"}, "MIU (no retain)"),
+        ("miu", {"reweight": True, "miu_ablate_unlearn": True, "tag": "no-unlearning"}, "MIU (no unlearn)"),
+        ("miu", {"reweight": True, "miu_ablate_unlearn": True, "tag": "no-unlearn2"}, "MIU (no unlearn, no-unlearn2)"),
+        ("miu", {"reweight": True, "preset": "reference", "tag": "reference"}, "MIU (reference preset)"),
+        ("miu", {"reweight": False, "tag": "lambda10"}, "MIU (no REWEIGHT, lambda10)"),
         ("my_own", {}, "my_own"),
     ],
 )

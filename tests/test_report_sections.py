@@ -236,6 +236,19 @@ def test_words_are_explained_to_pointer_tap_and_keyboard(browser: Browser, file:
 
 
 @needs_browser
+def test_names_and_verbs_are_not_marked_as_words_to_explain(browser: Browser, tmp_path: Path) -> None:
+    payload = example(ratios=(0.9,), seeds=(0,))
+    payload["glossary"] |= {"run": "one folder", "MIU": "a method", "reference": "what it is compared with"}
+    payload["tables"][0]["cells"][3]["name"] = "MIU (reference preset, GA)"
+    browser.open(saved(payload, tmp_path))
+    text = 'As others were run, MIU (reference preset, GA) harmed "GA, reference" most; GA and the reference'
+    browser.run(f"document.querySelector('#t0 .body').prepend(...termed({json.dumps(text)}))")
+    assert texts(browser, "#t0 .body > .term") == ["MIU", "GA", "reference"]
+    before = "[...document.querySelectorAll('#t0 .body > .term')].map((node) => node.previousSibling.textContent)"
+    assert [text[-3:] for text in browser.run(before)] == ["n, ", "t; ", "he "]
+
+
+@needs_browser
 def test_a_phone_shows_numbers_beside_names(tmp_path: Path) -> None:
     """420 pixels: the page does not scroll sideways; the name stays while numbers do, and two are in sight."""
     with Browser(tmp_path, width=420) as phone:

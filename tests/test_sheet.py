@@ -12,6 +12,7 @@ import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from statistics import NormalDist
 
 import pytest
 import yaml
@@ -58,8 +59,7 @@ def test_the_table_of_harm_is_that_of_the_three_runs(tmp_path: Path) -> None:
     groups = {who: json.loads((place / "metrics.json").read_text())["groups"][0] for who, place in places.items()}
     hits = {who: (round(group["test_acc"] * group["n_test"] / 100), group["n_test"]) for who, group in groups.items()}
 
-    def wilson(k: int, n: int) -> tuple[float, float]:
-        z = 1.959963984540054
+    def wilson(k: int, n: int, z: float = 1.959963984540054) -> tuple[float, float]:
         centre, half = (k + z * z / 2) / (n + z * z), z / (n + z * z) * math.sqrt(k * (n - k) / n + z * z / 4)
         return 100 * (centre - half), 100 * (centre + half)
 
@@ -67,8 +67,9 @@ def test_the_table_of_harm_is_that_of_the_three_runs(tmp_path: Path) -> None:
         return "{:.1f} {:.1f} to {:.1f}".format(100 * k / n, *wilson(k, n))
 
     def change(other: tuple[int, int]) -> str:
+        z = NormalDist().inv_cdf(1 - 0.05 / 4 / 2)  # for all four groups at once
         (a, b), (low_a, high_a), (low_b, high_b) = (
-            [100 * k / n for k, n in (hits[AFTER], other)], wilson(*hits[AFTER]), wilson(*other),
+            [100 * k / n for k, n in (hits[AFTER], other)], wilson(*hits[AFTER], z), wilson(*other, z),
         )  # fmt: skip
         ends = a - b - math.hypot(a - low_a, high_b - b), a - b + math.hypot(high_a - a, b - low_b)
         signed = [f"{value:+.1f}".replace("-", "\u2212") for value in (a - b, *ends)]
@@ -88,6 +89,13 @@ def test_a_change_is_marked_only_where_it_is_more_than_noise_among_all_groups(tm
     assert found
     assert found[1].endswith("*")  # 90 % to 70 %, of 400
     assert "too noisy to say" in text
+    table = text.split("What it did to each group")[1].split("Accuracy in percent")[0]
+    changes = re.findall(r"([\u2212+][\d.]+)(\*?) (\S+) to (\S+)", table)
+    assert len(changes) > 8
+    for _, star, *ends in changes:
+        low, high = (float(end.replace("\u2212", "-")) for end in ends)
+        assert bool(star) == (low > 0 or high < 0), "the interval that is shown decides"
+    assert "this table allows for all." in text
 
 
 def test_the_names_stand_in_a_file_of_their_own_and_nowhere_in_the_sheet(tmp_path: Path) -> None:
@@ -154,6 +162,9 @@ def test_the_sheet_says_when_with_which_weights_and_how_to_make_it_again(tmp_pat
     assert "Group-robust Machine Unlearning, TMLR 2025" in text
     for limit in ("approximate", "average one", "Only this model", "Not the images", "Records remain", "one seed"):
         assert limit in text
+    assert "The run's own folder holds the names and a line of outputs for each image" in text
+    assert "docs/" not in text
+    assert "no longer tell the group of forgotten images, but still that of the others" in text
 
 
 def test_the_page_runs_nothing_and_hostile_names_stay_text(tmp_path: Path) -> None:
@@ -175,6 +186,8 @@ def test_other_tasks_have_a_sheet_without_a_list(tmp_path: Path) -> None:
     text = words(written(run, tmp_path / "a.html"))
     assert "drawn by seed 0; no list of names was given" in text
     assert f'20 of the 100 training images of "{NAMES[0]}" were to be forgotten' in text
+    assert "holds a line of outputs for each image" in text
+    assert "holds the names" not in text
     assert not (tmp_path / "a-names.csv").exists()
     assert not (run.parent / "forget_list.key").exists()
 
@@ -192,8 +205,8 @@ def test_what_is_not_beside_the_run_is_said(tmp_path: Path) -> None:
     run = make_answer(tmp_path / "output")
     alone = run.rename(tmp_path / "alone")
     text = words(written(alone, tmp_path / "a.html"))
-    assert "Its original model is not here" in text
-    assert "Its retrained model is not here" in text
+    assert "The original model is not here" in text
+    assert "The retrained model is not here" in text
     assert "recorded by the run; the original model is not here to be compared" in text
     stored = yaml.safe_load((alone / "config.yaml").read_text())
     stored["config"]["original"] = f"{OWNER}/models"
@@ -218,7 +231,7 @@ def test_a_folder_or_a_zip_must_leave_one_run(tmp_path: Path, capsys: Capture) -
     write_zip(tmp_path / "runs.zip", archive)
     inside = words(written(tmp_path / "runs.zip" / run.relative_to(root), file))
     assert "none: the list is not in this copy of the run" in inside
-    assert "not known: the run's log is not here" in inside
+    assert "Date of the run: not known (its log is not here)." in inside
     assert "model.pt is not in this copy of the run, and its digest was not recorded" in inside
     make_run(root, "digits/small_cnn/split0/salun_0.9_0", "salun", metrics(40.0))
     told = refused(capsys, root, "--sheet", file)

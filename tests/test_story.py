@@ -15,10 +15,12 @@ from scipy.stats import t
 from trees import Capture, make_run, metrics, shown
 
 from method.evaluation.intervals import auc_difference_interval, difference_interval
+from method.runs.labels import rank
 from method.runs.originals import DIGEST, NAME, Start
 from method.runs.stored import StoredRun, read_runs
 from scripts.report.cells import originals_of
 from scripts.report.collect import Report, Row
+from scripts.report.estimates import Estimate
 from scripts.report.story import tell
 
 STUDY = ROOT / "docs/results/runs/digits.zip"
@@ -60,6 +62,10 @@ def one_method(
     return rows, originals
 
 
+def ends(low: float, high: float) -> str:
+    return f"{low:.1f} to {high:.1f}".replace("-", "\N{MINUS SIGN}")
+
+
 def said(told: Sequence[Mapping[str, str]], about: str) -> list[str]:
     return [sentence["text"] for sentence in told if sentence["about"] == about]
 
@@ -88,14 +94,14 @@ def test_against_the_retrained_model_of_the_same_seed() -> None:
     told = of_cell(own, [{FORGET: 90.0}] * 3, [{FORGET: 60.0 + 10 * seed} for seed in range(3)])
     assert said(told, "forget_groups")[1] == (
         "Had the images to be forgotten never been there, it would be 70.0 % (Retrained). SalUn has 4.0 points more"
-        " (95 % interval -5.9 to 13.9, 3 seeds): too noisy to say."
+        " (95 % interval −5.9 to 13.9, 3 seeds): too noisy to say."
     )
 
 
 def test_one_seed_has_its_interval_from_the_test_images_and_says_so() -> None:
     (text,) = said(of_cell([{FORGET: 70.0}], [{FORGET: 90.0}]), "forget_groups")
     _, low, high = difference_interval(90, 100, 70, 100)
-    interval = f"95 % interval {low:.1f} to {high:.1f}, one seed only, from its test images"
+    interval = f"95 % interval {ends(low, high)}, one seed only, from its test images"
     assert text.endswith(f"20.0 points less ({interval}): more than noise.")
 
 
@@ -104,7 +110,7 @@ def test_seeds_that_are_all_alike_are_no_evidence_of_no_noise() -> None:
     (text,) = said(of_cell([{FORGET: 88.0}] * 3, [{FORGET: 90.0}] * 3), "forget_groups")
     _, low, high = difference_interval(90, 100, 88, 100)
     assert text.endswith(
-        f"2.0 points less (95 % interval {low:.1f} to {high:.1f}, 3 seeds, from its test images): too noisy to say."
+        f"2.0 points less (95 % interval {ends(low, high)}, 3 seeds, from its test images): too noisy to say."
     )
 
 
@@ -122,6 +128,18 @@ def test_several_forget_groups_count_by_their_images_and_the_worst_of_them_is_na
     assert "for all 2 at once" in second
 
 
+def test_no_difference_one_point_and_signs_are_told_as_one_says_them() -> None:
+    told = of_cell([{FORGET: 60.0}] * 2, [{FORGET: 61.0}, {FORGET: 61.0}], [{FORGET: 60.0}] * 2)
+    first, second = said(told, "forget_groups")
+    assert "60.0 % after SalUn: 1.0 point less (95 % interval" in first
+    assert "SalUn is 0.0 points apart (95 % interval" in second
+    assert (
+        Estimate(50.0, 50.02, -0.04, 3.0, 2).told()
+        == "0.0 points apart (95 % interval 0.0 to 3.0, 2 seeds): too noisy to say"
+    )
+    assert Estimate(50.0, 52.0, -1.0, 5.0, 2).interval() == "95 % interval −1.0 to 5.0, 2 seeds"
+
+
 def many(falls: Sequence[Sequence[float]]) -> list[dict[str, float]]:
     """Of each seed the accuracies of groups g0, g1, ... from 90, and of the forget group."""
     return [{FORGET: 90.0} | {f"g{number}": 90.0 - fall for number, fall in enumerate(own)} for own in falls]
@@ -135,8 +153,8 @@ def test_the_worst_of_many_groups_has_an_interval_that_holds_for_all() -> None:
     chosen = of_cell(many([[fall] + [0.1] * 19 for fall in (10, 12, 14)]), many([[0] * 20] * 3))
     half = t.ppf(1 - 0.05 / 20 / 2, 2) / math.sqrt(3) * 2
     assert said(chosen, "others") == [
-        'Of the 20 other groups, "g0" lost most in numbers: from 90.0 % to 78.0 % (n = 100), 12.0 points less (95 %'
-        f" interval -10.0 to {12 + half:.1f} for all 20 at once, 3 seeds): too noisy to say."
+        'Of the 20 other groups, in numbers "g0" lost most: from 90.0 % to 78.0 % (n = 100), 12.0 points less (95 %'
+        f" interval {ends(-10, 12 + half)} for all 20 at once, 3 seeds): too noisy to say."
     ]
     (alone,) = said(of_cell(many([[fall] for fall in (10, 12, 14)]), many([[0]] * 3)), "others")
     assert alone.startswith('Of the one other group, "g0" lost most: ')
@@ -172,9 +190,9 @@ def test_the_attack_is_compared_with_the_retrained_model() -> None:
     """4, 5, 6 above: 5 -+ 4.3027 / sqrt 3."""
     (text,) = attacked([54.0, 56.0, 58.0], [50.0, 51.0, 52.0])
     assert text == (
-        "A membership attack (MIA AUC, 50 is a guess, n = 20) reaches 56.0 after SalUn and 51.0 in the retrained model,"
-        " which never saw the images: 5.0 points more (95 % interval 2.5 to 7.5, 3 seeds): more than noise, so it can"
-        " still be told that they were seen."
+        "A membership attack (MIA AUC, 50 is guessing, n = 20) reaches 56.0 after SalUn and 51.0 in the retrained"
+        " model, which never saw the images: 5.0 points more (95 % interval 2.5 to 7.5, 3 seeds): more than noise, so"
+        " it can still be told that they were seen."
     )
     (text,) = attacked([54.0, 50.0, 58.0], [50.0, 51.0, 52.0])
     assert text.endswith(": too noisy to say whether it can still be told that they were seen.")
@@ -185,12 +203,14 @@ def test_the_attack_is_compared_with_the_retrained_model() -> None:
 def test_of_one_seed_the_attacks_interval_is_from_the_images() -> None:
     (text,) = attacked([70.0], [50.0])
     _, low, high = auc_difference_interval(70.0, 50.0, 20, 20)
-    assert f"20.0 points more (95 % interval {low:.1f} to {high:.1f}, one seed only, from the images attacked)" in text
+    assert f"20.0 points more (95 % interval {ends(low, high)}, one seed only, from the images attacked)" in text
 
 
 def test_where_non_members_were_filled_the_attack_within_the_groups_is_told() -> None:
     (text,) = attacked([70.0, 71.0], [50.0, 50.5], mia_group_auc=51.0, mia_filled=(0.0, 5.0))
-    assert text.startswith("A membership attack (MIA AUC (g), 50 is a guess, n = 20) reaches 51.0 after SalUn and 50.2")
+    assert text.startswith(
+        "A membership attack (MIA AUC (g), 50 is guessing, n = 20) reaches 51.0 after SalUn and 50.2"
+    )
 
 
 def test_the_cost_is_a_quotient_of_the_same_seeds() -> None:
@@ -235,10 +255,10 @@ def test_what_was_to_be_forgotten(values: dict[str, Any], config: dict[str, Any]
 def test_without_a_retrained_model() -> None:
     table, cells = tell(*one_method([{FORGET: 80.0}] * 2, [{FORGET: 90.0}] * 2, mia_auc=55.0))
     assert said(cells["salun"], "missing") == [
-        "Its retrained model is not here. What retraining would give is not known."
+        "The retrained model is not here. What retraining would give is not known."
     ]
     assert said(cells["salun"], "attack") == [
-        "A membership attack (MIA AUC, 50 is a guess) reaches 55.0 after SalUn; there is no retrained model to compare"
+        "A membership attack (MIA AUC, 50 is guessing) reaches 55.0 after SalUn; there is no retrained model to compare"
         " with."
     ]
     assert said(table, "missing") == ["No retrained model is here to compare SalUn with."]
@@ -256,7 +276,7 @@ def test_without_an_original_model() -> None:
     )
     table, cells = tell([lost], {lost: None})
     assert said(cells["salun"], "missing") == [
-        "Its original model is not here: no pretrained run of its data, model and seed is here. What unlearning changed"
+        "The original model is not here: no pretrained run of its data, model and seed is here. What unlearning changed"
         " is not known."
     ]
     first, second = said(cells["salun"], "forget_groups")
@@ -273,7 +293,7 @@ def test_an_original_that_was_found_by_name_is_said_to_be() -> None:
     (original,) = originals.values()
     named = row_of(rows[0].run, None, Start(original.run, NAME, "found by name, as the run of its seed"))
     _, cells = tell([named], {named: original})
-    assert said(cells["salun"], "original") == ["Its original model was found by name, as the run of its seed."]
+    assert said(cells["salun"], "original") == ["The original model was found by name, as the run of its seed."]
     assert said(of_cell([{FORGET: 80.0}], [{FORGET: 90.0}]), "original") == []
 
 
@@ -282,7 +302,7 @@ def test_where_an_original_is_missing_for_some_seeds_the_others_count() -> None:
     table, cells = tell(rows, originals | {rows[1]: None})
     assert ", 2 seeds" in said(cells["salun"], "forget_groups")[0]
     assert said(cells["salun"], "missing")[0] == (
-        "Its original model is not here (seed 1): found by the digest of its weights; its answers on these images are"
+        "The original model is not here (seed 1): found by the digest of its weights; its answers on these images are"
         " not here. What unlearning changed is not known."
     )
 
@@ -303,7 +323,7 @@ def test_groups_that_the_test_set_lacks_are_not_counted() -> None:
     rows, originals = one_method([{FORGET: 80.0, OTHER: 70.0, "x": 0.0}], [{FORGET: 80.0, OTHER: 80.0, "x": 90.0}])
     rows[0].values["groups"][2] |= {"n_test": 0, "test_acc": None}
     (text,) = said(tell(rows, originals)[1]["salun"], "others")
-    assert text.startswith('Of the one other group, "low, warm" lost most')
+    assert text.startswith('Of the one other group, in numbers "low, warm" lost most')
 
 
 def test_an_attack_that_could_not_be_made_has_its_reason() -> None:
@@ -365,29 +385,29 @@ def test_the_closest_method_is_told_where_its_interval_allows() -> None:
     """1 and 10 away, by 9, 9.2, 9.4: 9.2 -+ 0.5. The third is too noisy for the interval of two at once."""
     sure = {"a": {0: 1.0, 1: 1.0, 2: 1.0}, "b": {0: 10.0, 1: 10.2, 2: 10.4}}
     assert compared(sure) == [
-        "Of 2 methods compared with Retrained, 'SalUn, a' stays closest to it (Avg. Gap 1.0). 'SalUn, b' has 9.2 points"
+        "Of 2 methods compared with Retrained, SalUn (a) stays closest to it (Avg. Gap 1.0). SalUn (b) has 9.2 points"
         " more (95 % interval 8.7 to 9.7, 3 seeds): more than noise."
     ]
     half = t.ppf(1 - 0.05 / 2 / 2, 2) / math.sqrt(3) * 1.0
     assert compared({**sure, "c": {0: 2.0, 1: 3.0, 2: 4.0}}) == [
-        "Of 3 methods compared with Retrained, 'SalUn, a' is closest to it in numbers (Avg. Gap 1.0). 'SalUn, c' has"
-        f" 2.0 points more (95 % interval {2 - half:.1f} to {2 + half:.1f} for all 2 at once, 3 seeds): too noisy to"
-        " say. Farther by more than noise: 'SalUn, b'."
+        "Of 3 methods compared with Retrained, SalUn (a) is closest to it in numbers (Avg. Gap 1.0). SalUn (c) has"
+        f" 2.0 points more (95 % interval {ends(2 - half, 2 + half)} for all 2 at once, 3 seeds): too noisy to"
+        " say. Farther by more than noise: SalUn (b)."
     ]
-    assert "It is too noisy to say for 'SalUn, c'." in compared({**sure, "c": {0: 2.0, 1: 3.0, 2: 40.0}})[0]
+    assert "It is too noisy to say for SalUn (c)." in compared({**sure, "c": {0: 2.0, 1: 3.0, 2: 40.0}})[0]
 
 
 def test_what_is_not_compared() -> None:
     """Methods of another reference, of other seeds, one that is alone, and seeds of which there is one."""
     one = {"a": {0: 1.0}, "b": {0: 9.0}}
     assert compared(one) == [
-        "Of 2 methods compared with Retrained, 'SalUn, a' is closest to it in numbers (Avg. Gap 1.0). 'SalUn, b' has"
+        "Of 2 methods compared with Retrained, SalUn (a) is closest to it in numbers (Avg. Gap 1.0). SalUn (b) has"
         " 8.0 points more (no interval: one seed only): too noisy to say."
     ]
     fewer = {"a": {0: 1.0, 1: 2.0}, "b": {0: 9.0, 1: 9.0}, "c": {1: 0.0}, "d": {0: None, 1: 0.0}}
     (text,) = compared(fewer)
-    assert text.startswith("Of 2 methods compared with Retrained, 'SalUn, a' stays closest")
-    assert text.endswith("Not compared, as other seeds were run: 'SalUn, c' and 'SalUn, d'.")
+    assert text.startswith("Of 2 methods compared with Retrained, SalUn (a) stays closest")
+    assert text.endswith("Not compared, as other seeds were run: SalUn (c) and SalUn (d).")
     assert compared({"a": {0: 1.0, 1: 2.0}}) == []
     other = run_of("retrain", 0, {FORGET: 50.0})
     other.config["reweight"] = True
@@ -407,17 +427,18 @@ def test_of_a_table_the_worst_of_all_groups_and_methods() -> None:
     half = t.ppf(1 - 0.05 / 3 / 2, 3) / 2 * stdev([0, 1, 2, 3])
     forget, others = said(table, "harm")
     assert forget == (
-        "Of 3 methods, 'SalUn, b' harmed the forget group \"high, cold\" most: from 90.0 % to 58.5 % (n = 100), 31.5"
-        f" points less (95 % interval {31.5 - half:.1f} to {31.5 + half:.1f} for all 3 at once, 4 seeds): more than"
-        " noise."
+        'Of 3 methods, SalUn (b) harmed the forget group "high, cold" most: from 90.0 % to 58.5 % (n = 100), 31.5'
+        f" points less (95 % interval {ends(31.5 - half, 31.5 + half)} for all 3 at once, 4 seeds): more than"
+        " noise. Retraining without them (Retrained) costs it 30.0 points; SalUn (b) takes 1.5 points more (95 %"
+        f" interval {ends(1.5 - half, 1.5 + half)} for all 3 at once, 4 seeds): too noisy to say."
     )
-    assert others.startswith("Of 3 methods, in numbers 'SalUn, b' harmed the other group \"low, warm\" most: ")
+    assert others.startswith('Of 3 methods, in numbers SalUn (b) harmed the other group "low, warm" most: ')
     assert others.endswith(": too noisy to say.")
     assert said(table, "forget_groups")[0].startswith(
         'On the test images of "high, cold" (n = 100), accuracy is 90.0 % in the original model. Had the images to be'
         " forgotten never been there, it would be 60.0 % (Retrained), 30.0 points less (95 % interval"
     )
-    assert said(table, "cost") == ["Unlearning took 10 s ('SalUn, a'), retraining 40 s."]
+    assert said(table, "cost") == ["Unlearning took 10 s (SalUn (a)), retraining 40 s."]
 
 
 def test_of_a_table_the_attack_on_the_original_and_after_the_methods() -> None:
@@ -433,20 +454,74 @@ def test_of_a_table_the_attack_on_the_original_and_after_the_methods() -> None:
         originals |= theirs
     control, after = said(tell(rows, originals)[0], "attack")
     assert control == (  # 15, 14.5, 14: sd 0.5, -+ 1.24
-        "A membership attack (MIA AUC, 50 is a guess, n = 20) reaches 65.0 in the original model, which saw the images,"
-        " and 50.5 in the retrained one, which never saw them: 14.5 points more (95 % interval 13.3 to 15.7, 3 seeds):"
-        " more than noise."
+        "A membership attack (MIA AUC, 50 is guessing, n = 20) reaches 65.0 in the original model, which saw the"
+        " images, and 50.5 in the retrained one, which never saw them: 14.5 points more (95 % interval 13.3 to 15.7, 3"
+        " seeds): more than noise."
     )
     assert after.startswith(
-        "After 'SalUn, a' it can still be told that the images were seen: 61.0 against 50.5 in its retrained"
+        "Of 2 methods, after SalUn (a) it can still be told that the images were seen: 61.0 against 50.5 in its"
     )
-    assert after.endswith("After the other 1 it is too noisy to say.")
+    assert after.endswith("After the other it is too noisy to say. Taken alone, none of these is more than noise.")
     originals[rows[0]].values["mia_auc"] = 40.0
     assert said(tell(rows, originals)[0], "attack")[0].endswith(
         ": too noisy to say. So it says little of what methods leave."
     )
     originals[rows[0]].run.stored["imported"] = {"file": "x.pt"}
     assert "in the original model, which is imported, and 50.5" in said(tell(rows, originals)[0], "attack")[0]
+
+
+def attacked_methods(*aucs: tuple[float, ...]) -> tuple[list[str], list[str]]:
+    """What the table says of the attack, and what each row says; retrained models are at 50."""
+    rows, originals = [], {}
+    for tag, own in zip("abcdefgh", aucs, strict=False):
+        accuracies = [{FORGET: 90.0}] * len(own)
+        found, theirs = one_method(accuracies, accuracies, accuracies, tag=tag, mia_auc=own)
+        for row in found:
+            assert row.reference
+            row.reference.metrics["mia_auc"] = 50.0
+        rows += found
+        originals |= theirs
+    table, cells = tell(rows, originals)
+    return said(table, "attack"), [text for cell in cells.values() for text in said(cell, "attack")]
+
+
+def test_a_table_and_its_rows_do_not_contradict_each_other_on_the_attack() -> None:
+    """2, 3, 4 above 50: sd 1, and 2.48 to either side of one, 4.4 of the first of three."""
+    (told,), rows = attacked_methods((52.0, 53.0, 54.0), (49.0, 50.0, 51.0), (48.0, 49.0, 50.0))
+    half = t.ppf(1 - 0.05 / 3 / 2, 2) / math.sqrt(3)
+    assert told == (
+        "Of 3 methods, in numbers SalUn (a) leaves most: 53.0 against 50.0 in its retrained model, 3.0 points more"
+        f" (95 % interval {ends(3 - half, 3 + half)} for all 3 at once, 3 seeds): too noisy to say whether it can"
+        " still be told that the images were seen. Taken alone, SalUn (a) is more than noise."
+    )
+    assert rows[0].endswith(": more than noise for this method alone, so it can still be told that they were seen.")
+    (told,), _ = attacked_methods((49.0, 50.0, 51.0), (48.0, 49.0, 50.0))
+    assert told.endswith("seen. Taken alone, none of them is more than noise.")
+    (told,), (row,) = attacked_methods((49.0, 50.0, 51.0))
+    assert told.startswith("SalUn (a): 50.0 against 50.0 in its retrained model, 0.0 points apart (95 % interval")
+    assert "taken alone" not in f"{told} {row}".lower()
+
+
+def test_variants_are_told_after_methods_and_do_not_widen_their_intervals() -> None:
+    methods, originals = one_method([{FORGET: 80.0 - seed} for seed in range(3)], [{FORGET: 90.0}] * 3)
+    whole, theirs = list(methods), dict(originals)
+    for tag in "abc":
+        found, of = one_method([{FORGET: 60.0 - seed} for seed in range(3)], [{FORGET: 90.0}] * 3, tag=tag)
+        whole, theirs = whole + found, theirs | of
+    (alone,) = said(tell(methods, originals)[0], "harm")
+    first, second = said(tell(whole, theirs)[0], "harm")
+    assert first == alone
+    assert "Of the one forget group, SalUn harmed the forget group" in first
+    assert second.startswith("Of 3 variants (runs with a tag), SalUn (a) harmed the forget group")
+    assert "for all 3 at once" in second
+
+
+def test_rows_with_a_tag_stand_last() -> None:
+    configs = [("scrub", ""), ("miu", "b"), ("salun", "a"), ("retrain", "c"), ("miu", "")]
+    runs = [run_of(method, 0, {}, tag=tag) for method, tag in configs]
+    assert [f"{run.method} {run.config['tag']}".strip() for run in sorted(runs, key=rank)] == [
+        "retrain c", "miu", "scrub", "miu b", "salun a"
+    ]  # fmt: skip
 
 
 # Names, the payload, and a committed study.
@@ -475,7 +550,7 @@ def test_filters_leave_no_sentence_out_and_say_nothing_is_missing(tmp_path: Path
     )
     assert filtered == whole
     (text,) = said(whole, "missing")
-    assert text.startswith("Its original model is not here: no pretrained run of its data")
+    assert text.startswith("The original model is not here: no pretrained run of its data")
 
 
 def test_a_story_of_500_runs_takes_less_than_a_second() -> None:
@@ -512,7 +587,7 @@ def test_the_sentences_of_a_committed_study_are_true() -> None:
         mean, half = fmean(differences), t.ppf(1 - 0.025 / choices, 4) * stdev(differences) / math.sqrt(n_seeds)
         low, high = sorted((abs(mean) - half, abs(mean) + half))
         at_once = f" for all {choices} at once" if choices > 1 else ""
-        interval = f"95 % interval {low:.1f} to {high:.1f}{at_once}, 5 seeds"
+        interval = f"95 % interval {ends(low, high)}{at_once}, 5 seeds"
         verdict = "more than noise" if abs(mean) > half else "too noisy to say"
         return f"{abs(mean):.1f} points {'less' if mean < 0 else 'more'} ({interval}): {verdict}"
 

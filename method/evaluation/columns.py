@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 REFERENCE, HIGH, LOW = "reference", "high", "low"
+GUESSING = "50 is guessing; compare with the retrained model"  # what an attack reads
 BEST = (REFERENCE, HIGH, LOW, "")
 # What else stands in metrics.json, or beside metrics in tables: no metric can be called so.
 NO_COLUMNS = (
@@ -67,8 +68,12 @@ COLUMNS = [  # and those that method.evaluation.registry adds
     Column("demographic_parity", "DP", "largest difference between sensitive values in the share of a prediction", LOW),
     Column("ece", "ECE", "expected calibration error on the test set", LOW),
     Column("auroc", "AUROC", "mean over the targets of their AUC on the test set", HIGH),
-    Column("mia_auc", "MIA AUC", "balanced attack on the forget set, AUC; 50 is ideal"),
-    Column("mia_balanced_acc", "MIA bal", "balanced attack on the forget set, accuracy; 50 is ideal"),
+    Column("mia_auc", "MIA AUC", f"balanced attack on the forget set, AUC; {GUESSING}"),
+    Column(
+        "mia_balanced_acc",
+        "MIA bal",
+        f"balanced attack on the forget set, accuracy; {GUESSING}",
+    ),
     Column("mia_group_auc", "MIA AUC (g)", "the same with non-members of the forget groups alone, AUC"),
     Column("mia_group_balanced_acc", "MIA bal (g)", "the same with non-members of the forget groups alone, accuracy"),
     Column("mia_forest_auc", "forest AUC", "AUC of the published attack's forest, forget set against test set"),

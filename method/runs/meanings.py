@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import method.evaluation.own  # noqa: F401  (fills OWN_METRICS)
 from method.evaluation import registry
+from method.evaluation.columns import GUESSING
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ METRICS = {
         "share of F that random forests on the loss, fitted on R as members and V as non-members, call non-member; "
         "the largest share over six forests (the published attack)"
     ),
-    "mia_forest_auc": _percent("AUC of that forest's member probability, F against T; 50 is ideal", NO_TEST),
+    "mia_forest_auc": _percent(f"AUC of that forest's member probability, F against T; {GUESSING}", NO_TEST),
     "mia_baseline": _percent(
         "what `mia` is near to where the loss carries no signal: 100 n_val / (n_retain + n_val); not in bf16, where "
         "many losses are equal and the larger set wins them all"
@@ -80,17 +81,19 @@ METRICS = {
         "T has no sample of one of the four cells",
     ),
     "forget_group_acc": _percent("accuracy on T's samples of the forget groups", NO_FORGET_TEST),
-    "mia_auc": _percent(f"AUC of the balanced attack: {BALANCED}; 50 is ideal, above it F has the lower losses", SHORT),
+    "mia_auc": _percent(
+        f"AUC of the balanced attack: {BALANCED}; {GUESSING}; above 50 F has the lower losses", SHORT
+    ),
     "mia_auc_sd": Meaning(DEVIATION.format("`mia_auc`"), "percent", "0 and more", SHORT),
     "mia_balanced_acc": _percent(
-        "accuracy of a logistic regression on the same samples, in five folds; 50 is ideal", SHORT
+        f"accuracy of a logistic regression on the same samples, in five folds; {GUESSING}", SHORT
     ),
     "mia_balanced_acc_sd": Meaning(DEVIATION.format("`mia_balanced_acc`"), "percent", "0 and more", SHORT),
     "mia_filled": _percent(
         "share of these non-members that come from other groups of the same target, where a group is short of them",
         SHORT,
     ),
-    "mia_group_auc": _percent(f"AUC of the group-aware attack: {GROUP_AWARE}; 50 is ideal", FEW_PAIRS),
+    "mia_group_auc": _percent(f"AUC of the group-aware attack: {GROUP_AWARE}; {GUESSING}", FEW_PAIRS),
     "mia_group_auc_sd": Meaning(DEVIATION.format("`mia_group_auc`"), "percent", "0 and more", FEW_PAIRS),
     "mia_group_balanced_acc": _percent("accuracy of a logistic regression on these samples, in five folds", FEW_PAIRS),
     "mia_group_balanced_acc_sd": Meaning(

@@ -70,7 +70,7 @@ CRITIC_MOMENTUM = 0.9
 
 @register("miu")
 class MIU(Grouped):
-    """Make features tell nothing about the group on the forget set, and on the retain set what they told before."""
+    """Change the model: its features no longer tell the group of forgotten images, but still that of the others."""
 
     reweight = True
 

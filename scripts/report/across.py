@@ -9,7 +9,7 @@ from method.runs.labels import paper_name
 from method.runs.stored import StoredRun
 from scripts.report.cells import Cell, attack_key, compare_attacks
 from scripts.report.collect import Row
-from scripts.report.estimates import CERTAIN, UNCERTAIN, Score, estimate, estimate_change, pool
+from scripts.report.estimates import CERTAIN, UNCERTAIN, Score, estimate, estimate_change, points, pool
 from scripts.report.wording import (
     TITLES,
     attack_named,
@@ -22,32 +22,46 @@ from scripts.report.wording import (
     listed,
     tell_request,
     test_images,
+    whether,
 )
 from utils.tables import is_number
 
 CLOSENESS = "avg_gap"
 FORGOTTEN = {"forget groups": True, "other groups": False}
+METHODS, VARIANTS = "methods", "variants (runs with a tag)"
 Told = Iterator[tuple[str, str]]  # what a sentence is about, and the sentence; empty where it cannot be said
 
 
 def tell_table(rows: Sequence[Row], cells: Sequence[Cell]) -> Told:
-    """(about, sentence) of a table; methods are compared where their retrained model is the same one."""
+    """(about, sentence) of a table; of methods first, then of variants."""
     unlearned = [cell for cell in cells if cell.rows[0].competes]
+    several = split(unlearned)
     request = tell_request(rows)
     yield "request", request
     if not any(row.run.method != PRETRAIN for row in rows) and not request:
         yield "missing", "Only original models are here: nothing was to be forgotten."
     yield "original", imported(start.run for cell in unlearned for start in cell.starts if start)
     yield "forget_groups", _retraining(unlearned)
-    for whose, forgotten in FORGOTTEN.items():
-        yield "harm", _harm(unlearned, whose, forgotten)
-    yield from (("attack", text) for text in _attacks(unlearned))
-    yield "cost", _costs(unlearned)
-    together: dict[str, list[Cell]] = defaultdict(list)
-    for cell in unlearned:
-        together[cell.reference].append(cell)
-    yield from (("comparison", _closest(name, own)) for name, own in together.items() if name)
+    yield from (
+        ("harm", _harm(own, kind, whose, forgotten))
+        for kind, own in several.items()
+        for whose, forgotten in FORGOTTEN.items()
+    )
+    yield "attack", _control(unlearned)
+    yield from (("attack", _attacks(own, kind)) for kind, own in several.items())
+    yield "cost", _costs(several[METHODS])
+    yield from (("comparison", text) for kind, own in several.items() for text in _comparisons(own, kind))
     yield from (("missing", text) for text in _missing_of_table(unlearned))
+
+
+def split(cells: Sequence[Cell]) -> dict[str, Sequence[Cell]]:
+    """METHODS -> the unlearned rows without a tag, VARIANTS -> those with one, of which many widen an interval.
+
+    Where all have one, all are methods.
+    """
+    variants = [cell for cell in cells if cell.rows[0].run.config.get("tag")]
+    methods = [cell for cell in cells if cell not in variants]
+    return {METHODS: methods, VARIANTS: variants} if methods else {METHODS: variants}
 
 
 def _retraining(cells: Sequence[Cell]) -> str:
@@ -70,7 +84,7 @@ def _retraining(cells: Sequence[Cell]) -> str:
     )
 
 
-def _harm(cells: Sequence[Cell], whose: str, forgotten: bool) -> str:
+def _harm(cells: Sequence[Cell], kind: str, whose: str, forgotten: bool) -> str:
     """Which group was harmed most by which method, by an interval that holds for all of these pairs at once."""
     asked = [(cell, group) for cell in cells for group in cell.groups(forgotten)]
     changes = {(cell, group): cell.change([group], cell.original, len(asked)) for cell, group in asked}
@@ -78,47 +92,73 @@ def _harm(cells: Sequence[Cell], whose: str, forgotten: bool) -> str:
     if not found:
         return ""
     (cell, group), worst, further = choose_worst(found)
-    sizes = {"methods": len({one for one, _ in found}), whose: len({name for _, name in found})}
+    sizes = {kind: len({one for one, _ in found}), whose: len({name for _, name in found})}
     several = [count(n, what) for what, n in sizes.items() if n > 1]
     of = f"Of {' and '.join(several)}" if several else f"Of the one {whose.removesuffix('s')}"
     whom = f'"{group}"' if sizes[whose] > 1 else f'the {whose.removesuffix("s")} "{group}"'
     if worst.mean >= 0:
         return f"{of}, none took accuracy from any group."
+    told = f"{fall(worst)} {_beyond_retraining(cell, group, len(asked))}".strip() if forgotten else fall(worst)
     if further is None:
         numbers = "" if worst.certain else "in numbers "
-        return f"{of}, {numbers}{cell.name} harmed {whom} most: {fall(worst)}"
-    beyond = f"{of}, the largest harm beyond noise is that of {cell.name} to {whom}: {fall(worst)}"
+        return f"{of}, {numbers}{cell.name} harmed {whom} most: {told}"
+    beyond = f"{of}, the largest harm beyond noise is that of {cell.name} to {whom}: {told}"
     return f"{beyond} {larger(found[further], further[1], further[0].name)}"
 
 
-def _attacks(cells: Sequence[Cell]) -> Iterator[str]:
-    """Whether the attack finds what the original models saw, and after which methods it still does."""
+def _beyond_retraining(cell: Cell, group: str, choices: int) -> str:
+    """What retraining costs a forget group, and how much more a method does; empty where a seed has but one of both."""
+    found, changed = cell.change([group], cell.retrained, choices), cell.change([group], cell.original)
+    seeds = ([group in scores for scores in since] for since in (cell.original, cell.retrained))
+    if not found or not changed or len({tuple(one) for one in seeds}) > 1:
+        return ""
+    cost = changed.before - found.before
+    costs = f"costs it {points(cost)}" if cost >= 0 else f"gives it {points(cost)}"
+    than = f"{cell.name} is" if found.is_none else f"{cell.name} takes"
+    return f"Retraining without them ({cell.reference}) {costs}; {than} {found.told('more', 'less')}."
+
+
+def _control(cells: Sequence[Cell]) -> str:
+    """Whether the attack finds what the original models saw."""
+    key = attack_key(row for cell in cells for row in cell.rows)
+    if not any(cell.attack(key) for cell in cells):
+        return ""
+    starts = {start.seed: start for cell in reversed(cells) for start in cell.starts if start}
+    control = compare_attacks(((start.values, start.reference) for start in starts.values()), key)
+    if not control:
+        return ""
+    which = "is imported" if imported(start.run for start in starts.values()) else "saw the images"
+    return (
+        f"{attack_named(key, control)} reaches {control.after:.1f} in the original model, which {which}, and"
+        f" {control.before:.1f} in the retrained one, which never saw them: {control.told()}."
+        f"{'' if control.certain else ' So it says little of what methods leave.'}"
+    )
+
+
+def _attacks(cells: Sequence[Cell], kind: str) -> str:
+    """After which methods the attack still finds the images: for all of them at once, and for each taken alone."""
     key = attack_key(row for cell in cells for row in cell.rows)
     found = {cell: change for cell in cells if (change := cell.attack(key, len(cells)))}
     if not found:
-        return
-    starts = {start.seed: start for cell in reversed(cells) for start in cell.starts if start}
-    control = compare_attacks(((start.values, start.reference) for start in starts.values()), key)
-    if control:
-        which = "is imported" if imported(start.run for start in starts.values()) else "saw the images"
-        yield (
-            f"{attack_named(key, control)} reaches {control.after:.1f} in the original model, which {which}, and"
-            f" {control.before:.1f} in the retrained one, which never saw them: {control.told()}."
-            f"{'' if control.certain else ' So it says little of what methods leave.'}"
-        )
-    seen = {cell: change for cell, change in found.items() if change.certain and change.mean > 0}
+        return ""
+    cell, most = max(found.items(), key=lambda item: item[1].mean)
+    seen = [one for one, change in found.items() if change.certain and change.mean > 0]
+    alone = [one.name for one in found if one not in seen and (own := one.attack(key)) and own.certain and own.mean > 0]
+    numbers = f"{most.after:.1f} against {most.before:.1f} in its retrained model, {most.told()}"
     if not seen:
-        whether = "whether it can still be told that the images were seen"
-        each = f"each of {len(found)} methods" if len(found) > 1 else next(iter(found)).name
-        yield f"After {each} it is {UNCERTAIN} {whether}."
-        return
-    cell, most = max(seen.items(), key=lambda item: item[1].mean)
-    among = f", most after {cell.name}" if len(seen) > 1 else ""
-    others = f" After the other {len(found) - len(seen)} it is {UNCERTAIN}." if len(seen) < len(found) else ""
-    yield (
-        f"After {listed([one.name for one in seen])} it can still be told that the images were seen{among}:"
-        f" {most.after:.1f} against {most.before:.1f} in its retrained model, {most.told()}.{others}"
-    )
+        of = f"Of {count(len(found), kind)}, in numbers {cell.name} leaves most" if len(found) > 1 else cell.name
+        first = f"{of}: {numbers}{whether(most, 'it can still be told that the images were seen')}."
+    else:
+        among = f", most after {cell.name}" if len(seen) > 1 else ""
+        of = f"Of {count(len(found), kind)}, after" if len(found) > 1 else "After"
+        names = listed([one.name for one in seen])
+        first = f"{of} {names} it can still be told that the images were seen{among}: {numbers}."
+    others = len(found) - len(seen)
+    rest = f"After the other{f' {others}' if others > 1 else ''} it is {UNCERTAIN}." if seen and others else ""
+    single = f"Taken alone, {listed(alone)} {'is' if len(alone) == 1 else 'are'} {CERTAIN}." if alone else ""
+    if len(found) > 1 and others and not alone:
+        single = f"Taken alone, none of {'them' if not seen else 'these'} is {CERTAIN}."
+    return " ".join(filter(None, [first, rest, single]))
 
 
 def _costs(cells: Sequence[Cell]) -> str:
@@ -133,7 +173,15 @@ def _costs(cells: Sequence[Cell]) -> str:
     return f"Unlearning took {' to '.join(took)}, retraining {duration(retraining)}."
 
 
-def _closest(reference: str, cells: Sequence[Cell]) -> str:
+def _comparisons(cells: Sequence[Cell], kind: str) -> Iterator[str]:
+    """Methods are compared where their retrained model is the same one."""
+    together: dict[str, list[Cell]] = defaultdict(list)
+    for cell in cells:
+        together[cell.reference].append(cell)
+    yield from (_closest(name, own, kind) for name, own in together.items() if name)
+
+
+def _closest(reference: str, cells: Sequence[Cell], kind: str) -> str:
     """Which of several methods stays closest to the one retrained model that they are compared with."""
     gaps = {cell: {row.seed: gap for row in cell.rows if is_number(gap := row.values.get(CLOSENESS))} for cell in cells}
     seeds = Counter(frozenset(own) for own in gaps.values()).most_common(1)[0][0]
@@ -148,9 +196,9 @@ def _closest(reference: str, cells: Sequence[Cell]) -> str:
     left_out = [cell.name for cell in cells if cell not in able]
     following, too = found[others[0]], unclear[1:] if not found[others[0]].certain else []
     parts = [
-        f"Of {len(able)} methods compared with {reference}, {best.name}"
+        f"Of {len(able)} {kind} compared with {reference}, {best.name}"
         f" {'is closest to it in numbers' if unclear else 'stays closest to it'}"
-        f" ({TITLES[CLOSENESS]} {following.before:.1f}). {others[0].name} has {following.told()}"
+        f" ({TITLES[CLOSENESS]} {following.before:.1f}). {others[0].name} {following.verb} {following.told()}"
         f"{f', as it is for {listed(too)}' if too else ''}.",
         f"It is {UNCERTAIN} for {listed(unclear)}." if unclear and following.certain else "",
         f"Farther by {CERTAIN}: {listed(behind)}." if behind and unclear else "",

@@ -31,9 +31,8 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """What papers call it; in quotes where it has a comma, so that it stands apart in a sentence."""
-        name = self.rows[0].name
-        return f"'{name}'" if "," in name else name
+        """What papers call it."""
+        return self.rows[0].name
 
     @property
     def after(self) -> str:

@@ -84,8 +84,9 @@ OF_CELLS = {
         constants=("set", "seed", "size"),
         legend="set",
         numbers={"set": "set", "log10 of the loss, middle of the bin": "middle", "share (%)": "share"},
-        caption="The attack is the balanced one by the loss, in percent; 50: the loss does not tell who was in the"
-        " forget set. The first bin has all smaller losses, the last all larger ones; shares are averaged over seeds.",
+        caption="The attack is the balanced one by the loss, in percent; 50 is guessing; compare with the"
+        " retrained model. The first bin has all smaller losses, the last all larger ones; shares are averaged"
+        " over seeds.",
         told=rows.told_of_losses,
     ),
     "counts": Chart(
@@ -126,7 +127,8 @@ OF_TABLES = {
         title="Can it be told who was in the forget set?",
         spec=specs.dots(signal=True),
         rows=rows.attack,
-        caption=f"AUC of the balanced attack by the loss. 50, the black line: it cannot be told. {OVERVIEW.caption}",
+        caption="AUC of the balanced attack by the loss. 50, the black line, is guessing; compare with the retrained"
+        f" model. {OVERVIEW.caption}",
         panel=(200, 36),
     ),
     "overview": OVERVIEW,

@@ -56,11 +56,20 @@ class Estimate:
         """Whether the interval leaves out zero."""
         return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
-    def told(self) -> str:
+    def told(self, below: str = "less", above: str = "more") -> str:
         """Such as `17.1 points less (95 % interval 10.6 to 23.6, 5 seeds): more than noise`."""
-        size = f"{abs(self.mean):.1f}"
-        way = "apart" if size == "0.0" else "less" if self.mean < 0 else "more"
-        return f"{size} points {way} ({self.interval()}): {CERTAIN if self.certain else UNCERTAIN}"
+        way = "apart" if self.is_none else below if self.mean < 0 else above
+        return f"{points(self.mean)} {way} ({self.interval()}): {CERTAIN if self.certain else UNCERTAIN}"
+
+    @property
+    def verb(self) -> str:
+        """What stands before `told`: something `has` more, or `is` apart."""
+        return "is" if self.is_none else "has"
+
+    @property
+    def is_none(self) -> bool:
+        """Whether the difference is 0.0 as it is told."""
+        return decimal(abs(self.mean)) == "0.0"
 
     def interval(self) -> str:
         """The interval of the size of the difference, whatever its sign, and what it rests on."""
@@ -68,9 +77,21 @@ class Estimate:
         if self.low is None or self.high is None:
             return f"no interval: {seeds}" + (", all alike" if self.n_seeds > 1 else "")
         ends = (-self.high, -self.low) if self.mean < 0 else (self.low, self.high)
-        low, high = (f"{end:.1f}" if abs(end) >= 0.05 else "0.0" for end in ends)
+        low, high = map(decimal, ends)
         at_once = f" for all {self.choices} at once" if self.choices > 1 else ""
         return f"95 % interval {low} to {high}{at_once}, {seeds}{self.source}"
+
+
+def decimal(value: float) -> str:
+    """A number as sentences tell it: one decimal, a real minus sign, and no sign before a zero."""
+    text = f"{value:.1f}"
+    return "0.0" if text == "-0.0" else text.replace("-", "\N{MINUS SIGN}")
+
+
+def points(value: float) -> str:
+    """The size of a difference: `1.0 point`, `0.5 points`."""
+    size = decimal(abs(value))
+    return f"{size} {'point' if size == '1.0' else 'points'}"
 
 
 def estimate(

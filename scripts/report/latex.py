@@ -123,12 +123,16 @@ def _other_told(report: Report, key: tuple, against: str) -> str:
 
 
 def _seeds_told(rows: Sequence[Row]) -> str:
-    counts = sorted({len({row.seed for row in own}) for own in by_label(rows).values()})
-    if counts == [1]:
+    """Over how many seeds, and which rows have fewer or more than most."""
+    counts = {own[0].name: len({row.seed for row in own}) for own in by_label(rows).values()}
+    usual = max(counts.values(), key=[*counts.values()].count)
+    unlike = ", ".join(f"{escape(name)}: {n}" for name, n in counts.items() if n != usual)
+    of = f" ({unlike})" if unlike else ""
+    if max(counts.values()) == 1:
         return "One seed."
-    several = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    alone = "; one seed has none" if counts[0] == 1 else ""
-    return rf"Mean over {several} seeds, $\pm$ their sample standard deviation{alone}."
+    seeds = f"{usual} seeds" if usual > 1 else "one seed"
+    alone = "; one seed has none" if min(counts.values()) == 1 else ""
+    return rf"Mean over {seeds}{of}, $\pm$ their sample standard deviation{alone}."
 
 
 def _arrows_told(columns: Sequence[Column]) -> str:

@@ -21,7 +21,7 @@ TEMPLATE = Path(__file__).with_name("sheet.html")
 LONGEST_TABLE = 12  # groups: more would not fit on two pages
 LONGEST_LIST = 5  # groups named in a sentence
 ENDS = ("", "_low", "_high")  # of what has an interval
-NO_DATE = "not known: the run's log is not here"
+NO_DATE = "Date of the run: not known (its log is not here)."
 VERSIONS = ("python", "torch", "numpy", "machine", "device", "precision", "threads", "world_size")
 LIMITS = (
     "<b>Unlearning here is approximate.</b> The model was changed so that it behaves as if those images had not been"
@@ -32,8 +32,8 @@ LIMITS = (
     "<b>Only this model.</b> Other copies of the original model, its earlier versions, models made from it, and its"
     " answers that somebody kept still hold what it learned. The digest of the weights before says which one it was.",
     "<b>Not the images.</b> Whether they are gone from the data, caches, backups and other machines is not seen here.",
-    "<b>Records remain.</b> The run's own folder holds the names and a line of outputs for each image until somebody"
-    " deletes it (docs/privacy.md). Who used the original model before saw what it could tell.",
+    "<b>Records remain.</b> The run's own folder holds {names}a line of outputs for each image until somebody deletes"
+    " it. Who used the original model before saw what it could tell.",
     "<b>One run, one seed.</b> Another seed gives other numbers. Intervals here are those of test images alone.",
 )
 EXACT = (
@@ -67,7 +67,8 @@ def write_sheet(sheet: Sheet, file: Path) -> list[Path]:
 def as_html(sheet: Sheet, file: Path) -> str:
     """The whole page; file: where it goes, by which what lies beside it is called."""
     run, title = sheet.run, "Audit sheet of an unlearning run"
-    about = f"{run.config['dataset']}, {run.config['model']}, {paper_name(run)}. Run ended: {sheet.ended or NO_DATE}."
+    date = f"Run ended: {sheet.ended}." if sheet.ended else NO_DATE
+    about = f"{run.config['dataset']}, {run.config['model']}, {paper_name(run)}. {date}"
     if sheet.redacted:
         about += " Made from a redacted copy: tokens stand for names."
     body = [
@@ -175,14 +176,22 @@ def harm(sheet: Sheet, file: Path) -> list[str]:
         paragraph(
             "Accuracy in percent on n test images, which no model was trained on; below each number its 95 % interval."
             " Below each group: how many of its training images were forgotten. Changes in points; their intervals,"
-            " from the numbers of test images, are rather too wide. An asterisk: more than noise even as one of"
-            f" {n_groups} groups (Bonferroni). Without it, it is too noisy to say.",
+            f" from the numbers of test images, {_at_once(n_groups)}are rather too wide. An asterisk: the interval"
+            " leaves out zero, which is more than noise. Without it, it is too noisy to say.",
+            "The report's page marks each change alone, and a sentence above says for how many groups its interval"
+            " holds; this table allows for all."
+            if n_groups > 1
+            else "",
             f"Shown first are losses that are more than noise; {hidden} more groups are in {file.stem}-groups.csv."
             if hidden
             else "",
             kind="note",
         ),
     ]
+
+
+def _at_once(n_groups: int) -> str:
+    return f"hold for all {n_groups} groups at once (Bonferroni) and " if n_groups > 1 else ""
 
 
 def _most_changed(groups: Sequence[Line]) -> list[Line]:
@@ -214,15 +223,14 @@ def _ends(score: Score) -> tuple[float, float]:
 
 
 def _change(other: Score | None, after: Score | None, n_groups: int) -> str:
-    change = changed(other, after)
+    change = changed(other, after, n_groups)
     if change is None:
         return HOLE
-    certain = changed(other, after, n_groups)
-    mark = "*" if certain and certain.certain else ""
+    mark = "*" if change.certain else ""
     return f"{signed(change.mean)}{mark}{_interval(change.low or 0.0, change.high or 0.0, signed)}"
 
 
-def changed(other: Score | None, after: Score | None, choices: int = 1) -> Estimate | None:
+def changed(other: Score | None, after: Score | None, choices: int) -> Estimate | None:
     """What changed from one to the other; None where one of them is not there."""
     return estimate_change([(other, after)], choices) if other and after else None
 
@@ -237,10 +245,11 @@ def signed(value: float) -> str:
 
 
 def groups_csv(sheet: Sheet) -> str:
-    """The whole table of harm, for programs."""
+    """The whole table of harm, for programs; intervals of changes are those of the sheet."""
     people = (BEFORE, AFTER, RETRAINED)
     names = {who: who.split()[0] for who in people}
     parts = [*names.values(), *(f"after_minus_{names[who]}" for who in people if who != AFTER)]
+    n_groups = sum(not line.is_sum for line in sheet.lines)
     header = ["group", "n_forget", "n_train", "n_test", *(f"{part}{end}" for part in parts for end in ENDS)]
     lines = []
     for line in sheet.lines:
@@ -249,7 +258,7 @@ def groups_csv(sheet: Sheet) -> str:
         for score in map(line.scores.get, people):
             values += [score.accuracy, *_ends(score)] if score else [None] * 3
         for other in (line.scores.get(who) for who in people if who != AFTER):
-            change = changed(other, line.scores.get(AFTER))
+            change = changed(other, line.scores.get(AFTER), n_groups)
             values += [change.mean, change.low, change.high] if change else [None] * 3
         lines.append(values)
     return written(header, lines)
@@ -324,4 +333,6 @@ def again(sheet: Sheet) -> list[str]:
 
 def limits(sheet: Sheet) -> list[str]:
     """What nobody should read into the sheet, as HTML."""
-    return [EXACT, *LIMITS[1:]] if sheet.is_exact else list(LIMITS)
+    names = "the names and " if sheet.request else ""
+    told = [limit.format(names=names) for limit in LIMITS]
+    return [EXACT, *told[1:]] if sheet.is_exact else told

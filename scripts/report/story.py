@@ -25,6 +25,7 @@ from scripts.report.wording import (
     span,
     tell_request,
     test_images,
+    whether,
 )
 from utils.tables import is_number, one_line
 from utils.text import for_people
@@ -39,19 +40,24 @@ def tell(rows: Sequence[Row], originals: Originals) -> tuple[Sentences, dict[str
     about: request, original, forget_groups, harm, others, attack, cost, comparison, missing.
     """
     cells = make_cells(rows, originals)
-    return _sentences(tell_table(rows, list(cells.values()))), {label: tell_cell(own) for label, own in cells.items()}
+    is_many = len([cell for cell in cells.values() if cell.rows[0].competes]) > 1
+    of_labels = {label: tell_cell(own, is_many and own.rows[0].competes) for label, own in cells.items()}
+    return _sentences(tell_table(rows, list(cells.values()))), of_labels
 
 
-def tell_cell(cell: Cell) -> Sentences:
-    """The sentences of one label; of a single run make a cell of its row, with that of its original (`make_cells`)."""
-    return _sentences(_of_cell(cell))
+def tell_cell(cell: Cell, is_one_of_many: bool = False) -> Sentences:
+    """The sentences of one label; of a single run make a cell of its row, with that of its original (`make_cells`).
+
+    is_one_of_many: whether a table has other methods too, for all of which it has another verdict on the attack.
+    """
+    return _sentences(_of_cell(cell, is_one_of_many))
 
 
 def _sentences(told: Told) -> Sentences:
     return [{"about": about, "text": one_line(for_people(text))} for about, text in told if text]
 
 
-def _of_cell(cell: Cell) -> Told:
+def _of_cell(cell: Cell, is_one_of_many: bool) -> Told:
     forget_groups, others = (cell.groups(forgotten) for forgotten in (True, False))
     yield "request", tell_request(cell.rows)
     yield "original", _original(cell)
@@ -59,7 +65,7 @@ def _of_cell(cell: Cell) -> Told:
     yield "forget_groups", _had_they_not_been_there(cell, forget_groups)
     yield "forget_groups", _worst_group(cell, forget_groups, "forget groups") if forget_groups[1:] else ""
     yield "others", _worst_group(cell, others, "other groups")
-    yield "attack", _attack(cell)
+    yield "attack", _attack(cell, is_one_of_many)
     yield "cost", _cost(cell)
     if cell.rows[0].run.method != PRETRAIN:
         yield from (("missing", text) for text in _missing(cell))
@@ -74,7 +80,7 @@ def _original(cell: Cell) -> str:
         return "This is a retrained model: it was trained from scratch without the images to be forgotten."
     starts = [row.start for row, there in zip(cell.rows, cell.starts, strict=True) if row.start and there]
     told = " or ".join(dict.fromkeys(start.told for start in starts if start.told))
-    found = f"Its original model was {told}." if told else ""
+    found = f"The original model was {told}." if told else ""
     return " ".join(filter(None, [found, imported([start.run for start in starts if start.run])]))
 
 
@@ -97,7 +103,7 @@ def _had_they_not_been_there(cell: Cell, names: Sequence[str]) -> str:
     if not found:
         return ""
     without = f"Had the images to be forgotten never been there, it would be {found.before:.1f} % ({cell.reference})."
-    return f"{without} {cell.name} has {found.told()}."
+    return f"{without} {cell.name} {found.verb} {found.told()}."
 
 
 def _worst_group(cell: Cell, names: Sequence[str], whose: str) -> str:
@@ -111,12 +117,12 @@ def _worst_group(cell: Cell, names: Sequence[str], whose: str) -> str:
     if worst.mean >= 0:
         return f"{of}, none lost accuracy on its test images."
     if further is None:
-        most = "lost most" if worst.certain else "lost most in numbers"
-        return f'{of}, "{name}" {most}: {fall(worst)}'
+        numbers = "" if worst.certain else "in numbers "
+        return f'{of}, {numbers}"{name}" lost most: {fall(worst)}'
     return f'{of}, "{name}" has the largest loss beyond noise: {fall(worst)} {larger(found[further], further)}'
 
 
-def _attack(cell: Cell) -> str:
+def _attack(cell: Cell, is_one_of_many: bool) -> str:
     key = attack_key(cell.rows)
     own = [value for row in cell.rows if is_number(value := row.values.get(key))]
     if not own or cell.rows[0].run.method == RETRAIN:
@@ -127,12 +133,10 @@ def _attack(cell: Cell) -> str:
             f"{attack_named(key)} reaches {fmean(own):.1f} {cell.after}; there is no retrained model to compare with."
         )
     seen = "it can still be told that they were seen" if cell.rows[0].competes else "it can be told that they were seen"
-    end = f" whether {seen}"
-    if found.certain:
-        end = f", so {seen}" if found.mean > 0 else ", but not as a trace of having been seen"
+    alone = " for this method alone" if is_one_of_many and found.certain else ""
     return (
         f"{attack_named(key, found)} reaches {found.after:.1f} {cell.after} and {found.before:.1f} in the retrained"
-        f" model, which never saw the images: {found.told()}{end}."
+        f" model, which never saw the images: {found.told()}{alone}{whether(found, seen)}."
     )
 
 
@@ -166,11 +170,11 @@ def _missing(cell: Cell) -> Iterator[str]:
     if lost and cell.rows[0].competes:
         why = " or ".join(dict.fromkeys(filter(None, (_lost(row) for row in lost))))
         seeds = _of_seeds(lost, cell.rows)
-        yield f"Its original model is not here{seeds}{why and f': {why}'}. What unlearning changed is not known."
+        yield f"The original model is not here{seeds}{why and f': {why}'}. What unlearning changed is not known."
     unmatched = [row for row in cell.rows if row.reference is None]
     if unmatched:
         seeds = _of_seeds(unmatched, cell.rows)
-        yield f"Its retrained model is not here{seeds}. What retraining would give is not known."
+        yield f"The retrained model is not here{seeds}. What retraining would give is not known."
     key = attack_key(cell.rows)
     reasons = dict.fromkeys(str(reason) for row in cell.rows if (reason := (row.values.get("reasons") or {}).get(key)))
     if reasons:

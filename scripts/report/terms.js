@@ -17,7 +17,7 @@ const term = (text, hint) => html("span", { class: "term", tabindex: "0", "data-
 
 const escaped = (text) => text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
 const glossaryTerms = Object.keys(data.glossary)
-  .filter((word) => word.length > 1)
+  .filter((word) => word.length > 1 && word !== "run") // in sentences a verb too
   .sort((a, b) => b.length - a.length);
 // The longest term counts, and no part of a longer word does; a term in small letters may begin a sentence.
 const inSentence = (word) => {
@@ -25,7 +25,11 @@ const inSentence = (word) => {
   return word === word.toLowerCase() ? `(?:${escaped(first.toUpperCase())}|${escaped(first)})${rest}` : escaped(word);
 };
 const anyTerm = glossaryTerms.map(inSentence).join("|") || "(?!)";
-const termPattern = new RegExp(`(?<![\\p{L}\\p{N}_-])(?:${anyTerm})(?![\\p{L}\\p{N}_-])`, "gu");
+// In quotes stand groups, and in brackets behind a method variants and tags: names, whatever their words are.
+const inBrackets = ({ name }) => (name.match(/ \(.*\)$/) || []).map(escaped);
+const bracketed = unique(data.tables.flatMap(({ cells }) => cells.flatMap(inBrackets)));
+const anyName = ['"[^"]*"', ...bracketed.sort((a, b) => b.length - a.length)].join("|");
+const termPattern = new RegExp(`(?<name>${anyName})|(?<![\\p{L}\\p{N}_-])(?:${anyTerm})(?![\\p{L}\\p{N}_-])`, "gu");
 const meaningOf = (word) => data.glossary[word] || data.glossary[word[0].toLowerCase() + word.slice(1)];
 
 // A sentence as nodes, the first of each term with its meaning; seen: the terms that need none any more.
@@ -33,8 +37,8 @@ function termed(text, seen = new Set()) {
   const nodes = [];
   let last = 0;
   for (const found of text.matchAll(termPattern)) {
-    const meaning = meaningOf(found[0]);
-    if (seen.has(meaning)) continue;
+    const meaning = !found.groups.name && meaningOf(found[0]);
+    if (!meaning || seen.has(meaning)) continue;
     seen.add(meaning);
     nodes.push(text.slice(last, found.index), term(found[0], meaning));
     last = found.index + found[0].length;

@@ -8,7 +8,7 @@ from method.runs.folder import IMPORTED
 from method.runs.stored import StoredRun
 from scripts.report.cells import forget_groups
 from scripts.report.collect import Row, groups_of
-from scripts.report.estimates import UNCERTAIN, Estimate
+from scripts.report.estimates import UNCERTAIN, Estimate, points
 from utils.tables import is_number
 
 TITLES = {column.key: column.title for column in COLUMNS}
@@ -97,7 +97,14 @@ def larger(found: Estimate, group: str, method: str = "") -> str:
     """A fall that is larger than one that was told, but may be noise."""
     who = f'{method} to "{group}"' if method else f'"{group}"'
     at_once = f" for all {found.choices} at once" if found.choices > 1 else ""
-    return f"Larger in numbers, but {UNCERTAIN}{at_once}: {who}, {-found.mean:.1f} points."
+    return f"Larger in numbers, but {UNCERTAIN}{at_once}: {who}, {points(found.mean)}."
+
+
+def whether(found: Estimate, seen: str) -> str:
+    """The end of a sentence on an attack: what its verdict says of whether images were seen."""
+    if not found.certain:
+        return f" whether {seen}"
+    return f", so {seen}" if found.mean > 0 else ", but not as a trace of having been seen"
 
 
 def imported(runs: Iterable[StoredRun]) -> str:
@@ -108,6 +115,6 @@ def imported(runs: Iterable[StoredRun]) -> str:
 
 
 def attack_named(key: str, found: Estimate | None = None) -> str:
-    """`A membership attack (MIA AUC, 50 is a guess, n = 452)`."""
+    """`A membership attack (MIA AUC, 50 is guessing, n = 452)`."""
     n = f", n = {span(found.n_images)}" if found and any(found.n_images) else ""
-    return f"A membership attack ({TITLES[key]}, 50 is a guess{n})"
+    return f"A membership attack ({TITLES[key]}, 50 is guessing{n})"
