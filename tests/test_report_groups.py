@@ -46,8 +46,9 @@ def test_text_has_forget_groups_first_and_three_lines_a_group(tree: Path, capsys
     start = next(number for number, line in enumerate(lines) if line[:1] == ["group"])
     told = [[part.strip() for part in line] for line in lines[start:] if line]
     assert told[0] == ["group", "retrain", "miu *", "salun"]
+    # 30 and 40 over two seeds: 35 ± 12.706 * 5; of 65 it goes beyond both ends.
     assert told[2] == [
-        "high cold (n 20, forget)", "accuracy", "35.0 (20.0 to 90.0)", "-", "65.0 (20.0 to 90.0)",
+        "high cold (n 20, forget)", "accuracy", "35.0 (0.0 to 98.5)", "-", "65.0 (0.0 to 100.0)",
     ]  # fmt: skip
     # 20 and 40 over two seeds: 30 ± 12.706 * 10, as far as an accuracy can be from the other's mean of 35.
     assert told[4] == ["minus retrained", "-", "-", "30.0 (-35.0 to 65.0)"]
@@ -74,14 +75,14 @@ def test_csv_and_json_have_the_same_in_full(tree: Path, capsys: Capture) -> None
     numbers = [
         line[name] for name in ("test_acc", "test_acc_low", "test_acc_high", "minus_reference", "minus_original")
     ]
-    assert numbers == ["65.0", "20.0", "90.0", "30.0", ""]
+    assert numbers == ["65.0", "0.0", "100.0", "30.0", ""]
     assert float(line["minus_reference_sd"]) == pytest.approx(20 / 2**0.5)
     assert float(line["minus_reference_low"]) == -35.0
     assert (found["miu", "high cold"]["test_acc"], found["miu", "high cold"]["minus_reference_n"]) == ("", "0")
     made = json.loads(shown(tree, capsys, "--by", "group", "--format", "json"))
     (table,) = made["tables"]
     (row,) = [row for row in table["rows"] if (row["label"], row["group"]) == ("salun", "high cold")]
-    assert row["test_acc"] == {"n": 2, "mean": 65.0, "sd": pytest.approx(30 / 2**0.5), "interval": [20.0, 90.0]}
+    assert row["test_acc"] == {"n": 2, "mean": 65.0, "sd": pytest.approx(30 / 2**0.5), "interval": [0.0, 100.0]}
     assert row["minus_reference"]["mean"] == 30.0
     assert row["minus_reference"]["interval"] == [-35.0, 65.0]
     assert row["minus_original"] == {"n": 0, "mean": None, "sd": None, "interval": None}
@@ -108,7 +109,7 @@ def test_latex_has_names_and_marks(tree: Path, capsys: Capture) -> None:
     text = shown(tree, capsys, "--by", "group", "--format", "latex")
     body = [line.strip() for line in text.splitlines()]
     assert r"Group &  & Retrained & MIU$^{*}$ & SalUn \\" in body
-    assert r"high cold (n 20, forget) & accuracy & 35.0 (20.0 to 90.0) & -- & 65.0 (20.0 to 90.0) \\" in body
+    assert r"high cold (n 20, forget) & accuracy & 35.0 (0.0 to 98.5) & -- & 65.0 (0.0 to 100.0) \\" in body
     assert r"& minus retrained & -- & -- & 30.0 ($-$35.0 to 65.0) \\" in body
     assert r"\label{tab:digits-split0-0.9-groups}" in body
 

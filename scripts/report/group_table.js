@@ -114,7 +114,7 @@ function groupLine(table, cells, what, i) {
 
 function groupsTold(table, what) {
   if (what === "test_acc")
-    return "Percent of a group's test images; below it the 95 % Wilson interval. Both are averaged over the seeds.";
+    return "Percent of a group's test images, the mean over the seeds; below it the 95 % interval: of several seeds by Student's t over them, within 0 and 100; of one seed, or of seeds that are all alike, Wilson's, from the number of test images.";
   const seeds = Math.max(...table.cells.map((cell) => cell.seeds.length));
   const source =
     seeds > 1
