@@ -63,6 +63,7 @@ def example(
             runs += own
             cell |= {
                 "name": cell["label"],
+                "place": place,
                 "file": f"{method}-{place}",
                 "method": method,
                 "is_reference": method in ("pretrain", "retrain"),

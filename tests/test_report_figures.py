@@ -154,7 +154,7 @@ def test_means_over_seeds_have_students_intervals(payload: dict[str, Any]) -> No
     attacks = list(rows.attack(table, payload["columns"]))
     assert len(attacks) == 2 * len(METHODS)
     assert rows.seeds_told(table, []) == f"3 seeds each. {rows.INTERVALS}"
-    fewer = table | {"cells": [{"name": "miu", "seeds": [0]}, *table["cells"][4:]]}
+    fewer = table | {"cells": [{"name": "miu", "seeds": [0], "place": 0}, *table["cells"][4:]]}
     assert rows.seeds_told(fewer, []) == f"3 seeds each; 1 for miu. {rows.INTERVALS}"
     single = example(ratios=(0.9,), seeds=(0,))
     assert {record["low"] for record in rows.overview(single["tables"][0], single["columns"])} == {None}

@@ -117,7 +117,7 @@ def test_files_have_readable_names_and_none_twice(tmp_path: Path, capsys: Captur
     make_run(tmp_path, "d", "salun", metrics(), unlearning_ratio=0.5)
     tables = json.loads(shown(tmp_path, capsys, "--format", "json"))["tables"]
     assert [table["file"] for table in tables] == ["digits-split0-0.5", "digits-split0-0.9"]
-    assert [cell["file"] for cell in tables[1]["cells"]] == ["salun-..-X-u", "salun-..-x-u-2", "salun-reweight"]
+    assert [cell["file"] for cell in tables[1]["cells"]] == ["salun-reweight", "salun-..-X-u", "salun-..-x-u-2"]
 
 
 def test_only_runs_of_a_tag_or_without_one(tree: Path, capsys: Capture) -> None:

@@ -166,12 +166,9 @@ def moments(cell: Record, key: str, scale: float = 1, unit: str = "%") -> Record
     factor = student_factor(n)
     if factor is None or deviation < ALIKE:
         return found | {"alike": n > 1}
-    ends = [scale * (mean + side * factor * deviation) for side in (-1, 1)]
-    return (
-        found
-        | dict(zip(("low", "high"), within_percent(*ends) if unit == "%" else ends, strict=True))
-        | {"alike": False}
-    )
+    ends = [scale * (mean - factor * deviation), scale * (mean + factor * deviation)]
+    low, high = within_percent(*ends) if unit == "%" else ends
+    return found | {"low": low, "high": high, "alike": False}
 
 
 def overview(table: Record, columns: Sequence[Record]) -> Iterator[Record]:
@@ -192,8 +189,8 @@ def attack(table: Record, columns: Sequence[Record]) -> Iterator[Record]:
 
 
 def drawn(table: Record) -> list[Record]:
-    """The cells of a table, below those that filters leave out of it and that its rows are compared with."""
-    return [*table.get("compared_with", []), *table["cells"]]
+    """The cells of a table, and those that filters leave out of it and that its rows are compared with, in order."""
+    return sorted([*table.get("compared_with", []), *table["cells"]], key=lambda cell: cell["place"])
 
 
 def _dots(table: Record, column: Record, place: int) -> Iterator[Record]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from method.evaluation.intervals import student_interval
+from method.evaluation.intervals import student_factor
 from scripts.report.estimates import ALIKE
 from scripts.report.values import moments
 from utils.tables import is_number
@@ -47,10 +47,11 @@ def average_accuracy(groups: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     there = [group for group in groups if is_number(group["test_acc"])]
     values = [group["test_acc"] for group in there]
     interval = next((list(group["test_interval"]) for group in there if group["test_interval"]), None)
-    if there and max(values) - min(values) > ALIKE:
-        _, low, high = student_interval(values)
-        interval = within_percent(low, high)
-    return moments(values) | {"interval": interval}
+    found, factor = moments(values), student_factor(len(values))
+    if factor is not None and max(values) - min(values) > ALIKE:
+        half = factor * found["sd"]
+        interval = within_percent(found["mean"] - half, found["mean"] + half)
+    return found | {"interval": interval}
 
 
 def within_percent(low: float, high: float) -> list[float]:
