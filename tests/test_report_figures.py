@@ -253,6 +253,14 @@ def test_marks_say_their_numbers(payload: dict[str, Any]) -> None:
     assert told in marks(found[f"{START}-miu-3-counts"])
 
 
+def test_screen_readers_hear_of_the_marks_that_say_their_numbers_and_of_no_other(payload: dict[str, Any]) -> None:
+    for name, spec in figures(bare(only(payload, 3))):
+        svg = drawn(spec, "svg").decode()
+        labels = re.findall(r'aria-label="([^"]*)" role="graphics-symbol" aria-roledescription="(?!axis|legend)', svg)
+        assert labels, name
+        assert not [label for label in labels if re.search(r"\w+_(low|high)|kind: |role: ", label)], name
+
+
 @pytest.mark.parametrize("kind, start", [("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<svg")])
 def test_one_file_a_figure_and_always_the_same(
     payload: dict[str, Any], tmp_path: Path, kind: str, start: bytes

@@ -89,14 +89,14 @@ def panels(layers: list[Spec], transform: list[Spec], height: Any) -> Spec:
 
 
 def layer(mark: Spec, encoding: Spec, where: str = "true") -> Spec:
-    """Marks for the rows for which the expression `where` holds."""
-    return {"transform": [{"filter": where}], "mark": mark, "encoding": encoding}
+    """Marks for the rows for which the expression `where` holds; screen readers pass over all but those `told`."""
+    return {"transform": [{"filter": where}], "mark": {"aria": False} | mark, "encoding": encoding}
 
 
 def told(mark: Spec, encoding: Spec, where: str = "true") -> Spec:
     """The layer whose marks say their numbers: when pointed at, to screen readers and in the table below."""
     words = {"field": "told", "type": "nominal"}
-    return {"name": "told"} | layer(mark, encoding | {"tooltip": words, "description": words}, where)
+    return {"name": "told"} | layer(mark | {"aria": True}, encoding | {"tooltip": words, "description": words}, where)
 
 
 def haloed(encoding: Spec, **mark: Any) -> list[Spec]:

@@ -100,7 +100,7 @@ OF_CELLS = {
     "curves": CURVES,
     "information": replace(
         CURVES,
-        title="What the critics report of I(features; group)",
+        title="How much the features tell about the group, by MIU's two critics",
         spec=specs.epochs(NETWORKS),
         rows=rows.information,
         caption="Lower bounds (nats) by both critics on the information that features carry about the group; a line a"
