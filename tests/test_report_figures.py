@@ -253,6 +253,15 @@ def test_marks_say_their_numbers(payload: dict[str, Any]) -> None:
     assert told in marks(found[f"{START}-miu-3-counts"])
 
 
+def test_titles_of_panels_stand_alike(payload: dict[str, Any]) -> None:
+    found = dict(figures(only(payload, 3)))
+    for name in ("curves", "information"):
+        svg = drawn(found[f"{START}-miu-3-{name}"], "svg").decode()
+        *heights, _ = map(float, re.findall(r'role-title"><g transform="translate\([^,]+,([^)]+)\)', svg))
+        assert len(heights) > 2
+        assert max(heights) - min(heights) <= 1  # px
+
+
 def test_screen_readers_hear_of_the_marks_that_say_their_numbers_and_of_no_other(payload: dict[str, Any]) -> None:
     for name, spec in figures(bare(only(payload, 3))):
         svg = drawn(spec, "svg").decode()

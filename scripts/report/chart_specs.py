@@ -83,7 +83,7 @@ def panels(layers: list[Spec], transform: list[Spec], height: Any) -> Spec:
         "transform": transform,
         "facet": {"field": "panel", "type": "nominal", "title": None, "sort": {"field": "place", "op": "min"}},
         "bounds": "flush",
-        "spacing": {"row": 62},
+        "spacing": {"row": 76},
         "spec": {"height": height, "layer": layers},
     }
 
@@ -210,7 +210,8 @@ def epochs(looks: dict[str, dict[str, Any]] | None) -> Spec:
     look = channels("series", looks, ("color", "strokeDash"))
     place = {
         "x": quantity("epoch", "epoch", scale={"zero": True, "nice": False}, axis={"tickMinStep": 1, "tickCount": 5}),
-        "y": quantity("value", None, axis={"tickCount": 5}),
+        # Nothing reaches beyond the axes, so that the titles of all panels stand alike.
+        "y": quantity("value", None, axis={"tickCount": 5, "labelFlush": True}, scale={"zero": False, "padding": 8}),
     }
     shown = {"condition": {"test": "datum.n_epochs > 12", "value": "transparent"}}  # lines of many need no dots
     line = {"stroke": look["color"], "strokeDash": look["strokeDash"], "opacity": strong, "detail": {"field": "seed"}}
