@@ -253,6 +253,16 @@ def test_marks_say_their_numbers(payload: dict[str, Any]) -> None:
     assert told in marks(found[f"{START}-miu-3-counts"])
 
 
+def test_seeds_that_are_alike_are_said_to_have_no_interval(payload: dict[str, Any]) -> None:
+    found = copy.deepcopy(payload)
+    for run in runs_of(found, "t0c3"):
+        run["metrics"]["forget_acc"] = 100.0
+    charts = dict(figures(only(averaged(found), 3)))
+    (line,) = marks(charts[f"{START}-trade-off"])
+    assert "miu: accuracy on the forget set 100.0 % (no interval: the seeds are alike), test accuracy" in line
+    assert "mean over 3 seeds" in line
+
+
 def test_titles_of_panels_stand_alike(payload: dict[str, Any]) -> None:
     found = dict(figures(only(payload, 3)))
     for name in ("curves", "information"):

@@ -126,6 +126,13 @@ def test_the_change_to_the_original_is_to_what_the_run_started_from(tmp_path: Pa
     assert (line["original_by"], line["minus_original"]) == ("", "")
 
 
+def test_seeds_that_are_alike_have_wilsons_interval(tmp_path: Path, capsys: Capture) -> None:
+    for seed in range(2):
+        make_run(tmp_path, f"s{seed}", "salun", groups(50.0, 95.0, low=30.0), seed=seed)
+    line = lines_of(shown(tmp_path, capsys, "--by", "group", "--format", "csv"))["salun", "high cold"]
+    assert [line[f"test_acc{part}"] for part in ("", "_low", "_high", "_n")] == ["50.0", "30.0", "90.0", "2"]
+
+
 def test_runs_without_groups(tmp_path: Path, capsys: Capture) -> None:
     make_run(tmp_path, "a", "salun", metrics())
     assert "No run of this table has accuracies by group." in shown(tmp_path, capsys, "--by", "group")
