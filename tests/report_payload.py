@@ -7,6 +7,7 @@ from typing import Any
 from method.evaluation.columns import COLUMNS
 from scripts.report.estimates import Score, estimate_change
 from scripts.report.payload import LOSS_EDGES, LOSS_SETS
+from scripts.report.view import average_accuracy
 
 DIGITS = ["low digit, warm tint", "low digit, cold tint", "high digit, warm tint", "high digit, cold tint"]
 AGES = ("0-2", "3-9", "10-19", "20-29", "30-39", "40-49", "50-59", "60-69", "more than 70")
@@ -62,6 +63,7 @@ def example(
             runs += own
             cell |= {
                 "name": cell["label"],
+                "place": place,
                 "file": f"{method}-{place}",
                 "method": method,
                 "is_reference": method in ("pretrain", "retrain"),
@@ -124,8 +126,7 @@ def _grouped(runs: list[dict], by_id: dict[str, dict], groups: list[dict]) -> di
     found: dict[str, list[dict[str, Any]]] = {"test_acc": [], "minus_original": [], "minus_reference": []}
     for name in names:
         own = [accuracies[run["id"]][name] for run in runs]
-        ends = [fmean(ends) for ends in zip(*(group["test_interval"] for group in own), strict=True)]
-        found["test_acc"].append(_moments([group["test_acc"] for group in own]) | {"interval": ends})
+        found["test_acc"].append(average_accuracy(own))
         for partner in ("original", "reference"):
             pairs = [(accuracies.get(run[partner], {}).get(name), accuracies[run["id"]][name]) for run in runs]
             scores = [(Score(a["test_acc"], a["n_test"]), Score(b["test_acc"], b["n_test"])) for a, b in pairs if a]

@@ -60,6 +60,12 @@ def bare(payload: dict[str, Any]) -> dict[str, Any]:
     return averaged(copy.deepcopy(payload) | {"runs": [run | nothing for run in payload["runs"]]})
 
 
+def students(values: list[float]) -> tuple[float, float]:
+    """The interval of the mean of three, within 0 and 100."""
+    half = T_3 * np.std(values, ddof=1) / np.sqrt(3)
+    return max(0, np.mean(values) - half), min(100, np.mean(values) + half)
+
+
 def where(records: Any, **wanted: Any) -> list[dict[str, Any]]:
     return [record for record in records if all(record[name] == value for name, value in wanted.items())]
 
@@ -78,8 +84,7 @@ def test_groups_before_after_and_retrained(payload: dict[str, Any]) -> None:
         assert [record["value"] for record in each[1:]] == accuracies(payload, cell, names[0])
         assert [record["n"] for record in each] == [3, 1, 1, 1]
     (first,) = where(found, role="after", seed="all", group=names[0])
-    ends = [run["groups"][2]["test_interval"] for run in runs_of(payload, "t0c3")]
-    assert (first["low"], first["high"]) == pytest.approx(tuple(np.mean(ends, axis=0)))
+    assert (first["low"], first["high"]) == pytest.approx(students(accuracies(payload, "t0c3", names[0])))
     n = runs_of(payload, "t0c3")[0]["groups"][2]["n_test"]
     assert (first["label"], first["n_test"]) == (f"{names[0]}\n(n {n}, forget)", n)
     assert {record["model"] for record in found} == set(ROLES)
@@ -138,10 +143,7 @@ def test_means_over_seeds_have_students_intervals(payload: dict[str, Any]) -> No
     table = payload["tables"][0]
     (own,) = where(rows.overview(table, payload["columns"]), panel="GA (%)", name="miu")
     values = [run["metrics"]["forget_group_acc"] for run in runs_of(payload, "t0c3")]
-    half = T_3 * np.std(values, ddof=1) / np.sqrt(3)
-    assert (own["value"], own["low"], own["high"]) == pytest.approx(
-        (np.mean(values), np.mean(values) - half, np.mean(values) + half)
-    )
+    assert (own["value"], own["low"], own["high"]) == pytest.approx((np.mean(values), *students(values)))
     assert (own["n"], own["kind"]) == (3, "unlearned")
     ua = [run["metrics"]["forget_acc"] for run in runs_of(payload, "t0c3")]
     points = list(rows.trade_off(table, payload["columns"]))
@@ -151,10 +153,21 @@ def test_means_over_seeds_have_students_intervals(payload: dict[str, Any]) -> No
     )
     attacks = list(rows.attack(table, payload["columns"]))
     assert len(attacks) == 2 * len(METHODS)
-    assert rows.seeds_told(table, []) == "n = 3 seeds."
+    assert rows.seeds_told(table, []) == f"3 seeds each. {rows.INTERVALS}"
+    fewer = table | {"cells": [{"name": "miu", "seeds": [0], "place": 0}, *table["cells"][4:]]}
+    assert rows.seeds_told(fewer, []) == f"3 seeds each; 1 for miu. {rows.INTERVALS}"
     single = example(ratios=(0.9,), seeds=(0,))
     assert {record["low"] for record in rows.overview(single["tables"][0], single["columns"])} == {None}
-    assert rows.seeds_told(single["tables"][0], []) == "One seed, so there is no interval."
+    assert rows.seeds_told(single["tables"][0], []) == "One seed, so there is no interval over seeds."
+
+
+def test_shares_have_no_interval_beyond_them_and_seeds_that_are_alike_have_none() -> None:
+    cell = {"n": {"a": 3}, "mean": {"a": 98.0}, "sd": {"a": 4.0}}
+    low, mean = 98 - T_3 * 4 / np.sqrt(3), {"value": 98.0, "n": 3}
+    assert rows.moments(cell, "a") == pytest.approx(mean | {"low": low, "high": 100.0, "alike": False})
+    assert rows.moments(cell, "a", unit="s")["high"] == pytest.approx(2 * 98 - low)
+    nothing = mean | {"low": None, "high": None, "alike": True}
+    assert rows.moments(cell | {"sd": {"a": 0.0}}, "a") == nothing
 
 
 def test_overview_has_few_columns_or_those_asked_for(payload: dict[str, Any]) -> None:
@@ -221,7 +234,7 @@ def test_marks_say_their_numbers(payload: dict[str, Any]) -> None:
     mean = np.mean(accuracies(payload, "t0c3", DIGITS[2]))
     said = "\n".join(marks(found[f"{START}-miu-3-groups"]))
     (line,) = re.findall(rf"{DIGITS[2]} \(forget group\), this model \(after\): .*", said)
-    low, high = np.mean([run["groups"][2]["test_interval"] for run in runs_of(payload, "t0c3")], axis=0)
+    low, high = students(accuracies(payload, "t0c3", DIGITS[2]))
     n = run["groups"][2]["n_test"]
     assert f": {mean:.1f} % (95 % interval {low:.1f} to {high:.1f}), {n} test samples, mean over 3 seeds" in line
     cell = payload["tables"][0]["cells"][3]
@@ -238,6 +251,33 @@ def test_marks_say_their_numbers(payload: dict[str, Any]) -> None:
     group = run["groups"][2]
     told = f"{DIGITS[2]}: {group['n_forget']} of {group['n_train']} training samples forgotten"
     assert told in marks(found[f"{START}-miu-3-counts"])
+
+
+def test_seeds_that_are_alike_are_said_to_have_no_interval(payload: dict[str, Any]) -> None:
+    found = copy.deepcopy(payload)
+    for run in runs_of(found, "t0c3"):
+        run["metrics"]["forget_acc"] = 100.0
+    charts = dict(figures(only(averaged(found), 3)))
+    (line,) = marks(charts[f"{START}-trade-off"])
+    assert "miu: accuracy on the forget set 100.0 % (no interval: the seeds are alike), test accuracy" in line
+    assert "mean over 3 seeds" in line
+
+
+def test_titles_of_panels_stand_alike(payload: dict[str, Any]) -> None:
+    found = dict(figures(only(payload, 3)))
+    for name in ("curves", "information"):
+        svg = drawn(found[f"{START}-miu-3-{name}"], "svg").decode()
+        *heights, _ = map(float, re.findall(r'role-title"><g transform="translate\([^,]+,([^)]+)\)', svg))
+        assert len(heights) > 2
+        assert max(heights) - min(heights) <= 1  # px
+
+
+def test_screen_readers_hear_of_the_marks_that_say_their_numbers_and_of_no_other(payload: dict[str, Any]) -> None:
+    for name, spec in figures(bare(only(payload, 3))):
+        svg = drawn(spec, "svg").decode()
+        labels = re.findall(r'aria-label="([^"]*)" role="graphics-symbol" aria-roledescription="(?!axis|legend)', svg)
+        assert labels, name
+        assert not [label for label in labels if re.search(r"\w+_(low|high)|kind: |role: ", label)], name
 
 
 @pytest.mark.parametrize("kind, start", [("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<svg")])
@@ -261,7 +301,7 @@ def test_a_pdf_is_one_page_with_its_text(payload: dict[str, Any], tmp_path: Path
     said = subprocess.run(["pdftotext", file, "-"], capture_output=True, text=True, check=True).stdout
     assert said.count("\f") == 1
     assert "accuracy on the forget set (UA, %)" in said
-    assert "n = 3 seeds" in said
+    assert "3 seeds each" in said
 
 
 def test_text_from_runs_stays_text(tmp_path: Path) -> None:

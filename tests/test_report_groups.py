@@ -47,8 +47,9 @@ def test_text_has_forget_groups_first_and_three_lines_a_group(tree: Path, capsys
     start = next(number for number, line in enumerate(lines) if line[:1] == ["group"])
     told = [[part.strip() for part in line] for line in lines[start:] if line]
     assert told[0] == ["group", "retrain", "miu *", "salun"]
+    # 30 and 40 over two seeds: 35 ± 12.706 * 5; of 65 it goes beyond both ends.
     assert told[2] == [
-        "high cold (n 20, forget)", "accuracy", "35.0 (20.0 to 90.0)", "-", "65.0 (20.0 to 90.0)",
+        "high cold (n 20, forget)", "accuracy", "35.0 (0.0 to 98.5)", "-", "65.0 (0.0 to 100.0)",
     ]  # fmt: skip
     # 20 and 40 over two seeds: 30 ± 12.706 * 10, as far as an accuracy can be from the other's mean of 35.
     assert told[4] == ["minus retrained", "-", "-", "30.0 (-35.0 to 65.0)"]
@@ -75,14 +76,14 @@ def test_csv_and_json_have_the_same_in_full(tree: Path, capsys: Capture) -> None
     numbers = [
         line[name] for name in ("test_acc", "test_acc_low", "test_acc_high", "minus_reference", "minus_original")
     ]
-    assert numbers == ["65.0", "20.0", "90.0", "30.0", ""]
+    assert numbers == ["65.0", "0.0", "100.0", "30.0", ""]
     assert float(line["minus_reference_sd"]) == pytest.approx(20 / 2**0.5)
     assert float(line["minus_reference_low"]) == -35.0
     assert (found["miu", "high cold"]["test_acc"], found["miu", "high cold"]["minus_reference_n"]) == ("", "0")
     made = json.loads(shown(tree, capsys, "--by", "group", "--format", "json"))
     (table,) = made["tables"]
     (row,) = [row for row in table["rows"] if (row["label"], row["group"]) == ("salun", "high cold")]
-    assert row["test_acc"] == {"n": 2, "mean": 65.0, "sd": pytest.approx(30 / 2**0.5), "interval": [20.0, 90.0]}
+    assert row["test_acc"] == {"n": 2, "mean": 65.0, "sd": pytest.approx(30 / 2**0.5), "interval": [0.0, 100.0]}
     assert row["minus_reference"]["mean"] == 30.0
     assert row["minus_reference"]["interval"] == [-35.0, 65.0]
     assert row["minus_original"] == {"n": 0, "mean": None, "sd": None, "interval": None}
@@ -112,7 +113,7 @@ def test_latex_has_names_and_marks(tree: Path, capsys: Capture) -> None:
     name = body.index(r"\multicolumn{4}{l}{\textit{high cold (n 20, forget)}} \\")
     assert body[name + 1 : name + 3] == [
         r"accuracy & 35.0 & -- & 65.0 \\",
-        r"& \scriptsize 20.0 to 90.0 &  & \scriptsize 20.0 to 90.0 \\",
+        r"& \scriptsize 0.0 to 98.5 &  & \scriptsize 0.0 to 100.0 \\",
     ]
     changes = body.index(r"minus retrained & -- & -- & 30.0 \\")
     assert body[changes + 1] == r"&  &  & \scriptsize $-$35.0 to 65.0 \\"
@@ -163,6 +164,13 @@ def test_the_change_to_the_original_is_to_what_the_run_started_from(tmp_path: Pa
     unlearned(tmp_path, "b", "0" * 64, method="scrub", original="gone")
     line = lines_of(shown(tmp_path, capsys, "--by", "group", "--format", "csv"))["scrub", "high cold"]
     assert (line["original_by"], line["minus_original"]) == ("", "")
+
+
+def test_seeds_that_are_alike_have_wilsons_interval(tmp_path: Path, capsys: Capture) -> None:
+    for seed in range(2):
+        make_run(tmp_path, f"s{seed}", "salun", groups(50.0, 95.0, low=30.0), seed=seed)
+    line = lines_of(shown(tmp_path, capsys, "--by", "group", "--format", "csv"))["salun", "high cold"]
+    assert [line[f"test_acc{part}"] for part in ("", "_low", "_high", "_n")] == ["50.0", "30.0", "90.0", "2"]
 
 
 def test_runs_without_groups(tmp_path: Path, capsys: Capture) -> None:

@@ -201,6 +201,15 @@ def test_what_the_filters_leave_out_is_said_to_be_left_out(tree: Path, capsys: C
     assert [row["name"] for row in chart_rows.trade_off(table, made["columns"])] == ["Original", "Retrained", "SalUn"]
 
 
+def test_rows_of_figures_stand_in_the_order_of_the_whole_table_and_variants_last(tree: Path, capsys: Capture) -> None:
+    unlearned(tree, "t", method="miu", tag="long")
+    methods = ["--method", "pretrain", "--method", "salun", "--method", "miu"]
+    (table,) = (made := json.loads(shown(tree, capsys, *methods, "--format", "json")))["tables"]
+    assert [cell["label"] for cell in table["cells"]] == ["pretrain", "miu", "salun", "miu, long"]
+    rows = chart_rows.trade_off(table, made["columns"])
+    assert [row["name"] for row in rows][:3] == ["Original", "Retrained", "Retrained + REWEIGHT"]
+
+
 def test_every_row_names_its_reference(tree: Path, capsys: Capture) -> None:
     unlearned(tree, "n", method="scrub", reference="elsewhere/retrain_0.9_0")
     file = tree / "n" / "metrics.json"

@@ -101,9 +101,13 @@ def test_numbers_are_those_of_the_payload(browser: Browser, file: Path, payload:
 
 
 def expected(values: list[float | None], column: dict[str, Any]) -> str:
-    """What the text table shows."""
+    """What the text table shows, with a sign that is a minus."""
     scaled = [None if value is None else value * column["scale"] for value in values]
-    return in_text(scaled, column["decimals"])
+    return signed(in_text(scaled, column["decimals"]))
+
+
+def signed(text: str) -> str:
+    return re.sub(r"^-(?=\d)", "−", re.sub(r"^-(?=0\.0+( |$))", "", text))
 
 
 @needs_browser
@@ -113,11 +117,10 @@ def test_differences_to_the_reference(browser: Browser, file: Path, payload: dic
     by_id = {run["id"]: run for run in payload["runs"]}
     own = [by_id[f"t1c3s{seed}"]["metrics"]["test_acc"] for seed in range(3)]
     theirs = [by_id[f"t1c2s{seed}"]["metrics"]["test_acc"] for seed in range(3)]
-    assert cell_text(browser, 'data-cell="t1c3"', "test_acc") == in_text(
-        [a - b for a, b in zip(own, theirs, strict=True)]
-    )
+    wanted = signed(in_text([a - b for a, b in zip(own, theirs, strict=True)]))
+    assert cell_text(browser, 'data-cell="t1c3"', "test_acc") == wanted
     click(browser, "#show-each")
-    assert cell_text(browser, 'data-run="t1c3s2"', "test_acc") == in_text([own[2] - theirs[2]])
+    assert cell_text(browser, 'data-run="t1c3s2"', "test_acc") == signed(in_text([own[2] - theirs[2]]))
     assert cell_text(browser, 'data-run="t1c2s2"', "test_acc") == "0.0"
 
 
@@ -130,6 +133,7 @@ def test_halves_are_rounded_as_in_the_text_tables(browser: Browser, file: Path) 
     for decimals in (0, 1, 3):
         found = browser.run(f"{json.dumps(values)}.map((value) => fixed(value, {decimals}))")
         assert found == [f"{value:.{decimals}f}" for value in values]
+    assert browser.run('["-0.0", "-0", "-0.04", "0.0", "-12.5"].map(minus)') == ["0.0", "0", "−0.04", "0.0", "−12.5"]
 
 
 @needs_browser
@@ -207,7 +211,7 @@ def test_filter_missing_legend_and_links(browser: Browser, file: Path, payload: 
     )
     assert order(browser) == ["t0c5"]
     assert browser.run("document.getElementById('t1').hidden")
-    assert texts(browser, "#found") == ["1 row in 1 table"]
+    assert texts(browser, "#found") == ["1 row in 1 table. The sentences and figures are of all rows."]
     for run in payload["missing"]:
         assert run["folder"] + run["problem"] in texts(browser, "#missing tr")
     assert not browser.run("document.querySelector('#missing details').open")

@@ -99,7 +99,6 @@ def test_the_story_of_committed_runs_is_shown(browser: Browser, committed: Path)
     story = browser.run("data.tables[0].story")
     assert {"request", "harm", "attack"} <= {one["about"] for one in story}
     assert texts(browser, "#t0 .story dd") == [one["text"] for one in story]
-    assert texts(browser, "#t0 .harm") == [one["text"] for one in story if one["about"] == "harm"]
     title = "fairface: 50 % of 20-29 Black forgotten"
     assert [texts(browser, "#t0 h2"), texts(browser, "h1")] == [[title], [f"Unlearning on {title}"]]
     assert browser.run("document.title") == f"Unlearning on {title}"
@@ -307,6 +306,41 @@ def test_paper_has_no_buttons_and_every_column(browser: Browser, file: Path) -> 
 
 
 @needs_browser
+def test_paper_has_every_study_and_no_chart_that_is_higher_than_a_page(browser: Browser, tmp_path: Path) -> None:
+    browser.open(saved(example(ratios=(0.1, 0.3, 0.5, 0.7, 0.9), seeds=(0,), variants=9), tmp_path))
+    opened = "[...document.querySelectorAll('details.table')].map((node) => node.open)"
+    assert browser.run(opened) == [True] * 4 + [False]
+    browser.run("[...document.querySelectorAll('#t0 .fold')].forEach((node) => { node.open = true; })")
+    browser.wait("document.querySelector('#t0 .overview')")
+    browser.run("document.querySelector('#t0 .overview').scrollIntoView()")
+    browser.wait("document.querySelector('#t0 .overview svg')")
+    height = "document.querySelector('{} svg').getBoundingClientRect().height"
+    assert browser.run(height.format("#t0 .overview")) > 1100
+    browser.run("window.dispatchEvent(new Event('beforeprint'))")
+    assert browser.run(opened) == [True] * 5
+    browser.wait("document.querySelector('#t4 .attack svg')")
+    for chart in ("#t0 .overview", "#t4 .attack"):
+        assert 400 < browser.run(height.format(chart)) < 900
+    browser.run("window.dispatchEvent(new Event('afterprint'))")
+    assert browser.run(opened) == [True] * 4 + [False]
+    assert browser.complaints == []
+
+
+@needs_browser
+def test_a_table_that_is_cut_says_so_and_sentences_are_said_to_be_of_all_rows(browser: Browser, file: Path) -> None:
+    browser.open(file)
+    hint = "getComputedStyle(document.querySelector('#t0 .measures').parentNode, '::before').content"
+    assert browser.run(hint) == "none"
+    click(browser, "#show-all")
+    assert "Scroll sideways" in browser.run(hint)
+    click(browser, "#show-all")
+    click(browser, "#show-difference")
+    assert browser.run(hint) == "none"
+    assert any("Bold: the unlearned model closest to it" in text for text in visible(browser, "#t0 .note"))
+    assert texts(browser, "#t0 .groups-part .harm") == []
+
+
+@needs_browser
 def test_names_of_groups_and_sentences_stay_text(browser: Browser, tmp_path: Path) -> None:
     payload = example(seeds=(0, 1), groups=[MARKUP, *DIGITS], forget=(MARKUP,))
     payload["glossary"] = {MARKUP: MARKUP, "a.c": "no pattern", **payload["glossary"]}
@@ -320,8 +354,7 @@ def test_names_of_groups_and_sentences_stay_text(browser: Browser, tmp_path: Pat
     for name in ("t0c3", "t0c4"):
         click(browser, f'input.tick[value="{name}"]')
     assert texts(browser, "#t0 .body > .story dd") == [f"abc {MARKUP}", MARKUP]
-    assert texts(browser, "#t0 .harm") == [f"abc {MARKUP}"]
-    assert texts(browser, "#t0 .harm .term") == [MARKUP]
+    assert texts(browser, "#t0 .body > .story .term") == [MARKUP]
     assert texts(browser, "#t0 .by-group tbody tr.forget .name") == [MARKUP]
     assert MARKUP in texts(browser, ".comparison h3")[0]
     assert browser.run("[document.images.length, document.scripts.length, typeof window.hacked]") == [0, 2, "undefined"]

@@ -10,8 +10,9 @@ from typing import Any
 from method.evaluation.columns import MAIN
 from method.evaluation.intervals import student_factor
 from method.runs.files import PRETRAIN
+from scripts.report.estimates import ALIKE
 from scripts.report.look import KINDS, ROLES
-from scripts.report.view import View, average_accuracy
+from scripts.report.view import View, average_accuracy, within_percent
 from utils.tables import is_number, one_line
 
 Record = dict[str, Any]
@@ -50,7 +51,7 @@ def groups(view: View) -> Iterator[Record]:
             found = [{group["name"]: group for group in run.get("groups") or []} for run in runs]
             for group in known:
                 own = [groups[group["name"]] for groups in found if group["name"] in groups]
-                average = average_accuracy([{"groups": own}], group["name"]) or {"value": None, "interval": None}
+                average = average_accuracy(own)
                 low, high = average["interval"] or (None, None)
                 yield {
                     "role": role,
@@ -61,7 +62,7 @@ def groups(view: View) -> Iterator[Record]:
                     "label": wrap(group["name"], f"(n {group['n_test']}{', forget' if group['forget'] else ''})"),
                     "forget": group["forget"],
                     "n_test": group["n_test"],
-                    "value": average["value"],
+                    "value": average["mean"],
                     "low": low,
                     "high": high,
                 }
@@ -155,13 +156,19 @@ def kind(cell: Record) -> str:
     return unlearned if not cell["is_reference"] else original if cell["method"] == PRETRAIN else retrained
 
 
-def moments(cell: Record, key: str, scale: float = 1) -> Record:
-    """Mean over the seeds of a cell, both ends of its 95 % interval by Student's t, or None, and n."""
-    n, mean = cell["n"].get(key) or 0, cell["mean"].get(key)
+def moments(cell: Record, key: str, scale: float = 1, unit: str = "%") -> Record:
+    """Mean over the seeds of a cell, n, and both ends of its 95 % interval by Student's t.
+
+    The ends are None of one seed, and of seeds that are `alike`, which say nothing of noise.
+    """
+    n, mean, deviation = cell["n"].get(key) or 0, cell["mean"].get(key), cell["sd"].get(key)
+    found = {"value": scale * mean if n else None, "low": None, "high": None, "n": n}
     factor = student_factor(n)
-    half = factor * cell["sd"][key] if factor is not None else None
-    ends = {"low": scale * (mean - half), "high": scale * (mean + half)} if half is not None else {}
-    return {"value": scale * mean if n else None, "low": None, "high": None, "n": n} | ends
+    if factor is None or deviation < ALIKE:
+        return found | {"alike": n > 1}
+    ends = [scale * (mean - factor * deviation), scale * (mean + factor * deviation)]
+    low, high = within_percent(*ends) if unit == "%" else ends
+    return found | {"low": low, "high": high, "alike": False}
 
 
 def overview(table: Record, columns: Sequence[Record]) -> Iterator[Record]:
@@ -182,8 +189,8 @@ def attack(table: Record, columns: Sequence[Record]) -> Iterator[Record]:
 
 
 def drawn(table: Record) -> list[Record]:
-    """The cells of a table, below those that filters leave out of it and that its rows are compared with."""
-    return [*table.get("compared_with", []), *table["cells"]]
+    """The cells of a table, and those that filters leave out of it and that its rows are compared with, in order."""
+    return sorted([*table.get("compared_with", []), *table["cells"]], key=lambda cell: cell["place"])
 
 
 def _dots(table: Record, column: Record, place: int) -> Iterator[Record]:
@@ -198,7 +205,7 @@ def _dots(table: Record, column: Record, place: int) -> Iterator[Record]:
                 "label": wrap(cell["name"]),
                 "name": one_line(cell["name"]),
                 "kind": kind(cell),
-                **moments(cell, column["key"], column.get("scale", 1)),
+                **moments(cell, column["key"], column.get("scale", 1), column["unit"]),
             }
 
 
@@ -215,11 +222,12 @@ def trade_off(table: Record, columns: Sequence[Record]) -> Iterator[Record]:
                 "name": one_line(cell["name"]),
             }
             record |= {"kind": kind(cell), "n": min(ua["n"], ga["n"]), **KINDS[kind(cell)]}
-            record |= {"ua": ua["value"], "ua_low": ua["low"], "ua_high": ua["high"]}
-            found.append(record | {"ga": ga["value"], "ga_low": ga["low"], "ga_high": ga["high"]})
+            for name, own in (("ua", ua), ("ga", ga)):
+                record |= {name: own["value"], **{f"{name}_{part}": own[part] for part in ("low", "high", "alike")}}
+            found.append(record)
     points = [(record["ua"], record["ga"]) for record in found]
     ends = [record[name] for record in found for name in ("ua_low", "ua_high") if record[name] is not None]
-    places = place_numbers(points, [min(100, max(0, end)) for end in ends])
+    places = place_numbers(points, ends)
     for record, (dx, dy) in zip(found, places, strict=True):
         yield {**record, "dx": dx, "dy": dy}
 
@@ -227,6 +235,10 @@ def trade_off(table: Record, columns: Sequence[Record]) -> Iterator[Record]:
 # px from a mark to the middle of its number, the nearest places first.
 SIDES = [(0, -12), (11, -8), (11, 9), (0, 12), (-11, 9), (-11, -8), (19, 0), (-19, 0), (0, -21), (0, 22)]
 SIDES += [(20, -16), (-20, -16), (20, 17), (-20, 17)]
+INTERVALS = (
+    "95 % intervals over the seeds, by Student's t; shares end at 0 and 100. One seed has none, nor have seeds that are"
+    " all alike."
+)
 FRAMES = ((290, 330), (620, 330))  # px of the trade-off on a narrow screen and on a wide one
 
 
@@ -294,14 +306,16 @@ def _attack_told(view: View, key: str) -> str:
 
 
 def seeds_told(table: Record, columns: Sequence[Record]) -> str:
-    """How many seeds the rows of a table are means over."""
+    """How many seeds the rows of a table are means over, and what their intervals are."""
     found: dict[int, list[str]] = {}
     for cell in drawn(table):
-        found.setdefault(len(cell["seeds"]), []).append(cell["name"])
+        found.setdefault(len(cell["seeds"]), []).append(one_line(cell["name"]))
     usual = max(found, key=lambda n: len(found[n]), default=0)
-    others = [f"{n} of {', '.join(map(one_line, names))}" for n, names in found.items() if n != usual]
-    first = f"n = {usual} seeds" if usual > 1 else "One seed, so there is no interval"
-    return first + (f"; {'; '.join(others)}" if others else "") + "."
+    others = "".join(f"; {n} for {', '.join(names)}" for n, names in found.items() if n != usual)
+    first = f"{usual} seeds each" if usual > 1 else "One seed each" if others else "One seed"
+    if max(found, default=0) < 2:
+        return f"{first}, so there is no interval over seeds."
+    return f"{first}{others}. {INTERVALS}"
 
 
 def span(values: Iterable[int]) -> str:

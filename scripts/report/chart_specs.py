@@ -33,7 +33,10 @@ CONFIG: Spec = {
     "rule": {"strokeWidth": 1.6},
     "line": {"strokeWidth": 1.8},
 }  # fmt: skip
-INTERVAL = "(isValid(datum.{0}low) ? ' (95 % interval ' + {1} + ' to ' + {2} + ')' : '')"
+INTERVAL = (
+    "(isValid(datum.{0}low) ? ' (95 % interval ' + {1} + ' to ' + {2} + ')'"
+    " : datum.{0}alike ? ' (no interval: the seeds are alike)' : '')"
+)
 SEEDS = "(datum.n > 1 ? ', mean over ' + datum.n + ' seeds' : ', one seed')"
 CHOSEN, RETRAINED = "datum.seed === seed", "datum.kind === 'retrained'"
 SHORT = "'.4~r'"  # four digits
@@ -65,17 +68,6 @@ def rows_of(sort: Any = None) -> Spec:
     return {"field": "label", "type": "nominal", "title": None, "sort": sort, "axis": axis}
 
 
-def bounded(prefix: str, is_percent: str) -> list[Spec]:
-    """The ends of an interval as they are drawn, `from` and `to`: a share is not drawn beyond 0 and 100."""
-    return [
-        {
-            "calculate": f"isValid(datum.{own}) && {is_percent} ? {bound}, datum.{own}) : datum.{own}",
-            "as": prefix + drawn,
-        }
-        for own, bound, drawn in ((f"{prefix}low", "max(0", "from"), (f"{prefix}high", "min(100", "to"))
-    ]
-
-
 PARAMETERS = [{"name": "seed", "value": "all"}, {"name": "order", "value": 0}, {"name": "series", "value": []}]
 
 
@@ -91,20 +83,20 @@ def panels(layers: list[Spec], transform: list[Spec], height: Any) -> Spec:
         "transform": transform,
         "facet": {"field": "panel", "type": "nominal", "title": None, "sort": {"field": "place", "op": "min"}},
         "bounds": "flush",
-        "spacing": {"row": 62},
+        "spacing": {"row": 76},
         "spec": {"height": height, "layer": layers},
     }
 
 
 def layer(mark: Spec, encoding: Spec, where: str = "true") -> Spec:
-    """Marks for the rows for which the expression `where` holds."""
-    return {"transform": [{"filter": where}], "mark": mark, "encoding": encoding}
+    """Marks for the rows for which the expression `where` holds; screen readers pass over all but those `told`."""
+    return {"transform": [{"filter": where}], "mark": {"aria": False} | mark, "encoding": encoding}
 
 
 def told(mark: Spec, encoding: Spec, where: str = "true") -> Spec:
     """The layer whose marks say their numbers: when pointed at, to screen readers and in the table below."""
     words = {"field": "told", "type": "nominal"}
-    return {"name": "told"} | layer(mark, encoding | {"tooltip": words, "description": words}, where)
+    return {"name": "told"} | layer(mark | {"aria": True}, encoding | {"tooltip": words, "description": words}, where)
 
 
 def haloed(encoding: Spec, **mark: Any) -> list[Spec]:
@@ -218,7 +210,8 @@ def epochs(looks: dict[str, dict[str, Any]] | None) -> Spec:
     look = channels("series", looks, ("color", "strokeDash"))
     place = {
         "x": quantity("epoch", "epoch", scale={"zero": True, "nice": False}, axis={"tickMinStep": 1, "tickCount": 5}),
-        "y": quantity("value", None, axis={"tickCount": 5}),
+        # Nothing reaches beyond the axes, so that the titles of all panels stand alike.
+        "y": quantity("value", None, axis={"tickCount": 5, "labelFlush": True}, scale={"zero": False, "padding": 8}),
     }
     shown = {"condition": {"test": "datum.n_epochs > 12", "value": "transparent"}}  # lines of many need no dots
     line = {"stroke": look["color"], "strokeDash": look["strokeDash"], "opacity": strong, "detail": {"field": "seed"}}
@@ -241,12 +234,11 @@ def dots(signal: bool) -> Spec:
     layers = [
         layer({"type": "rule", "color": BLACK, "strokeWidth": 1}, {"x": {"datum": 50}}, str(signal).lower()),
         layer(DASHED, {"x": x} | color, RETRAINED),
-        layer(RULE, {"y": y, "x": quantity("from", None), "x2": {"field": "to"}} | color),
+        layer(RULE, {"y": y, "x": quantity("low", None), "x2": {"field": "high"}} | color),
         told({"type": "point", "size": 70}, {"y": y, "x": x} | look),
         *haloed(text, dy=-11, fontSize=10),
     ]
     steps = [{"calculate": words, "as": "told"}, {"calculate": number("value", form), "as": "shown"}]
-    steps += bounded("", "datum.unit === '%'")
     independent = {"resolve": {"scale": {"x": "independent"}}}
     return panels(layers if signal else layers[1:], steps, {"step": LOW_STEP}) | independent
 
@@ -272,11 +264,11 @@ def trade_off() -> Spec:
         [
             layer(DASHED, x | color, RETRAINED),
             layer(DASHED, y | color, RETRAINED),
-            layer(faint, {"x": quantity("ua_from", across), "x2": {"field": "ua_to"}} | y | color),
-            layer(faint, {"y": quantity("ga_from", up), "y2": {"field": "ga_to"}} | x | color),
+            layer(faint, {"x": quantity("ua_low", across), "x2": {"field": "ua_high"}} | y | color),
+            layer(faint, {"y": quantity("ga_low", up), "y2": {"field": "ga_high"}} | x | color),
             told({"type": "point", "size": 80}, x | y | look | {"strokeDash": key}),
             *haloed(text, fontSize=11, fontWeight="bold", **aside),
         ],
-        [*bounded("ua_", "true"), *bounded("ga_", "true"), {"calculate": words, "as": "told"}],
+        [{"calculate": words, "as": "told"}],
         height=360,
     )

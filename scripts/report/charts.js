@@ -18,22 +18,36 @@ function chartRows(chart, blocks) {
 const longestText = (rows, field) =>
   data.letter * Math.max(0, ...rows.flatMap((row) => String(row[field] ?? "").split("\n")).map((line) => line.length));
 
-// The specification with its rows for a width in px; figures.py has the same for files.
-function fitted(chart, rows, width) {
+// Step in px and rows that are no higher than `tallest` together; where a row is too low for two lines, its label has one.
+function shortened(chart, rows, tallest) {
+  const { step } = chart.spec.height ?? chart.spec.spec.height;
+  const low = tallest / unique(rows.map((row) => row.label)).length;
+  if (!step || low >= step) return [step, rows];
+  if (low >= TWO_LINES) return [low, rows];
+  return [low, rows.map((row) => ({ ...row, label: row.label.replaceAll("\n", " ") }))];
+}
+
+// The specification with its rows for a width in px; figures.py has the same for files. tallest: on paper, px of rows.
+function fitted(chart, all, width, tallest = Infinity) {
   const spec = structuredClone(chart.spec);
-  const room = width - Math.max(chart.legend === "label" ? 0 : longestText(rows, "label"), 60);
+  const roomBeside = (rows) => width - Math.max(chart.legend === "label" ? 0 : longestText(rows, "label"), 60);
+  const [least, between] = chart.panel ?? [Infinity, 0];
+  const panels = unique(all.map((row) => row.panel)).length;
+  const narrowest = tallest < Infinity ? least * NARROWER : least;
+  const columns = Math.max(1, Math.min(panels, Math.floor(roomBeside(all) / narrowest)));
+  const [step, rows] = shortened(chart, all, tallest / Math.ceil(panels / columns));
+  const room = roomBeside(rows);
   const across = Math.max(1, Math.floor(room / (data.key_room + longestText(rows, chart.legend))));
   const legend = { ...data.config.legend, columns: across, labelLimit: room - data.key_room };
   Object.assign(spec, { data: { values: rows }, description: chart.title, config: { ...data.config, legend } });
   if (!chart.panel) {
-    if (spec.height.step) spec.height = spec.height.step * unique(rows.map((row) => row.label)).length;
+    if (step) spec.height = step * unique(rows.map((row) => row.label)).length;
     return Object.assign(spec, { width, autosize: { type: "fit-x", contains: "padding" } });
   }
-  const [least, between] = chart.panel;
-  const panels = unique(rows.map((row) => row.panel)).length;
-  spec.columns = Math.max(1, Math.min(panels, Math.floor(room / least)));
+  spec.columns = columns;
   spec.spacing.column = between;
-  spec.spec.width = room / spec.columns - between;
+  spec.spec.width = room / columns - between;
+  if (step) spec.spec.height = { step };
   return spec;
 }
 
@@ -57,22 +71,22 @@ const resized = new ResizeObserver((entries) =>
   entries.forEach(({ target }) => target.clientWidth && target.clientWidth !== target.drawn && drawChart(target)),
 );
 const pictures = new Set();
-const PAPER = 688; // px between the margins of A4
-function drawShown(most) {
+const PAPER = { width: 688, rows: 780 }; // px between the margins of A4, and down what is left to the rows of a chart
+const TWO_LINES = 24; // px
+const NARROWER = 0.75; // how wide a panel may be on paper, of the least width on a screen
+function drawShown(paper) {
   pictures.forEach((box) => {
     if (!box.isConnected) pictures.delete(box);
-    else if (box.clientWidth) drawChart(box, Math.min(box.clientWidth, most));
+    else if (box.clientWidth) drawChart(box, paper ? Math.min(box.clientWidth, paper.width) : undefined, paper?.rows);
   });
 }
-window.addEventListener("beforeprint", () => drawShown(PAPER));
-window.addEventListener("afterprint", () => drawShown(Infinity));
 
-async function drawChart(box, width = box.clientWidth) {
+async function drawChart(box, width = box.clientWidth, tallest = Infinity) {
   const { chart, rows, params } = box.picture;
   if (!box.drawn) resized.observe(box);
   seen.unobserve(box);
   box.drawn = box.clientWidth;
-  const spec = fitted(chart, rows, width);
+  const spec = fitted(chart, rows, width, tallest);
   const values = { ...params, series: unique(rows.map((row) => row[chart.legend])) };
   spec.params = spec.params.map((param) => ({ ...param, value: values[param.name] ?? param.value }));
   const options = { mode: "vega-lite", ast: true, actions: false, renderer: "svg", defaultStyle: false, logLevel: 1 };
@@ -119,7 +133,7 @@ function numbersOf(box) {
   };
   walk(box.view.scenegraph().root);
   const shown = (value) =>
-    isNumber(value) && !Number.isInteger(value) ? Number(value.toPrecision(4)) : (value ?? "-");
+    isNumber(value) ? minus(String(Number.isInteger(value) ? value : Number(value.toPrecision(4)))) : (value ?? "-");
   const line = (tag, cells) => html("tr", {}, ...cells.map((text) => html(tag, {}, String(text))));
   const lines = found.map((record) => line("td", Object.values(numbers).map((field) => shown(record[field]))));
   const head = html("thead", {}, line("th", Object.keys(numbers)));

@@ -50,8 +50,8 @@ GROUPS = Chart(
         "group": "group", "model": "model", "test accuracy (%)": "value", **ENDS, "test samples": "n_test",
         "seeds": "n",
     },
-    caption="Bars: 95 % Wilson intervals; over several seeds their ends are averaged, and open dots are the seeds."
-    " n: test samples.",
+    caption="Bars: 95 % intervals, of several seeds by Student's t over them, within 0 and 100; of one seed, or of"
+    " seeds that are all alike, Wilson's. Open dots are the seeds. n: test samples.",
     told=rows.told_of_groups,
     orders=tuple(specs.GROUP_ORDERS),
 )  # fmt: skip
@@ -71,7 +71,7 @@ OVERVIEW = Chart(
     constants=("panel", "place", "unit", "decimals"),
     legend="kind",
     numbers={"column": "panel", "model": "name", "value": "value", **ENDS, "seeds": "n"},
-    caption="95 % intervals over the seeds, by Student's t; dashed lines: the retrained models.",
+    caption="Dashed lines: the retrained models.",
     told=rows.seeds_told,
     panel=(135, 36),
 )
@@ -101,7 +101,7 @@ OF_CELLS = {
     "curves": CURVES,
     "information": replace(
         CURVES,
-        title="What the critics report of I(features; group)",
+        title="How much the features tell about the group, by MIU's two critics",
         spec=specs.epochs(NETWORKS),
         rows=rows.information,
         caption="Lower bounds (nats) by both critics on the information that features carry about the group; a line a"

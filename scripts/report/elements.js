@@ -15,6 +15,15 @@ function fill(node, attributes, children) {
 
 const html = (tag, attributes = {}, ...children) => fill(document.createElement(tag), attributes, children);
 
+// A box that scrolls sideways says so while its content is wider.
+const scrollBox = (name, tall = "") => {
+  const box = html("div", { class: `scroll ${tall}`.trim(), tabindex: "0", role: "region", "aria-label": name });
+  cutBoxes.observe(box);
+  return box;
+};
+const markCut = (box) => box.classList.toggle("cut", box.scrollWidth > box.clientWidth + 1);
+const cutBoxes = new ResizeObserver((entries) => entries.forEach(({ target }) => markCut(target)));
+
 const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
 const numbers = (values) => values.filter(isNumber);
 const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
@@ -32,10 +41,13 @@ function fixed(value, decimals) {
     .replace(/\.$/, "");
 }
 
+// A number's text: no minus before what is zero to these decimals, and a real minus sign before what is below.
+const minus = (text) => text.replace(/^-/, Number(text) === 0 ? "" : "−");
+
 // mean ± sample sd, [k] where only k of the seeds have the value, - where none has.
 function momentsText(moments, seeds, column) {
   if (!moments.n) return "-";
-  const shown = (value) => fixed(value * column.scale, column.decimals);
+  const shown = (value) => minus(fixed(value * column.scale, column.decimals));
   const deviation = isNumber(moments.sd) ? ` ± ${shown(moments.sd)}` : "";
   return shown(moments.mean) + deviation + (moments.n < seeds ? ` [${moments.n}]` : "");
 }

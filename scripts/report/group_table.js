@@ -15,8 +15,8 @@ function groupValue(cell, what, i) {
 const anyValue = (cell, what) => data.pool[cell.groups[what].n].some(Boolean);
 const beyondNoise = ({ low, high }) => isNumber(low) && (low > 0 || high < 0);
 const signed = (value, decimals) => {
-  const text = fixed(Math.abs(value), decimals);
-  return Number(text) === 0 ? text : `${value < 0 ? "−" : "+"}${text}`;
+  const text = minus(fixed(value, decimals));
+  return value > 0 && Number(text) !== 0 ? `+${text}` : text;
 };
 const endsTold = (ends, told, decimals = 1) => `${told(ends.low, decimals)} to ${told(ends.high, decimals)}`;
 
@@ -73,6 +73,7 @@ function drawGroupTable(section, columns = Infinity) {
   const cells = table.cells.filter((cell) => cell.is_reference || fits(rowWords(table, cell), section.state));
   groups.grid.replaceChildren(...parted(cells, columns).map((own) => groupGrid(section, own)));
   groups.told.textContent = groupsTold(table, groups.what);
+  markCut(groups.grid);
 }
 
 function groupGrid(section, cells) {
@@ -114,7 +115,7 @@ function groupLine(table, cells, what, i) {
 
 function groupsTold(table, what) {
   if (what === "test_acc")
-    return "Percent of a group's test images; below it the 95 % Wilson interval. Both are averaged over the seeds.";
+    return "Percent of a group's test images, the mean over the seeds; below it the 95 % interval: of several seeds by Student's t over them, within 0 and 100; of one seed, or of seeds that are all alike, Wilson's, from the number of test images.";
   const seeds = Math.max(...table.cells.map((cell) => cell.seeds.length));
   const source =
     seeds > 1
@@ -145,15 +146,11 @@ function groupBox(section) {
     const attributes = { type: "radio", name, value: what, checked: what === able[0], on: { change: choose } };
     return html("label", {}, html("input", attributes), ` ${GROUP_SHOWN[what]}`);
   });
-  const harm = table.story
-    .filter(({ about }) => about === "harm")
-    .map(({ text }) => html("p", { class: "harm" }, ...termed(text)));
   drawGroupTable(section);
   return html(
     "section",
     { class: "part groups-part" },
     html("h3", {}, "Which group, by which method"),
-    ...harm,
     html("div", { class: "controls choices", role: "group", "aria-label": "What the table shows" }, ...choices),
     grid,
     told,

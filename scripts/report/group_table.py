@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 from typing import Any
 
 from scripts.report.collect import Report, Row, by_label, groups_of
 from scripts.report.compared import values_of_others
 from scripts.report.estimates import Score, estimate_change
 from scripts.report.values import moments
+from scripts.report.view import average_accuracy
 from utils.tables import is_number
 
 ORIGINAL, REFERENCE = "minus original", "minus retrained"
@@ -31,12 +31,8 @@ class GroupTable:
     others: Mapping[str, Mapping[Row, Groups]]
 
     def accuracy(self, rows: Sequence[Row], group: str) -> dict[str, Any]:
-        """n, mean and sd over the rows, and `interval`: the mean ends of their Wilson intervals, or None."""
-        there = [self.found[row][group] for row in rows if group in self.found[row]]
-        there = [one for one in there if is_number(one["test_acc"])]
-        ends = [one["test_interval"] for one in there if one["test_interval"]]
-        interval = [fmean(end) for end in zip(*ends, strict=True)] if ends else None
-        return moments([one["test_acc"] for one in there]) | {"interval": interval}
+        """What `average_accuracy` gives of the rows that have the group."""
+        return average_accuracy(self.found[row][group] for row in rows if group in self.found[row])
 
     def change(self, what: str, rows: Sequence[Row], group: str) -> dict[str, Any]:
         """The accuracy minus that of what each row is compared with: n, mean and sd, and `interval` for 95 %, or None.

@@ -25,8 +25,9 @@ TESTED, BELOW = "Test accuracy by group, in percent, with 95 % intervals.", "Bel
 COLUMNS, LINES = 5, 36  # of one LaTeX table, at most: that many lines fit on a page below a caption
 WIDTHS = 70, 52  # pt: of `minus retrained` and of an interval in \scriptsize
 MEANING = (
-    "Accuracy in percent on a group's n test samples, with its 95 % Wilson interval; of several seeds their mean, and"
-    " the mean ends of their intervals. Minus original, minus retrained: percentage points to the accuracy of the model"
+    "Accuracy in percent on a group's n test samples, with its 95 % interval; of several seeds their mean, and the"
+    " interval by Student's t over them, within 0 and 100; of one seed, or of seeds that are all alike, Wilson's."
+    " Minus original, minus retrained: percentage points to the accuracy of the model"
     " that the run started from, and of the retrained one that is its reference. A change has a 95 % interval too: of"
     " several seeds by Student's t over the differences of each seed; of one seed, or of seeds that are all alike, from"
     " the numbers of test samples (Newcombe). It is more than noise where the interval leaves out zero; of many"

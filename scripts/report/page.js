@@ -3,9 +3,6 @@
 const state = { all: false, each: false, difference: false, words: [] };
 const FEW = 4; // so many tables stand open at first
 
-const scrollBox = (name, tall = "") =>
-  html("div", { class: `scroll ${tall}`.trim(), tabindex: "0", role: "region", "aria-label": name });
-
 // What was asked of a table's runs, as a heading: fairface: 50 % of 9 groups forgotten.
 function studied(table) {
   const groups = table.forget_groups;
@@ -22,6 +19,7 @@ const settingTold = (table) =>
 function newSection(table, open) {
   const section = { table, state, sort: null, open: new Map() };
   section.grid = scrollBox("Every method in numbers");
+  section.told = html("p", { class: "note" });
   section.details = html("div", {});
   section.compare = html("div", {});
   section.body = html("div", { class: "body" });
@@ -35,6 +33,11 @@ function newSection(table, open) {
   );
   if (open) fillSection(section);
   return section;
+}
+
+function openSection(section) {
+  section.node.open = true;
+  if (!section.body.childNodes.length) fillSection(section);
 }
 
 function fillSection(section) {
@@ -60,6 +63,7 @@ function measures(section) {
     { class: "part" },
     html("h3", {}, "Every method in numbers"),
     html("p", { class: "note" }, section.table.reference),
+    section.told,
     html(
       "p",
       { class: "note controls" },
@@ -104,7 +108,7 @@ function redraw() {
     drawTables(section);
   });
   document.getElementById("found").textContent = state.words.length
-    ? `${countTold(rows, "row")} in ${countTold(shown, "table")}`
+    ? `${countTold(rows, "row")} in ${countTold(shown, "table")}. The sentences and figures are of all rows.`
     : "";
 }
 
@@ -237,8 +241,7 @@ function openNamed() {
   const name = decodeURIComponent(location.hash.slice(1));
   const section = sections.find(({ table }) => table.id === name || table.cells.some((cell) => cell.id === name));
   if (!section) return;
-  section.node.open = true;
-  if (!section.body.childNodes.length) fillSection(section);
+  openSection(section);
   const cell = section.table.cells.find(({ id }) => id === name);
   if (cell && !section.open.has(cell.id)) openDetails(section, cell, null);
 }
@@ -267,5 +270,16 @@ openNamed();
 window.addEventListener("hashchange", openNamed);
 // Paper does not scroll: a wide table is printed in parts, one below the other.
 const ON_PAPER = 9; // columns
-window.addEventListener("beforeprint", () => sections.forEach((section) => drawTables(section, ON_PAPER)));
-window.addEventListener("afterprint", () => sections.forEach((section) => drawTables(section)));
+// Every study is printed, those that are closed too.
+let closed = [];
+window.addEventListener("beforeprint", () => {
+  closed = sections.filter(({ node }) => !node.open);
+  closed.forEach(openSection);
+  sections.forEach((section) => drawTables(section, ON_PAPER));
+  drawShown(PAPER);
+});
+window.addEventListener("afterprint", () => {
+  closed.forEach(({ node }) => (node.open = false));
+  sections.forEach((section) => drawTables(section));
+  drawShown(null);
+});

@@ -1,7 +1,7 @@
 """Everything that the page, the figures and the JSON file show, as one dict of plain values (docs/report.md)."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,10 @@ def payload(report: Report, root: Path, main: Sequence[Column] = MAIN) -> dict[s
         for cell in tables[-1]["cells"]:
             cell["story"] = of_labels[cell["label"]]
         hidden = dict.fromkeys(row for pair in partners for row in pair if row is not None and row not in own)
-        tables[-1]["compared_with"] = [_cell(*labelled) for labelled in by_label(list(hidden)).items()]
+        tables[-1]["compared_with"] = [_cell(*labelled) for labelled in by_label(in_order(hidden)).items()]
+        labels = list(by_label(in_order([*own, *hidden])))
+        for cell in (*tables[-1]["cells"], *tables[-1]["compared_with"]):
+            cell["place"] = labels.index(cell["label"])
         for row, pair in [*zip(own, partners, strict=True), *((row, (None, None)) for row in hidden)]:
             where = {"table": f"t{number}", "cell": place.get(names.of(row))}
             runs.append(_run(row, root, names, where, pair, _read_beside(row, unread)))
@@ -85,7 +88,7 @@ class Names:
 
 
 def _table(name: str, key: tuple, rows: Sequence[Row], grouped: GroupTable, names: Names) -> dict[str, Any]:
-    labelled, marks = by_label(rows), mark_rows(rows, paper_name)
+    labelled, marks = by_label(in_order(rows)), mark_rows(rows, paper_name)
     cells = [
         {
             "id": f"{name}c{number}",
@@ -108,6 +111,11 @@ def _table(name: str, key: tuple, rows: Sequence[Row], grouped: GroupTable, name
         "groups": [{"name": group["name"], **{fact: group[fact] for fact in FACTS}} for group in grouped.groups],
         "cells": cells,
     }
+
+
+def in_order(rows: Iterable[Row]) -> list[Row]:
+    """As in the text tables, but unlearned models with a tag, which are variants, are last."""
+    return sorted(rows, key=lambda row: (row.competes and bool(row.run.config.get("tag")), row.rank, row.seed))
 
 
 def _cell(label: str, rows: Sequence[Row]) -> dict[str, Any]:

@@ -92,7 +92,7 @@ function told(row, column, state) {
   const lines = [`${row.cell.name}, ${columnHint(column)}`];
   runs.forEach((run) => {
     const own = runMoments(run, column.key, state.difference);
-    if (own.n) lines.push(`seed ${run.seed}: ${own.mean * column.scale}`);
+    if (own.n) lines.push(`seed ${run.seed}: ${minus(String(own.mean * column.scale))}`);
   });
   const gap = row.run ? runMoments(row.run, column.key, true) : cellMoments(row.cell, column.key, true);
   if (gap.n && !state.difference)
@@ -153,6 +153,10 @@ function parted(list, most) {
 function drawTable(section, most = Infinity) {
   const columns = data.columns.filter((column) => section.state.all || column.main);
   section.grid.replaceChildren(...parted(columns, most).map((own) => measuresGrid(section, own)));
+  section.told.textContent = section.state.difference
+    ? "Shown is the difference to the retrained model of the same seed. Bold: the unlearned model closest to it."
+    : "Bold: the one best of the unlearned models.";
+  markCut(section.grid);
 }
 
 function measuresGrid(section, columns) {

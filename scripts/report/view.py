@@ -1,10 +1,12 @@
 """A cell with its runs and their partners, and the accuracy of a group over runs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from statistics import fmean
 from typing import Any
 
+from method.evaluation.intervals import student_factor
+from scripts.report.estimates import ALIKE
+from scripts.report.values import moments
 from utils.tables import is_number
 
 
@@ -36,14 +38,22 @@ class View:
         return sorted(self.runs[0].get("groups") or [], key=lambda group: not group["forget"])
 
 
-def average_accuracy(runs: Sequence[dict[str, Any]], name: str) -> dict[str, Any] | None:
-    """A group's test accuracy over runs: mean, and the mean ends of the 95 % intervals; None without any."""
-    groups = [group for run in runs for group in run.get("groups") or [] if group["name"] == name]
-    found = [group for group in groups if is_number(group["test_acc"])]
-    intervals = [group["test_interval"] for group in found if group["test_interval"]]
-    if not found:
-        return None
-    return {
-        "value": fmean(group["test_acc"] for group in found),
-        "interval": [fmean(ends) for ends in zip(*intervals, strict=True)] if intervals else None,
-    }
+def average_accuracy(groups: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Test accuracy (%) of a group of each run: n, mean and sd, and `interval` for 95 %, or None.
+
+    Of several seeds the interval is Student's over them, within 0 and 100; of one seed, and of seeds that are all
+    alike, it is Wilson's, from the number of test images.
+    """
+    there = [group for group in groups if is_number(group["test_acc"])]
+    values = [group["test_acc"] for group in there]
+    interval = next((list(group["test_interval"]) for group in there if group["test_interval"]), None)
+    found, factor = moments(values), student_factor(len(values))
+    if factor is not None and max(values) - min(values) > ALIKE:
+        half = factor * found["sd"]
+        interval = within_percent(found["mean"] - half, found["mean"] + half)
+    return found | {"interval": interval}
+
+
+def within_percent(low: float, high: float) -> list[float]:
+    """Both ends of the interval of a share: none lies beyond 0 and 100."""
+    return [max(low, 0.0), min(high, 100.0)]
