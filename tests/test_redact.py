@@ -3,7 +3,7 @@
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +37,12 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict]:
     )
     copy, key = redacted(root, tmp_path_factory.mktemp("shared") / "copy")
     return root, copy, key
+
+
+def change_config(run: Path, change: Callable[[dict], object]) -> None:
+    stored = yaml.safe_load((run / "config.yaml").read_text())
+    change(stored)
+    (run / "config.yaml").write_text(yaml.safe_dump(stored))
 
 
 def files(folder: Path) -> Iterator[tuple[str, bytes]]:
@@ -170,6 +176,17 @@ def test_a_run_that_cannot_be_read_is_named(tmp_path: Path, capsys: Capture) -> 
     assert report.main([str(tmp_path / "output"), "--redact", str(tmp_path / "other")]) == 2
     assert "cannot read the records in" in capsys.readouterr().err
     assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize(
+    "skipped", [["anna"], {"unknown": "abc"}, {"unknown": [7]}, {"anna.jpg": []}, None, {"unknown": 3}]
+)
+def test_a_list_of_which_nothing_can_be_told_is_refused(tmp_path: Path, capsys: Capture, skipped: object) -> None:
+    """Else names would be taken for letters, or kinds, and stay."""
+    change_config(make_answer(tmp_path / "output"), lambda stored: stored["requests"].update(skipped=skipped))
+    assert report.main([str(tmp_path / "output"), "--redact", str(tmp_path / "copy")]) == 2
+    assert "`requests` in config.yaml does not say what became of a list" in capsys.readouterr().err
+    assert os.listdir(tmp_path) == ["output"]
 
 
 def test_a_group_that_is_called_like_a_person_is_refused(tmp_path: Path, capsys: Capture) -> None:

@@ -37,6 +37,7 @@ from method.runs.folder import (
 from method.runs.named_files import KEPT_WITHOUT, MARK, NAMING
 from method.runs.stored import StoredRun
 from scripts.report.naming import LEFT_OUT, without_paths
+from scripts.report.sheet_request import check_request
 from scripts.report.tokens import Tokens
 from utils.files import read_bytes
 from utils.tables import is_number
@@ -138,11 +139,12 @@ def redact_config(run: StoredRun, tokens: Tokens, ended: str) -> dict[str, Any]:
     if stored.get(IMPORTED):
         found[IMPORTED] = {"file": tokens.of("path", str(stored[IMPORTED].get("file")))}
     if isinstance(requests := stored.get("requests"), dict):
-        skipped = (requests.get("skipped") or {}).items()
-        names = {kind: sorted(tokens.of("name", str(name)) for name in own) for kind, own in skipped}
-        found["requests"] = {"n": requests.get("n"), "n_skipped": requests.get("n_skipped"), "skipped": names}
+        names = {
+            kind: sorted(tokens.of("name", name) for name in own) for kind, own in check_request(requests, run).items()
+        }
+        found["requests"] = {"n": requests["n"], "n_skipped": sum(map(len, names.values())), "skipped": names}
     if isinstance(images := stored.get("skipped_images"), dict):
-        found["skipped_images"] = {"n": images.get("n"), "first": []}
+        found["skipped_images"] = {"n": images.get("n") if is_number(images.get("n")) else None, "first": []}
     return found | {REDACTED: {"ended": ended}}
 
 
