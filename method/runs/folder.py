@@ -59,16 +59,21 @@ def folder_of(config: Config, root: str, method: str | None = None, reweight: bo
     what departs from the method's default; a run that forgets nothing has neither task nor ratio. UserError where a
     name is longer than file systems take.
     """
-    own = method is None
-    method = method or config.method
-    forgets = METHODS[method].forgets
-    tag = f"-{config.tag}" if own and config.tag else ""
-    ratio = f"_{config.unlearning_ratio:.10g}" if forgets else ""
-    name = f"{method}{_variant(config, method, own, reweight)}{tag}{ratio}_{config.seed}"
+    name = name_of(config, method, reweight)
     check_name(config.data_name, "dataset_name")
     check_name(name, "tag")
     folder = Path(root) / config.data_name / config.model.replace("/", "-")
+    forgets = METHODS[method or config.method].forgets
     return (folder / config.task if forgets or config.needs_task_for_target else folder) / name
+
+
+def name_of(config: Config, method: str | None = None, reweight: bool | None = None) -> str:
+    """The last part of `folder_of`."""
+    own = method is None
+    method = method or config.method
+    tag = f"-{config.tag}" if own and config.tag else ""
+    ratio = f"_{config.unlearning_ratio:.10g}" if METHODS[method].forgets else ""
+    return f"{method}{_variant(config, method, own, reweight)}{tag}{ratio}_{config.seed}"
 
 
 def _variant(config: Config, method: str, own: bool, reweight: bool | None) -> str:

@@ -1,8 +1,6 @@
 """`--redact`: a copy of runs fit to be shared. Tokens stand for names, rows and paths; the key stays with the owner."""
 
-import json
 import os
-import re
 import shutil
 import tempfile
 from collections import defaultdict
@@ -10,19 +8,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from method.configs.loading import Config
+from method.configs.schema import all_keys
 from method.evaluation.columns import COLUMNS
+from method.registry import METHODS
 from method.runs.files import PRETRAIN
-from method.runs.folder import METRICS, REDACTED
+from method.runs.folder import REDACTED, name_of
 from method.runs.stored import StoredRun, read_runs
 from scripts.report.collect import FILTERS, Report, row_key
 from scripts.report.redact_files import (
     Redacted,
     note_forget_set,
     note_rows,
-    redact_metrics,
     redact_run,
     task_token,
 )
+from scripts.report.redact_metrics import Kept, kept_of, redact_metrics
 from scripts.report.sheet import ended
 from scripts.report.tokens import Tokens, write_key
 from utils.errors import UserError
@@ -79,17 +80,16 @@ def _redacted(runs: Sequence[StoredRun], root: Path) -> tuple[Tokens, dict[Store
     tokens.draw_rows()
     for run in runs:
         note_forget_set(run, tokens)
-    rows = _rows_of_pretrained(runs, tokens)
     places = {run: _place(run, root, tokens) for run in runs}
-    names = {run.folder.name: places[run].name for run in runs}
-    made = {}
-    for run in runs:
-        own = redact_run(run, tokens, rows.get(run, []), ended(run))
-        made[run] = Redacted(_named(own.contents, names), own.left_out)
+    kept = {run: kept_of(run, _called(run, places), tokens) for run in runs}
+    rows = _rows_of_pretrained(runs, kept, tokens)
+    made = {run: redact_run(run, tokens, kept[run], rows.get(run, []), ended(run)) for run in runs}
     return tokens, places, made
 
 
-def _rows_of_pretrained(runs: Sequence[StoredRun], tokens: Tokens) -> dict[StoredRun, list[dict[str, Any]]]:
+def _rows_of_pretrained(
+    runs: Sequence[StoredRun], kept: Mapping[StoredRun, Kept], tokens: Tokens
+) -> dict[StoredRun, list[dict[str, Any]]]:
     """Of each pretrained run its metrics on every forget set that it serves: its records in the copy cannot tell."""
     report = Report(runs, dict.fromkeys(FILTERS, ()), [column.key for column in COLUMNS], originals=True)
     found: dict[StoredRun, list[dict[str, Any]]] = defaultdict(list)
@@ -97,7 +97,7 @@ def _rows_of_pretrained(runs: Sequence[StoredRun], tokens: Tokens) -> dict[Store
         if row.run.method == PRETRAIN and row.splits_of is not None:
             forget, groups = row_key(row.splits_of)
             entry = {"forget": tokens.of("forget", forget) if forget else None, "groups": groups}
-            found[row.run].append({**entry, "metrics": redact_metrics(row.values, tokens)})
+            found[row.run].append({**entry, "metrics": redact_metrics(row.values, kept[row.splits_of])})
     return found
 
 
@@ -116,21 +116,19 @@ def _place(run: StoredRun, root: Path, tokens: Tokens) -> Path:
         else tokens.of("folder", part)
         for part in outer
     ]
-    tag = f"-{re.escape(config['tag'])}" if config.get("tag") else ""
-    usual = rf"{re.escape(run.method)}(_[a-z_-]+)?{tag}(_[0-9.e-]+)?_{config['seed']}"
-    return Path(*parts, own if re.fullmatch(usual, own) else tokens.of("folder", own))
+    return Path(*parts, own if own == usual_name(run) else tokens.of("folder", own))
 
 
-def _named(contents: Mapping[str, bytes], names: Mapping[str, str]) -> dict[str, bytes]:
-    """The same, where metrics.json calls its reference as the folder is called in the copy."""
-    found = dict(contents)
-    if METRICS in found:
-        metrics = json.loads(found[METRICS])
-        for part in (metrics, metrics.get("without_rewind")):
-            if isinstance(part, dict) and part.get("reference"):
-                part["reference"] = names.get(part["reference"], part["reference"])
-        found[METRICS] = (json.dumps(metrics, indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode()
-    return found
+def usual_name(run: StoredRun) -> str:
+    """What this version calls the folder of such a run; empty for a method that it does not have."""
+    values = {name: value for name, value in {"tag": "", **run.config}.items() if name in all_keys()}
+    return name_of(Config(values, {})) if run.method in METHODS else ""
+
+
+def _called(run: StoredRun, places: Mapping[StoredRun, Path]) -> dict[str, str]:
+    """What folders are called in the copy, by name; of several of one name the one beside `run` counts."""
+    ordered = sorted(places, key=lambda other: other.folder.parent == run.folder.parent)
+    return {other.folder.name: places[other].name for other in ordered}
 
 
 def _refuse_rests(made: Mapping[StoredRun, Redacted], tokens: Tokens, place: Path) -> None:
