@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import stat
+import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -279,11 +280,53 @@ def test_sentences_of_the_program_stay(tmp_path: Path) -> None:
     assert [kept.reason(f"{text} of portrait_3.jpg") for text in found] == [UNTOLD] * len(found)
 
 
-def test_a_group_that_is_called_like_a_person_is_refused(tmp_path: Path, capsys: Capture) -> None:
-    make_answer(tmp_path / "output", groups=[*NAMES[:3], f"warm {ASKED[2]}"])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (ASKED[2], f"warm {ASKED[2]}"),
+        ("id:Anna Schmidt", "Anna Schmidt"),
+        ("train/portrait_3.jpg", "portrait_3"),
+        ("train/portrait_3.jpg", "Portrait 3, warm"),
+        (unicodedata.normalize("NFD", "Zoë Müller"), "Zoë Müller"),
+        ("a.b/Straße.png", "in STRASSE"),
+        ("Bo", "bo-warm"),
+        ('Sean O\\"Connor', 'Sean O\\"Connor'),
+        ("row:7000223", "7000223"),
+        ("id:18", "18"),
+    ],
+)
+def test_a_group_that_is_called_like_a_person_is_refused(tmp_path: Path, capsys: Capture, name: str, text: str) -> None:
+    make_answer(tmp_path / "output", groups=[*NAMES[:3], text], names=[*LIST, name])
     assert report.main([str(tmp_path / "output"), "--redact", str(tmp_path / "copy")]) == 2
-    assert f"'{ASKED[2]}' would still stand in" in capsys.readouterr().err
+    assert f"{name!r} would still stand in {text!r}, the name of a group" in capsys.readouterr().err
     assert os.listdir(tmp_path) == ["output"]
+
+
+@pytest.mark.parametrize(
+    ("part", "changed"),
+    [
+        ("config", {"tag": "erika"}),
+        ("config", {"sensitive": "Erika"}),
+        ("config", {"dataset_name": "of-erika"}),
+        ("groups", {"targets": ["ERIKA", "others"]}),
+        ("", {"task": "groups-erika"}),
+    ],
+)
+def test_tags_columns_tasks_and_classes_that_name_somebody_are_refused(
+    tmp_path: Path, capsys: Capture, part: str, changed: dict
+) -> None:
+    run = make_answer(tmp_path / "output", names=[*LIST, "train/erika.jpg"])
+    change_config(run, lambda stored: (stored[part] if part else stored).update(changed))
+    assert report.main([str(tmp_path / "output"), "--redact", str(tmp_path / "copy")]) == 2
+    assert "'train/erika.jpg' would still stand in" in capsys.readouterr().err
+    assert not (tmp_path / "copy").exists()
+
+
+def test_names_that_are_words_of_the_program_or_parts_of_others_are_redacted(tmp_path: Path) -> None:
+    names = [*LIST, "digits", "small_cnn", "miu", "test", "id:70", "hann.jpg"]
+    make_answer(tmp_path / "output", names=names, groups=[*NAMES[:2], "Hannah", "more than 70"])
+    _, key = redacted(tmp_path / "output", tmp_path / "copy")
+    assert sorted(key["names"].values()) == sorted(names)
 
 
 def test_one_run_and_a_zip_of_runs_are_redacted_too(tmp_path: Path, capsys: Capture) -> None:
@@ -308,9 +351,10 @@ def test_folders_of_the_owner_s_own_get_tokens(tmp_path: Path) -> None:
 
 
 def test_folders_that_are_called_by_what_they_hold_keep_their_names() -> None:
-    """All of the runs in docs, of this version's and earlier ones': methods, variants, tags, ratios and seeds."""
-    runs = read_runs(Path(__file__).parent.parent / "docs/results/runs/digits.zip")
-    assert len(runs) > 100
+    """Those of runs in docs, which earlier versions made: methods, variants, tags, ratios and seeds."""
+    place = Path(__file__).parent.parent / "docs/results/runs"
+    runs = [run for name in ("digits_data", "group_dro", "fairface_64_all") for run in read_runs(place / f"{name}.zip")]
+    assert len(runs) == 45
     assert [run.folder.name for run in runs if usual_name(run) != run.folder.name] == []
 
 

@@ -23,12 +23,11 @@ from scripts.report.redact_files import (
     redact_run,
     task_token,
 )
+from scripts.report.redact_guard import Names, owners_words
 from scripts.report.redact_metrics import Kept, kept_of, redact_metrics
 from scripts.report.sheet import ended
 from scripts.report.tokens import Tokens, write_key
 from utils.errors import UserError
-
-SEARCHED_FROM = 6  # characters: a shorter name stands in the numbers and words of any file
 
 
 def redact(root: Path, copy: Path) -> list[str]:
@@ -49,7 +48,7 @@ def redact(root: Path, copy: Path) -> list[str]:
     runs = [run for run in found if run.config]
     _refuse_redacted(runs)
     tokens, places, made = _redacted(runs, root)
-    _refuse_rests(made, tokens, place)
+    _refuse_rests(places, tokens, place)
     _write(copy, {places[run] / name: text for run, own in made.items() for name, text in own.contents.items()})
     try:
         write_key(key, tokens.as_json(copy))
@@ -105,8 +104,7 @@ def _place(run: StoredRun, root: Path, tokens: Tokens) -> Path:
     """Where the run lies in the copy: names that follow from what it is stay, others get tokens."""
     if not run.folder.is_relative_to(root) or run.folder == root:
         return Path()
-    config = run.config
-    kept = {str(config["dataset"]), str(config["model"]).replace("/", "-")}
+    kept = {str(run.config["dataset"]), *_program_words(run)}
     *outer, own = run.folder.relative_to(root).parts
     parts = [
         task_token(run, tokens)
@@ -131,17 +129,23 @@ def _called(run: StoredRun, places: Mapping[StoredRun, Path]) -> dict[str, str]:
     return {other.folder.name: places[other].name for other in ordered}
 
 
-def _refuse_rests(made: Mapping[StoredRun, Redacted], tokens: Tokens, place: Path) -> None:
+def _refuse_rests(places: Mapping[StoredRun, Path], tokens: Tokens, source: Path) -> None:
     """UserError where a name or the place of the runs stands in the copy all the same, as in the name of a group."""
-    names = [name for name in tokens.texts.get("name", {}).values() if len(name) >= SEARCHED_FROM]
-    searched = [name.encode() for name in names if not name.isdigit()] + [os.fsencode(place)]
-    for run, own in made.items():
-        for file, content in own.contents.items():
-            if found := next((name for name in searched if name in content), None):
+    names = Names(tokens.texts.get("name", {}).values())
+    made = {token for own in tokens.texts.values() for token in own}
+    for run, place in places.items():
+        others = {*made, *_program_words(run), usual_name(run)}
+        for text, what in owners_words(run, place, others):
+            if found := os.fspath(source) if os.fspath(source) in text else names.within(text):
                 raise UserError(
-                    f"{found.decode(errors='replace')!r} would still stand in {file} of {run.place}, as the name of a"
-                    " group, a column or a tag; call that differently in the data. Nothing was written"
+                    f"{found!r} would still stand in {text!r}, {what} of {run.place}; call that differently in the data"
+                    " or the run, or leave the run out. Nothing was written"
                 )
+
+
+def _program_words(run: StoredRun) -> set[str]:
+    """What folders are called by the program's own words, wherever they lie."""
+    return {str(run.stored["config"]["dataset"]), str(run.config["model"]).replace("/", "-")}
 
 
 def _write(copy: Path, contents: Mapping[Path, bytes]) -> None:
