@@ -181,6 +181,31 @@ def test_nothing_is_written_over(tmp_path: Path, capsys: Capture) -> None:
     assert sorted(os.listdir(tmp_path)) == ["output"]
 
 
+@pytest.mark.parametrize("below", ["", "digits", "digits/small_cnn", TASK, f"{TASK}/miu_1_0"])
+def test_neither_a_copy_nor_its_key_lies_among_runs(tmp_path: Path, capsys: Capture, below: str) -> None:
+    """Whatever part of them is redacted, and through a link: a folder of runs is handed on as a whole."""
+    make_answer(tmp_path / "output")
+    root = tmp_path / "output" / (f"digits/small_cnn/{below}" if below.startswith(TASK) else below)
+    before = sorted(tmp_path.rglob("*"))
+    assert report.main([str(root), "--redact", str(tmp_path / "output" / "digits" / "copy")]) == 2
+    assert "would lie among the runs" in capsys.readouterr().err
+    assert sorted(tmp_path.rglob("*")) == before
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "link").symlink_to(root)
+    assert report.main([str(tmp_path / "elsewhere" / "link"), "--redact", str(root / "copy")]) == 2
+    assert "would lie among the runs" in capsys.readouterr().err
+    assert report.main([str(tmp_path / "elsewhere" / "link"), "--redact", str(tmp_path / "copy")]) == 0
+    added = {path for path in tmp_path.rglob("*") if not path.is_relative_to(tmp_path / "copy")} - {*before}
+    assert {path.name for path in added} == {"elsewhere", "link", "output.copy.key.json"}
+    assert (tmp_path / "output.copy.key.json").exists()
+
+
+def test_a_run_that_lies_alone_has_its_key_beside_it(tmp_path: Path) -> None:
+    make_answer(tmp_path / "output").rename(tmp_path / "sent")
+    _, key = redacted(tmp_path / "sent", tmp_path / "copy")
+    assert len(key["names"]) == len(LIST)
+
+
 def test_a_run_that_cannot_be_read_is_named(tmp_path: Path, capsys: Capture) -> None:
     run = make_answer(tmp_path / "output")
     (run / "config.yaml").write_text("{")
@@ -331,8 +356,8 @@ def test_names_that_are_words_of_the_program_or_parts_of_others_are_redacted(tmp
 
 def test_one_run_and_a_zip_of_runs_are_redacted_too(tmp_path: Path, capsys: Capture) -> None:
     run = make_answer(tmp_path / "output")
-    copy, _ = redacted(run, tmp_path / "copy")
-    assert "miu" in shown(copy, capsys)
+    assert report.main([str(run), "--redact", str(tmp_path / "copy")]) == 0
+    assert "miu" in shown(tmp_path / "copy", capsys)
     archive = {
         str(file.relative_to(tmp_path)): file.read_bytes() for file in run.parent.parent.rglob("*") if file.is_file()
     }

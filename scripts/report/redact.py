@@ -31,24 +31,24 @@ from utils.errors import UserError
 
 
 def redact(root: Path, copy: Path) -> list[str]:
-    """Write the copy, a folder, and its key beside `root`; returns lines to be shown.
+    """Write the copy, a folder, and its key beside the tree of the runs; returns lines to be shown.
 
     UserError, with nothing left behind, where something of these names is there already, or a file cannot be read.
     """
-    place = Path(os.path.abspath(root))
-    key = place.parent / f"{place.name}.{copy.name}.key.json"
+    found = read_runs(root)
+    runs = [run for run in found if run.config]
+    tree = _tree(Path(os.path.realpath(root)), runs, root)
+    key = tree.parent / f"{tree.name}.{copy.name}.key.json"
     for file in (copy, key):
         if os.path.lexists(file):
             raise UserError(f"{file} is there already, and nothing is written over it; give another name for the copy")
-    if Path(os.path.abspath(copy)).is_relative_to(place):
-        raise UserError(f"{copy} would lie among the runs themselves; give a folder outside of {root}")
+    if Path(os.path.realpath(copy)).is_relative_to(tree):
+        raise UserError(f"{copy} would lie among the runs themselves; give a folder outside of {tree}")
     if not os.path.isdir(copy.parent):
         raise UserError(f"--redact {copy}: there is no folder {copy.parent}; make it first")
-    found = read_runs(root)
-    runs = [run for run in found if run.config]
     _refuse_redacted(runs)
     tokens, places, made = _redacted(runs, root)
-    _refuse_rests(places, tokens, place)
+    _refuse_rests(places, tokens, (Path(os.path.abspath(root)), tree))
     _write(copy, {places[run] / name: text for run, own in made.items() for name, text in own.contents.items()})
     try:
         write_key(key, tokens.as_json(copy))
@@ -62,6 +62,21 @@ def redact(root: Path, copy: Path) -> list[str]:
         *([f"left out of the copy: {', '.join(left_out)}"] if left_out else []),
         *(f"not in the copy: {run.place}: {run.problem}" for run in found if not run.config),
     ]
+
+
+def _tree(place: Path, runs: Sequence[StoredRun], root: Path) -> Path:
+    """The outermost folder of the runs in `place`, above the folders of task, model and data set that it lies in.
+
+    What lies in it goes along when it, or a folder in it, is handed on: so neither a copy nor a key lies there.
+    """
+    tree = place
+    for run in runs:
+        outer = folder = (place / run.folder.relative_to(root)).parent
+        for name in (str(run.stored.get("task")), str(run.config["model"]).replace("/", "-"), run.config["dataset"]):
+            folder = folder.parent if folder.name == name else folder
+        if folder != outer and tree.is_relative_to(folder):
+            tree = folder
+    return tree
 
 
 def _refuse_redacted(runs: Sequence[StoredRun]) -> None:
@@ -129,14 +144,15 @@ def _called(run: StoredRun, places: Mapping[StoredRun, Path]) -> dict[str, str]:
     return {other.folder.name: places[other].name for other in ordered}
 
 
-def _refuse_rests(places: Mapping[StoredRun, Path], tokens: Tokens, source: Path) -> None:
-    """UserError where a name or the place of the runs stands in the copy all the same, as in the name of a group."""
+def _refuse_rests(places: Mapping[StoredRun, Path], tokens: Tokens, sources: Sequence[Path]) -> None:
+    """UserError where a name or a place of the runs stands in the copy all the same, as in the name of a group."""
     names = Names(tokens.texts.get("name", {}).values())
     made = {token for own in tokens.texts.values() for token in own}
     for run, place in places.items():
         others = {*made, *_program_words(run), usual_name(run)}
         for text, what in owners_words(run, place, others):
-            if found := os.fspath(source) if os.fspath(source) in text else names.within(text):
+            here = next((path for path in map(str, sources) if path in text), None)
+            if found := here or names.within(text):
                 raise UserError(
                     f"{found!r} would still stand in {text!r}, {what} of {run.place}; call that differently in the data"
                     " or the run, or leave the run out. Nothing was written"
