@@ -1,22 +1,30 @@
 """Redacted copies: nothing of those who asked is in them, and reports say the same."""
 
+import dataclasses
 import json
 import os
+import shutil
 import stat
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
-from asked import ASKED, FORGOTTEN, LIST, OWNER, ROWS, TASK, make_answer
+from asked import ASKED, FORGOTTEN, LIST, OWNER, ROWS, TASK, data, make_answer
 from trees import NAMES, Capture, make_run, shown
 
 from datasets.splits import load_splits
+from method.evaluation.evaluator import add_reference, evaluate
 from method.evaluation.records import Records
+from method.runs.stored import read_runs
 from method.runs.zips import write_zip
 from scripts.report import command as report
 from scripts.report.naming import without_paths
+from scripts.report.redact import usual_name
+from scripts.report.redact_metrics import UNTOLD, Kept
+from scripts.report.tokens import Tokens
 
 READABLE = ("config.yaml", "metrics.json", "history.csv", "status.json", "done", "forget_list.txt", "rows.json")
 
@@ -37,6 +45,18 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict]:
     )
     copy, key = redacted(root, tmp_path_factory.mktemp("shared") / "copy")
     return root, copy, key
+
+
+def change_config(run: Path, change: Callable[[dict], object]) -> None:
+    stored = yaml.safe_load((run / "config.yaml").read_text())
+    change(stored)
+    (run / "config.yaml").write_text(yaml.safe_dump(stored))
+
+
+def change_metrics(run: Path, values: dict, reasons: dict) -> None:
+    found = json.loads((run / "metrics.json").read_text())
+    found["reasons"] |= reasons
+    (run / "metrics.json").write_text(json.dumps(found | values))
 
 
 def files(folder: Path) -> Iterator[tuple[str, bytes]]:
@@ -145,7 +165,9 @@ def test_a_report_of_a_copy_has_the_same_numbers(shared: tuple[Path, Path, dict]
     root, copy, _ = shared
     (task,) = (path.name for path in copy.glob("digits/small_cnn/list-*"))
     before, after = (shown(path, capsys, *flags.split()) for path in (root, copy))
-    before = before.split("Not in the tables")[0].replace(TASK, task).replace(f"{OWNER}/gpu", "(left out)")
+    before = (
+        before.split("Not in the tables")[0].replace(TASK, task).replace(f"it cannot be read from {OWNER}/gpu", UNTOLD)
+    )
     assert after.split("Not in the tables")[0].replace("=", "") == before.replace("=", "")
     assert "pretrain" in after
 
@@ -183,6 +205,31 @@ def test_nothing_is_written_over(tmp_path: Path, capsys: Capture) -> None:
     assert sorted(os.listdir(tmp_path)) == ["output"]
 
 
+@pytest.mark.parametrize("below", ["", "digits", "digits/small_cnn", TASK, f"{TASK}/miu_1_0"])
+def test_neither_a_copy_nor_its_key_lies_among_runs(tmp_path: Path, capsys: Capture, below: str) -> None:
+    """Whatever part of them is redacted, and through a link: a folder of runs is handed on as a whole."""
+    make_answer(tmp_path / "output")
+    root = tmp_path / "output" / (f"digits/small_cnn/{below}" if below.startswith(TASK) else below)
+    before = sorted(tmp_path.rglob("*"))
+    assert report.main([str(root), "--redact", str(tmp_path / "output" / "digits" / "copy")]) == 2
+    assert "would lie among the runs" in capsys.readouterr().err
+    assert sorted(tmp_path.rglob("*")) == before
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "link").symlink_to(root)
+    assert report.main([str(tmp_path / "elsewhere" / "link"), "--redact", str(root / "copy")]) == 2
+    assert "would lie among the runs" in capsys.readouterr().err
+    assert report.main([str(tmp_path / "elsewhere" / "link"), "--redact", str(tmp_path / "copy")]) == 0
+    added = {path for path in tmp_path.rglob("*") if not path.is_relative_to(tmp_path / "copy")} - {*before}
+    assert {path.name for path in added} == {"elsewhere", "link", "output.copy.key.json"}
+    assert (tmp_path / "output.copy.key.json").exists()
+
+
+def test_a_run_that_lies_alone_has_its_key_beside_it(tmp_path: Path) -> None:
+    make_answer(tmp_path / "output").rename(tmp_path / "sent")
+    _, key = redacted(tmp_path / "sent", tmp_path / "copy")
+    assert len(key["names"]) == len(LIST)
+
+
 def test_a_run_that_cannot_be_read_is_named(tmp_path: Path, capsys: Capture) -> None:
     run = make_answer(tmp_path / "output")
     (run / "config.yaml").write_text("{")
@@ -196,17 +243,145 @@ def test_a_run_that_cannot_be_read_is_named(tmp_path: Path, capsys: Capture) -> 
     assert not (tmp_path / "other").exists()
 
 
-def test_a_group_that_is_called_like_a_person_is_refused(tmp_path: Path, capsys: Capture) -> None:
-    make_answer(tmp_path / "output", groups=[*NAMES[:3], f"warm {ASKED[2]}"])
+@pytest.mark.parametrize(
+    "skipped", [["anna"], {"unknown": "abc"}, {"unknown": [7]}, {"anna.jpg": []}, None, {"unknown": 3}]
+)
+def test_a_list_of_which_nothing_can_be_told_is_refused(tmp_path: Path, capsys: Capture, skipped: object) -> None:
+    """Else names would be taken for letters, or kinds, and stay."""
+    change_config(make_answer(tmp_path / "output"), lambda stored: stored["requests"].update(skipped=skipped))
     assert report.main([str(tmp_path / "output"), "--redact", str(tmp_path / "copy")]) == 2
-    assert f"'{ASKED[2]}' would still stand in" in capsys.readouterr().err
+    assert "`requests` in config.yaml does not say what became of a list" in capsys.readouterr().err
     assert os.listdir(tmp_path) == ["output"]
+
+
+def test_metrics_name_their_reference_as_the_copy_does(tmp_path: Path) -> None:
+    """Beside each run its own, as two tasks may have folders of one name; one that is not there has a token."""
+    named, root = "for-erika-mustermann", tmp_path / "output"
+    for task in (TASK, "split0"):
+        run = make_answer(tmp_path / task)
+        gone = f"the records of {named} cannot be read, or are of other samples"
+        change_metrics(run, {"reference": named}, {"kl_to_retrain_test": gone})
+        retrained = run.parent / "retrain_reweight_1_0"
+        change_config(
+            retrained, lambda stored: [stored[part].update(reweight=False) for part in ("config", "identity")]
+        )
+        retrained.rename(run.parent / named)
+        for one in run.parent.parent.rglob("config.yaml"):
+            change_config(one.parent, lambda stored, task=task: stored.update(task=task))
+        run.parent.rename(run.parent.parent / task)
+        shutil.copytree(tmp_path / task, root, dirs_exist_ok=True)
+    other = root / "digits/small_cnn/split0"
+    (other / named).rename(other / "retrain_anna_0")
+    copy, key = redacted(root, tmp_path / "copy")
+    for place, content in files(copy):
+        assert not [word for word in (named, "retrain_anna_0") if word.encode() in content or word in place], place
+    names = {name: token for token, name in key["folder"].items()}
+    (task,) = copy.glob("digits/small_cnn/list-*")
+    for folder in (task, copy / "digits/small_cnn/split0"):
+        found = json.loads((folder / "miu_1_0" / "metrics.json").read_text())
+        assert found["reference"] == names[named]
+        assert found["reasons"]["kl_to_retrain_test"].startswith(f"the records of {names[named]} cannot")
+    assert (task / names[named]).is_dir()
+    assert (copy / "digits/small_cnn/split0" / names["retrain_anna_0"]).is_dir()
+    rows = json.loads((copy / "digits/small_cnn/pretrain_0/rows.json").read_text())["rows"]
+    assert {row["metrics"]["reference"] for row in rows} <= {*names.values()}
+
+
+def test_sentences_keys_and_columns_that_nobody_knows_are_left_out(tmp_path: Path) -> None:
+    run = make_answer(tmp_path / "output")
+    private = ["Erika Maria Mustermann", "portrait_3"]
+    change_config(run, lambda stored: stored["groups"].update(extra=private))
+    change_config(run, lambda stored: stored.update(pixels={"mean": "0.5", "std": private[0], "extra": private}))
+    change_config(run, lambda stored: stored["config"].update({private[1]: 1}))
+    change_metrics(
+        run,
+        {private[1]: 3.0, "worst_group": private[0]},
+        {"mia": f"cannot be read from /home/u/{private[0]}/x.npz", "tow": "it cannot be read: portrait_3.jpg"}
+        | {private[1]: "there is no test sample", "avg_gap": "there is no test sample of portrait_3"},
+    )
+    (run / "history.csv").write_text("epoch,retain_loss,portrait_3_acc,val_acc\n0,0.1,1,\n12,1e-05,,nan\n")
+    copy, _ = redacted(tmp_path / "output", tmp_path / "copy")
+    for place, content in files(copy):
+        assert not [word for word in (*private, "Maria") if word.encode() in content], place
+    (run,) = copy.glob("digits/small_cnn/list-*/miu_1_0")
+    assert (run / "history.csv").read_text() == "epoch,retain_loss,val_acc\n0,0.1,\n12,1e-05,\n"
+    assert yaml.safe_load((run / "config.yaml").read_text())["pixels"] == {"mean": "0.5"}
+    reasons = json.loads((run / "metrics.json").read_text())["reasons"]
+    assert {key: reasons[key] for key in ("mia", "tow", "avg_gap")} == dict.fromkeys(("mia", "tow", "avg_gap"), UNTOLD)
+
+
+def test_sentences_of_the_program_stay(tmp_path: Path) -> None:
+    """Those of an evaluation without test samples, of one of few samples, and of a comparison that could not be."""
+    records, splits = data(0.5, 1)
+    none = np.array([], dtype=np.int64)
+    empty = evaluate(records, dataclasses.replace(splits, test=none), NAMES, 2, 2)
+    few = evaluate(records, dataclasses.replace(splits, forget=splits.forget[:3]), NAMES, 2, 2)
+    own = records.select(splits.test)
+    gone = dataclasses.replace(splits, test=splits.test[own.group != 3])
+    apart = evaluate(records, gone, NAMES, 2, 2)
+    compared = add_reference(dict(few), empty, None, "retrain_1_0", {"reasons": {}})
+    alone = add_reference(dict(few), None, "no finished retrain run of this task and seed to compare with", None)
+    found = {text for one in (empty, few, apart, compared, alone) for text in one["reasons"].values()}
+    kept = Kept(frozenset(NAMES), {}, Tokens())
+    assert len(found) >= 8
+    assert f"there is no test sample of {NAMES[3]}" in found
+    assert [text for text in found if kept.reason(text) != text] == []
+    assert [kept.reason(f"{text} of portrait_3.jpg") for text in found] == [UNTOLD] * len(found)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (ASKED[2], f"warm {ASKED[2]}"),
+        ("id:Anna Schmidt", "Anna Schmidt"),
+        ("train/portrait_3.jpg", "portrait_3"),
+        ("train/portrait_3.jpg", "Portrait 3, warm"),
+        (unicodedata.normalize("NFD", "Zoë Müller"), "Zoë Müller"),
+        ("a.b/Straße.png", "in STRASSE"),
+        ("Bo", "bo-warm"),
+        ('Sean O\\"Connor', 'Sean O\\"Connor'),
+        ("row:7000223", "7000223"),
+        ("id:18", "18"),
+    ],
+)
+def test_a_group_that_is_called_like_a_person_is_refused(tmp_path: Path, capsys: Capture, name: str, text: str) -> None:
+    make_answer(tmp_path / "output", groups=[*NAMES[:3], text], names=[*LIST, name])
+    assert report.main([str(tmp_path / "output"), "--redact", str(tmp_path / "copy")]) == 2
+    assert f"{name!r} would still stand in {text!r}, the name of a group" in capsys.readouterr().err
+    assert os.listdir(tmp_path) == ["output"]
+
+
+@pytest.mark.parametrize(
+    ("part", "changed"),
+    [
+        ("config", {"tag": "erika"}),
+        ("config", {"sensitive": "Erika"}),
+        ("config", {"dataset_name": "of-erika"}),
+        ("groups", {"targets": ["ERIKA", "others"]}),
+        ("", {"task": "groups-erika"}),
+    ],
+)
+def test_tags_columns_tasks_and_classes_that_name_somebody_are_refused(
+    tmp_path: Path, capsys: Capture, part: str, changed: dict
+) -> None:
+    run = make_answer(tmp_path / "output", names=[*LIST, "train/erika.jpg"])
+    change_config(run, lambda stored: (stored[part] if part else stored).update(changed))
+    assert report.main([str(tmp_path / "output"), "--redact", str(tmp_path / "copy")]) == 2
+    assert "'train/erika.jpg' would still stand in" in capsys.readouterr().err
+    assert not (tmp_path / "copy").exists()
+
+
+def test_names_that_are_words_of_the_program_or_parts_of_others_are_redacted(tmp_path: Path) -> None:
+    names = [*LIST, "digits", "small_cnn", "miu", "test", "id:70", "hann.jpg"]
+    make_answer(tmp_path / "output", names=names, groups=[*NAMES[:2], "Hannah", "more than 70"])
+    _, key = redacted(tmp_path / "output", tmp_path / "copy")
+    assert sorted(key["names"].values()) == sorted(names)
 
 
 def test_one_run_and_a_zip_of_runs_are_redacted_too(tmp_path: Path, capsys: Capture) -> None:
     run = make_answer(tmp_path / "output")
-    copy, _ = redacted(run, tmp_path / "copy")
-    assert "miu" in shown(copy, capsys)
+    assert report.main([str(run), "--redact", str(tmp_path / "copy")]) == 0
+    assert "miu" in shown(tmp_path / "copy", capsys)
     archive = {
         str(file.relative_to(tmp_path)): file.read_bytes() for file in run.parent.parent.rglob("*") if file.is_file()
     }
@@ -218,10 +393,18 @@ def test_one_run_and_a_zip_of_runs_are_redacted_too(tmp_path: Path, capsys: Capt
 
 
 def test_folders_of_the_owner_s_own_get_tokens(tmp_path: Path) -> None:
-    make_answer(tmp_path / "output" / "mustermann", "miu_for_erika")
+    make_answer(tmp_path / "output" / "mustermann", "miu_for-erika_1_0")
     copy, key = redacted(tmp_path / "output", tmp_path / "copy")
     assert not [place for place, _ in files(copy) if "mustermann" in place or "erika" in place]
-    assert {"mustermann", "miu_for_erika"} <= {*key["folder"].values()}
+    assert {"mustermann", "miu_for-erika_1_0"} == {*key["folder"].values()}
+
+
+def test_folders_that_are_called_by_what_they_hold_keep_their_names() -> None:
+    """Those of runs in docs, which earlier versions made: methods, variants, tags, ratios and seeds."""
+    place = Path(__file__).parent.parent / "docs/results/runs"
+    runs = [run for name in ("digits_data", "group_dro", "fairface_64_all") for run in read_runs(place / f"{name}.zip")]
+    assert len(runs) == 45
+    assert [run.folder.name for run in runs if usual_name(run) != run.folder.name] == []
 
 
 def test_a_copy_in_a_zip_has_the_row_of_the_pretrained_model(

@@ -59,17 +59,23 @@ def folder_of(config: Config, root: str, method: str | None = None, reweight: bo
     what departs from the method's default; a run that forgets nothing has neither task nor ratio. The seeds are all
     that stands after the last underscore: `Seeds.spell`. UserError where a name is longer than file systems take.
     """
+    name = name_of(config, method, reweight)
+    check_name(config.data_name, "dataset_name")
+    check_name(name, "tag")
+    folder = Path(root) / config.data_name / config.model.replace("/", "-")
+    forgets = METHODS[method or config.method].forgets
+    return (folder / config.task if forgets or config.needs_task_for_target else folder) / name
+
+
+def name_of(config: Config, method: str | None = None, reweight: bool | None = None) -> str:
+    """The last part of `folder_of`."""
     own = method is None
     method = method or config.method
     forgets = METHODS[method].forgets
     tag = f"-{config.tag}" if own and config.tag else ""
     ratio = f"_{config.unlearning_ratio:.10g}" if forgets else ""
     seeds = config.seeds if own else config.seeds.of_model(forgets)
-    name = f"{method}{_variant(config, method, own, reweight)}{tag}{ratio}_{seeds.spell()}"
-    check_name(config.data_name, "dataset_name")
-    check_name(name, "tag")
-    folder = Path(root) / config.data_name / config.model.replace("/", "-")
-    return (folder / config.task if forgets or config.needs_task_for_target else folder) / name
+    return f"{method}{_variant(config, method, own, reweight)}{tag}{ratio}_{seeds.spell()}"
 
 
 def _variant(config: Config, method: str, own: bool, reweight: bool | None) -> str:

@@ -19,6 +19,7 @@ from datasets.splits import INDEX_SETS, Splits, arrays_of, forget_fingerprint, l
 from method.configs.key import SCHEMA
 from method.configs.schema import FALLBACK, all_keys
 from method.evaluation.records import Records
+from method.registry import METHODS
 from method.runs.files import read_history
 from method.runs.folder import (
     CONFIG,
@@ -34,11 +35,14 @@ from method.runs.folder import (
     STATUS,
     records_name,
 )
+from method.runs.meanings import HISTORY as EXPLAINED
 from method.runs.named_files import KEPT_WITHOUT, MARK, NAMING
+from method.runs.signature import PIXELS
 from method.runs.stored import StoredRun
-from scripts.report.naming import LEFT_OUT, without_paths
+from scripts.report.naming import LEFT_OUT
+from scripts.report.redact_metrics import Kept, redact_metrics
+from scripts.report.sheet_request import check_request
 from scripts.report.tokens import Tokens
-from utils.files import read_bytes
 from utils.tables import is_number
 
 # config.yaml: sections and keys that a report or a reader needs and that say nothing of persons or machines.
@@ -46,12 +50,13 @@ PROVENANCE = (
     *("device", "threads", "world_size", "precision", "original_sha256", KEPT_WITHOUT, "python", "torch", "numpy"),
     *("machine", "commit", "dirty"),
 )
-WHOLE_SECTIONS = ("groups", "pixels", "reweights_by_default")
-OF_OWNER = ("wandb_project",)  # words that are no paths, and name somebody
+GROUP_FACTS = ("names", "targets", "n_targets", "n_sensitive", "forget")
+PIXEL_TEXT = re.compile(r"[-+0-9.,e]+")  # numbers
+OF_OWNER = ("wandb_project", "forget_list_column", "split_values")  # words that are no paths, and name somebody
+OF_IMPORTED = ("imported", "classes")  # keys of the identity that are no flags
 STATES = ("running", "interrupted", "failed", "done")
-# metrics.json: keys whose texts are names of groups.
-OF_GROUPS = ("name", "worst_group", "forget_group_names")
 DATA, FORGET = "data", "forget"
+PHASES = ("critics", "fisher", "forget", "retain", "train")  # of history.csv's losses
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,8 +67,8 @@ class Redacted:
     left_out: tuple[str, ...]
 
 
-def redact_run(run: StoredRun, tokens: Tokens, rows: list[dict[str, Any]], ended: str) -> Redacted:
-    """The run's files for the copy; rows: of a pretrained run, as `rows_of` gives them. UserError names a broken file.
+def redact_run(run: StoredRun, tokens: Tokens, kept: Kept, rows: list[dict[str, Any]], ended: str) -> Redacted:
+    """The run's files for the copy; rows: what a pretrained run's rows.json has. UserError names a broken file.
 
     ended: date and time of the run, which its log alone tells.
     """
@@ -72,7 +77,7 @@ def redact_run(run: StoredRun, tokens: Tokens, rows: list[dict[str, Any]], ended
         if os.path.exists(run.folder / name):
             contents[name] = redacted(Path(os.fspath(run.folder / name)))
     if run.metrics:
-        contents[METRICS] = _json(redact_metrics(run.metrics, tokens))
+        contents[METRICS] = _json(redact_metrics(run.metrics, kept))
     if rows:
         contents[ROWS] = _json({"rows": rows})
     there = sorted(name for name in os.listdir(run.folder) if name not in (*contents, DONE))
@@ -120,12 +125,20 @@ def redact_config(run: StoredRun, tokens: Tokens, ended: str) -> dict[str, Any]:
     stored, value = run.stored, functools.partial(_value, tokens=tokens)
     own = (SCHEMA, FALLBACK, f"{stored['config'].get('dataset')}.yaml")
     prints, provenance = stored.get("fingerprints") or {}, stored.get("provenance") or {}
-    found: dict[str, Any] = {name: stored[name] for name in WHOLE_SECTIONS if name in stored}
-    found["config"] = {name: value(name, given) for name, given in stored["config"].items()}
-    found["identity"] = {name: value(name, given) for name, given in (stored.get("identity") or {}).items()}
+    groups, pixels = stored.get("groups"), stored.get("pixels")
+    found: dict[str, Any] = {"groups": {name: groups[name] for name in GROUP_FACTS if name in groups}} if groups else {}
+    if isinstance(pixels, dict):
+        found["pixels"] = {name: text for name in PIXELS if PIXEL_TEXT.fullmatch(text := str(pixels.get(name)))}
+    if "reweights_by_default" in stored:
+        found["reweights_by_default"] = stored["reweights_by_default"]
+    known = {*all_keys(), *OF_IMPORTED}
+    found["config"] = {name: value(name, given) for name, given in stored["config"].items() if name in known}
+    identity, sources = stored.get("identity") or {}, stored.get("sources") or {}
+    found["identity"] = {name: value(name, given) for name, given in identity.items() if name in known}
     found["sources"] = {
         name: source if str(source).split(" [")[0] in own else _flag(str(source))
-        for name, source in (stored.get("sources") or {}).items()
+        for name, source in sources.items()
+        if name in known
     }
     found["task"] = task_token(run, tokens)
     found["fingerprints"] = {
@@ -138,11 +151,12 @@ def redact_config(run: StoredRun, tokens: Tokens, ended: str) -> dict[str, Any]:
     if stored.get(IMPORTED):
         found[IMPORTED] = {"file": tokens.of("path", str(stored[IMPORTED].get("file")))}
     if isinstance(requests := stored.get("requests"), dict):
-        skipped = (requests.get("skipped") or {}).items()
-        names = {kind: sorted(tokens.of("name", str(name)) for name in own) for kind, own in skipped}
-        found["requests"] = {"n": requests.get("n"), "n_skipped": requests.get("n_skipped"), "skipped": names}
+        names = {
+            kind: sorted(tokens.of("name", name) for name in own) for kind, own in check_request(requests, run).items()
+        }
+        found["requests"] = {"n": requests["n"], "n_skipped": sum(map(len, names.values())), "skipped": names}
     if isinstance(images := stored.get("skipped_images"), dict):
-        found["skipped_images"] = {"n": images.get("n"), "first": []}
+        found["skipped_images"] = {"n": images.get("n") if is_number(images.get("n")) else None, "first": []}
     return found | {REDACTED: {"ended": ended}}
 
 
@@ -167,15 +181,10 @@ def task_token(run: StoredRun, tokens: Tokens) -> str:
     return tokens.of("list", task) if task.startswith("list-") else task
 
 
-def redact_metrics(metrics: Any, tokens: Tokens, key: str = "") -> Any:
-    """metrics.json: the numbers, names of groups, and sentences without paths."""
-    if isinstance(metrics, dict):
-        return {name: redact_metrics(value, tokens, name) for name, value in metrics.items()}
-    if isinstance(metrics, list):
-        return [redact_metrics(value, tokens, key) for value in metrics]
-    if not isinstance(metrics, str) or key in OF_GROUPS:
-        return metrics
-    return without_paths(metrics)
+@functools.cache
+def _history_columns() -> frozenset[str]:
+    own = (name for method in METHODS.values() for name in method.history_columns)
+    return frozenset((*EXPLAINED, *(f"{phase}_loss" for phase in PHASES), *own))
 
 
 def _splits(file: Path, tokens: Tokens) -> bytes:
@@ -212,8 +221,13 @@ def _forget_list(file: Path, tokens: Tokens) -> bytes:
 
 
 def _history(file: Path) -> bytes:
-    read_history(file)  # numbers alone
-    return read_bytes(file)
+    """Its numbers, of the columns that this version knows."""
+    columns = {name: own for name, own in read_history(file).items() if name in _history_columns()}
+    rows = [
+        ["" if value is None else repr(value).removesuffix(".0") for value in row]
+        for row in zip(*columns.values(), strict=True)
+    ]
+    return "".join(f"{','.join(row)}\n" for row in ([*columns], *rows)).encode()
 
 
 def _status(file: Path, run: StoredRun) -> bytes:

@@ -74,7 +74,7 @@ def read_request(run: StoredRun) -> Request | None:
     stored = run.stored.get("requests")
     if not isinstance(stored, dict):
         return None
-    left_out = _checked(stored, run)
+    left_out = check_request(stored, run)
     file = run.folder / FORGET_LIST
     if not os.path.exists(file):  # a kept copy has none
         return Request(stored["n"], left_out)
@@ -82,7 +82,7 @@ def read_request(run: StoredRun) -> Request | None:
     return Request(stored["n"], left_out, names, as_text(names).encode())
 
 
-def _checked(stored: Mapping[str, Any], run: StoredRun) -> dict[str, list[str]]:
+def check_request(stored: Mapping[str, Any], run: StoredRun) -> dict[str, list[str]]:
     """The names that were left out, by kind; UserError where config.yaml does not say that."""
     left_out, n = stored.get("skipped", {}), stored.get("n")
     is_listed = isinstance(left_out, dict) and all(
