@@ -204,6 +204,8 @@ def test_a_retrained_run_says_that_it_is_exact_for_itself(tmp_path: Path) -> Non
 def test_what_is_not_beside_the_run_is_said(tmp_path: Path) -> None:
     run = make_answer(tmp_path / "output")
     alone = run.rename(tmp_path / "alone")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken/config.yaml").write_text("[")
     text = words(written(alone, tmp_path / "a.html"))
     assert "The original model is not here" in text
     assert "The retrained model is not here" in text

@@ -116,8 +116,9 @@ def make_sheet(path: Path, filters: Mapping[str, Sequence[Any]]) -> Sheet:
     """
     runs, run = _choose(path, filters)
     _refuse(run)
-    partners = [one for one in runs[1:] if one.method == PRETRAIN or _is_retrained_of(one, run)]
-    partners += [one for one in runs[1:] if _has_splits_of(one, run)][:1]
+    others = [one for one in runs[1:] if one.config]  # of the rest nobody knows what they are
+    partners = [one for one in others if one.method == PRETRAIN or _is_retrained_of(one, run)]
+    partners += [one for one in others if _has_splits_of(one, run)][:1]
     own: dict[str, Sequence[Any]] = {"dataset": [run.config["dataset"]], "task": [run.task], "ratio": [run.ratio]}
     report = Report([run, *partners], {name: own.get(name, ()) for name in FILTERS}, ATTACKS, originals=True)
     table = run.table
