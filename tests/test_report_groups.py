@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from test_report_originals import pretrained, unlearned
 from trees import Capture, make_run, metrics, shown
 
+from scripts.report import chart_rows
 from scripts.report import command as report
 from scripts.report.latex import fitting
 
@@ -195,3 +197,23 @@ def test_names_of_groups_are_neither_formulas_nor_markup_nor_commands(
     }
     assert told[kind] in text
     assert "\x1b" not in text
+
+
+def test_runs_that_share_trained_models_have_no_interval(tmp_path: Path, capsys: Capture) -> None:
+    """Two unlearning seeds on one original and one retrained model: their spread is not that of independent runs."""
+    make_run(tmp_path, "r", "retrain", groups(30.0, 90.0), seed=0)
+    for seed, own in enumerate((50.0, 80.0)):
+        run = make_run(tmp_path, f"s{seed}", "salun", groups(own, 95.0), seed=seed, train_seed=0, forget_seed=0)
+        stored = yaml.safe_load((run / "config.yaml").read_text())
+        stored["fingerprints"] = {"data": "data0", "forget": "forget0"}
+        (run / "config.yaml").write_text(yaml.safe_dump(stored))
+    made = json.loads(shown(tmp_path, capsys, "--format", "json"))
+    retrained, salun = made["tables"][0]["cells"]
+    assert (salun["seeds"], salun["independent"], retrained["independent"]) == ([0, "1-f0-t0"], False, True)
+    found = salun["groups"]["minus_reference"][0]
+    assert (found["n"], found["mean"], found["interval"]) == (2, 35.0, None)
+    assert "35.0 points more (no interval: 2 seeds, which share trained models): too noisy to say" in " ".join(
+        sentence["text"] for sentence in salun["story"]
+    )
+    (dot,) = (row for row in chart_rows.trade_off(made["tables"][0], made["columns"]) if row["name"] == "SalUn")
+    assert (dot["ga_low"], dot["ga_alike"]) == (None, False)

@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from statistics import fmean
 
+from method.configs.seeds import are_independent
 from method.runs.files import PRETRAIN
 from method.runs.labels import paper_name
 from method.runs.stored import StoredRun
@@ -73,7 +74,11 @@ def _retraining(cells: Sequence[Cell]) -> str:
             before, after = (pool(scores, names) for scores in both)
             if row.reference and before and after:
                 found[paper_name(row.reference)].setdefault(row.reference, (before, after))
-    changes = {name: change for name in sorted(found) if (change := estimate_change(list(found[name].values())))}
+    changes = {
+        name: change
+        for name, own in sorted(found.items())
+        if (change := estimate_change(list(own.values()), independent=are_independent([run.seeds for run in own])))
+    }
     if not changes:
         return ""
     first = next(iter(changes.values()))
@@ -123,8 +128,11 @@ def _control(cells: Sequence[Cell]) -> str:
     key = attack_key(row for cell in cells for row in cell.rows)
     if not any(cell.attack(key) for cell in cells):
         return ""
-    starts = {start.seed: start for cell in reversed(cells) for start in cell.starts if start}
-    control = compare_attacks(((start.values, start.reference) for start in starts.values()), key)
+    starts = {start.seeds: start for cell in reversed(cells) for start in cell.starts if start}
+    independent = bool(starts) and are_independent(list(starts))
+    control = compare_attacks(
+        ((start.values, start.reference) for start in starts.values()), key, independent=independent
+    )
     if not control:
         return ""
     which = "is imported" if imported(start.run for start in starts.values()) else "saw the images"
@@ -183,14 +191,17 @@ def _comparisons(cells: Sequence[Cell], kind: str) -> Iterator[str]:
 
 def _closest(reference: str, cells: Sequence[Cell], kind: str) -> str:
     """Which of several methods stays closest to the one retrained model that they are compared with."""
-    gaps = {cell: {row.seed: gap for row in cell.rows if is_number(gap := row.values.get(CLOSENESS))} for cell in cells}
+    gaps = {
+        cell: {row.seeds: gap for row in cell.rows if is_number(gap := row.values.get(CLOSENESS))} for cell in cells
+    }
     seeds = Counter(frozenset(own) for own in gaps.values()).most_common(1)[0][0]
     able = {cell: [own[seed] for seed in sorted(seeds)] for cell, own in gaps.items() if seeds and seeds <= own.keys()}
     if len(able) < 2:
         return ""
+    apart = are_independent(list(seeds))
     best, *others = sorted(able, key=lambda cell: fmean(able[cell]))
     pairs = {cell: list(zip(able[best], able[cell], strict=True)) for cell in others}
-    found = {cell: change for cell in others if (change := estimate(pairs[cell], len(others)))}
+    found = {cell: change for cell in others if (change := estimate(pairs[cell], len(others), independent=apart))}
     unclear = [cell.name for cell in others if not found[cell].certain]
     behind = [cell.name for cell in others if found[cell].certain]
     left_out = [cell.name for cell in cells if cell not in able]
@@ -212,9 +223,9 @@ def _missing_of_table(cells: Sequence[Cell]) -> Iterator[str]:
         yield f"No original model is here for {listed(without)}: what they changed is not known."
     if alone := [cell.name for cell in cells if not any(row.reference for row in cell.rows)]:
         yield f"No retrained model is here to compare {listed(alone)} with."
-    starts: dict[int, set[StoredRun]] = defaultdict(set)
+    starts: dict[tuple[int | None, int], set[StoredRun]] = defaultdict(set)
     for cell in cells:
         for row, start in zip(cell.rows, cell.starts, strict=True):
-            starts[row.seed] |= {start.run} if start else set()
+            starts[row.seeds.models] |= {start.run} if start else set()
     if any(len(runs) > 1 for runs in starts.values()):
         yield "The methods started from several original models; each is compared with its own."

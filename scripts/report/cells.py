@@ -6,7 +6,7 @@ from typing import Any
 
 from method.runs.labels import paper_name
 from method.runs.stored import StoredRun
-from scripts.report.collect import Report, Row, by_label
+from scripts.report.collect import Report, Row, by_label, independent
 from scripts.report.compared import reference_name
 from scripts.report.estimates import Attack, Estimate, Score, estimate_attack, estimate_change, pool, scores_of
 from utils.tables import is_number
@@ -35,6 +35,11 @@ class Cell:
         return self.rows[0].name
 
     @property
+    def independent(self) -> bool:
+        """Whether each row is of models trained anew, so that an interval over them says something of chance."""
+        return independent(self.rows)
+
+    @property
     def after(self) -> str:
         """`after SalUn`, or of a model that unlearned nothing `in Retrained`."""
         return f"{'after' if self.rows[0].competes else 'in'} {self.name}"
@@ -55,11 +60,11 @@ class Cell:
     def change(self, names: Sequence[str], since: Sequence[Mapping[str, Score]], choices: int = 1) -> Estimate | None:
         """Of the test images of these groups together: the accuracy minus that of `original` or `retrained`."""
         found = [(pool(before, names), pool(after, names)) for before, after in zip(since, self.own, strict=True)]
-        return estimate_change([(a, b) for a, b in found if a is not None and b is not None], choices)
+        return estimate_change([(a, b) for a, b in found if a is not None and b is not None], choices, self.independent)
 
     def attack(self, key: str, choices: int = 1) -> Estimate | None:
         """The AUC of a membership attack minus that on the retrained model of the same seed."""
-        return compare_attacks(((row.values, row.reference) for row in self.rows), key, choices)
+        return compare_attacks(((row.values, row.reference) for row in self.rows), key, choices, self.independent)
 
     def seconds(self) -> list[tuple[float, float]]:
         """How long retraining took and how long this, for the seeds where both are known."""
@@ -97,7 +102,7 @@ def originals_of(report: Report, table: tuple, rows: Iterable[Row]) -> dict[Row,
 
 
 def compare_attacks(
-    pairs: Iterable[tuple[Mapping[str, Any], StoredRun | None]], key: str, choices: int = 1
+    pairs: Iterable[tuple[Mapping[str, Any], StoredRun | None]], key: str, choices: int = 1, independent: bool = True
 ) -> Estimate | None:
     """Of (a model's values, its retrained run): the AUC of an attack minus that on the retrained model."""
     found = []
@@ -106,7 +111,7 @@ def compare_attacks(
         if is_number(own) and is_number(theirs):
             n = _n_attacked(values, key)
             found.append((Attack(theirs, n), Attack(own, n)))
-    return estimate_attack(found, choices)
+    return estimate_attack(found, choices, independent)
 
 
 def _n_attacked(values: Mapping[str, Any], key: str) -> int:

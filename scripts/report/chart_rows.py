@@ -51,7 +51,7 @@ def groups(view: View) -> Iterator[Record]:
             found = [{group["name"]: group for group in run.get("groups") or []} for run in runs]
             for group in known:
                 own = [groups[group["name"]] for groups in found if group["name"] in groups]
-                average = average_accuracy(own)
+                average = average_accuracy(own, view.cell.get("independent", True))
                 low, high = average["interval"] or (None, None)
                 yield {
                     "role": role,
@@ -159,13 +159,14 @@ def kind(cell: Record) -> str:
 def moments(cell: Record, key: str, scale: float = 1, unit: str = "%") -> Record:
     """Mean over the seeds of a cell, n, and both ends of its 95 % interval by Student's t.
 
-    The ends are None of one seed, and of seeds that are `alike`, which say nothing of noise.
+    The ends are None of one seed, of seeds that are `alike`, which say nothing of noise, and of runs that share models.
     """
     n, mean, deviation = cell["n"].get(key) or 0, cell["mean"].get(key), cell["sd"].get(key)
     found = {"value": scale * mean if n else None, "low": None, "high": None, "n": n}
-    factor = student_factor(n)
+    independent = cell.get("independent", True)
+    factor = student_factor(n) if independent else None
     if factor is None or deviation < ALIKE:
-        return found | {"alike": n > 1}
+        return found | {"alike": n > 1 and independent}
     ends = [scale * (mean - factor * deviation), scale * (mean + factor * deviation)]
     low, high = within_percent(*ends) if unit == "%" else ends
     return found | {"low": low, "high": high, "alike": False}

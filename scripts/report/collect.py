@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from datasets.splits import load_splits
-from method.configs.seeds import Seeds
+from method.configs.seeds import Seeds, are_independent
 from method.evaluation.evaluator import (
     REPEATED_KEYS,
     SCHEMA,
@@ -60,6 +60,11 @@ class Row:
     def seed(self) -> int:
         """The run's own of them: several rows of a cell can have the same, and `seeds` tell them apart."""
         return self.seeds.run
+
+    @property
+    def seed_name(self) -> int | str:
+        """What tells it apart from the other rows of its label: its seed or, where the three differ, all of them."""
+        return self.seeds.spell() if self.seeds.given() else self.seed
 
     @property
     def name(self) -> str:
@@ -303,6 +308,11 @@ def by_folder(problems: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     for folder, problem in problems:
         grouped[folder][problem] = None
     return [(folder, "; ".join(own)) for folder, own in grouped.items()]
+
+
+def independent(rows: Sequence[Row]) -> bool:
+    """Whether each row is of models trained anew; of others an interval over the rows would be too short."""
+    return not rows or are_independent([row.seeds for row in rows])
 
 
 def by_label(rows: Sequence[Row]) -> dict[str, list[Row]]:

@@ -44,7 +44,8 @@ function pairedDifference(a, b, value, most = Infinity) {
   const squares = differences.reduce((sum, difference) => sum + (difference - middle) ** 2, 0);
   const half = n > 1 ? data.student[n] * Math.sqrt(squares / (n - 1)) : null;
   // Seeds that are all alike say nothing of noise.
-  if (half === null || half < 1e-9) return { n, mean: middle, low: null, high: null };
+  const independent = a.independent && b.independent; // of models trained anew, each
+  if (half === null || half < 1e-9 || !independent) return { n, mean: middle, low: null, high: null };
   const start = mean(pairs.map(([first]) => first));
   const [least, greatest] = most === Infinity ? [-Infinity, Infinity] : [-start, most - start];
   return { n, mean: middle, low: Math.max(least, middle - half), high: Math.min(greatest, middle + half) };
@@ -147,7 +148,7 @@ function comparison(chosen) {
     html(
       "p",
       { class: "note" },
-      "Differences are taken seed by seed, of the seeds that both have; below each its 95 % interval by Student's t. Bold: more than noise. Grey: too noisy to say. One seed gives no interval, nor do seeds that are all alike.",
+      "Differences are taken seed by seed, of the seeds that both have; below each its 95 % interval by Student's t. Bold: more than noise. Grey: too noisy to say. One seed gives no interval, nor do seeds that are all alike or share trained models.",
     ),
     comparedTable("measure", cells, metricLines(cells)),
     comparePlot(cells),

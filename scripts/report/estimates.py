@@ -34,7 +34,8 @@ class Estimate:
 
     before, after: what it is the difference of, means over the same seeds. n_images: of each seed. source: what the
     interval is from, where it is not from several seeds. choices: among how many differences this one was chosen; the
-    interval holds for all of them at once (Bonferroni).
+    interval holds for all of them at once (Bonferroni). shared: the runs share trained models, and so tell too little
+    of chance for an interval.
     """
 
     before: float
@@ -45,6 +46,7 @@ class Estimate:
     n_images: tuple[int, ...] = ()
     source: str = ""
     choices: int = 1
+    shared: bool = False
 
     @property
     def mean(self) -> float:
@@ -75,7 +77,8 @@ class Estimate:
         """The interval of the size of the difference, whatever its sign, and what it rests on."""
         seeds = f"{self.n_seeds} seeds" if self.n_seeds > 1 else "one seed only"
         if self.low is None or self.high is None:
-            return f"no interval: {seeds}" + (", all alike" if self.n_seeds > 1 else "")
+            why = "which share trained models" if self.shared else "all alike"
+            return f"no interval: {seeds}" + (f", {why}" if self.n_seeds > 1 else "")
         ends = (-self.high, -self.low) if self.mean < 0 else (self.low, self.high)
         low, high = map(decimal, ends)
         at_once = f" for all {self.choices} at once" if self.choices > 1 else ""
@@ -99,16 +102,20 @@ def estimate(
     choices: int = 1,
     of_one: OfOne | None = None,
     source: str = "",
+    independent: bool = True,
 ) -> Estimate | None:
     """Of (before, after), one pair a seed: the difference over the seeds, by Student's t; None of none.
 
     of_one: gives (difference, low, high) at a level, from a `source` beside seeds. It is used for one seed, and for
-    seeds that all gave the same model, which say nothing of noise; without it these have no interval.
+    seeds that all gave the same model, which say nothing of noise; without it these have no interval. independent:
+    whether each pair is of models trained anew (`are_independent`); others have no interval either.
     """
     if not pairs:
         return None
     level, differences = 1 - (1 - LEVEL) / choices, [after - before for before, after in pairs]
     means = fmean(before for before, _ in pairs), fmean(after for _, after in pairs)
+    if len(pairs) > 1 and not independent:
+        return Estimate(*means, None, None, len(pairs), choices=choices, shared=True)
     if max(differences) - min(differences) > ALIKE:
         _, low, high = student_interval(differences, level)
         return Estimate(*means, low, high, len(pairs), choices=choices)
@@ -117,7 +124,9 @@ def estimate(
     return Estimate(*means, *of_one(level)[1:], len(pairs), source=source, choices=choices)
 
 
-def estimate_change(pairs: Sequence[tuple[Score, Score]], choices: int = 1) -> Estimate | None:
+def estimate_change(
+    pairs: Sequence[tuple[Score, Score]], choices: int = 1, independent: bool = True
+) -> Estimate | None:
     """The same of test accuracies."""
 
     def of_one(level: float) -> tuple[float, float, float]:
@@ -125,10 +134,12 @@ def estimate_change(pairs: Sequence[tuple[Score, Score]], choices: int = 1) -> E
         hits = [min(max(round(score.accuracy * score.n / 100), 0), score.n) for score in (after, before)]
         return difference_interval(hits[0], after.n, hits[1], before.n, level)
 
-    return _of_scores(pairs, choices, of_one, ", from its test images")
+    return _of_scores(pairs, choices, of_one, ", from its test images", independent)
 
 
-def estimate_attack(pairs: Sequence[tuple[Attack, Attack]], choices: int = 1) -> Estimate | None:
+def estimate_attack(
+    pairs: Sequence[tuple[Attack, Attack]], choices: int = 1, independent: bool = True
+) -> Estimate | None:
     """The same of the AUCs of attacks."""
 
     def of_one(level: float) -> tuple[float, float, float]:
@@ -136,7 +147,7 @@ def estimate_attack(pairs: Sequence[tuple[Attack, Attack]], choices: int = 1) ->
         return auc_difference_interval(after.auc, before.auc, after.n, after.n, level)
 
     counted = bool(pairs and pairs[0][1].n)
-    return _of_scores(pairs, choices, of_one if counted else None, ", from the images attacked")
+    return _of_scores(pairs, choices, of_one if counted else None, ", from the images attacked", independent)
 
 
 def _of_scores(
@@ -144,8 +155,9 @@ def _of_scores(
     choices: int,
     of_one: OfOne | None,
     source: str,
+    independent: bool,
 ) -> Estimate | None:
-    found = estimate([(before[0], after[0]) for before, after in pairs], choices, of_one, source)
+    found = estimate([(before[0], after[0]) for before, after in pairs], choices, of_one, source, independent)
     if found is None or found.low is None or found.high is None:
         return found
     # No share lies beyond 0 and 100.

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scripts.report.collect import Report, Row, by_label, groups_of
+from scripts.report.collect import Report, Row, by_label, groups_of, independent
 from scripts.report.compared import values_of_others
 from scripts.report.estimates import Score, estimate_change
 from scripts.report.values import moments
@@ -32,7 +32,8 @@ class GroupTable:
 
     def accuracy(self, rows: Sequence[Row], group: str) -> dict[str, Any]:
         """What `average_accuracy` gives of the rows that have the group."""
-        return average_accuracy(self.found[row][group] for row in rows if group in self.found[row])
+        there = [row for row in rows if group in self.found[row]]
+        return average_accuracy((self.found[row][group] for row in there), independent(there))
 
     def change(self, what: str, rows: Sequence[Row], group: str) -> dict[str, Any]:
         """The accuracy minus that of what each row is compared with: n, mean and sd, and `interval` for 95 %, or None.
@@ -41,13 +42,11 @@ class GroupTable:
         test samples.
         """
         theirs = self.others[what]
-        pairs = [
-            (theirs[row][group], self.found[row][group])
-            for row in rows
-            if _both(group, theirs.get(row), self.found[row])
-        ]
-        ends = (found.low, found.high) if (found := estimate_change([(_score(a), _score(b)) for a, b in pairs])) else ()
-        return moments([own["test_acc"] - other["test_acc"] for other, own in pairs]) | {"interval": list(ends) or None}
+        there = [row for row in rows if _both(group, theirs.get(row), self.found[row])]
+        pairs = [(theirs[row][group], self.found[row][group]) for row in there]
+        found = estimate_change([(_score(a), _score(b)) for a, b in pairs], independent=independent(there))
+        ends = [found.low, found.high] if found and found.low is not None else None
+        return moments([own["test_acc"] - other["test_acc"] for other, own in pairs]) | {"interval": ends}
 
     def column(self, rows: Sequence[Row]) -> dict[str, list[dict[str, Any]]]:
         """What a page shows of the rows of one column: lists in the order of `groups`."""

@@ -124,7 +124,7 @@ def _other_told(report: Report, key: tuple, against: str) -> str:
 
 def _seeds_told(rows: Sequence[Row]) -> str:
     """Over how many seeds, and which rows have fewer or more than most."""
-    counts = {own[0].name: len({row.seed for row in own}) for own in by_label(rows).values()}
+    counts = {own[0].name: len({row.seeds for row in own}) for own in by_label(rows).values()}
     usual = max(counts.values(), key=[*counts.values()].count)
     unlike = ", ".join(f"{escape(name)}: {n}" for name, n in counts.items() if n != usual)
     of = f" ({unlike})" if unlike else ""

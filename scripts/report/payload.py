@@ -13,7 +13,7 @@ from method.evaluation.records import load_losses
 from method.runs.files import read_history
 from method.runs.folder import HISTORY, REDACTED, SPLITS
 from method.runs.labels import paper_name
-from scripts.report.collect import Report, Row, by_folder, by_label, groups_of
+from scripts.report.collect import Report, Row, by_folder, by_label, groups_of, independent
 from scripts.report.compared import mark_rows, reference_name
 from scripts.report.glossary import read_glossary
 from scripts.report.group_table import FACTS, GroupTable, group_tables
@@ -125,7 +125,8 @@ def _cell(label: str, rows: Sequence[Row]) -> dict[str, Any]:
         "name": rows[0].name,
         "method": rows[0].run.method,
         "is_reference": not rows[0].competes,
-        "seeds": [row.seed for row in rows],
+        "seeds": [row.seed_name for row in rows],
+        "independent": independent(rows),
         **over_seeds(rows),
     }
 
@@ -158,7 +159,7 @@ def _run(
     return {
         "id": names.of(row),
         "label": row.label,
-        "seed": row.seed,
+        "seed": row.seed_name,
         "folder": for_people((folder.relative_to(root) if folder.is_relative_to(root) else folder).as_posix()),
         **where,
         "original": names.of(original) if original else None,

@@ -146,12 +146,12 @@ def _cost(cell: Cell) -> str:
         own = [value for row in cell.rows if is_number(value := row.values.get("seconds"))]
         return f"It took {duration(fmean(own))}." if own else ""
     theirs, mine = (fmean(values) for values in zip(*pairs, strict=True))
-    return f"It took {duration(mine)}; retraining took {duration(theirs)}{_times(pairs)}."
+    return f"It took {duration(mine)}; retraining took {duration(theirs)}{_times(pairs, cell.independent)}."
 
 
-def _times(pairs: Sequence[tuple[float, float]]) -> str:
+def _times(pairs: Sequence[tuple[float, float]], independent: bool) -> str:
     """How many times as long the first of each pair is: the geometric mean, as quotients are not symmetric."""
-    found = estimate([(math.log(b), math.log(a)) for a, b in pairs])
+    found = estimate([(math.log(b), math.log(a)) for a, b in pairs], independent=independent)
     if found is None:
         return ""
     limits = (found.mean, found.low, found.high)
@@ -190,4 +190,4 @@ def _lost(row: Row) -> str:
 
 
 def _of_seeds(some: Sequence[Row], rows: Sequence[Row]) -> str:
-    return "" if len(some) == len(rows) else f" (seed {', '.join(str(row.seed) for row in some)})"
+    return "" if len(some) == len(rows) else f" (seed {', '.join(row.seeds.spell() for row in some)})"

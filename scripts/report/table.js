@@ -61,7 +61,7 @@ const fits = (text, state) => state.words.every((word) => text.includes(word));
 
 function sortValue(row, sort) {
   if (sort.key === "label") return row.cell.name;
-  if (sort.key === "seeds") return row.run ? row.run.seed : row.cell.seeds.length;
+  if (sort.key === "seeds") return row.run ? String(row.run.seed) : row.cell.seeds.length;
   const own = row.moments(data.columns[columnPlace.get(sort.key)]);
   return own.n ? own.mean : HOLES_LAST;
 }
@@ -74,7 +74,7 @@ function sortedBy(rows, sort, valueOf) {
   keyed.sort(([a, i], [b, j]) => {
     if (a === b) return i - j;
     if (a === HOLES_LAST || b === HOLES_LAST) return a === HOLES_LAST ? 1 : -1;
-    return (typeof a === "string" ? a.localeCompare(b, "en") : a - b) * sign || i - j;
+    return (typeof a === "string" ? a.localeCompare(b, "en", { numeric: true }) : a - b) * sign || i - j;
   });
   return keyed.map((item) => item[2]);
 }

@@ -4,11 +4,11 @@ import textwrap
 from collections import defaultdict
 from collections.abc import Sequence
 
-from method.configs.seeds import SEEDS, are_independent
+from method.configs.seeds import SEEDS
 from method.evaluation.columns import COLUMNS, Column
 from method.evaluation.evaluator import IN_FP32
 from method.runs.files import PRETRAIN
-from scripts.report.collect import Report, Row, by_label
+from scripts.report.collect import Report, Row, by_label, independent
 from scripts.report.compared import Others, left_out_names, mark_rows, values_of_others
 from scripts.report.naming import title
 from utils.tables import HOLE, align, align_markdown, cell, in_markdown, is_number, one_line
@@ -85,7 +85,7 @@ def notes(rows: Sequence[Row], columns: Sequence[Column]) -> list[str]:
         keys = {key for identity in identities for key in identity} - {*SEEDS, "original", "reference"}
         unlike = sorted(key for key in keys if len({repr(identity.get(key)) for identity in identities}) > 1)
         told += [f"the runs of {name} differ in {', '.join(unlike)}, beside their seeds"] if unlike else []
-        if not are_independent([row.seeds for row in own]):
+        if not independent(own):
             told.append(
                 f"the {len(own)} runs of {name} share trained models, and their ± is not that of independent ones"
             )
@@ -96,10 +96,10 @@ def _other_originals(rows: Sequence[Row]) -> list[str]:
     """Which rows did not start from the pretrained models that the table shows, and what is known of theirs."""
     if not any(row.run.method == PRETRAIN for row in rows):
         return []
-    found: dict[tuple[str, str], list[int]] = defaultdict(list)
+    found: dict[tuple[str, str], list[int | str]] = defaultdict(list)
     for row in rows:
         if row.competes and row.start and row.start.run is None:
-            found[row.label, row.start.told].append(row.seed)
+            found[row.label, row.start.told].append(row.seed_name)
     return [
         f"the original model of {name} (seed {', '.join(map(str, seeds))}): {told}"
         for (name, told), seeds in found.items()
@@ -183,9 +183,9 @@ def _each_line(row: Row, columns: Sequence[Column], others: Others | None) -> li
     return [row.label, row.seeds.spell(), *values, f"{worst} (n {n})" if worst else HOLE]
 
 
-def _holes(rows: Sequence[Row], columns: Sequence[Column]) -> dict[str, dict[str, list[int]]]:
+def _holes(rows: Sequence[Row], columns: Sequence[Column]) -> dict[str, dict[str, list[int | str]]]:
     """reason -> "columns of a label" -> seeds."""
-    holes: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    holes: dict[str, dict[str, list[int | str]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         reasons = row.values.get("reasons") or {}
         titles: dict[str, list[str]] = defaultdict(list)
@@ -193,7 +193,7 @@ def _holes(rows: Sequence[Row], columns: Sequence[Column]) -> dict[str, dict[str
             if reasons.get(column.key) and not is_number(row.values.get(column.key)):
                 titles[reasons[column.key]].append(column.title)
         for reason, missing in titles.items():
-            holes[reason][f"{', '.join(missing)} of {row.label}"].append(row.seed)
+            holes[reason][f"{', '.join(missing)} of {row.label}"].append(row.seed_name)
     return holes
 
 

@@ -38,17 +38,19 @@ class View:
         return sorted(self.runs[0].get("groups") or [], key=lambda group: not group["forget"])
 
 
-def average_accuracy(groups: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+def average_accuracy(groups: Iterable[Mapping[str, Any]], independent: bool = True) -> dict[str, Any]:
     """Test accuracy (%) of a group of each run: n, mean and sd, and `interval` for 95 %, or None.
 
     Of several seeds the interval is Student's over them, within 0 and 100; of one seed, and of seeds that are all
-    alike, it is Wilson's, from the number of test images.
+    alike, it is Wilson's, from the number of test images. Runs that are not `independent` have none.
     """
     there = [group for group in groups if is_number(group["test_acc"])]
     values = [group["test_acc"] for group in there]
     interval = next((list(group["test_interval"]) for group in there if group["test_interval"]), None)
     found, factor = moments(values), student_factor(len(values))
-    if factor is not None and max(values) - min(values) > ALIKE:
+    if len(values) > 1 and not independent:
+        interval = None
+    elif factor is not None and max(values) - min(values) > ALIKE:
         half = factor * found["sd"]
         interval = within_percent(found["mean"] - half, found["mean"] + half)
     return found | {"interval": interval}
