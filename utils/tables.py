@@ -24,7 +24,7 @@ def cell(values: Sequence[Any], decimals: int = 1) -> str:
     present = [value for value in values if is_number(value)]
     if not present:
         return HOLE
-    text = f"{statistics.fmean(present):.{decimals}f}"
+    text = f"{statistics.fmean(present):z.{decimals}f}"
     if len(present) > 1:
         text += f"{PLUS_MINUS}{statistics.stdev(present):.{decimals}f}"
     return text if len(present) == len(values) else f"{text} [{len(present)}]"

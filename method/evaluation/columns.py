@@ -34,6 +34,11 @@ class Column:
     decimals: int = 1
     former: tuple[str, ...] = ()
 
+    @property
+    def to_reference(self) -> bool:
+        """Whether a better value is nearer to the row's own retrained model, so that rows of others do not compete."""
+        return self.best == REFERENCE or self.key in ("tow", "avg_gap") or self.key.startswith(("kl_", "agreement_"))
+
 
 def _main(key: str, title: str, what: str, best: str = REFERENCE, former: tuple[str, ...] = ()) -> Column:
     return Column(key, title, what, best, main=True, former=former)

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from statistics import fmean
 
-from method.configs.seeds import are_independent
+from method.configs.seeds import Seeds, are_independent
 from method.runs.files import PRETRAIN
 from method.runs.labels import paper_name
 from method.runs.stored import StoredRun
@@ -67,17 +67,17 @@ def split(cells: Sequence[Cell]) -> dict[str, Sequence[Cell]]:
 
 def _retraining(cells: Sequence[Cell]) -> str:
     """What the forget groups' accuracy was, and would be had their images never been there."""
-    found: dict[str, dict[StoredRun, tuple[Score, Score]]] = defaultdict(dict)
+    found: dict[str, dict[Seeds, tuple[Score, Score]]] = defaultdict(dict)
     names = list(dict.fromkeys(name for cell in cells for name in cell.groups(True)))
     for cell in cells:
         for row, *both in zip(cell.rows, cell.original, cell.retrained, strict=True):
             before, after = (pool(scores, names) for scores in both)
             if row.reference and before and after:
-                found[paper_name(row.reference)].setdefault(row.reference, (before, after))
+                found[paper_name(row.reference)].setdefault(row.reference.seeds, (before, after))
     changes = {
         name: change
         for name, own in sorted(found.items())
-        if (change := estimate_change(list(own.values()), independent=are_independent([run.seeds for run in own])))
+        if (change := estimate_change(list(own.values()), independent=are_independent(list(own))))
     }
     if not changes:
         return ""
@@ -175,7 +175,8 @@ def _costs(cells: Sequence[Cell]) -> str:
     own = {cell: fmean(seconds for _, seconds in found) for cell, found in pairs.items()}
     if not own:
         return ""
-    retraining = fmean(seconds for found in pairs.values() for seconds, _ in found)
+    runs = {row.reference for cell in pairs for row in cell.rows if row.reference}
+    retraining = fmean(seconds for run in runs if is_number(seconds := run.metrics.get("seconds")))
     fast, slow = min(own, key=own.__getitem__), max(own, key=own.__getitem__)
     took = [f"{duration(own[cell])} ({cell.name})" for cell in dict.fromkeys((fast, slow))]
     return f"Unlearning took {' to '.join(took)}, retraining {duration(retraining)}."

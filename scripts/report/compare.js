@@ -44,7 +44,7 @@ function pairedDifference(a, b, value, most = Infinity) {
   const squares = differences.reduce((sum, difference) => sum + (difference - middle) ** 2, 0);
   const half = n > 1 ? data.student[n] * Math.sqrt(squares / (n - 1)) : null;
   // Seeds that are all alike say nothing of noise.
-  const independent = a.independent && b.independent; // of models trained anew, each
+  const independent = ![a, b].some((cell) => cell.independent === false); // of models trained anew, each
   if (half === null || half < 1e-9 || !independent) return { n, mean: middle, low: null, high: null };
   const start = mean(pairs.map(([first]) => first));
   const [least, greatest] = most === Infinity ? [-Infinity, Infinity] : [-start, most - start];

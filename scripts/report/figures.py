@@ -31,7 +31,9 @@ def vega() -> ModuleType:
         import vl_convert
     except ImportError:
         remedy = "pip install vl-convert-python, or take --format text"
-        raise UserError(f"vl-convert-python is not installed, and charts are drawn by it; {remedy}") from None
+        raise UserError(
+            f"vl-convert-python is not installed, and the page and its charts are drawn by it; {remedy}"
+        ) from None
     return vl_convert
 
 

@@ -132,8 +132,8 @@ def _told(found: Mapping[str, Any], n: int) -> Cell:
     """A mean, its interval, and [k] where only k of n are there; "" for what there is not."""
     if not found["n"]:
         return HOLE, "", ""
-    interval = "{:.1f} to {:.1f}".format(*found["interval"]) if found["interval"] else ""
-    return f"{found['mean']:.1f}", interval, f"[{found['n']}]" if found["n"] < n else ""
+    interval = "{:z.1f} to {:z.1f}".format(*found["interval"]) if found["interval"] else ""
+    return f"{found['mean']:z.1f}", interval, f"[{found['n']}]" if found["n"] < n else ""
 
 
 def _in_a_line(cell: Cell) -> str:

@@ -10,7 +10,7 @@ from method.evaluation.columns import HIGH, LOW, REFERENCE, Column
 from method.runs.files import RETRAIN
 from method.runs.labels import paper_name
 from scripts.report.collect import Report, Row, by_label
-from scripts.report.compared import RETRAINED, Marks, mark_rows, values_of_others
+from scripts.report.compared import RETRAINED, Marks, mark_rows, reference_name, values_of_others
 from scripts.report.naming import table_names
 from scripts.report.text import shown_value
 from utils.tables import one_line
@@ -196,15 +196,21 @@ def number(found: Sequence[float | None], decimals: int = 1, bold: bool = False)
     values = [value for value in found if value is not None]
     if not values:
         return "--"
-    mean = f"{fmean(values):.{decimals}f}"
+    mean = f"{fmean(values):z.{decimals}f}"
     mean = rf"\mathbf{{{mean}}}" if bold else mean
     deviation = f"_{{\\pm {stdev(values):.{decimals}f}}}" if len(values) > 1 else ""
     return f"${mean}{deviation}$" + (rf"\,[{len(values)}]" if len(values) < len(found) else "")
 
 
 def _best(cells: dict[str, list[Row]], column: Column, shown: Shown) -> str | None:
-    """The one unlearned row with the best mean to the decimals shown; None where there are several, or one competes."""
+    """The one unlearned row with the best mean to the decimals shown; None where there are several, or one competes.
+
+    Closeness to different retrained models is not compared.
+    """
     distance: dict[str, float] = {}
+    competing = [row for rows in cells.values() for row in rows if row.competes]
+    if column.to_reference and len(set(map(reference_name, competing))) > 1:
+        return None
     for name, rows in cells.items():
         found = [value for row in rows if (value := shown(row)) is not None]
         if rows[0].competes and found:

@@ -19,7 +19,7 @@ SCRIPTS = (
 )  # fmt: skip
 MOMENTS = ("n", "mean", "sd")
 DIGITS = 10  # significant ones
-COLUMN_DEFAULTS = {"unit": "", "what": "", "main": False, "best": "", "scale": 1, "decimals": 1}
+COLUMN_DEFAULTS = {"unit": "", "what": "", "main": False, "best": "", "to_reference": False, "scale": 1, "decimals": 1}
 
 
 def page(payload: dict[str, Any]) -> str:

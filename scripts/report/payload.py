@@ -60,7 +60,8 @@ def payload(report: Report, root: Path, main: Sequence[Column] = MAIN) -> dict[s
     columns = [
         {
             "key": column.key, "title": column.title, "what": column.what, "unit": column.unit, "main": column in main,
-            "best": column.best, "scale": column.scale, "decimals": column.decimals,
+            "best": column.best, "to_reference": column.to_reference, "scale": column.scale,
+            "decimals": column.decimals,
         }
         for column in dict.fromkeys([*main, *COLUMNS])
     ]  # fmt: skip

@@ -54,13 +54,13 @@ def write_sheet(sheet: Sheet, file: Path) -> list[Path]:
     if sum(not line.is_sum for line in sheet.lines) > LONGEST_TABLE:
         beside[file.with_name(f"{file.stem}-groups.csv")] = groups_csv(sheet)
     text = as_html(sheet, file)
+    for name, content_beside in beside.items():
+        write_text(name, content_beside)
     if file.suffix.lower() == ".pdf":
         content = as_pdf(text)
         write_atomic(file, lambda stream: stream.write(content))
     else:
         write_text(file, text)
-    for name, content_beside in beside.items():
-        write_text(name, content_beside)
     return [file, *beside]
 
 

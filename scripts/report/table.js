@@ -23,10 +23,11 @@ function runMoments(run, key, difference) {
 // Among values the highest or the lowest; closeness to the reference is seen among differences alone.
 function bestCells(table, column, difference) {
   if (!column.best || (column.best === "reference") !== difference) return new Set();
+  const competing = table.cells.filter((cell) => !cell.is_reference);
+  // Closeness to different retrained models is not compared.
+  if (column.to_reference && unique(competing.map((cell) => cell.mark)).length > 1) return new Set();
   const found = [];
-  table.cells
-    .filter((cell) => !cell.is_reference)
-    .forEach((cell) => {
+  competing.forEach((cell) => {
       const own = cellMoments(cell, column.key, column.best === "reference");
       if (!own.n) return;
       const value = { reference: Math.abs(own.mean), high: -own.mean, low: own.mean }[column.best];

@@ -35,7 +35,8 @@ def tell_request(rows: Sequence[Row]) -> str:
     if listed_names:
         n_names = span(n for one in values if is_number(n := one.get("n_requests")))
         how = f"as a list of {n_names} names asked" if n_names else "as a list asked"
-        return f"{of} {were} to be forgotten, {how}; they are of {name_groups(names)}."
+        whose = f"; they are of {name_groups(names)}" if names else ""
+        return f"{of} {were} to be forgotten, {how}{whose}."
     return f"{of} of {name_groups(names)} {were} to be forgotten." if names else f"{of} {were} to be forgotten."
 
 
