@@ -1,6 +1,6 @@
 """How much of a method's variance is the training of its original, and how much is unlearning.
 
-    python benchmarks/nested_seeds.py docs/results/runs/digits_seeds.zip
+    python benchmarks/nested_seeds.py docs/results/digits_seeds.zip
 
 Of runs with one forget seed, as many unlearning seeds of every train seed, it prints a line a method and metric: the
 mean with its 95 % interval (Student's, over the train seeds), and both standard deviations with theirs.
