@@ -151,7 +151,7 @@ function controls() {
   );
 }
 
-// A line a study: what was forgotten, and what was harmed most.
+// A study: what was forgotten, and what methods harmed most of the forget groups and of the others; variants come after.
 function contents() {
   const seen = new Set();
   sections.forEach((section) => {
@@ -161,7 +161,8 @@ function contents() {
     };
     const link = html("a", { href: `#${table.id}`, on: { click: open } }, studied(table));
     const told = (about) => table.story.filter((one) => one.about === about);
-    const own = told("harm").length ? told("harm") : [...told("forget_groups"), ...told("missing")].slice(0, 1);
+    const harm = told("harm").slice(0, table.forget_groups.length ? 2 : 1);
+    const own = harm.length ? harm : [...told("forget_groups"), ...told("missing")].slice(0, 1);
     const sentences = own.map(({ text }) => html("p", {}, ...termed(text, seen)));
     section.line = html("li", {}, link, html("small", {}, settingTold(table)), ...sentences);
   });
