@@ -22,7 +22,7 @@ def test_rows_are_those_of_the_table(table):
     assert [cell["label"] for cell in table["cells"]] == list(group_figure.ROWS)
     spec = group_figure.draw(table, columns)
     assert spec["title"]["text"] == "Test accuracy of the group of which 90 % was forgotten"
-    assert "n = 5 seeds." in " ".join(spec["title"]["subtitle"])
+    assert "5 seeds each." in " ".join(spec["title"]["subtitle"])
     rows = {row["name"]: row for row in spec["data"]["values"]}
     # docs/results/digits.md has 52.1 and 5.8, 71.7 and 6.2, 75.7 and 5.7; the interval is 1.24 deviations.
     for name, mean, deviation in (("Retrained", 52.1, 5.8), ("Retrained + REWEIGHT", 71.7, 6.2), ("MIU", 75.7, 5.7)):

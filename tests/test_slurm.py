@@ -207,7 +207,7 @@ def test_four_tasks_of_an_array_are_workers_of_one_search(slurm: dict[str, str],
     options = ["--parsable", "--array=0-3", f"--chdir={ROOT}", f"--output={cluster.logs}/%A_%a.log"]
     job = cluster.ask("sbatch", *options, "--wrap", f"exec {search}").strip()
     logs = [cluster.logs / f"{job}_{task}.log" for task in range(4)]
-    until(lambda: all(log.exists() and "for --config: " in log.read_text() for log in logs), "four workers' ends", 300)
+    until(lambda: all(log.exists() and "for --config: " in log.read_text() for log in logs), "four workers' ends", 900)
     told = {log.read_text().partition("best: ")[2] for log in logs}
     assert len(told) == 1
     (journal,) = tmp_path.glob("tune/**/journal.log")

@@ -323,6 +323,7 @@ def test_two_runs_with_one_folder_are_refused(tmp_path: Path, capsys: Capture):
         ("digits", 155),
         ("digits_fidelity", 145),
         ("digits_miu", 85),
+        ("digits_seeds", 120),
         ("celeba", 93),
         ("fairface", 93),
         ("waterbird", 93),
