@@ -278,3 +278,5 @@ def main(check: str, folder: Path) -> None:
 
 if __name__ == "__main__":
     main(sys.argv[1], Path(sys.argv[2]))
+    # As in main.py: threads of torch's collectives abort a process now and then, while Python is unloaded.
+    os._exit(0)
