@@ -8,6 +8,7 @@ import csv
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -199,7 +200,7 @@ def test_a_sweep_survives_and_its_numbers_are_those_of_a_local_one(slurm: dict[s
 def test_four_tasks_of_an_array_are_workers_of_one_search(slurm: dict[str, str], data_dir: Path, tmp_path: Path):
     (tmp_path / "quick.yaml").write_text("pretrain: {epochs: 1}\nretrain: {epochs: 1}\n")
     search = (
-        f"{sys.executable} -W ignore -m scripts.tune --method salun {SMALL} --config {tmp_path / 'quick.yaml'} "
+        f"{shlex.quote(sys.executable)} -W ignore -m scripts.tune --method salun {SMALL} --config {tmp_path / 'quick.yaml'} "
         f"--data_dir {data_dir} --store_dir {tmp_path} --checkpoint_dir {tmp_path / 'none'} --tune_seeds 3 --budget 6"
     )
     cluster = Cluster(tmp_path, slurm)
@@ -207,7 +208,7 @@ def test_four_tasks_of_an_array_are_workers_of_one_search(slurm: dict[str, str],
     options = ["--parsable", "--array=0-3", f"--chdir={ROOT}", f"--output={cluster.logs}/%A_%a.log"]
     job = cluster.ask("sbatch", *options, "--wrap", f"exec {search}").strip()
     logs = [cluster.logs / f"{job}_{task}.log" for task in range(4)]
-    until(lambda: all(log.exists() and "for --config: " in log.read_text() for log in logs), "four workers' ends", 900)
+    until(lambda: all(log.exists() and "for --config: " in log.read_text() for log in logs), "four workers' ends", 300)
     told = {log.read_text().partition("best: ")[2] for log in logs}
     assert len(told) == 1
     (journal,) = tmp_path.glob("tune/**/journal.log")
