@@ -200,8 +200,8 @@ def test_a_sweep_survives_and_its_numbers_are_those_of_a_local_one(slurm: dict[s
 def test_four_tasks_of_an_array_are_workers_of_one_search(slurm: dict[str, str], data_dir: Path, tmp_path: Path):
     (tmp_path / "quick.yaml").write_text("pretrain: {epochs: 1}\nretrain: {epochs: 1}\n")
     search = (
-        f"{shlex.quote(sys.executable)} -W ignore -m scripts.tune --method salun {SMALL} --config {tmp_path / 'quick.yaml'} "
-        f"--data_dir {data_dir} --store_dir {tmp_path} --checkpoint_dir {tmp_path / 'none'} --tune_seeds 3 --budget 6"
+        f"{shlex.quote(sys.executable)} -W ignore -m scripts.tune --method salun {SMALL} "
+        f"--config {tmp_path / 'quick.yaml'} --data_dir {data_dir} --store_dir {tmp_path} --checkpoint_dir {tmp_path / 'none'} --tune_seeds 3 --budget 6"
     )
     cluster = Cluster(tmp_path, slurm)
     cluster.logs.mkdir()
