@@ -201,7 +201,8 @@ def test_four_tasks_of_an_array_are_workers_of_one_search(slurm: dict[str, str],
     (tmp_path / "quick.yaml").write_text("pretrain: {epochs: 1}\nretrain: {epochs: 1}\n")
     search = (
         f"{shlex.quote(sys.executable)} -W ignore -m scripts.tune --method salun {SMALL} "
-        f"--config {tmp_path / 'quick.yaml'} --data_dir {data_dir} --store_dir {tmp_path} --checkpoint_dir {tmp_path / 'none'} --tune_seeds 3 --budget 6"
+        f"--config {tmp_path / 'quick.yaml'} --data_dir {data_dir} --store_dir {tmp_path} "
+        f"--checkpoint_dir {tmp_path / 'none'} --tune_seeds 3 --budget 6"
     )
     cluster = Cluster(tmp_path, slurm)
     cluster.logs.mkdir()
