@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 import warm
+from browser import Browser
 from folders import make_celeba, make_fairface, make_waterbird
 
 import method.evaluation.own  # noqa: F401  (fills METRICS)
@@ -87,3 +88,10 @@ def started_server(place: Path) -> Iterator[None]:
     with subprocess.Popen(command, **pipes, env=os.environ | {"OMP_NUM_THREADS": "1"}) as server:
         assert server.stdout.readline() == b"ready\n"
         yield
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """One browser for the tests of a file."""
+    with Browser(tmp_path_factory.mktemp("browser")) as opened:
+        yield opened

@@ -1,7 +1,6 @@
 """The charts of the page in a real browser: drawn when seen, their numbers, the keyboard, narrow screens."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,6 @@ from scripts.report.view import View, average_accuracy
 pytestmark = needs_browser
 ROLES = {"original (before)": "before", "this model (after)": "after", "retrained": "retrained"}
 MARK = re.compile(r"(.+?)(?: \(forget group\))?, ([^,]+): ([\d.]+) % \(95 % interval ([\d.]+) to ([\d.]+)\), .*")
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with Browser(tmp_path_factory.mktemp("browser")) as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

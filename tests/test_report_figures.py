@@ -100,7 +100,7 @@ def test_losses_are_counts_by_bin(payload: dict[str, Any]) -> None:
     assert middles[1:-1] == pytest.approx(np.add(histogram["edges"][1:], histogram["edges"][:-1]) / 2)
     told = rows.told_of_losses(view_of(payload, 3))
     cell = payload["tables"][0]["cells"][3]
-    assert told.startswith("n: forget 196, retain 1804, val 400, test 1194. ")
+    assert told.startswith("n: forget 196, retain 1,804, val 400, test 1,194. ")
     assert f"AUC of the attack: {cell['mean']['mia_auc']:.1f} ± {cell['sd']['mia_auc']:.1f} over 3 seeds;" in told
     run = runs_of(payload, "t0c3")[0]
     alone = rows.told_of_losses(view_of(payload, 3).of(run))

@@ -8,7 +8,6 @@ import random
 import re
 import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,6 @@ from report_payload import DIGITS, FACES, METHODS, averaged, example
 from scripts.report.figures import library
 from scripts.report.page import in_script, pack_payload, page
 from utils.tables import cell as in_text
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with Browser(tmp_path_factory.mktemp("browser")) as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,6 @@ from scripts.report.page import pack_payload
 RUNS = ROOT / "docs" / "results" / "runs" / "fairface_64_cnn.zip"
 CHOSEN = ["--task", "split0"]  # 63 groups, 11 methods, 3 seeds
 MINUS = str.maketrans("−", "-", "+")
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with Browser(tmp_path_factory.mktemp("browser")) as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import functools
 import math
 import re
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from method.evaluation.columns import MAIN
@@ -13,6 +13,7 @@ from method.runs.files import PRETRAIN
 from scripts.report.estimates import ALIKE
 from scripts.report.look import KINDS, ROLES
 from scripts.report.view import View, average_accuracy, within_percent
+from scripts.report.wording import span
 from utils.tables import is_number, one_line
 
 Record = dict[str, Any]
@@ -317,9 +318,3 @@ def seeds_told(table: Record, columns: Sequence[Record]) -> str:
     if max(found, default=0) < 2:
         return f"{first}, so there is no interval over seeds."
     return f"{first}{others}. {INTERVALS}"
-
-
-def span(values: Iterable[int]) -> str:
-    """One number, or the lowest and the highest."""
-    own = sorted(set(values))
-    return f"{own[0]} to {own[-1]}" if len(own) > 1 else f"{own[0]}"
