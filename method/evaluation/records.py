@@ -106,6 +106,17 @@ class Records:
         """Whether each prediction is the target; bool (n,)."""
         return self.prediction == self.target
 
+    @property
+    def log_odds(self) -> np.ndarray:
+        """phi = log p_y - log(1 - p_y) of the target y, float64 (n,), from the logits, so finite where p_y rounds to 1.
+
+        Carlini et al., Membership Inference Attacks From First Principles (LiRA), 2022, section V-B.
+        """
+        logits, rows = self.logits.astype(np.float64), np.arange(len(self))
+        own = logits[rows, self.target]
+        logits[rows, self.target] = -np.inf
+        return own - np.logaddexp.reduce(logits, axis=1)
+
     def __len__(self) -> int:
         return len(self.index)
 

@@ -1,0 +1,22 @@
+"""What an audit finds out, one `Measure` each: its name in files and tables, what it means, and what it cannot tell."""
+
+from typing import NamedTuple
+
+
+class Measure(NamedTuple):
+    """A number of audit.json or relearn.json; key, title, unit: as those of a column.
+
+    what: its meaning, in a phrase. definition: how it is computed, in a sentence or a formula. source: the paper, with
+    the year. limits: what it cannot tell. best: HIGH or LOW of `method.evaluation.columns`, or "" where the value of a
+    model that never saw the forget set is best.
+    """
+
+    key: str
+    title: str
+    what: str
+    definition: str
+    source: str
+    limits: str
+    unit: str = "%"
+    best: str = ""
+    decimals: int = 1
