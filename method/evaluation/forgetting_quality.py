@@ -33,9 +33,9 @@ FEWEST = 8  # models of either kind; of fewer the points have two or three value
 
 _SOURCE = "NeurIPS 2023 machine unlearning challenge (Triantafillou et al., 2024)"
 _LIMITS = (
-    "With N models of either kind an epsilon above about ln(N - 1) cannot be seen, and chance alone makes epsilon large:"
-    " the ceiling is not 1 but what retrained models reach against each other at the same N, which the floor is. The"
-    " challenge took N = 512; a few dozen give an estimate. Samples of one original only."
+    "With N models of either kind an epsilon above about ln(N - 1) cannot be seen, and chance alone makes epsilon"
+    " large: the ceiling is not 1 but the floor, which is what retrained models reach against each other at the same N."
+    " The challenge took N = 512; a few dozen give an estimate. Samples of one original only."
 )
 MEASURES = (
     Measure(
@@ -119,9 +119,10 @@ def _chunk(unlearned: np.ndarray, retrained: np.ndarray, table: np.ndarray) -> n
     ranges = np.ptp(positive, axis=0), np.ptp(negative, axis=0)
     narrower = ranges[0] < ranges[1]
     narrow, wide = np.where(narrower, positive, negative), np.where(narrower, negative, positive)
-    found = np.maximum(_best_single(_merge(positive, negative), table), _best_double(_merge(narrow, wide), narrow, table))
+    single = _best_single(_merge(positive, negative), table)
+    double = _best_double(_merge(narrow, wide), narrow, table)
     peaked = np.minimum(*ranges) < PEAKED * np.maximum(*ranges)
-    return np.where(peaked, LARGEST, np.maximum(found, 0))
+    return np.where(peaked, LARGEST, np.maximum(np.maximum(single, double), 0))
 
 
 def _merge(first: np.ndarray, second: np.ndarray) -> _Merged:

@@ -25,7 +25,7 @@ MEASURES = tuple(
         " largest of both; margins are cut at -100 and 100, and a bin that only unlearned models reach has the share"
         " 1e-5 among the retrained",
         "Georgiev et al., Attribute-to-Delete, 2024 (arXiv 2410.23232)",
-        "It is far from 0 where nothing differs, as every bin that only one kind reaches costs up to ln(1e5): compare it"
+        "It is far from 0 where nothing differs, as every bin that only unlearned models reach costs much: compare it"
         " with the floor, of as many models. The paper unlearns N originals; here it is one original with N unlearning"
         " seeds, so what is peculiar to that original counts as distance. The largest margin is in the last bin, where"
         " the authors' code leaves it out.",

@@ -1,0 +1,137 @@
+"""The noise floor of every distance to the retrained model: the same between retrained models of two train seeds."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from datasets.splits import Splits, load_splits
+from method.evaluation.columns import COLUMNS, REFERENCE, Column
+from method.evaluation.evaluator import add_reference, comparable, compare_outputs, evaluate, output_keys
+from method.evaluation.records import Records
+from method.runs.files import RETRAIN
+from method.runs.findings import Finding
+from method.runs.folder import RECORDS, SPLITS
+from method.runs.stored import StoredRun
+from scripts.audit.models import by_label, readable
+
+MOST_MODELS = 8  # 28 pairs
+FEWEST_RESAMPLED = 5  # models, below which resamples of them repeat themselves
+N_DRAWS = 2000
+SEED = 0
+GAPS = (REFERENCE, "")  # which value is the best of columns that are compared by their gap
+NO_VALUE = "two retrained models lack it"
+NO_RECORDS = "the records of retrained models of two train seeds were not kept"
+OTHER_FORGET_SETS = "the retrained models have other forget sets, and their records were not kept"
+Pair = tuple[int, int]
+Kept = tuple[Records, Splits] | None
+
+
+def examine_floors(runs: Sequence[StoredRun]) -> Iterator[Finding]:
+    """The mean over pairs of retrained models of each distance metric, as findings with the metric's key.
+
+    runs: finished ones of one table. Of metrics that are compared by their gap it is the gap. Both models have never
+    seen the samples that stand for F: where their forget sets differ, those that both forgot.
+    """
+    for label, found in by_label([run for run in runs if run.method == RETRAIN and run.is_plain]).items():
+        models = choose_models(found)
+        table = models[0].table
+        if len(models) < 2:
+            reason = "a noise floor needs retrained models of two train seeds"
+            yield from (Finding(one.key, table, label, None, runs=len(models), reason=reason) for one in distances())
+            continue
+        pairs = compare_pairs(models)
+        for column in distances():
+            yield _summarise(column.key, table, label, pairs, len(models))
+
+
+def distances() -> list[Column]:
+    """The columns that tell how far a run is from its retrained model."""
+    compared = output_keys()
+    return [column for column in COLUMNS if column.best in GAPS or column.to_reference or column.key in compared]
+
+
+def choose_models(found: Sequence[StoredRun]) -> list[StoredRun]:
+    """Models of different train seeds, at most MOST_MODELS: of one forget set if there are two, else of several."""
+    by_forget: dict[str | None, dict[int, StoredRun]] = {}
+    for run in found:
+        by_forget.setdefault(run.fingerprint("forget"), {}).setdefault(run.seeds.train, run)
+    largest = max(by_forget.values(), key=len)
+    if len(largest) < 2:
+        largest = {}
+        for run in found:
+            largest.setdefault(run.seeds.train, run)
+    return [largest[seed] for seed in sorted(largest)][:MOST_MODELS]
+
+
+def compare_pairs(models: Sequence[StoredRun]) -> dict[Pair, dict[str, Any]]:
+    """Every distance by key, and `reasons` for those that are None, for each pair of places in `models`."""
+    whole = set(map(id, readable(models)))
+    kept = [_load(run) if id(run) in whole else None for run in models]
+    return {
+        (one, other): compare_two(models[one], models[other], kept[one], kept[other])
+        for one, other in combinations(range(len(models)), 2)
+    }
+
+
+def compare_two(one: StoredRun, other: StoredRun, own: Kept, theirs: Kept) -> dict[str, Any]:
+    """As of `one`, if `other` were its reference; own, theirs: records and splits where they were kept."""
+    same = one.fingerprint("forget") == other.fingerprint("forget")
+    values, others = one.metrics, other.metrics
+    if own and theirs:
+        shared = own[1] if same else share_splits(own[1], theirs[1])
+        if not same:
+            values, others = _evaluate(one, own[0], shared), _evaluate(other, theirs[0], shared)
+        outputs = compare_outputs(own[0], theirs[0], shared)
+    elif same:
+        outputs = dict.fromkeys(output_keys()) | {"reasons": dict.fromkeys(output_keys(), NO_RECORDS)}
+    else:
+        return {"reasons": {column.key: OTHER_FORGET_SETS for column in distances()}}
+    found = add_reference({**values}, others, None, None, outputs)
+    mine, second = comparable(values, others), comparable(others, values)
+    for key in (column.key for column in distances() if column.best in GAPS):
+        a, b = mine.get(key), second.get(key)
+        found[key] = None if a is None or b is None else abs(a - b)
+    return found
+
+
+def share_splits(one: Splits, other: Splits) -> Splits:
+    """The samples that have the same part in both."""
+    forget, retain, val, test = (
+        np.intersect1d(getattr(one, name), getattr(other, name)) for name in ("forget", "retain", "val", "test")
+    )
+    return replace(one, train=np.union1d(forget, retain), forget=forget, retain=retain, val=val, test=test)
+
+
+def _evaluate(run: StoredRun, records: Records, splits: Splits) -> dict[str, Any]:
+    """The metrics of a run on other splits than its own."""
+    groups = run.stored["groups"]
+    return evaluate(records, splits, groups["names"], groups["n_targets"], groups["n_sensitive"])
+
+
+def _load(run: StoredRun) -> tuple[Records, Splits]:
+    return Records.load(run.folder / RECORDS), load_splits(run.folder / SPLITS)
+
+
+def _summarise(key: str, table: tuple, label: str, pairs: Mapping[Pair, Any], n_models: int) -> Finding:
+    """The mean over the pairs; its interval is from resampling models, as pairs that share one are not independent."""
+    values = {pair: found[key] for pair, found in pairs.items() if found.get(key) is not None}
+    if not values:
+        reason = next(iter(pairs.values()))["reasons"].get(key, NO_VALUE)
+        return Finding(key, table, label, None, runs=n_models, reason=reason)
+    low, high = resampled_ends(values, n_models) if n_models >= FEWEST_RESAMPLED else (None, None)
+    mean = float(np.mean(list(values.values())))
+    return Finding(key, table, label, mean, low=low, high=high, n=len(values), runs=n_models)
+
+
+def resampled_ends(values: Mapping[Pair, float], n_models: int) -> tuple[float, float]:
+    """2.5 and 97.5 % of the mean over pairs of different models, of which n_models are drawn with replacement."""
+    times = np.random.default_rng(SEED).multinomial(n_models, np.full(n_models, 1 / n_models), N_DRAWS)
+    one, other = np.array(list(values)).T
+    weights = times[:, one] * times[:, other]
+    drawn = weights.sum(axis=1) > 0  # a single model has no pair
+    means = (weights[drawn] @ np.array(list(values.values()))) / weights[drawn].sum(axis=1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high)
