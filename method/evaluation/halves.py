@@ -27,10 +27,13 @@ def measure_halved(
     retrained, or all of the unlearned where those are fewer. `distance` takes (N, n) and (N, n), and gives (n,).
     """
     n_models = min(len(unlearned), len(retrained) // 2)
-    generator = np.random.default_rng(SEED)
+    generators = [np.random.default_rng([SEED, side]) for side in range(2)]
     apart, floors = [], []
     for _ in range(n_halvings):
-        own, theirs = (generator.permutation(len(models)) for models in (unlearned, retrained))
+        own, theirs = (
+            generator.permutation(len(models))
+            for generator, models in zip(generators, (unlearned, retrained), strict=True)
+        )
         halves = [retrained[theirs[:n_models]], retrained[theirs[-n_models:]]]
         apart += [distance(unlearned[own[:n_models]], halves[0]), distance(unlearned[own[-n_models:]], halves[1])]
         floors.append(distance(*halves))
