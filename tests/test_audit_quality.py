@@ -87,20 +87,21 @@ class Store:
             "fingerprints": {"data": DATA, "forget": splits.forget_fingerprint},
             "groups": {"names": NAMES, "n_targets": 2, "n_sensitive": 2, "forget": list(splits.forget_groups)},
         }
-        metrics = evaluate(records, splits, NAMES, 2, 2) if method == "retrain" else {}
+        metrics = evaluate(records, splits, NAMES, 2, 2, repeated_attacks=False) if method == "retrain" else {}
         self.runs.append(StoredRun(folder, values, stored, metrics, marked=True))
         return self.runs[-1]
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory) -> Store:
-    """Eight runs of one original, sixteen retrained models, and as many originals."""
+    """Ten and eight runs of one original, sixteen retrained models, and as many originals."""
     made = Store(tmp_path_factory.mktemp("runs"))
     for seed in range(16):
         made.add("pretrain", seed, seed, lift=4)
         made.add("retrain", seed, seed)
-    for seed in range(8):
+    for seed in range(10):
         made.add("ft", seed, lift=2)
+    for seed in range(8):
         made.add("ga", seed)
     return made
 
@@ -154,18 +155,17 @@ def test_all_models_of_either_kind_at_once(store, found):
         method: np.stack([Records.load(run.folder / RECORDS).log_odds for run in store.runs if run.method == method])
         for method in ("ft", "retrain")
     }
-    one = pick(found, "forgetting_quality", "ft", at={"models": 8})
-    assert one.value == pytest.approx(forgetting_points(phi["ft"][:, FORGET], phi["retrain"][:8, FORGET]).mean())
+    one = pick(found, "forgetting_quality", "ft", at={"models": 10})
+    assert one.value == pytest.approx(forgetting_points(phi["ft"][:, FORGET], phi["retrain"][:10, FORGET]).mean())
     assert one.floor is None
 
 
 def test_groups_are_told_apart(found):
-    for measure in ("forgetting_quality", "klom_forget", "iam_score", "iam_auc"):
+    for measure in ("forgetting_quality", "klom_forget", "iam_score"):
         whole = pick(found, measure, "ft")
         parts = [pick(found, measure, "ft", name) for name in NAMES[2:]]
         assert [part.n for part in parts] == [30, 30]
-        if measure != "iam_auc":
-            assert whole.value == pytest.approx(np.mean([part.value for part in parts]))
+        assert whole.value == pytest.approx(np.mean([part.value for part in parts]))
         assert not [one for one in found if one.measure == measure and one.group in NAMES[:2]]
     assert pick(found, "klom_retain", "ft", NAMES[0]).n == 60
 
@@ -177,9 +177,6 @@ def test_the_original_is_fitted_and_another_retrained_model_is_not(found):
     assert original.value > kept.value + 10 > forgotten.value + 20
     for unseen in (forgotten, retrained):
         assert unseen.value == pytest.approx(unseen.floor, abs=5)
-    auc = {label: pick(found, "iam_auc", label) for label in ("pretrain", "ga", "retrain")}
-    assert auc["pretrain"].value < auc["ga"].value - 10
-    assert auc["retrain"].value == pytest.approx(auc["retrain"].floor, abs=10)
     assert original.runs == retrained.runs == 8
 
 
@@ -191,7 +188,7 @@ def test_which_models_belong_together(store, tmp_path):
     more.add("ft", 1, reweight=True)
     by_label = {one.label: one for one in subjects([*store.runs, *more.runs])}
     ft = by_label["ft"]
-    assert [run.seeds.run for run in ft.of_one_original] == list(range(8))
+    assert [run.seeds.run for run in ft.of_one_original] == list(range(10))
     assert {run.seeds.train for run in ft.of_one_original} == {0}
     assert [run.seeds.train for run in ft.retrained] == list(range(16))
     assert {run.fingerprint("forget") for run in by_label["pretrain"].retrained} == {
@@ -209,7 +206,7 @@ def test_too_few_models_are_null_with_the_reason(store):
     alone = [run for run in store.runs if run.method == "ft" or run.seeds.train < 2]
     found = list(examine(alone))
     assert "16 train seeds" in pick(found, "klom_forget", "ft").reason
-    assert "two other train seeds" in pick(found, "iam_auc", "ft").reason
+    assert "two other train seeds" in pick(found, "iam_score", "ft").reason
     assert pick(found, "kl_to_retrain_forget", "retrain").runs == 2
     assert pick(found, "kl_to_retrain_forget", "retrain").low is None
 
@@ -228,7 +225,7 @@ def test_floor_of_two_models_by_hand(store):
     assert pick(found, "retain_acc", "retrain").value == pytest.approx(
         abs(a.metrics["retain_acc"] - b.metrics["retain_acc"])
     )
-    assert pick(found, "mia_auc", "retrain").value == pytest.approx(abs(a.metrics["mia_auc"] - b.metrics["mia_auc"]))
+    assert pick(found, "mia", "retrain").value == pytest.approx(abs(a.metrics["mia"] - b.metrics["mia"]))
     predictions = [Records.load(run.folder / RECORDS).prediction for run in (a, b)]
     agree = 100 * np.mean(predictions[0][TEST] == predictions[1][TEST])
     assert pick(found, "agreement_test", "retrain").value == pytest.approx(agree)

@@ -3,12 +3,13 @@
 1. The signal of a sample is s(p) = -ln(0.01 - ln(p + 1e-5)) of its target's probability p, from 0 at p = 0 to 1 at
    p = 1.
 2. Between the signal of a model that never saw it (the shadow) and that of the original lie 100 points, evenly.
-3. Around every point but the original's stands a Gumbel distribution, as wide as the points of all samples vary. Its
+3. Around every point but the original's stands a Gumbel distribution, as wide as the samples' points vary. Its
    distribution function at the signal of the model that is asked says how much further towards the original that is.
 4. The mean of these 99, weighted by how near to the original the next point is, is the membership score, 0 to 1.
 
 Wang et al., Towards Lifecycle Unlearning Commitment Management: Measuring Sample-level Unlearning Completeness, 2025
 (arXiv 2506.06112). Constants and weights are those of the authors' code (Happy2Git/Unlearning_Inference_IAM), online.
+There the shadow has seen none of the samples that are asked for; a retrained model has not seen the forgotten ones.
 """
 
 import numpy as np
@@ -21,26 +22,19 @@ EULER = 0.5772156649015329
 
 _SOURCE = "Wang et al., Towards Lifecycle Unlearning Commitment Management, 2025 (arXiv 2506.06112)"
 _LIMITS = (
-    "The shadow is one retrained model of another seed, so a score carries that model's peculiarities: the floor is the"
-    " same of a third seed's retrained model. Scores compare models on the same samples, and are no probabilities."
+    "Scores are no probabilities: compare them with the floor, which is that of a retrained model of a third seed, and"
+    " with the original's. The shadow is one model, whose peculiarities every score carries. It has seen the retained"
+    " samples, so they have no score, and the paper's AUC of forgotten against retained samples is left out."
 )
 MEASURES = (
     Measure(
         "iam_score",
         "IAM",
         "how far the forgotten samples are still fitted, between a model that never saw them and the original",
-        "mean over forgotten samples of the membership score, between a retrained model of another seed (shadow) and"
-        " the original, by 100 interpolated signals with Gumbel distributions",
+        "mean over forgotten samples of the membership score, between a retrained model of another seed (the shadow)"
+        " and the original: 100 interpolated signals with Gumbel distributions",
         _SOURCE,
         _LIMITS,
-    ),
-    Measure(
-        "iam_auc",
-        "IAM AUC",
-        "how well the score tells the forgotten samples from retained ones of the same groups; 50 is guessing",
-        "AUC of 1 - membership score, forgotten samples against retained ones of their groups",
-        _SOURCE,
-        "A retrained model is found too, as it never saw them: its AUC, the floor, is the aim, and not 50. " + _LIMITS,
     ),
 )
 

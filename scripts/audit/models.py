@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from datasets.splits import Splits
 from method.evaluation.records import Records
 from method.runs.files import PRETRAIN, RETRAIN
 from method.runs.findings import Finding
@@ -101,12 +100,8 @@ def retrained_for(run: StoredRun, runs: Sequence[StoredRun]) -> list[StoredRun]:
     return sorted(of_one_original(fitting), key=lambda other: other.seeds.train) if fitting else []
 
 
-def load_together(runs: Sequence[StoredRun], splits: Splits) -> Iterator[Records]:
-    """The records of each run for the samples of `splits`, those forgotten first, then retained, then test.
-
-    UserError where the samples of two runs differ.
-    """
-    rows = np.concatenate([splits.forget, splits.retain, splits.test])
+def load_together(runs: Sequence[StoredRun], rows: np.ndarray) -> Iterator[Records]:
+    """The records of each run for these rows, in their order; UserError where the samples of two runs differ."""
     first: Records | None = None
     for run in runs:
         try:

@@ -77,11 +77,12 @@ def _too_few(subject: Subject) -> str:
 
 
 def _load(runs: Sequence[StoredRun], splits: Splits) -> Models:
-    ends = np.cumsum([len(getattr(splits, name)) for name in ("forget", "retain", "test")])
+    parts = (splits.forget, splits.retain, splits.test)
+    ends = np.cumsum([len(part) for part in parts])
     forget, retain, test = (slice(*ends_of) for ends_of in zip([0, *ends[:-1]], ends, strict=True))
     phi, accuracies = [], []
     group = np.empty(0, dtype=np.int64)
-    for records in load_together(runs, splits):
+    for records in load_together(runs, np.concatenate(parts)):
         correct, group = records.published.correct, records.group
         phi.append(records.log_odds)
         accuracies.append([100.0 * correct[part].mean() if len(correct[part]) else np.nan for part in (retain, test)])
@@ -98,8 +99,8 @@ def _quality_of_forgetting(subject: Subject, own: Models, retrained: Models) -> 
         yield finding
         if finding.group is None and finding.value is not None:
             yield _score(subject, finding, own, retrained)
-    if not subject.is_retrained:
-        n_models = min(len(phi), len(others))
+    n_models = min(len(phi), len(others))
+    if not subject.is_retrained and n_models > halved.n_models:
         points = forgetting_points(phi[:n_models], others[:n_models])
         at = {"models": n_models}
         yield subject.finding("forgetting_quality", float(points.mean()), at=at, n=len(points), runs=n_models)
