@@ -14,7 +14,7 @@ from method.evaluation.records import Records
 from method.runs.findings import Finding
 from method.runs.folder import RECORDS, SPLITS
 from method.runs.stored import StoredRun
-from scripts.audit.floors import examine_floors, resampled_ends
+from scripts.audit.floors import choose_models, examine_floors, resampled_ends
 from scripts.audit.models import subjects
 from scripts.audit.quality import examine
 from utils.errors import UserError
@@ -248,6 +248,14 @@ def test_floor_of_models_with_other_forget_sets_is_of_what_both_forgot(tmp_path)
     for run in (a, b):
         (run.folder / RECORDS).unlink()
     assert "other forget sets" in pick(list(examine_floors([a, b])), "avg_gap", "retrain").reason
+
+
+def test_which_retrained_models_a_floor_is_of(store, tmp_path):
+    made = Store(tmp_path)
+    apart = [made.add("retrain", seed, seed, forget=FORGET[seed : seed + 50]) for seed in range(6)]
+    assert [run.seeds.train for run in choose_models(apart)] == [0, 1, 2, 3]
+    alike = [run for run in store.runs if run.method == "retrain"]
+    assert choose_models([*apart, *alike]) == alike[:8]
 
 
 def test_floor_without_records_has_what_metrics_tell(store, tmp_path):

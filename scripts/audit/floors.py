@@ -9,7 +9,7 @@ import numpy as np
 
 from datasets.splits import Splits, load_splits
 from method.evaluation.columns import COLUMNS, REFERENCE, Column
-from method.evaluation.evaluator import add_reference, comparable, compare_outputs, evaluate, output_keys
+from method.evaluation.evaluator import add_reference, comparable, compare_outputs, compared_keys, evaluate, output_keys
 from method.evaluation.records import Records
 from method.runs.files import RETRAIN
 from method.runs.findings import Finding
@@ -17,7 +17,8 @@ from method.runs.folder import RECORDS, SPLITS
 from method.runs.stored import StoredRun
 from scripts.audit.models import by_label, readable
 
-MOST_MODELS = 8  # 28 pairs
+MOST_MODELS = 8  # of one forget set: 28 pairs
+MOST_APART = 4  # of different ones, as both models of each of the 6 pairs are evaluated anew
 FEWEST_RESAMPLED = 5  # models, below which resamples of them repeat themselves
 N_DRAWS = 2000
 SEED = 0
@@ -30,9 +31,9 @@ Kept = tuple[Records, Splits] | None
 
 
 def examine_floors(runs: Sequence[StoredRun]) -> Iterator[Finding]:
-    """The mean over pairs of retrained models of each distance metric, as findings with the metric's key.
+    """The mean size over pairs of retrained models of each distance metric, as findings with the metric's key.
 
-    runs: finished ones of one table. Of metrics that are compared by their gap it is the gap. Both models have never
+    runs: finished ones of one table. Of metrics that are no distance it is their gap. Both models have never
     seen the samples that stand for F: where their forget sets differ, those that both forgot.
     """
     for label, found in by_label([run for run in runs if run.method == RETRAIN and run.is_plain]).items():
@@ -54,16 +55,14 @@ def distances() -> list[Column]:
 
 
 def choose_models(found: Sequence[StoredRun]) -> list[StoredRun]:
-    """Models of different train seeds, at most MOST_MODELS: of one forget set if there are two, else of several."""
+    """Models of different train seeds: at most MOST_MODELS of one forget set or, without two of one, MOST_APART."""
     by_forget: dict[str | None, dict[int, StoredRun]] = {}
     for run in found:
         by_forget.setdefault(run.fingerprint("forget"), {}).setdefault(run.seeds.train, run)
-    largest = max(by_forget.values(), key=len)
-    if len(largest) < 2:
-        largest = {}
-        for run in found:
-            largest.setdefault(run.seeds.train, run)
-    return [largest[seed] for seed in sorted(largest)][:MOST_MODELS]
+    most, chosen = MOST_MODELS, max(by_forget.values(), key=len)
+    if len(chosen) < 2:
+        most, chosen = MOST_APART, {run.seeds.train: run for run in reversed(found)}
+    return [chosen[seed] for seed in sorted(chosen)][:most]
 
 
 def compare_pairs(models: Sequence[StoredRun]) -> dict[Pair, dict[str, Any]]:
@@ -91,9 +90,9 @@ def compare_two(one: StoredRun, other: StoredRun, own: Kept, theirs: Kept) -> di
         return {"reasons": {column.key: OTHER_FORGET_SETS for column in distances()}}
     found = add_reference({**values}, others, None, None, outputs)
     mine, second = comparable(values, others), comparable(others, values)
-    for key in (column.key for column in distances() if column.best in GAPS):
+    for key in {column.key for column in distances()} - {*compared_keys()}:
         a, b = mine.get(key), second.get(key)
-        found[key] = None if a is None or b is None else abs(a - b)
+        found[key] = None if a is None or b is None else a - b
     return found
 
 
@@ -117,7 +116,7 @@ def _load(run: StoredRun) -> tuple[Records, Splits]:
 
 def _summarise(key: str, table: tuple, label: str, pairs: Mapping[Pair, Any], n_models: int) -> Finding:
     """The mean over the pairs; its interval is from resampling models, as pairs that share one are not independent."""
-    values = {pair: found[key] for pair, found in pairs.items() if found.get(key) is not None}
+    values = {pair: abs(found[key]) for pair, found in pairs.items() if found.get(key) is not None}
     if not values:
         reason = next(iter(pairs.values()))["reasons"].get(key, NO_VALUE)
         return Finding(key, table, label, None, runs=n_models, reason=reason)
