@@ -14,7 +14,7 @@ from method.evaluation.records import Records
 from method.runs.findings import Finding
 from method.runs.folder import RECORDS, SPLITS
 from method.runs.stored import StoredRun
-from scripts.audit.floors import choose_models, examine_floors, resampled_ends
+from scripts.audit.floors import choose_models, examine_floors, jackknife_ends
 from scripts.audit.models import subjects
 from scripts.audit.quality import examine
 from utils.errors import UserError
@@ -266,12 +266,16 @@ def test_floor_without_records_has_what_metrics_tell(store, tmp_path):
     assert "found 0" in pick(list(examine(runs)), "forgetting_quality", "retrain").reason
 
 
-def test_resampled_models_hold_the_mean():
+def test_interval_of_a_floor_leaves_out_a_model_at_a_time():
+    # Distances 2, 4 and 6 between three models: without one of them 6, 4 and 2 are left.
+    low, high = jackknife_ends({(0, 1): 2.0, (0, 2): 4.0, (1, 2): 6.0}, 3)
+    assert (low + high) / 2 == pytest.approx(4)
+    error = np.sqrt(2 / 3 * sum((one - 4) ** 2 for one in (6, 4, 2)))
+    assert (high - low) / 2 == pytest.approx(4.302653 * error)  # Student's t with two degrees of freedom
     draw, inside = np.random.default_rng(0), 0
-    for _ in range(100):
+    for _ in range(200):
         place = draw.normal(size=8)
         pairs = {(i, j): abs(place[i] - place[j]) for i in range(8) for j in range(i + 1, 8)}
-        low, high = resampled_ends(pairs, 8)
-        assert low < np.mean(list(pairs.values())) < high
+        low, high = jackknife_ends(pairs, 8)
         inside += low < 2 / np.sqrt(np.pi) < high
-    assert inside > 75  # of eight models it is a little too narrow
+    assert 176 < inside < 198  # of 200; of few models it is a little too narrow

@@ -10,6 +10,7 @@ import numpy as np
 from datasets.splits import Splits, load_splits
 from method.evaluation.columns import COLUMNS, REFERENCE, Column
 from method.evaluation.evaluator import add_reference, comparable, compare_outputs, compared_keys, evaluate, output_keys
+from method.evaluation.intervals import student_factor
 from method.evaluation.records import Records
 from method.runs.files import RETRAIN
 from method.runs.findings import Finding
@@ -19,9 +20,7 @@ from scripts.audit.models import by_label, readable
 
 MOST_MODELS = 8  # of one forget set: 28 pairs
 MOST_APART = 4  # of different ones, as both models of each of the 6 pairs are evaluated anew
-FEWEST_RESAMPLED = 5  # models, below which resamples of them repeat themselves
-N_DRAWS = 2000
-SEED = 0
+FEWEST_LEFT_OUT = 5  # models, below which leaving one out leaves next to nothing
 GAPS = (REFERENCE, "")  # which value is the best of columns that are compared by their gap
 NO_VALUE = "two retrained models lack it"
 NO_RECORDS = "the records of retrained models of two train seeds were not kept"
@@ -45,7 +44,7 @@ def examine_floors(runs: Sequence[StoredRun]) -> Iterator[Finding]:
             continue
         pairs = compare_pairs(models)
         for column in distances():
-            yield _summarise(column.key, table, label, pairs, len(models))
+            yield _summarise(column, table, label, pairs, len(models))
 
 
 def distances() -> list[Column]:
@@ -114,23 +113,28 @@ def _load(run: StoredRun) -> tuple[Records, Splits]:
     return Records.load(run.folder / RECORDS), load_splits(run.folder / SPLITS)
 
 
-def _summarise(key: str, table: tuple, label: str, pairs: Mapping[Pair, Any], n_models: int) -> Finding:
-    """The mean over the pairs; its interval is from resampling models, as pairs that share one are not independent."""
+def _summarise(column: Column, table: tuple, label: str, pairs: Mapping[Pair, Any], n_models: int) -> Finding:
+    """The mean size over the pairs, with its interval where every pair has a value."""
+    key = column.key
     values = {pair: abs(found[key]) for pair, found in pairs.items() if found.get(key) is not None}
     if not values:
         reason = next(iter(pairs.values()))["reasons"].get(key, NO_VALUE)
         return Finding(key, table, label, None, runs=n_models, reason=reason)
-    low, high = resampled_ends(values, n_models) if n_models >= FEWEST_RESAMPLED else (None, None)
-    mean = float(np.mean(list(values.values())))
+    mean, low, high = float(np.mean(list(values.values()))), None, None
+    if n_models >= FEWEST_LEFT_OUT and len(values) == len(pairs):
+        low, high = np.clip(jackknife_ends(values, n_models), 0, 100 if column.unit == "%" else None).tolist()
     return Finding(key, table, label, mean, low=low, high=high, n=len(values), runs=n_models)
 
 
-def resampled_ends(values: Mapping[Pair, float], n_models: int) -> tuple[float, float]:
-    """2.5 and 97.5 % of the mean over pairs of different models, of which n_models are drawn with replacement."""
-    times = np.random.default_rng(SEED).multinomial(n_models, np.full(n_models, 1 / n_models), N_DRAWS)
-    one, other = np.array(list(values)).T
-    weights = times[:, one] * times[:, other]
-    drawn = weights.sum(axis=1) > 0  # a single model has no pair
-    means = (weights[drawn] @ np.array(list(values.values()))) / weights[drawn].sum(axis=1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(low), float(high)
+def jackknife_ends(values: Mapping[Pair, float], n_models: int) -> tuple[float, float]:
+    """Both ends of the 95 % interval of the mean over pairs of n_models models, each of which is left out in turn.
+
+    Pairs that share a model are not independent, models are (Arvesen 1969, Annals of Mathematical Statistics 40): the
+    standard error is the jackknife's, with n_models - 1 degrees of freedom.
+    """
+    pairs, found = np.array(list(values)), np.array(list(values.values()))
+    without = np.array([found[(pairs != model).all(axis=1)].mean() for model in range(n_models)])
+    # student_factor is half a width in standard deviations of single values, divided by sqrt(n).
+    half = (student_factor(n_models) or np.nan) * (n_models - 1) * float(without.std(ddof=1))
+    mean = float(found.mean())
+    return mean - half, mean + half
