@@ -45,7 +45,7 @@ def auc_alike(members: Scored, others: Scored, where: str = "val and test have")
     (score, weight), (other, other_weight) = (_ordered(*pair) for pair in zip(sides, shares, strict=True))
     total = np.concatenate([[0.0], np.cumsum(other_weight)])
     below, up_to = (total[np.searchsorted(other, score, side)] for side in ("left", "right"))
-    return 100.0 * float(weight @ (below + up_to)) / float(2 * weight.sum() * total[-1])
+    return 100.0 * float(np.average((below + up_to) / (2 * total[-1]), weights=weight))
 
 
 def auc_by_group(members: Scored, others: Scored, n_groups: int) -> list[float | None]:
