@@ -169,10 +169,10 @@ def _attacks(cells: Sequence[Cell], kind: str) -> str:
     if len(found) > 1 and others and not alone:
         whom = "the others" if over else "these" if seen else "them"
         single = f"Taken alone, none of {whom} is {CERTAIN}."
-    outside = (
-        f"Over-forgotten by {CERTAIN}, so that the images stand out by higher losses: {listed(over)}." if over else ""
-    )
-    return " ".join(filter(None, [first, outside, rest, single]))
+    if further := [name for name in over if seen or name != cell.name]:  # of that one the first sentence says it
+        told = f"Over-forgotten by {CERTAIN}, so that the images stand out by higher losses: {listed(further)}."
+        first = f"{first} {told}"
+    return " ".join(filter(None, [first, rest, single]))
 
 
 def _costs(cells: Sequence[Cell]) -> str:
