@@ -13,6 +13,7 @@ from scripts.relearn.belonging import Trio, find_trio
 from scripts.relearn.bench import SLOWER, Bench, Options, opened_bench
 from scripts.relearn.parts import Store, differences
 from scripts.relearn.results import describe, findings
+from utils.device import DEVICES
 from utils.errors import UserError
 from utils.locks import locked
 from utils.paths import typed_path
@@ -65,7 +66,7 @@ def _parser() -> Parser:
     add("--samples", metavar="N", default=DEFAULT.samples, help="at most so many retained, forgotten, validation and "
         "held-out samples, drawn by the seed (default: %(default)s)")  # fmt: skip
     add("--data_dir", metavar="FOLDER", help="folder of the data sets (default: the retrained run's)")
-    add("--device", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps (default: the retrained run's)")
+    add("--device", metavar="NAME", help=f"{DEVICES} (default: the retrained run's)")
     add("--threads", metavar="N", help="threads inside operations (default: the retrained run's)")
     add("--overwrite", action="store_true", help="make relearn.json anew where it is there")
     return parser
