@@ -42,9 +42,11 @@ OfImages = tuple[Mapping[str, Difference], Mapping[str, str]]  # as `compare` gi
 class Paired(NamedTuple):
     """Of a label in a column: both ends over seeds, p before and after Holm's correction, both ends over images.
 
-    None for what there is not. n_images: how many of the label's runs have an interval over images.
+    None for what there is not. n, n_images: how many of the label's runs have a difference, and its interval over
+    images.
     """
 
+    n: int
     seeds: Ends | None
     raw_p: float | None
     p: float | None
@@ -136,14 +138,15 @@ def _pair(rows: Sequence[Row], key: str, others: Mapping[Row, Other], images: Ma
         seeds, p = (low, high) if low is not None and high is not None else None, paired_p(values)
     own = [images[row][0][key] for row in rows if row in images and key in images[row][0]]
     ends = (fmean(one.low for one in own), fmean(one.high for one in own)) if own else None
-    return Paired(seeds, p, None, ends, len(own))
+    return Paired(len(values), seeds, p, None, ends, len(own))
 
 
 def _why_no_test(rows: Sequence[Row], found: Sequence[Paired]) -> str:
-    """Why no column of a label has an interval over seeds; empty where one has."""
-    if any(one.seeds for one in found):
+    """Why no column of a label has an interval over seeds; empty where one has, or there is no difference at all."""
+    most = max((one.n for one in found), default=0)
+    if not most or any(one.seeds for one in found):
         return ""
-    return ONE_SEED if len(rows) == 1 else ALL_ALIKE if independent(rows) else SHARED
+    return ONE_SEED if most == 1 else ALL_ALIKE if independent(rows) else SHARED
 
 
 def _without_images(
