@@ -44,6 +44,10 @@ def told(name: str, *words: str) -> list[str]:
             "nested_seeds.py docs/results/digits_seeds.zip",
             ["| SCRUB + REWEIGHT | GA | 73.0 (71.9 to 74.0) | 0.8 (0.0 to 2.3) | 2.6 (2.1 to 3.3) |"],
         ),
+        (
+            "forgetting_quality.py --samples 800 --forget 200 --runs 16",
+            ["forgetting quality and score ", "KLoM ", "IAM ", "noise floors ", "peak memory "],
+        ),
         ("interval_coverage.py --repetitions 4 --only nested", ["| 0.5 : 1 | 10 x 5 |"]),
         ("audit.py --only time --samples 400 --runs 4 --share 0.5", ["400 samples, 4 runs each of pretrain, retrain,"]),
         ("audit.py --only coverage --repetitions 2", ["| 0 | 0 | 0 | 0.9 | 8 |", "| 0.5 | 0.5 | 0.3 | 0.9 | 100 |"]),
