@@ -3,17 +3,18 @@ r"""Tables for papers: LaTeX with the packages booktabs and graphicx."""
 import functools
 import re
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from statistics import fmean, stdev
 
 from method.evaluation.columns import HIGH, LOW, REFERENCE, Column
 from method.runs.files import RETRAIN
 from method.runs.labels import paper_name
+from scripts.report.audit import FLOOR, TITLE, audit_of, shown
 from scripts.report.collect import Report, Row, by_label
 from scripts.report.compared import RETRAINED, Marks, mark_rows, reference_name, values_of_others
 from scripts.report.naming import table_names
 from scripts.report.text import shown_value
-from utils.tables import one_line
+from utils.tables import HOLE, one_line
 
 # A bracket or a star behind the end of a row would be an argument of it.
 SPECIAL = {
@@ -25,6 +26,7 @@ ARROWS = {HIGH: r"$\uparrow$", LOW: r"$\downarrow$", REFERENCE: r"$\approx$"}
 MEANT = {HIGH: "higher is better", LOW: "lower is better", REFERENCE: "closer to the reference is better"}
 LAST_LATIN = "\u017f"
 LEAST, LINE = 0.7, 345  # how far a table is narrowed; pt, a line of the class `article`
+WIDTHS = 70, 52  # pt: of `minus retrained` and of an interval in \scriptsize
 LETTER, BETWEEN = 4.9, 12  # pt, about: a letter, and what stands between two columns
 MARKUP = re.compile(r"\\[a-z]+|[${}^\\]")
 Shown = Callable[[Row], float | None]
@@ -42,7 +44,39 @@ def as_latex(report: Report, columns: Sequence[Column], against: str = "") -> st
         blocks[key[:-1]].append(key)
     names = table_names([own[0] for own in blocks.values()], with_ratio=False)
     tables = [_table(report, own, columns, against, name) for own, name in zip(blocks.values(), names, strict=True)]
-    return document(tables)
+    audited = zip(report.tables, table_names(list(report.tables)), strict=True)
+    return document([*tables, *(text for key, name in audited for text in audit_tables(report, key, name))])
+
+
+def audit_tables(report: Report, key: tuple, name: str, by_group: bool = False) -> Iterator[str]:
+    """What an audit found, intervals below the numbers, in tables of as many columns as fit; none where there is none.
+
+    name: of the table, for its label.
+    """
+    audit = audit_of(report, key)
+    rows = [(one, group, audit.cells(one, group)) for one, group in audit.lines(by_group)]
+    ratio = f", ratio {key[-1]:g}" if key[4] else ""
+    first, heads = f"{name}-audit", [escape(head) for head in audit.heads()]
+    caption = [escape(f"{setting_told(key)}{ratio}. {' '.join([TITLE, *audit.facts()])}")]
+    blocks = fitting(heads, WIDTHS, len(heads))
+    for number, block in enumerate(blocks, 1):
+        body = [line(["Method", *heads[block]]), r"\midrule"]
+        for one, group, cells in rows:
+            named = escape(audit.names[one]) if group is None else rf"\quad {escape(group)}"
+            body += numbers_below(named, [(found, ends, "") for found, ends in cells[block]])
+        told = caption if number == 1 else [rf"Table~\ref{{tab:{first}}}, continued ({number} of {len(blocks)})."]
+        label = first + (f"-{number}" if number > 1 else "")
+        yield environment(told, label, "l" + "r" * len(heads[block]), body)
+
+
+def numbers_below(named: str, cells: Sequence[tuple[str, str, str]]) -> list[str]:
+    """A line of numbers, each with a note, and below it one of their intervals, where there are some."""
+    found = [
+        "--" if mean == HOLE else mean.replace("-", "$-$") + (rf"\,{count}" if count else "")
+        for mean, _, count in cells
+    ]
+    intervals = [rf"\scriptsize {ends.replace('-', '$-$')}" if ends else "" for _, ends, _ in cells]
+    return [line([named, *found]), *([line(["", *intervals])] if any(intervals) else [])]
 
 
 def document(tables: Sequence[str]) -> str:
@@ -178,7 +212,22 @@ def _block(report: Report, key: tuple, columns: Sequence[Column], against: str, 
             number([shown(row) for row in cells[name]], column.decimals, best == name) for column, shown, best in series
         ]
         lines.append(line([called(cells[name][0], marks.of.get(name, "")), *values]))
-    return lines
+    return lines + _floors(report, key, columns, against)
+
+
+def _floors(report: Report, key: tuple, columns: Sequence[Column], against: str) -> list[str]:
+    """The distances between two retrained models, as an audit found them, where such distances are shown."""
+    audit = audit_of(report, key)
+    sides = [dict(audit.floor_lines(columns, side)) for side in dict.fromkeys(("", against))]
+    lines = []
+    for name in dict.fromkeys(name for own in sides for name in own):
+        cells = [
+            (*shown(own[name][place] if name in own else None, column.decimals, column.scale), "")
+            for place, column in enumerate(columns)
+            for own in sides
+        ]
+        lines += numbers_below(escape(FLOOR.format(audit.names.get(name, name))), cells)
+    return [rf"\cmidrule{{1-{len(columns) * len(sides) + 1}}}", *lines] if lines else []
 
 
 def called(row: Row, mark: str) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from method.evaluation.columns import Column
+from method.runs.labels import label
+from scripts.report.audit import FIELDS, audits_of
 from scripts.report.collect import Report, Row, by_label
 from scripts.report.compared import RETRAINED, Others, reference_name, values_of_others
 from scripts.report.payload import SETTING
@@ -23,8 +25,9 @@ def as_csv(report: Report, columns: Sequence[Column], each: bool, against: str =
 
     against: the row that differences are taken to, or RETRAINED; without it to the reference, and none where `each`.
     Stored units, full precision; an empty field is a hole. A text that a spreadsheet would run has an apostrophe before
-    it; line ends, tabs and control characters in one are escapes.
+    it; line ends, tabs and control characters in one are escapes. What an audit found of a cell follows its metrics.
     """
+    audits, found = audits_of(report) if not each else ({}, [])
     further = ["folder", "reference"] if each else ["reference"]
     further += ["against"] if against not in ("", RETRAINED) else []
     parts = ("", "_difference") if each and against else ("",) if each else PARTS
@@ -40,8 +43,10 @@ def as_csv(report: Report, columns: Sequence[Column], each: bool, against: str =
             }
             count = own[0].seeds.spell() if each else len(own)
             values = [_value(own, column, part, others) for column in columns for part in parts]
+            values += audits[key].flat(found, label(own[0].run)).values() if found else ()
             lines.append([*key, name, own[0].run.method, count, *(facts[fact] for fact in further), *values])
-    return written([*header, *(f"{column.key}{part}" for column in columns for part in parts)], lines)
+    header += [f"{column.key}{part}" for column in columns for part in parts]
+    return written([*header, *(f"{column.key}{end}" for column in found for end in FIELDS)], lines)
 
 
 def written(header: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:

@@ -1,0 +1,225 @@
+"""What an audit found, as tables show it: a row a label, a column a measure, and the noise floors of metrics."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+from typing import Any, NamedTuple
+
+from method.configs.seeds import are_independent
+from method.evaluation.audit import MEASURES, measure_of
+from method.evaluation.columns import COLUMNS, REFERENCE, Column
+from method.evaluation.intervals import student_interval
+from method.evaluation.measures import Measure
+from method.runs.audits import Found
+from method.runs.findings import Finding
+from method.runs.labels import label, paper_name
+from scripts.report.collect import Report
+from scripts.report.compared import RETRAINED
+from scripts.report.wording import listed
+from utils.tables import HOLE
+
+TITLE = "Audit: is it really forgotten?"
+READ = "A value with its 95 % interval. Placebo: the same attack on samples that were never trained on."
+FLOOR_READ = "Noise floor: the same between retrained models of different seeds."
+FLOOR = "noise floor: two models of {}"
+PLACE = "step"  # where on a curve a finding stands; a table shows the last one
+PARTS = ("placebo", "floor")
+# What CSV has of a finding, by the end of a column's name.
+FIELDS = {"": "value", **{f"_{part}": part for part in ("low", "high", *PARTS, "n", "runs")}}
+At = tuple[tuple[str, Any], ...]
+
+
+class AuditColumn(NamedTuple):
+    """A measure, and what it is taken at beside the place on a curve, such as 5 forgotten samples."""
+
+    measure: Measure
+    at: At = ()
+
+    @property
+    def title(self) -> str:
+        """Its title, with what it is taken at."""
+        return ", ".join([self.measure.title, *map(told_at, self.at)])
+
+    @property
+    def key(self) -> str:
+        """Its key, likewise: relearn_acc@forgotten_samples=5."""
+        return "@".join([self.measure.key, *(f"{name}={value}" for name, value in self.at)])
+
+
+def told_at(one: tuple[str, Any]) -> str:
+    """`5 forgotten samples`, or `control: original`."""
+    name, value = one[0].replace("_", " "), one[1]
+    return f"{name}: {value}" if isinstance(value, (str, bool)) else f"{value:g} {name}"
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What was found out about the rows of one table.
+
+    labels: of rows, in the table's order. names: what papers call them and the retrained models. found: by label,
+    column and group, None for all. curves: what stands on a curve. floors: by label of a retrained model and key of a
+    metric.
+    """
+
+    labels: Sequence[str]
+    names: Mapping[str, str]
+    columns: Sequence[AuditColumn]
+    groups: Sequence[str]
+    found: Mapping[tuple[str, AuditColumn, str | None], Finding]
+    curves: Sequence[tuple[AuditColumn, Finding]]
+    floors: Mapping[str, Mapping[str, Finding]]
+
+    def get(self, name: str, column: AuditColumn, group: str | None = None) -> Finding | None:
+        """What was found of a label, None where it was not looked for."""
+        return self.found.get((name, column, group))
+
+    def parts(self, column: AuditColumn) -> list[str]:
+        """Which of PARTS any finding of a column has."""
+        own = [one for (_, other, _), one in self.found.items() if other == column]
+        return [part for part in PARTS if any(getattr(one, part) is not None for one in own)]
+
+    def lines(self, by_group: bool) -> Iterator[tuple[str, str | None]]:
+        """(label, group): a line a label or, by group, also one for each group that something was found of."""
+        for name in self.labels:
+            for group in (None, *(self.groups if by_group else ())):
+                if any((name, column, group) in self.found for column in self.columns):
+                    yield name, group
+
+    def heads(self) -> list[str]:
+        """Titles of the columns, and below whose there are parts, those."""
+        return [head for column in self.columns for head in (column.title, *self.parts(column))]
+
+    def cells(self, name: str, group: str | None) -> list[tuple[str, str]]:
+        """A number and its interval below each of `heads`; "" for no interval."""
+        found = []
+        for column in self.columns:
+            one, decimals = self.get(name, column, group), column.measure.decimals
+            found.append(shown(one, decimals))
+            found += [(digits(getattr(one, part, None), decimals), "") for part in self.parts(column)]
+        return found
+
+    def flat(self, columns: Iterable[AuditColumn], name: str, group: str | None = None) -> dict[str, Any]:
+        """What was found of a label, by column of a CSV file."""
+        found = [(column.key, self.get(name, column, group)) for column in columns]
+        return {f"{key}{end}": getattr(one, part, None) for key, one in found for end, part in FIELDS.items()}
+
+    def holes(self, by_group: bool) -> list[str]:
+        """Why values are missing: a sentence a reason."""
+        found: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+        for name, group in self.lines(by_group):
+            for column in self.columns:
+                one = self.get(name, column, group)
+                if one and one.value is None and one.reason:
+                    found[one.reason][f"{name}, {group}" if group else name].append(column.title)
+        told = defaultdict(list)
+        for reason, rows in found.items():
+            for titles in dict.fromkeys(map(tuple, rows.values())):
+                own = [row for row, others in rows.items() if tuple(others) == titles]
+                told[reason].append(f"{', '.join(titles)} of {listed(own)}")
+        return [f"{'; '.join(rows)}: {reason}" for reason, rows in told.items()]
+
+    def facts(self) -> list[str]:
+        """How the table is read, and from how many runs its numbers are."""
+        parts = {part for column in self.columns for part in self.parts(column)}
+        told = [READ if "placebo" in parts else READ.split(" Placebo")[0], *([FLOOR_READ] if "floor" in parts else [])]
+        runs: dict[str, list[str]] = defaultdict(list)
+        for column in self.columns:
+            own = {one.runs for (_, other, _), one in self.found.items() if other == column and one.runs}
+            if own:
+                runs[" to ".join(map(str, dict.fromkeys((min(own), max(own)))))].append(column.title)
+        counted = "; ".join(f"{n} ({', '.join(titles)})" if len(runs) > 1 else n for n, titles in runs.items())
+        return [" ".join(told), *([f"Runs behind a number: {counted}."] if counted else [])]
+
+    def floor_lines(self, columns: Sequence[Column], against: str) -> Iterator[tuple[str, list[Finding | None]]]:
+        """(label, a floor a column) of each retrained model that has one for a column that is shown.
+
+        Of a distance to the retrained model beside its values, of another metric beside differences to that model.
+        """
+        for name, own in self.floors.items():
+            found = [own.get(column.key) if has_floor(column, against) else None for column in columns]
+            if any(found):
+                yield name, found
+
+
+def has_floor(column: Column, against: str) -> bool:
+    """Whether what a column shows is a distance to the retrained model."""
+    if against:
+        return against == RETRAINED and column.best == REFERENCE
+    return column.to_reference and column.best != REFERENCE
+
+
+def shown(one: Finding | None, decimals: int, scale: float = 1.0) -> tuple[str, str]:
+    """A value and its interval as text."""
+    if one is None or one.value is None:
+        return HOLE, ""
+    ends = (digits(end if end is None else scale * end, decimals) for end in (one.low, one.high))
+    interval = " to ".join(ends) if one.low is not None and one.high is not None else ""
+    return digits(scale * one.value, decimals), interval
+
+
+def digits(value: float | None, decimals: int) -> str:
+    """A number with so many decimals, and no minus before a zero."""
+    return HOLE if value is None else f"{value:z.{decimals}f}"
+
+
+def audits_of(report: Report) -> tuple[dict[tuple, Audit], list[AuditColumn]]:
+    """The audit of every table, and the columns of all of them."""
+    audits = {key: audit_of(report, key) for key in report.tables}
+    return audits, list(dict.fromkeys(column for audit in audits.values() for column in audit.columns))
+
+
+def audit_of(report: Report, key: tuple) -> Audit:
+    """What was found out about the rows of a table; without columns and floors where nothing was."""
+    runs = dict.fromkeys(row.run for row in report.tables[key])
+    labels = dict.fromkeys(map(label, runs))
+    names = {label(run): paper_name(run) for run in (*runs, *report.retrained)}
+    found: dict[tuple[str, AuditColumn, str | None], Finding] = {}
+    curves: list[tuple[AuditColumn, Finding]] = []
+    floors: dict[str, dict[str, Finding]] = defaultdict(dict)
+    metrics = {column.key for column in COLUMNS} - MEASURES.keys()
+    for one in _merged(one for one in report.found if one.finding.table == key and one.run in (None, *runs)):
+        if one.measure in metrics:
+            if one.group is None and not one.at:
+                floors[one.label][one.measure] = one
+        elif one.label in labels:
+            at = dict(one.at or {})
+            is_on_curve = at.pop(PLACE, None) is not None
+            column = AuditColumn(measure_of(one.measure), tuple(at.items()))
+            found[one.label, column, one.group] = one  # of a curve the last place stays
+            curves += [(column, one)] if is_on_curve else []
+    order = {name: number for number, name in enumerate(MEASURES)}
+    columns = sorted(
+        dict.fromkeys(column for _, column, _ in found), key=lambda column: order.get(column.measure.key, len(order))
+    )
+    groups = dict.fromkeys(group for *_, group in found if group is not None)
+    mentioned = {name for name, *_ in found}
+    return Audit([one for one in labels if one in mentioned], names, columns, list(groups), found, curves, floors)
+
+
+def _merged(found: Iterable[Found]) -> Iterator[Finding]:
+    """Findings of single runs, such as those of relearn.json, put together over the runs of a label."""
+    alike: dict[tuple, list[Found]] = defaultdict(list)
+    for one in found:
+        own = one.finding
+        alike[own.measure, own.label, own.group, tuple((own.at or {}).items())].append(one)
+    return map(_over_runs, alike.values())
+
+
+def _over_runs(found: Sequence[Found]) -> Finding:
+    """Their mean, with Student's interval where the runs are independent."""
+    findings = [one.finding for one in found]
+    if len(found) == 1:
+        return findings[0]
+    there = [one for one in found if one.finding.value is not None]
+    if not there:
+        reasons = dict.fromkeys(one.reason for one in findings if one.reason)
+        return replace(findings[0], reason=" or ".join(reasons) or None, runs=len(found))
+    values = [one.finding.value for one in there if one.finding.value is not None]
+    seeds = [one.run.seeds for one in there if one.run]
+    independent = len(seeds) == len(there) and are_independent(seeds)
+    mean, low, high = student_interval(values) if independent else (fmean(values), None, None)
+    parts = {part: [value for one in findings if (value := getattr(one, part)) is not None] for part in PARTS}
+    means = {part: fmean(own) if own else None for part, own in parts.items()}
+    own = replace(there[0].finding, value=mean, low=low, high=high, runs=len(there), reason=None)
+    return replace(own, floor=means["floor"], placebo=means["placebo"])
