@@ -41,8 +41,7 @@ def read_audits(root: Path, runs: Sequence[StoredRun]) -> tuple[list[Found], lis
         if run is None:
             found += [Found(one, None) for one in findings]
         else:
-            own = {"table": run.table, "label": label(run)}
-            found += [Found(replace(one, **own), run) for one in findings]
+            found += [Found(replace(one, table=run.table, label=label(run)), run) for one in findings]
     return found, problems
 
 

@@ -20,13 +20,19 @@ from scripts.report.wording import listed
 from utils.tables import HOLE
 
 TITLE = "Audit: is it really forgotten?"
-READ = "A value with its 95 % interval. Placebo: the same attack on samples that were never trained on."
+READ = "A value with its 95 % interval, where it has one."
 FLOOR_READ = "Noise floor: the same between retrained models of different seeds."
+PARTS = {  # what stands beside a value
+    "placebo": "Placebo: the same attack on samples that were never trained on.",
+    "floor": FLOOR_READ,
+    "retrained": "Retrained: the same of the retrained model.",
+    "original": "Original: the same of the original model.",
+}
 FLOOR = "noise floor: two models of {}"
-PLACE = "step"  # where on a curve a finding stands; a table shows the last one
-PARTS = ("placebo", "floor")
-# What CSV has of a finding, by the end of a column's name.
-FIELDS = {"": "value", **{f"_{part}": part for part in ("low", "high", *PARTS, "n", "runs")}}
+BESIDE = ("floor", "placebo")  # those of them that are of the finding itself
+PLACES = ("step", "share")  # where on a curve a finding stands; a table shows the last one
+MODEL, OWN = "model", "unlearned"  # whose number a finding of a run is, of the three models that are tested alike
+FIELDS = ("value", "low", "high", "n", "runs")  # of a finding, in CSV
 At = tuple[tuple[str, Any], ...]
 
 
@@ -66,24 +72,31 @@ class Audit:
     names: Mapping[str, str]
     columns: Sequence[AuditColumn]
     groups: Sequence[str]
-    found: Mapping[tuple[str, AuditColumn, str | None], Finding]
+    found: Mapping[tuple[str, AuditColumn, str | None, str], Finding]
     curves: Sequence[tuple[AuditColumn, Finding]]
     floors: Mapping[str, Mapping[str, Finding]]
 
     def get(self, name: str, column: AuditColumn, group: str | None = None) -> Finding | None:
         """What was found of a label, None where it was not looked for."""
-        return self.found.get((name, column, group))
+        return self.found.get((name, column, group, OWN))
+
+    def part(self, part: str, name: str, column: AuditColumn, group: str | None = None) -> float | None:
+        """What stands beside that, one of PARTS; None where nothing does."""
+        if part not in BESIDE:
+            one = self.found.get((name, column, group, part))
+            return one.value if one else None
+        return getattr(self.get(name, column, group), part, None)
 
     def parts(self, column: AuditColumn) -> list[str]:
-        """Which of PARTS any finding of a column has."""
-        own = [one for (_, other, _), one in self.found.items() if other == column]
-        return [part for part in PARTS if any(getattr(one, part) is not None for one in own)]
+        """Which of PARTS a column has for any label."""
+        own = {(name, group) for name, other, group, _ in self.found if other == column}
+        return [part for part in PARTS if any(self.part(part, name, column, group) is not None for name, group in own)]
 
     def lines(self, by_group: bool) -> Iterator[tuple[str, str | None]]:
         """(label, group): a line a label or, by group, also one for each group that something was found of."""
         for name in self.labels:
             for group in (None, *(self.groups if by_group else ())):
-                if any((name, column, group) in self.found for column in self.columns):
+                if any(self.get(name, column, group) for column in self.columns):
                     yield name, group
 
     def heads(self) -> list[str]:
@@ -96,13 +109,17 @@ class Audit:
         for column in self.columns:
             one, decimals = self.get(name, column, group), column.measure.decimals
             found.append(shown(one, decimals))
-            found += [(digits(getattr(one, part, None), decimals), "") for part in self.parts(column)]
+            found += [(digits(self.part(part, name, column, group), decimals), "") for part in self.parts(column)]
         return found
 
-    def flat(self, columns: Iterable[AuditColumn], name: str, group: str | None = None) -> dict[str, Any]:
-        """What was found of a label, by column of a CSV file."""
-        found = [(column.key, self.get(name, column, group)) for column in columns]
-        return {f"{key}{end}": getattr(one, part, None) for key, one in found for end, part in FIELDS.items()}
+    def flat(self, columns: Mapping[AuditColumn, Sequence[str]], name: str, group: str | None = None) -> dict[str, Any]:
+        """What was found of a label, by column of a CSV file; columns: with those of PARTS that any table has."""
+        found: dict[str, Any] = {}
+        for column, parts in columns.items():
+            one = self.get(name, column, group)
+            found |= {f"{column.key}_{field}": getattr(one, field, None) for field in FIELDS}
+            found |= {f"{column.key}_{part}": self.part(part, name, column, group) for part in parts}
+        return {key.removesuffix("_value"): value for key, value in found.items()}
 
     def holes(self, by_group: bool) -> list[str]:
         """Why values are missing: a sentence a reason."""
@@ -122,10 +139,10 @@ class Audit:
     def facts(self) -> list[str]:
         """How the table is read, and from how many runs its numbers are."""
         parts = {part for column in self.columns for part in self.parts(column)}
-        told = [READ if "placebo" in parts else READ.split(" Placebo")[0], *([FLOOR_READ] if "floor" in parts else [])]
+        told = [READ, *(meaning for part, meaning in PARTS.items() if part in parts)]
         runs: dict[str, list[str]] = defaultdict(list)
         for column in self.columns:
-            own = {one.runs for (_, other, _), one in self.found.items() if other == column and one.runs}
+            own = {one.runs for (_, other, *_), one in self.found.items() if other == column and one.runs}
             if own:
                 runs[" to ".join(map(str, dict.fromkeys((min(own), max(own)))))].append(column.title)
         counted = "; ".join(f"{n} ({', '.join(titles)})" if len(runs) > 1 else n for n, titles in runs.items())
@@ -163,10 +180,14 @@ def digits(value: float | None, decimals: int) -> str:
     return HOLE if value is None else f"{value:z.{decimals}f}"
 
 
-def audits_of(report: Report) -> tuple[dict[tuple, Audit], list[AuditColumn]]:
-    """The audit of every table, and the columns of all of them."""
+def audits_of(report: Report) -> tuple[dict[tuple, Audit], dict[AuditColumn, list[str]]]:
+    """The audit of every table, and the columns of all of them with those of PARTS that they have."""
     audits = {key: audit_of(report, key) for key in report.tables}
-    return audits, list(dict.fromkeys(column for audit in audits.values() for column in audit.columns))
+    parts: dict[AuditColumn, list[str]] = {}
+    for audit in audits.values():
+        for column in audit.columns:
+            parts[column] = list(dict.fromkeys([*parts.get(column, []), *audit.parts(column)]))
+    return audits, parts
 
 
 def audit_of(report: Report, key: tuple) -> Audit:
@@ -174,7 +195,7 @@ def audit_of(report: Report, key: tuple) -> Audit:
     runs = dict.fromkeys(row.run for row in report.tables[key])
     labels = dict.fromkeys(map(label, runs))
     names = {label(run): paper_name(run) for run in (*runs, *report.retrained)}
-    found: dict[tuple[str, AuditColumn, str | None], Finding] = {}
+    found: dict[tuple[str, AuditColumn, str | None, str], Finding] = {}
     curves: list[tuple[AuditColumn, Finding]] = []
     floors: dict[str, dict[str, Finding]] = defaultdict(dict)
     metrics = {column.key for column in COLUMNS} - MEASURES.keys()
@@ -184,15 +205,16 @@ def audit_of(report: Report, key: tuple) -> Audit:
                 floors[one.label][one.measure] = one
         elif one.label in labels:
             at = dict(one.at or {})
-            is_on_curve = at.pop(PLACE, None) is not None
+            places, model = [at.pop(place) for place in PLACES if place in at], at.pop(MODEL, OWN)
             column = AuditColumn(measure_of(one.measure), tuple(at.items()))
-            found[one.label, column, one.group] = one  # of a curve the last place stays
-            curves += [(column, one)] if is_on_curve else []
+            curves += [(column, one)] if places else []
+            if not (places and one.at and MODEL in one.at):  # curves of three models are a figure, and no column
+                found[one.label, column, one.group, model] = one  # of a curve the last place stays
     order = {name: number for number, name in enumerate(MEASURES)}
     columns = sorted(
-        dict.fromkeys(column for _, column, _ in found), key=lambda column: order.get(column.measure.key, len(order))
+        dict.fromkeys(column for _, column, *_ in found), key=lambda column: order.get(column.measure.key, len(order))
     )
-    groups = dict.fromkeys(group for *_, group in found if group is not None)
+    groups = dict.fromkeys(group for _, _, group, _ in found if group is not None)
     mentioned = {name for name, *_ in found}
     return Audit([one for one in labels if one in mentioned], names, columns, list(groups), found, curves, floors)
 
@@ -219,7 +241,6 @@ def _over_runs(found: Sequence[Found]) -> Finding:
     seeds = [one.run.seeds for one in there if one.run]
     independent = len(seeds) == len(there) and are_independent(seeds)
     mean, low, high = student_interval(values) if independent else (fmean(values), None, None)
-    parts = {part: [value for one in findings if (value := getattr(one, part)) is not None] for part in PARTS}
-    means = {part: fmean(own) if own else None for part, own in parts.items()}
+    floor, placebo = ([value for one in findings if (value := getattr(one, part)) is not None] for part in BESIDE)
     own = replace(there[0].finding, value=mean, low=low, high=high, runs=len(there), reason=None)
-    return replace(own, floor=means["floor"], placebo=means["placebo"])
+    return replace(own, floor=fmean(floor) if floor else None, placebo=fmean(placebo) if placebo else None)

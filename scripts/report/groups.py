@@ -177,7 +177,7 @@ def _record(
 
 def as_csv(report: Report, each: bool, against: str) -> str:
     """One line a table, group and label, or run; what an audit found of a group and label stands last."""
-    audits, found = audits_of(report) if not each else ({}, [])
+    audits, found = audits_of(report) if not each else ({}, {})
     lines = [
         {
             **dict(zip(SETTING, key, strict=True)),

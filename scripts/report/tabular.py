@@ -7,7 +7,7 @@ from typing import Any
 
 from method.evaluation.columns import Column
 from method.runs.labels import label
-from scripts.report.audit import FIELDS, audits_of
+from scripts.report.audit import audits_of
 from scripts.report.collect import Report, Row, by_label
 from scripts.report.compared import RETRAINED, Others, reference_name, values_of_others
 from scripts.report.payload import SETTING
@@ -27,12 +27,12 @@ def as_csv(report: Report, columns: Sequence[Column], each: bool, against: str =
     Stored units, full precision; an empty field is a hole. A text that a spreadsheet would run has an apostrophe before
     it; line ends, tabs and control characters in one are escapes. What an audit found of a cell follows its metrics.
     """
-    audits, found = audits_of(report) if not each else ({}, [])
+    audits, found = audits_of(report) if not each else ({}, {})
     further = ["folder", "reference"] if each else ["reference"]
     further += ["against"] if against not in ("", RETRAINED) else []
     parts = ("", "_difference") if each and against else ("",) if each else PARTS
     header = [*SETTING, "label", "method", "seed" if each else "n", *further]
-    lines = []
+    lines, audited = [], dict[str, Any]()
     for key, rows in report.tables.items():
         others = values_of_others(report, key, against or RETRAINED)
         for name, own in [(row.label, [row]) for row in rows] if each else by_label(rows).items():
@@ -43,10 +43,11 @@ def as_csv(report: Report, columns: Sequence[Column], each: bool, against: str =
             }
             count = own[0].seeds.spell() if each else len(own)
             values = [_value(own, column, part, others) for column in columns for part in parts]
-            values += audits[key].flat(found, label(own[0].run)).values() if found else ()
+            audited = audits[key].flat(found, label(own[0].run)) if found else {}
+            values += audited.values()
             lines.append([*key, name, own[0].run.method, count, *(facts[fact] for fact in further), *values])
     header += [f"{column.key}{part}" for column in columns for part in parts]
-    return written([*header, *(f"{column.key}{end}" for column in found for end in FIELDS)], lines)
+    return written([*header, *audited], lines)
 
 
 def written(header: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
