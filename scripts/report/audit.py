@@ -32,7 +32,7 @@ FLOOR = "noise floor: two models of {}"
 BESIDE = ("floor", "placebo")  # those of them that are of the finding itself
 PLACES = ("step", "share")  # where on a curve a finding stands; a table shows the last one
 MODEL, OWN = "model", "unlearned"  # whose number a finding of a run is, of the three models that are tested alike
-FIELDS = ("value", "low", "high", "n", "runs")  # of a finding, in CSV
+FIELDS = ("value", "low", "high", "n", "runs")  # of a finding, for other programs
 At = tuple[tuple[str, Any], ...]
 
 
@@ -139,7 +139,10 @@ class Audit:
     def facts(self) -> list[str]:
         """How the table is read, and from how many runs its numbers are."""
         parts = {part for column in self.columns for part in self.parts(column)}
+        ends = {(place, (one.at or {}).get(place)) for _, one in self.curves for place in PLACES[:1]}
+        last = max((end for _, end in ends if end is not None), default=None)
         told = [READ, *(meaning for part, meaning in PARTS.items() if part in parts)]
+        told += [f"Of a curve its last {PLACES[0]}, {last}."] if last is not None else []
         runs: dict[str, list[str]] = defaultdict(list)
         for column in self.columns:
             own = {one.runs for (_, other, *_), one in self.found.items() if other == column and one.runs}
@@ -215,8 +218,9 @@ def audit_of(report: Report, key: tuple) -> Audit:
         dict.fromkeys(column for _, column, *_ in found), key=lambda column: order.get(column.measure.key, len(order))
     )
     groups = dict.fromkeys(group for _, _, group, _ in found if group is not None)
-    mentioned = {name for name, *_ in found}
-    return Audit([one for one in labels if one in mentioned], names, columns, list(groups), found, curves, floors)
+    mentioned, rows = {name for name, *_ in found}, list(labels)
+    curves.sort(key=lambda one: rows.index(one[1].label))
+    return Audit([one for one in rows if one in mentioned], names, columns, list(groups), found, curves, floors)
 
 
 def _merged(found: Iterable[Found]) -> Iterator[Finding]:

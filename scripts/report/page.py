@@ -15,7 +15,8 @@ from scripts.report.figures import KEY, LETTER, library
 
 HERE = Path(__file__).parent
 SCRIPTS = (
-    "elements.js", "charts.js", "terms.js", "table.js", "group_table.js", "details.js", "compare.js", "page.js"
+    "elements.js", "charts.js", "terms.js", "table.js", "group_table.js", "audit.js", "details.js", "compare.js",
+    "page.js",
 )  # fmt: skip
 MOMENTS = ("n", "mean", "sd")
 DIGITS = 10  # significant ones
@@ -54,7 +55,9 @@ def pack_payload(payload: dict[str, Any]) -> dict[str, Any]:
     columns = [COLUMN_DEFAULTS | column for column in payload["columns"]]
     keys = [column["key"] for column in columns]
     tables = [
-        {**table, "cells": [_cell(cell, keys, pool) for cell in table["cells"]], "compared_with": None}
+        table
+        | {"cells": [_cell(cell, keys, pool) for cell in table["cells"]], "compared_with": None}
+        | ({"audit": {**table["audit"], "curves": None}} if "audit" in table else {})
         for table in payload["tables"]
     ]
     most = max((len(cell["seeds"]) for table in tables for cell in table["cells"]), default=0)
