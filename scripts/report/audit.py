@@ -147,8 +147,9 @@ class Audit:
         for column in self.columns:
             own = {one.runs for (_, other, *_), one in self.found.items() if other == column and one.runs}
             if own:
-                runs[" to ".join(map(str, dict.fromkeys((min(own), max(own)))))].append(column.title)
-        counted = "; ".join(f"{n} ({', '.join(titles)})" if len(runs) > 1 else n for n, titles in runs.items())
+                runs[" to ".join(map(str, dict.fromkeys((min(own), max(own)))))].append(column.measure.title)
+        whose = {n: ", ".join(dict.fromkeys(titles)) for n, titles in runs.items()}
+        counted = "; ".join(f"{n} ({titles})" if len(runs) > 1 else n for n, titles in whose.items())
         return [" ".join(told), *([f"Runs behind a number: {counted}."] if counted else [])]
 
     def floor_lines(self, columns: Sequence[Column], against: str) -> Iterator[tuple[str, list[Finding | None]]]:
