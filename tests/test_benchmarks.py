@@ -40,10 +40,6 @@ def told(name: str, *words: str) -> list[str]:
             ],
         ),
         ("interval_coverage.py --repetitions 4 --only accuracies", ["| 80 minus 70, same images |"]),
-        (
-            "nested_seeds.py docs/results/digits_seeds.zip",
-            ["| SCRUB + REWEIGHT | GA | 73.0 (71.9 to 74.0) | 0.8 (0.0 to 2.3) | 2.6 (2.1 to 3.3) |"],
-        ),
         ("interval_coverage.py --repetitions 4 --only nested", ["| 0.5 : 1 | 10 x 5 |"]),
     ],
 )

@@ -148,7 +148,7 @@ function comparison(chosen) {
     html(
       "p",
       { class: "note" },
-      "Differences are taken seed by seed, of the seeds that both have; below each its 95 % interval by Student's t. Bold: more than noise. Grey: too noisy to say. One seed gives no interval, nor do seeds that are all alike or share trained models.",
+      "Differences are taken seed by seed, of the seeds that both have; below each its 95 % interval by Student's t, not corrected for how many there are. Bold: more than noise. Grey: too noisy to say. One seed gives no interval, nor do seeds that are all alike or share trained models.",
     ),
     comparedTable("measure", cells, metricLines(cells)),
     comparePlot(cells),

@@ -3,10 +3,11 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from method.evaluation.evaluator import ITSELF
 from method.runs.files import PRETRAIN
+from method.runs.folder import RECORDS
 from method.runs.labels import label
 from method.runs.stored import StoredRun
 from scripts.report.collect import Report, Row, by_label
@@ -17,6 +18,14 @@ RETRAINED = "the retrained model"  # what differences are taken to, unless a row
 NONE = "none, as theirs is not here"
 Called = Callable[[StoredRun], str]
 Others = Mapping[Row, Mapping[str, Any]]  # the values that a row's differences are taken to
+
+
+class Other(NamedTuple):
+    """What a row is compared with: its values, its run, and the name of the file of its records there."""
+
+    values: Mapping[str, Any]
+    run: StoredRun
+    records: str = RECORDS
 
 
 def reference_name(row: Row, called: Called = label) -> str:
@@ -79,13 +88,18 @@ def left_out_names(report: Report, table: tuple, others: Sequence[str]) -> list[
 
 
 def values_of_others(report: Report, table: tuple, against: str) -> Others:
+    """The values of `others_of`."""
+    return {row: other.values for row, other in others_of(report, table, against).items()}
+
+
+def others_of(report: Report, table: tuple, against: str) -> dict[Row, Other]:
     """What each row is compared with: its retrained model, or the row labelled or named `against` of its seed.
 
     Of a pretrained model only what a run started from. UserError where the table has no such row.
     """
     rows = report.tables[table]
     if against == RETRAINED:
-        return {row: row.reference.metrics for row in rows if row.reference}
+        return {row: Other(row.reference.metrics, row.reference) for row in rows if row.reference}
     everything = report.all_rows(table)
     wanted = [row for row in everything if against in (row.label, row.name)]
     if not wanted:
@@ -96,4 +110,4 @@ def values_of_others(report: Report, table: tuple, against: str) -> Others:
     found = {row: by_seeds[seeds] for row, seeds in own.items() if seeds in by_seeds}
     if wanted[0].run.method == PRETRAIN and wanted[0].run.is_plain:  # not of a network that it did not start from
         found = {row: other for row, other in found.items() if not row.start or row.start.run is other.run}
-    return {row: other.values for row, other in found.items()}
+    return {row: Other(other.values, other.run, other.records) for row, other in found.items()}

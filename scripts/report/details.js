@@ -49,6 +49,7 @@ function drawDetails(section, cell, node, seed) {
     seedButtons(runs, seed, choose),
     html("div", { class: "plots" }, left, right, ...wide),
     absentTold(plots),
+    seed === null ? apartTable(cell) : null,
     configuration(view),
   ]);
 }
@@ -82,6 +83,35 @@ function absentTold(plots) {
   ];
   const absent = names.filter((_, i) => !plots[i]);
   return absent.length ? html("p", { class: "note" }, `Not shown: ${absent.join("; ")}.`) : null;
+}
+
+// What training adds to the deviation, and what unlearning adds; null where runs are not nested and balanced.
+function apartTable(cell) {
+  if (!cell.design) return null;
+  const columns = data.columns.filter((column) => column.main && cell.apart[column.key]);
+  const shown = (column, [value, low, high]) => {
+    const [middle, ...ends] = [value, low, high].map((one) => minus(fixed(one * column.scale, column.decimals)));
+    return `${middle} (${ends.join(" to ")})`;
+  };
+  const lines = columns.map((column) => {
+    const { mean: average, train, unlearn } = cell.apart[column.key];
+    const cells = [average, train, unlearn].map((part) => html("td", {}, shown(column, part)));
+    return html("tr", {}, html("th", { scope: "row" }, term(column.title, columnHint(column))), ...cells);
+  });
+  const heads = ["", "mean", "sd of training", "sd of unlearning"].map((text) => html("th", { scope: "col" }, text));
+  const { train_seeds: trained, runs_of_each: runs } = cell.design;
+  const told = `${trained} train seeds with ${runs} runs each, all of one forget set. In brackets 95 % intervals: the mean's over the train seeds; those of the standard deviations take values to be normal.`;
+  return html(
+    "section",
+    { class: "apart", "aria-label": "Training and unlearning apart" },
+    html("h4", {}, "Training and unlearning apart"),
+    html("p", { class: "note" }, told),
+    html(
+      "div",
+      { class: "scroll" },
+      html("table", {}, html("thead", {}, html("tr", {}, ...heads)), html("tbody", {}, ...lines)),
+    ),
+  );
 }
 
 const shownValue = (value) =>

@@ -13,6 +13,10 @@ from scripts.report.audit import FLOOR, TITLE, audit_of, shown
 from scripts.report.collect import Report, Row, by_label
 from scripts.report.compared import RETRAINED, Marks, mark_rows, reference_name, values_of_others
 from scripts.report.naming import table_names
+from scripts.report.nested import HEADER, LEFT, apart_lines
+from scripts.report.nested import TOLD as APART
+from scripts.report.paired import TOLD as PAIRED
+from scripts.report.paired import compare_rows
 from scripts.report.text import shown_value
 from utils.tables import HOLE, one_line
 
@@ -43,9 +47,18 @@ def as_latex(report: Report, columns: Sequence[Column], against: str = "") -> st
     for key in report.tables:
         blocks[key[:-1]].append(key)
     names = table_names([own[0] for own in blocks.values()], with_ratio=False)
-    tables = [_table(report, own, columns, against, name) for own, name in zip(blocks.values(), names, strict=True)]
-    audited = zip(report.tables, table_names(list(report.tables)), strict=True)
-    return document([*tables, *(text for key, name in audited for text in audit_tables(report, key, name))])
+    tables = [
+        text
+        for own, name in zip(blocks.values(), names, strict=True)
+        for text in (
+            _table(report, own, columns, against, name),
+            _paired_table(report, own, columns, against, name) if against else "",
+            _apart_table(report, own, columns, name),
+        )
+    ]
+    audits = zip(report.tables, table_names(list(report.tables)), strict=True)
+    tables += [text for key, name in audits for text in audit_tables(report, key, name)]
+    return document([text for text in tables if text])
 
 
 def audit_tables(report: Report, key: tuple, name: str, by_group: bool = False) -> Iterator[str]:
@@ -111,7 +124,6 @@ def environment(caption: Sequence[str], name: str, spec: str, body: Sequence[str
 
 def _table(report: Report, keys: Sequence[tuple], columns: Sequence[Column], against: str, name: str) -> str:
     rows = [row for key in keys for row in report.tables[key]]
-    task = keys[0][4]
     marks, n_columns = mark_rows(rows, paper_name), len(columns) * (2 if against else 1)
     caption = [f"{escape(setting_told(keys[0]))}.", _seeds_told(rows), _arrows_told(columns), references_told(marks)]
     if against:
@@ -119,13 +131,61 @@ def _table(report: Report, keys: Sequence[tuple], columns: Sequence[Column], aga
     heads = [head for column in columns for head in [_title(column), *([r"$\Delta$"] if against else [])]]
     body = [line(["Method", *heads])]
     for key in keys:
-        body.append(r"\midrule")
-        if task:
-            body.append(rf"\multicolumn{{{n_columns + 1}}}{{l}}{{\textit{{unlearning ratio {key[-1]:g}}}}} \\")
-        body += _block(report, key, columns, against, marks)
+        body += [*_ratio_told(key, n_columns + 1), *_block(report, key, columns, against, marks)]
     if any(r"\mathbf" in row for row in body):
         caption.append("Bold: the one best unlearned model.")
     return environment(caption, name, "l" + "r" * n_columns, body)
+
+
+def _ratio_told(key: tuple, n_columns: int) -> list[str]:
+    """What stands above the block of a table's rows."""
+    told = rf"\multicolumn{{{n_columns}}}{{l}}{{\textit{{unlearning ratio {key[-1]:g}}}}} \\"
+    return [r"\midrule", *([told] if key[4] else [])]
+
+
+def _paired_table(report: Report, keys: Sequence[tuple], columns: Sequence[Column], against: str, name: str) -> str:
+    """The intervals and p values of the differences of a table; empty where there are none."""
+    blocks = {
+        key: [
+            [called(found.rows[label][0], "") if number == 0 else "", escape(what), *map(_signed, texts)]
+            for label, own in found.lines(columns)
+            for number, (what, texts) in enumerate(own.items())
+        ]
+        for key in keys
+        for found in [compare_rows(report, key, columns, against)]
+    }
+    told = f"The differences of Table~\\ref{{tab:{name}}}. {escape(PAIRED)}"
+    return _further_table(
+        blocks, ["Method", "", *(escape(column.title) for column in columns)], 2, told, f"{name}-intervals"
+    )
+
+
+def _apart_table(report: Report, keys: Sequence[tuple], columns: Sequence[Column], name: str) -> str:
+    """Training and unlearning apart, of the rows of a table that are nested and balanced; empty without one."""
+    blocks = {}
+    for key in keys:
+        cells = by_label(report.tables[key])
+        lines = apart_lines(cells, columns, shown_value)
+        blocks[key] = [
+            [called(cells[label][0], ""), seeds.replace("x", r"$\times$"), escape(title), *map(_signed, texts)]
+            for label, seeds, title, *texts in lines
+        ]
+    told = f"The rows of Table~\\ref{{tab:{name}}} that share trained models. {escape(APART)}"
+    return _further_table(blocks, list(map(str.capitalize, HEADER)), LEFT, told, f"{name}-variance")
+
+
+def _further_table(blocks: dict[tuple, list[list[str]]], heads: Sequence[str], left: int, told: str, name: str) -> str:
+    """A table with a block a ratio, whose first `left` columns are texts; empty without lines."""
+    body = [line(heads)]
+    for key, lines in blocks.items():
+        if lines:
+            body += [*_ratio_told(key, len(heads)), *map(line, lines)]
+    return environment([told], name, "l" * left + "r" * (len(heads) - left), body) if any(blocks.values()) else ""
+
+
+def _signed(text: str) -> str:
+    """A number, or two, with signs as mathematics has them."""
+    return "--" if text == HOLE else re.sub("[-<]", r"$\g<0>$", text)
 
 
 def fitting(heads: Sequence[str], widths: tuple[float, float], most: int) -> list[slice]:

@@ -21,6 +21,7 @@ from scripts.report.compared import mark_rows, reference_name
 from scripts.report.glossary import read_glossary
 from scripts.report.group_table import FACTS, GroupTable, group_tables
 from scripts.report.naming import make_unique, table_names, title
+from scripts.report.nested import design, take_apart
 from scripts.report.story import tell
 from scripts.report.text import forget_group_names, mia_baseline, notes
 from scripts.report.values import moments
@@ -134,8 +135,16 @@ def _cell(label: str, rows: Sequence[Row]) -> dict[str, Any]:
         "is_reference": not rows[0].competes,
         "seeds": [row.seed_name for row in rows],
         "independent": independent(rows),
+        "design": (found := design(rows)) and dict(zip(("train_seeds", "runs_of_each"), found, strict=True)),
+        "apart": _apart(rows) if found else {},
         **over_seeds(rows),
     }
+
+
+def _apart(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
+    """By column: mean, train and unlearn, which are standard deviations, each with both ends of its interval."""
+    found = {column.key: take_apart({row: row.values.get(column.key) for row in rows}) for column in COLUMNS}
+    return {key: {name: list(part) for name, part in apart._asdict().items()} for key, apart in found.items() if apart}
 
 
 def over_seeds(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:

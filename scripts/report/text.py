@@ -1,5 +1,6 @@
 """Tables with titles and notes, in aligned text or Markdown."""
 
+import functools
 import textwrap
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,9 @@ from scripts.report.audit import FLOOR, FLOOR_READ, TITLE, audit_of, shown
 from scripts.report.collect import Report, Row, by_label, independent
 from scripts.report.compared import Others, left_out_names, mark_rows, values_of_others
 from scripts.report.naming import title
+from scripts.report.nested import HEADER, LEFT, apart_lines, hindrance
+from scripts.report.nested import TOLD as APART
+from scripts.report.paired import OF_A_RUN, TOLD, compare_rows
 from utils.tables import HOLE, align, align_markdown, cell, in_markdown, is_number, one_line
 
 TITLES = {column.key: column.title for column in COLUMNS}
@@ -129,8 +133,10 @@ def notes(rows: Sequence[Row], columns: Sequence[Column]) -> list[str]:
         unlike = sorted(key for key in keys if len({repr(identity.get(key)) for identity in identities}) > 1)
         told += [f"the runs of {name} differ in {', '.join(unlike)}, beside their seeds"] if unlike else []
         if not independent(own):
+            why_not = hindrance(own)
             told.append(
                 f"the {len(own)} runs of {name} share trained models, and their ± is not that of independent ones"
+                + (f"; training and unlearning cannot be told apart, as {why_not}" if why_not else "")
             )
     return told + _other_originals(rows)
 
@@ -173,7 +179,37 @@ def _table(
     lines += floors
     grid = align_markdown(header, lines) if markdown else align(header, lines, width=width)
     told = [*([DIFFERENCES.format(against)] if against else []), *([FLOOR_READ] if floors else [])]
-    return frame(report, key, [grid], [against], columns, markdown, told=told)
+    parts = [grid, *(_paired(report, key, columns, markdown, each, against, width) if against else [])]
+    if not each:
+        apart = list(apart_lines(by_label(rows), columns, functools.partial(shown_value, others=others)))
+        parts += _explained(APART, HEADER, apart, LEFT, markdown, width)
+    return frame(report, key, parts, [against], columns, markdown, told=told)
+
+
+def _paired(
+    report: Report, key: tuple, columns: Sequence[Column], markdown: bool, each: bool, against: str, width: int
+) -> list[str]:
+    """Below a table of differences: their intervals and p values, and why some are not there."""
+    found = compare_rows(report, key, columns, against, each)
+    lines = [
+        [name if number == 0 else "", what, *texts]
+        for name, own in found.lines(columns)
+        for number, (what, texts) in enumerate(own.items())
+    ]
+    header, remarks = ["method", "", *(column.title for column in columns)], found.notes()
+    grid = _explained(OF_A_RUN if each else TOLD, header, lines, 2, markdown, width)
+    return [*grid, *([bullets("", remarks, markdown)] if remarks else [])]
+
+
+def _explained(
+    told: str, header: Sequence[str], lines: Sequence[Sequence[str]], left: int, markdown: bool, width: int
+) -> list[str]:
+    """A further table, whose first `left` columns are texts, below what it shows; nothing without lines."""
+    if not lines:
+        return []
+    if markdown:
+        return [in_markdown(told), align_markdown(header, lines, left)]
+    return [fill(told, width), align(header, lines, left, width)]
 
 
 def frame(
