@@ -256,7 +256,7 @@ def made(tree: Path) -> tuple[Any, Any]:
 def test_sentences_name_where_the_excess_is_more_than_noise(tree: Path) -> None:
     first, back = (one["text"] for one in tell_audit(*made(tree)))
     assert first == (
-        "After SalUn forgotten samples can still be told one by one by more than their group (LiRA, beyond its"
+        "After SalUn forgotten samples can still be told one by one by more than their group (U-LiRA, beyond its"
         " placebo): 61.0 against 50.0 of its placebo, 11.0 points more (95 % interval 8.0 to 14.0, 40 runs): more than"
         " noise. It is too noisy to say for 1 other. Each verdict is of a method taken alone."
     )

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from statistics import fmean
 from typing import Any, NamedTuple
 
@@ -89,8 +90,12 @@ class Audit:
 
     def parts(self, column: AuditColumn) -> list[str]:
         """Which of PARTS a column has for any label."""
-        own = {(name, group) for name, other, group, _ in self.found if other == column}
-        return [part for part in PARTS if any(self.part(part, name, column, group) is not None for name, group in own)]
+        return [part for part in PARTS if (column, part) in self._parts]
+
+    @cached_property
+    def _parts(self) -> set[tuple[AuditColumn, str]]:
+        own = dict.fromkeys((name, column, group) for name, column, group, _ in self.found)
+        return {(place[1], part) for place in own for part in PARTS if self.part(part, *place) is not None}
 
     def lines(self, by_group: bool) -> Iterator[tuple[str, str | None]]:
         """(label, group): a line a label or, by group, also one for each group that something was found of."""
@@ -129,6 +134,10 @@ class Audit:
                 one = self.get(name, column, group)
                 if one and one.value is None and one.reason:
                     found[one.reason][f"{name}, {group}" if group else name].append(column.title)
+        for name, floors in self.floors.items():
+            for one in floors.values():
+                if one.value is None and one.reason:
+                    found[one.reason][f"models of {name}"] = ["noise floors"]
         told = defaultdict(list)
         for reason, rows in found.items():
             for titles in dict.fromkeys(map(tuple, rows.values())):
@@ -158,7 +167,8 @@ class Audit:
         Of a distance to the retrained model beside its values, of another metric beside differences to that model.
         """
         for name, own in self.floors.items():
-            found = [own.get(column.key) if has_floor(column, against) else None for column in columns]
+            there = {key: one for key, one in own.items() if one.value is not None}
+            found = [there.get(column.key) if has_floor(column, against) else None for column in columns]
             if any(found):
                 yield name, found
 

@@ -36,7 +36,7 @@ def _told_apart(audit: Audit, rows: Sequence[Row]) -> str:
             return ""
         return f"{attack.value:.1f} against {attack.placebo:.1f} of its placebo, "
 
-    what = "forgotten samples can still be told one by one by more than their group (LiRA, beyond its placebo)"
+    what = "forgotten samples can still be told one by one by more than their group (U-LiRA, beyond its placebo)"
     return _after(audit, found, what, numbers)
 
 
