@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 from datasets.labels.nearby import nearby
 from utils.errors import UserError
 
-TRAIN, VAL, TEST = 0, 1, 2
+TRAIN, VAL, TEST, LEFT_OUT = 0, 1, 2, 3  # LEFT_OUT: of the labels' train, and no run trains on it
 CHUNK = 4096  # rows at a time where each becomes a text
 Rows = Sequence[int] | np.ndarray  # of a table, counted from 0
 
@@ -27,8 +27,8 @@ class GroupDataset:
     """Labels of every sample as read-only arrays of equal length; group = target * n_sensitive + sensitive.
 
     root: the folder of the images, None where `in_memory`. path: image file relative to it, distinct per row.
-    unit: what is forgotten together (the path, unless several rows show the same thing). split: 0 train, 1 val, 2 test.
-    Raises UserError for a path listed twice.
+    unit: what is forgotten together (the path, unless several rows show the same thing). split: 0 train, 1 val, 2 test,
+    3 left out of train. Raises UserError for a path listed twice.
     """
 
     name: str  # of the class; a table that a user names has that name
@@ -184,6 +184,14 @@ class GroupDataset:
                     f"image {self.file(row)} is in the labels but not on disk{nearby(self.root, *self.paths([row]))}: "
                     f"put the images of {self.name} there"
                 )
+
+    def leaving_out(self, rows: Rows) -> Self:
+        """The same table with these rows in no set but LEFT_OUT; its fingerprint is another one."""
+        changed, split = copy.copy(self), self.split.copy()
+        changed.__dict__.pop("fingerprint", None)
+        split[rows] = LEFT_OUT
+        changed.split = read_only(split)
+        return changed
 
     def without(self, rows: Rows) -> Self:
         """The same table without these rows, which must not be in memory; its fingerprint is another one."""

@@ -2,14 +2,14 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from datasets.base import TEST, TRAIN, VAL, GroupDataset, read_only
+from datasets.base import LEFT_OUT, TEST, TRAIN, VAL, GroupDataset, read_only
 from utils.arrays import Array, read_npz
 from utils.errors import UserError
 from utils.files import write_atomic
@@ -20,13 +20,15 @@ STORED = {
     **dict.fromkeys((*INDEX_SETS, "forget_groups"), Array("i")),
     **dict.fromkeys(FINGERPRINTS, Array("U", 0)),
 }
+STORED_IF_ANY = {"left_out": Array("i")}
 
 
 @dataclass(frozen=True, eq=False)
 class Splits:
     """Sorted read-only int64 indices into the table; retain is train without forget. forget_groups: group ids.
 
-    forget_fingerprint is None where nothing is forgotten (pretrain), and then forget is empty.
+    forget_fingerprint is None where nothing is forgotten (pretrain), and then forget is empty. left_out: rows of the
+    labels' train that no run trains on, and that are in none of the other sets.
     """
 
     train: np.ndarray
@@ -37,6 +39,25 @@ class Splits:
     forget_groups: tuple[int, ...]
     data_fingerprint: str
     forget_fingerprint: str | None
+    left_out: np.ndarray = field(default_factory=lambda: read_only(()))
+
+
+def leave_out(dataset: GroupDataset, share: float, seed: int) -> GroupDataset:
+    """The same table without the share of train that nobody trains on: the first floor(share * n) of its n units.
+
+    To be asked before `make_splits`, which draws the forget set from what remains. 0 leaves the table as it is;
+    UserError for another share that leaves out nothing.
+    """
+    if not share:
+        return dataset
+    train = _train(dataset)
+    chosen = _draw_units("leave_out", dataset, train, share, seed)
+    if not len(chosen):
+        raise UserError(
+            f"--leave_out {share} leaves out no sample: {dataset.name} has {len(train)} train samples; expected at"
+            " least one, so give a larger share, or 0"
+        )
+    return dataset.leaving_out(chosen)
 
 
 def make_splits(
@@ -92,7 +113,7 @@ def _splits(
     groups: tuple[int, ...] | None = None,
 ) -> Splits:
     """The splits that forget these rows of train (None: pretrain), as `cause` says; groups: None for those of rows."""
-    val, test = (np.flatnonzero(dataset.split == code) for code in (VAL, TEST))
+    val, test, left_out = (np.flatnonzero(dataset.split == code) for code in (VAL, TEST, LEFT_OUT))
     forgotten = train[:0] if forget is None else forget
     retain = np.setdiff1d(train, forgotten, assume_unique=True)
     if not len(retain):
@@ -110,6 +131,7 @@ def _splits(
         forget_groups=tuple(np.unique(dataset.group[forgotten]).tolist()) if groups is None else groups,
         data_fingerprint=fingerprint,
         forget_fingerprint=None if forget is None else forget_fingerprint(fingerprint, forget),
+        left_out=read_only(left_out),
     )
 
 
@@ -124,8 +146,9 @@ def count_share(ratio: float, n: int) -> int:
 
 
 def arrays_of(splits: Splits) -> dict[str, Any]:
-    """The arrays of splits.npz."""
+    """The arrays of splits.npz; `left_out` is among them where it has rows."""
     arrays: dict[str, Any] = {name: getattr(splits, name) for name in INDEX_SETS}
+    arrays |= {"left_out": splits.left_out} if len(splits.left_out) else {}
     arrays["forget_groups"] = np.array(splits.forget_groups, dtype=np.int64)
     arrays["data_fingerprint"] = np.array(splits.data_fingerprint)
     return arrays | {"forget_fingerprint": np.array(splits.forget_fingerprint or "")}
@@ -139,21 +162,24 @@ def save_splits(path: Path, splits: Splits) -> None:
 def load_splits(path: Path) -> Splits:
     """Read what `save_splits` wrote; UserError naming the file where it cannot be read, or was changed since."""
     try:
-        *sets, groups, data, fingerprint = read_npz(path, STORED)
-        train, val, test, forget, retain = map(read_only, sets)
-        for name, rows in zip(INDEX_SETS, sets, strict=True):
+        found = read_npz(path, STORED, STORED_IF_ANY)
+        *sets, groups, data, fingerprint = found[: len(STORED)]
+        sets += found[len(STORED) :] or [np.array([], dtype=np.int64)]
+        train, val, test, forget, retain, left_out = map(read_only, sets)
+        for name, rows in zip((*INDEX_SETS, *STORED_IF_ANY), sets, strict=True):
             if len(rows) and (rows[0] < 0 or (np.diff(rows) <= 0).any()):
                 raise ValueError(f"{name} holds rows that are not sorted, not different, or below 0")
         if not np.array_equal(np.sort(np.concatenate([forget, retain])), train):
             raise ValueError("forget and retain are not the two parts of train")
-        if len(np.unique(np.concatenate([train, val, test]))) != len(train) + len(val) + len(test):
-            raise ValueError("train, val and test share rows")
+        apart = np.concatenate([train, val, test, left_out])
+        if len(np.unique(apart)) != len(apart):
+            raise ValueError("train, val, test and what is left out share rows")
         if (groups < 0).any():
             raise ValueError("forget_groups holds a number below 0")
         if str(fingerprint) and str(fingerprint) != forget_fingerprint(str(data), forget):
             raise ValueError("forget is not what its fingerprint says")
         forget_groups = tuple(groups.tolist())
-        return Splits(train, val, test, forget, retain, forget_groups, str(data), str(fingerprint) or None)
+        return Splits(train, val, test, forget, retain, forget_groups, str(data), str(fingerprint) or None, left_out)
     except (ValueError, TypeError) as error:
         raise UserError(f"cannot read the splits {path} ({error}): run that command again with --overwrite") from None
 
@@ -171,14 +197,19 @@ def _choose_forget(dataset: GroupDataset, rows: np.ndarray, whose: str, ratio: f
     """The first floor(ratio * n) of the units of `rows` in the seed's order."""
     if not 0 < ratio <= 1:
         raise UserError(f"--unlearning_ratio {ratio}: expected a number above 0 and up to 1")
-    units = seeded_order("forget", seed, set(dataset.units(rows)))
-    n_forget = count_share(ratio, len(units))
-    if n_forget == 0:
+    forget = _draw_units("forget", dataset, rows, ratio, seed)
+    if not len(forget):
         raise UserError(
             f"--unlearning_ratio {ratio} forgets no sample: {dataset.name} has {len(rows)} train samples{whose};"
             " expected at least one, so give a larger ratio or other groups"
         )
-    return _of_units(dataset, rows, units[:n_forget])
+    return forget
+
+
+def _draw_units(purpose: str, dataset: GroupDataset, rows: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """Those of `rows` that are of the first floor(share * n) of their n units in the seed's order."""
+    units = seeded_order(purpose, seed, set(dataset.units(rows)))
+    return _of_units(dataset, rows, units[: count_share(share, len(units))])
 
 
 def _of_units(dataset: GroupDataset, rows: np.ndarray, units: Iterable[str]) -> np.ndarray:

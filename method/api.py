@@ -27,7 +27,7 @@ NOT_HERE = ("print_config", "dry_run", "help")
 ONE_WAY = ("overwrite", "ablate_rw", "debug")  # switches that have no --no-...
 IDENTITY = (
     *("dataset", "model", "task", "method", "label", "reweight", "unlearning_ratio"),
-    *("seed", "train_seed", "forget_seed"),
+    *("seed", "train_seed", "forget_seed", "leave_out"),
 )
 AUDITED = ("dataset", "model", "image_size", "weights", "task", "unlearning_ratio")  # of StoredRun.table
 COMPOSED = ("gaps", "equalized_odds_pair", "demographic_parity_pair")  # a table or a list, or null
@@ -140,6 +140,7 @@ def _row(run: StoredRun) -> dict[str, Any]:
         "seed": run.seeds.run,
         "train_seed": run.seeds.train,
         "forget_seed": run.seeds.forget,
+        "leave_out": config.get("leave_out") or 0.0,
         "task": run.task if forgets else None,
         "label": label(run),
         "reweight": bool(config.get("reweight")),

@@ -26,7 +26,7 @@ from typing import IO, Any
 import numpy as np
 import yaml
 
-from datasets.splits import STORED, load_splits
+from datasets.splits import arrays_of, load_splits
 from method.evaluation.records import Records
 from method.runs.audits import audit_file
 from method.runs.files import PRETRAIN, read_history
@@ -37,7 +37,6 @@ from method.runs.originals import starts_of
 from method.runs.stored import StoredRun, read_runs
 from method.runs.zips import read_zip, write_zip
 from scripts.report.collect import pretrain_pairs
-from utils.arrays import read_npz
 from utils.errors import RunError, UserError
 from utils.files import read_bytes, write_atomic
 from utils.paths import typed_path
@@ -158,12 +157,7 @@ def _write(file: IO[bytes], content: bytes) -> None:
 
 def _compressed(file: Path) -> bytes:
     """Records or splits, which are checked, as a compressed archive; UserError where they cannot be read."""
-    arrays: dict[str, Any]
-    if file.name == RECORDS:
-        arrays = Records.load(file).arrays
-    else:
-        load_splits(file)
-        arrays = dict(zip(STORED, read_npz(file, STORED), strict=True))
+    arrays = Records.load(file).arrays if file.name == RECORDS else arrays_of(load_splits(file))
     archive = io.BytesIO()
     np.savez_compressed(archive, **arrays)
     return archive.getvalue()

@@ -681,6 +681,7 @@ def test_identity_is_what_can_change_a_number(method: str):
     of_task = {"unlearning_ratio", "unlearning_type", "split_number", "multi_group", "forget_groups", "forget_list"}
     left_out = EXECUTION | (of_task | {"skip_unknown"} if method == "pretrain" else set())
     left_out |= {"forget_seed", "train_seed"}  # there where they differ from --seed alone: tests/test_seeds.py
+    left_out |= {"leave_out"}  # there above 0 alone: tests/test_leave_out.py
     assert identity == set(keys_of(method, "fairface")) - left_out
     assert {name for name, key in all_keys().items() if key.execution} == EXECUTION
 
@@ -705,7 +706,7 @@ def test_execution_keys_do_not_change_the_identity():
             "--reference retrain",
             "--skip_bad_images",
         ),
-        *("--forget_groups 1:0", "--unlearning_type random", "--forget_seed 1", "--train_seed 1"),
+        *("--forget_groups 1:0", "--unlearning_type random", "--forget_seed 1", "--train_seed 1", "--leave_out 0.1"),
     ],
 )
 def test_any_other_key_does(flag: str):

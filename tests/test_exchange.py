@@ -352,6 +352,7 @@ FACTS_OF_MODELS = {
     "std": ("0.229,0.224,0.225", "0.5", "--std 0.229,0.224,0.225"),
     "view": ("stretch", "centre", "--view stretch"),
     "seed": (0, 1, "--train_seed 0"),
+    "leave_out": (0.1, 0.0, "--leave_out 0.1"),
     "data": (
         "1234",
         "5678",

@@ -282,8 +282,8 @@ def test_load_results_has_one_row_a_finished_run(store: Path):
     expected["folder"] = [str(store / name) for name in expected["folder"]]
     pd.testing.assert_frame_equal(frame[expected.columns], expected, check_dtype=False)
     what = ["dataset", "model", "task", "method", "label", "reweight", "unlearning_ratio", "seed"]
-    what += ["train_seed", "forget_seed"]
-    assert [*frame.columns[:10]] == what
+    what += ["train_seed", "forget_seed", "leave_out"]
+    assert [*frame.columns[:11]] == what
     assert set(frame.columns) == {*expected.columns, *what, "tow"}
     assert frame.columns[-1] == "folder"
     assert set(frame["dataset"] + frame["model"]) == {"digitssmall_cnn"}

@@ -99,8 +99,8 @@ def test_a_file_that_lacks_a_column_is_named(tmp_path: Path) -> None:
     "name, value, told",
     [
         ("index", -1, "index holds a row twice, or one below 0"),
-        ("split", -1, "split holds -1 to 0, expected 0 to 2"),
-        ("split", 3, "split holds 0 to 3, expected 0 to 2"),
+        ("split", -1, "split holds -1 to 0, expected 0 to 3"),
+        ("split", 4, "split holds 0 to 4, expected 0 to 3"),
         ("target", 2, "target holds 0 to 2, expected 0 to 1"),
         ("sensitive", -1, "sensitive holds -1 to 1, expected 0 and more"),
         ("logits", np.inf, "logits holds what is no finite number"),

@@ -19,7 +19,7 @@ from workshop import metrics_of
 
 from method.configs.cli import parse
 from scripts.sweep import command
-from scripts.sweep.grid import read_grid
+from scripts.sweep.grid import first_seeds, read_grid
 from scripts.sweep.plan import PlannedRun, plan
 from scripts.sweep.slurm_jobs import plan_slurm_jobs
 from scripts.sweep.state import DONE, WAITING, State, look, states
@@ -321,8 +321,11 @@ def test_two_runs_with_one_folder_are_refused(tmp_path: Path, capsys: Capture):
     [
         ("quickstart", 7),
         ("digits", 155),
+        ("digits_audit", 1100),
         ("digits_fidelity", 145),
         ("digits_miu", 85),
+        ("digits_quality", 259),
+        ("digits_quality_retrained", 64),
         ("digits_seeds", 120),
         ("celeba", 93),
         ("fairface", 93),
@@ -346,6 +349,37 @@ def test_shipped_grids(name: str, count: int):
 def test_every_shipped_grid_is_counted():
     counted = test_shipped_grids.pytestmark[0].args[1]
     assert sorted(file.stem for file in (ROOT / "scripts/grids").iterdir()) == sorted(name for name, _ in counted)
+
+
+def test_the_grid_of_the_audit_leaves_out_alike_and_shares_no_model():
+    runs = plan(first_seeds(read_grid(ROOT / "scripts/grids/digits_audit.yaml"), 2))
+    assert len(runs) == 22
+    assert not any(run.added for run in runs), "the grid names all that is needed"
+    assert {run.config.leave_out for run in runs} == {0.1}
+    for run in runs:
+        assert {runs[need].config.seed for need in run.needs} <= {run.config.seed}
+
+
+def test_unlearned_models_of_the_quality_grid_share_one_original_and_find_their_retrained_one():
+    quality, retrained = (
+        plan(first_seeds(read_grid(ROOT / f"scripts/grids/{name}.yaml"), 3))
+        for name in ("digits_quality", "digits_quality_retrained")
+    )
+    assert names(quality)[:3] == ["pretrain_0", "retrain_reweight_0.9_0", "retrain_0.9_0"]
+    assert len(quality) == 3 + 8 * 3
+    assert all(run.needs[0] == 0 and run.config.seeds[:2] == (0, 0) for run in quality[3:])
+    assert {run.folder for run in quality[1:3]} < {run.folder for run in retrained}
+    assert sorted(names(retrained))[:3] == ["retrain_0.9_0", "retrain_0.9_1-f0", "retrain_0.9_2-f0"]
+
+
+def test_the_first_seeds_of_a_grid_can_be_asked_for(tmp_path: Path, capsys: Capture):
+    file = grid_file(tmp_path, **{**SMALL, "method": "pretrain", "seed": [3, 1, 2]})
+    assert command.main([str(file), "--seeds", "2"]) == 0
+    assert re.findall(r"--seed (\d)", capsys.readouterr().out) == ["3", "1"]
+    assert "--seeds 4 is more than the 3 seeds that it lists" in refused(capsys, file, "--seeds", "4")
+    for words in (["--seeds", "0"], ["--seeds", "1", "--index", "0"], ["--seeds", "1", "--slurm_jobs"]):
+        with pytest.raises(SystemExit):
+            command.main([str(file), *words])
 
 
 # How runs stand.

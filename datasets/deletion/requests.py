@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.base import TRAIN, GroupDataset
+from datasets.base import LEFT_OUT, TRAIN, GroupDataset
 from datasets.deletion.forget_list import COMMENT, FILE_COLUMNS, HEADER, OWN_FILE, ROW, ROW_COLUMNS, Names
 from datasets.labels.spelling import parse_number
 from datasets.labels.tables import header_of, image_paths, read_csv
@@ -22,6 +22,7 @@ REASONS = {
     " {column}:VALUE",
     "duplicate": "of an image that the list names before",
     "not_in_train": "in val or test, not in train",
+    "not_trained_on": "left out of train by --leave_out, so no model is trained on them",
 }
 UNREADABLE = "unreadable"  # the image was left out by --skip_bad_images
 SHOWN = 10
@@ -75,7 +76,7 @@ def find_requests(dataset: GroupDataset, names: Sequence[str], skip_unknown: boo
         if kind is None and row in found:
             kind = "duplicate"
         elif kind is None and dataset.split[row] != TRAIN:
-            kind = "not_in_train"
+            kind = "not_trained_on" if dataset.split[row] == LEFT_OUT else "not_in_train"
         if kind is None:
             found[row] = name
         else:

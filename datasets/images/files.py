@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from datasets.base import TEST, TRAIN, VAL, GroupDataset
+from datasets.base import LEFT_OUT, TEST, TRAIN, VAL, GroupDataset
 from datasets.images.types import UnreadableImage
 from utils.device import available_cpus
 from utils.files import sha256_file
@@ -44,8 +44,8 @@ class ImageRecord:
 
 
 def image_rows(dataset: GroupDataset) -> np.ndarray:
-    """The rows whose images a run may read: train, val and test."""
-    return np.flatnonzero(np.isin(dataset.split, (TRAIN, VAL, TEST)))
+    """The rows whose images a run may read: train, what is left out of it, val and test."""
+    return np.flatnonzero(np.isin(dataset.split, (TRAIN, VAL, TEST, LEFT_OUT)))
 
 
 def image_record(dataset: GroupDataset) -> ImageRecord:

@@ -46,6 +46,7 @@ class Key:
     choices: tuple = ()
     at_least: float | None = None
     above: float | None = None
+    below: float | None = None
     at_most: float | None = None
     word: bool = False
     path: bool = False
@@ -63,6 +64,13 @@ class Key:
         return (self.methods is None or method in self.methods) and (
             self.datasets is None or dataset is None or dataset in self.datasets
         )
+
+    @property
+    def bounds(self) -> tuple[tuple[str, float | None], ...]:
+        """Each bound of its numbers with the words that stand before it; None where it has no such bound."""
+        return (
+            ("at least", self.at_least), ("above", self.above), ("below", self.below), ("at most", self.at_most)
+        )  # fmt: skip
 
     def coerce(self, value: Any, where: str) -> Any:
         """Return `value` (from YAML or the command line) as this key's type; UserError naming `where` it stood."""
@@ -121,6 +129,7 @@ class Key:
         return (
             (self.at_least is not None and value < self.at_least)
             or (self.above is not None and value <= self.above)
+            or (self.below is not None and value >= self.below)
             or (self.at_most is not None and value > self.at_most)
         )
 
@@ -138,11 +147,7 @@ class Key:
             return "whole numbers above 0 that rise, with commas between them"
         kind = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}[self.type]
         kind = "one number, or three with commas between them, each" if self.channels else kind
-        bounds = [
-            f"{word} {bound:g}"
-            for word, bound in (("at least", self.at_least), ("above", self.above), ("at most", self.at_most))
-            if bound is not None
-        ]
+        bounds = [f"{word} {bound:g}" for word, bound in self.bounds if bound is not None]
         return " ".join([kind, " and ".join(bounds)]).strip()
 
 

@@ -127,6 +127,7 @@ class Config:
         # What a list says, not where it lies.
         values = {**self.values, "forget_list": list_digest(self.requests) if self.requests else None}
         values |= self._needless()
+        skipped |= set() if self.leave_out else {"leave_out"}  # as in runs of earlier versions
         skipped |= {*SEEDS[1:]}  # absent where they follow --seed, as in runs of earlier versions
         identity = {name: values[name] for name in self.values if not keys[name].execution and name not in skipped}
         identity |= self.seeds.given()

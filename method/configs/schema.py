@@ -120,6 +120,8 @@ def _data_and_model() -> list[Key]:
         key("view", str, "how images become square in evaluation: centre resizes and cuts, stretch changes the aspect "
             "(default: the data set's own)", default=None, nullable=True, choices=("centre", "stretch"),
             datasets=tuple(name for name in DATASETS if not dataset_class(name).in_memory)),
+        key("leave_out", float, "share of train, drawn by the train seed, that no run trains on and all runs predict: "
+            "samples that no model has seen", default=0.0, at_least=0, below=1),
         key("skip_bad_images", bool, "leave out images that cannot be read, instead of refusing to run", default=False),
         # By content alone: what the table says is compared, not where it lies or how it spells a split.
         custom("metadata", str, "the table of labels, CSV or TSV (default: metadata.csv in --data_dir)", default=None,

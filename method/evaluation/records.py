@@ -19,7 +19,7 @@ COLUMNS = {
     **dict.fromkeys(("loss", "confidence"), Array("f")),
 }
 BF16_COLUMNS = {"bf16_logits": Array("f", 2), "bf16_loss": Array("f")}
-N_SPLITS = 3
+N_SPLITS = 4
 REMEDY = "run that command again with --overwrite"
 
 
@@ -27,9 +27,9 @@ REMEDY = "run that command again with --overwrite"
 class Records:
     """Read-only arrays of equal length n, in the order of the pass; `index` is the row of the data set's table.
 
-    split: 0 train, 1 val, 2 test. logits: (n, C) float32. loss: cross-entropy of the target in nats, confidence: the
-    probability of the target, both float64 and computed from the logits in float64. bf16_logits, bf16_loss: those of a
-    second pass in bf16, which float32 and float64 hold exactly; None without one.
+    split: 0 train, 1 val, 2 test, 3 left out of train. logits: (n, C) float32. loss: cross-entropy of the target in
+    nats, confidence: the probability of the target, both float64 and computed from the logits in float64. bf16_logits,
+    bf16_loss: those of a second pass in bf16, which float32 and float64 hold exactly; None without one.
     """
 
     index: np.ndarray

@@ -11,7 +11,7 @@ from datasets.groups import forget_groups
 from datasets.images.cache import ImageCache, disk_cache, ram_cache
 from datasets.images.files import image_rows
 from datasets.images.verification import bad_images, refuse_bad_images, remember
-from datasets.splits import Splits, make_listed_splits, make_random_splits, make_splits
+from datasets.splits import Splits, leave_out, make_listed_splits, make_random_splits, make_splits
 from method.configs.loading import Config
 from method.configs.task import RANDOM
 from method.registry import METHODS
@@ -42,6 +42,7 @@ def read_data(config: Config, skip_bad_images: bool = False) -> Data:
     kind = dataset_class(config.dataset)
     options = {name: config.values[name] for name in kind.options}
     dataset = kind.load(Path(config.data_dir), config.split_number or 0, config.seeds.train, **options)
+    dataset = leave_out(dataset, config.leave_out, config.seeds.train)
     dataset.view = config.values.get("view") or dataset.view
     skipped = table = None
     requests = _requests(config, dataset)

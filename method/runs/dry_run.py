@@ -36,15 +36,20 @@ def describe(config: Config) -> str:
 
 
 def group_table(data: Data) -> str:
-    """One row a group: train, val, test, forget and retain counts; an asterisk marks the groups that forget."""
+    """One row a group: train, val, test, forget and retain counts; an asterisk marks the groups that forget.
+
+    What is left out of train is counted where there is some.
+    """
     dataset, splits = data.dataset, data.splits
-    counts = np.stack([dataset.count_groups(getattr(splits, name)) for name in INDEX_SETS], axis=1)
+    sets = {name: getattr(splits, name) for name in INDEX_SETS}
+    sets |= {"left out": splits.left_out} if len(splits.left_out) else {}
+    counts = np.stack([dataset.count_groups(rows) for rows in sets.values()], axis=1)
     rows = [
         [f"{group}{'*' if group in splits.forget_groups else ''}", name, *map(str, counts[group])]
         for group, name in enumerate(dataset.group_names)
     ]
     rows.append(["", "all", *map(str, counts.sum(axis=0))])
-    return align(["group", "name", *INDEX_SETS], rows, left=2)
+    return align(["group", "name", *sets], rows, left=2)
 
 
 def _reads(config: Config) -> list[str]:

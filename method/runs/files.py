@@ -95,7 +95,7 @@ CONFIG_CHECK = table(
         "seed": whole(0, LARGEST_WHOLE),
         **dict.fromkeys(("forget_seed", "train_seed"), null_or(whole(0, LARGEST_WHOLE))),
         "image_size": null_or(COUNT),
-        "unlearning_ratio": number(0, 1, null=True),
+        **dict.fromkeys(("unlearning_ratio", "leave_out"), number(0, 1, null=True)),
         "reweight": null_or(flag),
     },
     needed=("method", "dataset", "model", "seed"),

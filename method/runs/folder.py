@@ -53,11 +53,13 @@ def state_name(weights: str) -> str:
 
 
 def folder_of(config: Config, root: str, method: str | None = None, reweight: bool | None = None) -> Path:
-    """`<root>/<data set>/<model>/[<task>/]<method>[_<variant>][-<tag>][_<ratio>]_<seeds>`, the run's folder.
+    """The run's folder.
 
-    method, reweight: of the run that it starts from or is compared with, whose folder is meant then. The variant is
-    what departs from the method's default; a run that forgets nothing has neither task nor ratio. The seeds are all
-    that stands after the last underscore: `Seeds.spell`. UserError where a name is longer than file systems take.
+    It is `<root>/<data set>/<model>/[<task>/]<method>[_<variant>][-<tag>][_leave<share>][_<ratio>]_<seeds>`. method,
+    reweight: of the run that it starts from or is compared with, whose folder is meant then. The variant is what
+    departs from the method's default; a run that forgets nothing has neither task nor ratio. The share is of what is
+    left out of train. The seeds are all that stands after the last underscore: `Seeds.spell`. UserError where a name is
+    longer than file systems take.
     """
     name = name_of(config, method, reweight)
     check_name(config.data_name, "dataset_name")
@@ -74,8 +76,10 @@ def name_of(config: Config, method: str | None = None, reweight: bool | None = N
     forgets = METHODS[method].forgets
     tag = f"-{config.tag}" if own and config.tag else ""
     ratio = f"_{config.unlearning_ratio:.10g}" if forgets else ""
+    share = config.values.get("leave_out")  # earlier versions recorded none
+    left_out = f"_leave{share:.10g}" if share else ""
     seeds = config.seeds if own else config.seeds.of_model(forgets)
-    return f"{method}{_variant(config, method, own, reweight)}{tag}{ratio}_{seeds.spell()}"
+    return f"{method}{_variant(config, method, own, reweight)}{tag}{left_out}{ratio}_{seeds.spell()}"
 
 
 def _variant(config: Config, method: str, own: bool, reweight: bool | None) -> str:

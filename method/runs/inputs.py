@@ -11,6 +11,7 @@ import torch
 from datasets import dataset_class
 from datasets.base import GroupDataset
 from datasets.images.verification import count_turned_images
+from datasets.splits import leave_out
 from method.configs.loading import Config
 from method.configs.schema import all_keys
 from method.runs.data import splits_of
@@ -218,10 +219,13 @@ def _note_hardware(config: Config, stored: Mapping[str, Any], found: Comparison)
 def _table(config: Config, labels: dict[str, str]) -> GroupDataset:
     """The data set as its labels are now; `labels`, their digests, say when they are others."""
     options = tuple((name, config.values[name]) for name in dataset_class(config.dataset).options)
-    return _load(config.dataset, config.data_dir, config.split_number or 0, config.seeds.train, options, str(labels))
+    table = config.dataset, config.data_dir, config.split_number or 0, config.seeds.train, options, config.leave_out
+    return _load(*table, str(labels))
 
 
 @lru_cache(maxsize=4)
-def _load(dataset: str, data_dir: str, split: int, seed: int, options: tuple, labels: str) -> GroupDataset:
+def _load(
+    dataset: str, data_dir: str, split: int, seed: int, options: tuple, share: float, labels: str
+) -> GroupDataset:
     """Read a table once: a sweep asks for hundreds of runs on the same labels."""
-    return dataset_class(dataset).load(Path(data_dir), split, seed, **dict(options))
+    return leave_out(dataset_class(dataset).load(Path(data_dir), split, seed, **dict(options)), share, seed)

@@ -250,7 +250,7 @@ HISTORY = {
 
 RECORDS = {
     "index": ("int64", "(n,)", "row of the data set's table: which sample it is"),
-    "split": ("int64", "(n,)", "0 train, 1 val, 2 test"),
+    "split": ("int64", "(n,)", "0 train, 1 val, 2 test, 3 left out of train by `--leave_out`"),
     "target": ("int64", "(n,)", "code of the target, from 0"),
     "sensitive": ("int64", "(n,)", "code of the sensitive value, from 0"),
     "group": ("int64", "(n,)", "target times the number of sensitive values plus sensitive value"),
@@ -281,6 +281,7 @@ SPLITS = {
     "forget_groups": ("int64", "(n,)", "ids of the groups that F is drawn from"),
     "data_fingerprint": ("text", "()", "SHA-256 of the table: names, labels and splits of all samples"),
     "forget_fingerprint": ("text", "()", "SHA-256 of the data fingerprint and the rows of F; empty for pretrain"),
+    "left_out": ("int64", "(n,)", "with `--leave_out` alone: rows of no set, which no run trains on"),
 }
 
 # The other files.

@@ -64,6 +64,7 @@ def facts_of(record: Mapping[str, Any]) -> dict[str, Any]:
         "forget fingerprint": fingerprints.get("forget"),
         # Other groups can have the same forget set: then metrics of the forget groups are of other samples.
         "list of forget groups": (record.get("groups") or {}).get("forget"),
+        "leave_out": values.get("leave_out") or 0.0,
         "data fingerprint": fingerprints.get("data"),
         "train seed": read_seeds(values, forgets=True).train if "seed" in values else None,
         **{name: values.get(name) for name in SHARED},

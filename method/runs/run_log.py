@@ -128,6 +128,8 @@ def announce(config: Config, data: Data, directory: RunFolder, resumed: bool) ->
     dataset, splits = data.dataset, data.splits
     log.info("%s %s", "continuing" if resumed else "starting", directory.path)
     log.info("%d train, %d val, %d test", len(splits.train), len(splits.val), len(splits.test))
+    if len(splits.left_out):
+        log.info("%d further samples are left out of train by --leave_out %g", len(splits.left_out), config.leave_out)
     if METHODS[config.method].forgets:
         log.info("%d forget (%s), %d retain", len(splits.forget), _composition(data), len(splits.retain))
     if data.requests is not None:

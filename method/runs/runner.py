@@ -278,12 +278,12 @@ def build_unlearner(
 
 
 def predict_and_evaluate(job: Job, inference: Inference, file: Path, cost: dict[str, Any]) -> dict[str, Any]:
-    """One prediction pass over train, val and test; its records are kept, every metric comes from them and `cost`.
+    """One prediction pass over all sets; its records are kept, every metric comes from them and `cost`.
 
     As the published code evaluates, there are two: in fp32, and all in bf16.
     """
     dataset, splits = job.data.dataset, job.data.splits
-    rows = np.sort(np.concatenate([splits.train, splits.val, splits.test]))
+    rows = np.sort(np.concatenate([splits.train, splits.val, splits.test, splits.left_out]))
     target, in_bf16 = dataset.target[rows], job.config.eval_precision == "bf16"
     plain = inference.at(torch.float32) if in_bf16 else inference
     logits = plain.apply(job.model, job.model, rows, "evaluation").cpu().numpy()

@@ -49,6 +49,7 @@ def model_facts(config: Config, data: Data, identity: dict[str, Any]) -> dict[st
         **pixels_of(config).spell(),
         "view": data.dataset.view,
         "seed": config.seeds.train,
+        **({"leave_out": config.leave_out} if config.leave_out else {}),
         "data": data.splits.data_fingerprint,
     }
     if config.imported is None:
@@ -65,7 +66,8 @@ def starting_models(
     if not METHODS[config.method].from_original:
         return _build(config, data, config.weights, config.head), None
     path = original_file(config)
-    weights = read_weights(path, {"method": PRETRAIN, **facts}, import_line(config, path), _earlier_facts(config))
+    expected = {"method": PRETRAIN, "leave_out": config.leave_out, **facts}
+    weights = read_weights(path, expected, import_line(config, path), _earlier_facts(config))
     model = _build(config, data, "none")
     load_weights(model, weights, path)
     check_beside(path)
@@ -78,7 +80,7 @@ def _build(config: Config, data: Data, weights: str, head: str | None = None) ->
 
 def _earlier_facts(config: Config) -> dict[str, Any]:
     """What is true of a model of an earlier version, which had no flag for it."""
-    return {**Pixels().spell(), "head": None, "view": dataset_class(config.dataset).view}
+    return {**Pixels().spell(), "head": None, "leave_out": 0.0, "view": dataset_class(config.dataset).view}
 
 
 def imported_model(config: Config, imported: Imported, dataset: GroupDataset) -> Classifier:

@@ -119,8 +119,13 @@ class StoredRun:
 
     @property
     def table(self) -> tuple:
-        """What the runs of one table share: data set, model, image size, initial weights, task and ratio."""
-        return (*self._setting(), self.task, self.ratio)
+        """What the runs of one table share: data set, model, image size, initial weights, task and ratio.
+
+        Data of which a share is left out of train is other data, and called so: `digits (leave_out 0.1)`.
+        """
+        dataset, *setting = self._setting()
+        share = self.config.get("leave_out")
+        return f"{dataset} (leave_out {share:g})" if share else dataset, *setting, self.task, self.ratio
 
     def _setting(self) -> tuple:
         """Initial weights by their content where the run recorded it: the same file may lie in two places."""

@@ -29,6 +29,7 @@ FACTS = {
     "std": ("standard deviation of the pixels", "--std {}"),
     "view": ("view", "--view {}"),
     "seed": ("train seed", "--train_seed {}"),
+    "leave_out": ("share of train that is left out", "--leave_out {}"),
     "data": (
         "data fingerprint",
         "--data_dir, --metadata, --split_values and columns, with the labels that it was trained on",

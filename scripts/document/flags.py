@@ -90,8 +90,7 @@ def _takes(key: Key) -> str:
     if key.rising:
         return "whole numbers that rise"
     kind = {int: "whole number", float: "number", str: "path" if key.path else "word" if key.word else "text"}[key.type]
-    bounds = (("at least", key.at_least), ("above", key.above), ("at most", key.at_most))
-    return " ".join([kind, ", ".join(f"{word} {bound:g}" for word, bound in bounds if bound is not None)]).strip()
+    return " ".join([kind, ", ".join(f"{word} {bound:g}" for word, bound in key.bounds if bound is not None)]).strip()
 
 
 def _default(key: Key) -> str:

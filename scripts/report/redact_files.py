@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import yaml
 
-from datasets.base import TRAIN
+from datasets.base import TEST, VAL
 from datasets.deletion.forget_list import as_text, read_forget_list
-from datasets.splits import INDEX_SETS, Splits, arrays_of, forget_fingerprint, load_splits
+from datasets.splits import INDEX_SETS, STORED_IF_ANY, Splits, arrays_of, forget_fingerprint, load_splits
 from method.configs.key import SCHEMA
 from method.configs.schema import FALLBACK, all_keys
 from method.evaluation.records import Records
@@ -106,7 +106,8 @@ def note_rows(run: StoredRun, tokens: Tokens) -> None:
     """Add the rows of a run to those that get tokens."""
     if os.path.exists(run.folder / SPLITS):
         splits = load_splits(run.folder / SPLITS)
-        tokens.add_rows(splits.data_fingerprint, [splits.train, splits.val, splits.test], splits.forget)
+        sets = [splits.train, splits.val, splits.test, splits.left_out]
+        tokens.add_rows(splits.data_fingerprint, sets, splits.forget)
     if os.path.exists(run.folder / RECORDS):
         none = np.array([], dtype=np.int64)
         tokens.add_rows(data_of(run), [Records.load(run.folder / RECORDS).index], none)
@@ -195,7 +196,8 @@ def _splits(file: Path, tokens: Tokens) -> bytes:
 
 def _redacted_splits(splits: Splits, tokens: Tokens) -> Splits:
     data = splits.data_fingerprint
-    sets: dict[str, Any] = {name: np.sort(tokens.row_tokens(data, getattr(splits, name))) for name in INDEX_SETS}
+    names = (*INDEX_SETS, *STORED_IF_ANY)
+    sets: dict[str, Any] = {name: np.sort(tokens.row_tokens(data, getattr(splits, name))) for name in names}
     fingerprint = forget_fingerprint(data, sets["forget"]) if splits.forget_fingerprint else None
     return dataclasses.replace(splits, **sets, forget_fingerprint=fingerprint)
 
@@ -203,11 +205,11 @@ def _redacted_splits(splits: Splits, tokens: Tokens) -> Splits:
 def _records(file: Path, run: StoredRun, tokens: Tokens) -> bytes:
     """Records of val and test under tokens, in the order of these.
 
-    None of train: if only those who asked were missing, whoever has the images and a model could compute all outputs
-    again and see who is missing.
+    None of train, nor of what is left out of it: if only those who asked were missing, whoever has the images and a
+    model could compute all outputs again and see who is missing.
     """
     records = Records.load(file)
-    kept = np.flatnonzero(records.split != TRAIN)
+    kept = np.flatnonzero(np.isin(records.split, (VAL, TEST)))
     index = tokens.row_tokens(data_of(run), records.index[kept])
     order = np.argsort(index)
     stream = io.BytesIO()

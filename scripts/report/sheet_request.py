@@ -27,6 +27,7 @@ OUTCOMES = {
     "other_column": "it is the name of another image by another column; nothing was forgotten for it",
     "duplicate": "it means an image that the list names more than once; the image was forgotten",
     "not_in_train": "its image is in val or test, and no model was trained on it; nothing was forgotten for it",
+    "not_trained_on": "its image was left out of train, and no model was trained on it; nothing was forgotten for it",
     UNREADABLE: "its image could not be read and was left out; nothing was forgotten for it",
     UNSURE: "an image that could not be read was left out; the run did not record by which name it was asked for",
 }

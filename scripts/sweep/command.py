@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from scripts.sweep.grid import read_grid
+from scripts.sweep.grid import first_seeds, read_grid
 from scripts.sweep.local import MAIN, run_here
 from scripts.sweep.plan import PlannedRun, plan, select
 from scripts.sweep.show import format_status, listing
@@ -40,6 +40,7 @@ def _parse(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, list[st
     parser.add_argument(
         "--jobs", type=int, metavar="K", help="with --run: so many at a time (default: one a GPU, or 1)"
     )
+    parser.add_argument("--seeds", type=int, metavar="M", help="the first M of the grid's seeds alone")
     parser.add_argument(
         "--queue",
         type=typed_path,
@@ -49,6 +50,10 @@ def _parse(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, list[st
     wanted = parser.parse_args(words[:cut])
     if wanted.jobs is not None and (wanted.jobs < 1 or not wanted.run):
         parser.error("--jobs K goes with --run and is at least 1")
+    if wanted.seeds is not None and (wanted.seeds < 1 or wanted.index is not None or wanted.slurm_jobs):
+        parser.error(
+            "--seeds M is at least 1, and goes neither with --index, as it makes other numbers, nor with SLURM"
+        )
     if wanted.queue is not None and not wanted.slurm_jobs:
         parser.error("--queue goes with --slurm_jobs")
     return wanted, words[cut + 1 :]
@@ -59,7 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command asks for; returns its exit code."""
     wanted, extra = _parse(arguments)
     try:
-        runs = plan(read_grid(wanted.grid), extra)
+        grid = read_grid(wanted.grid)
+        runs = plan(grid if wanted.seeds is None else first_seeds(grid, wanted.seeds), extra)
         if wanted.index is not None:
             return run_one(runs, wanted.index)
         if wanted.run:

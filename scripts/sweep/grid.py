@@ -72,6 +72,14 @@ def check_grid(file: Path, content: Mapping[str, Any]) -> Grid:
     )
 
 
+def first_seeds(grid: Grid, n: int) -> Grid:
+    """The same grid with the first n of its seeds alone; UserError where it lists fewer."""
+    seeds = list(dict.fromkeys(point["seed"] for point in grid.points if "seed" in point))
+    if len(seeds) < n:
+        raise UserError(f"{grid.file}: --seeds {n} is more than the {len(seeds)} seeds that it lists")
+    return replace(grid, points=tuple(point for point in grid.points if point["seed"] in seeds[:n]))
+
+
 def _listed(file: Path, name: str, value: Any) -> list[Any]:
     """The values of a key as a list; a single one stands for a list of one."""
     values = value if isinstance(value, list) else [value]
