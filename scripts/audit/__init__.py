@@ -1,0 +1,1 @@
+"""The audit of finished runs: what needs several of them."""

@@ -1,0 +1,143 @@
+"""python -m scripts.audit FOLDER [--out FILE]: what several finished runs tell together, written to audit.json."""
+
+import argparse
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from method.evaluation import per_example as formulas
+from method.evaluation.measures import Measure
+from method.runs.files import PRETRAIN
+from method.runs.findings import AUDIT, Finding, write_findings
+from method.runs.originals import starts_of
+from method.runs.stored import StoredRun, read_runs
+from method.runs.zips import is_zip
+from scripts.audit import per_example
+from utils.errors import UserError
+from utils.paths import typed_path
+from utils.tables import HOLE, align
+from utils.terminal import Parser, on_terminal, say, tell, terminal_width
+
+# What audits the runs of a table, and the measures that it finds out, a line a part.
+PARTS: tuple[tuple[Callable[[Sequence[StoredRun]], Iterator[Finding]], Sequence[Measure]], ...] = (
+    (per_example.examine, formulas.MEASURES),
+)
+EPILOG = """The file is made anew from the runs' records every time, without models and without training. It is whole or
+not there. python -m scripts.report FOLDER shows it."""
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = Parser(
+        "python -m scripts.audit",
+        description="Audit finished runs of several seeds: can forgotten samples still be told?",
+        epilog=EPILOG,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "path", nargs="?", type=typed_path, default=Path("output"), help="folder or zip of runs (default: output)"
+    )
+    parser.add_argument(
+        "--out", type=typed_path, metavar="FILE", help="write to FILE (default: audit.json in the folder, or beside a "
+        "zip, with its name before it)"
+    )  # fmt: skip
+    parser.add_argument(
+        "--seeds", type=_seeds, metavar="N,N-N", help="only runs of these train seeds, such as 0-7 (default: all)"
+    )
+    parser.add_argument("--groups", action="store_true", help="print a row for each group too")
+    return parser.parse_args(arguments)
+
+
+@on_terminal
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Audit every table, write and print what was found; returns the exit code."""
+    wanted = _parse(arguments)
+    file = wanted.out or audit_file(wanted.path)
+    if os.path.isdir(file) or not os.path.isdir(file.parent):
+        raise UserError(f"--out {file}: this is a folder, or lies in none; give the name of a file")
+    runs = [run for run in read_runs(wanted.path) if not run.problem]
+    if wanted.seeds is not None:
+        runs = [run for run in runs if run.seeds.train in wanted.seeds]
+    tables = tables_of(runs)
+    if not tables:
+        of_seeds = " of these --seeds" if wanted.seeds is not None else ""
+        raise UserError(f"no finished run{of_seeds} under {wanted.path} forgets anything; make some with a sweep")
+    findings = []
+    for table, own in tables.items():
+        say(f"{' '.join(map(str, table))}: {len(own)} runs")
+        findings += [finding for part, _ in PARTS for finding in part(own)]
+    seeds = sorted({run.seeds.train for own in tables.values() for run in own})
+    try:
+        write_findings(file, findings, {"train_seeds": seeds})
+    except OSError as error:
+        raise UserError(f"{file} cannot be written ({error.strerror or error}); give another --out") from None
+    width = terminal_width()
+    tell("\n\n".join(as_text(findings, table, wanted.groups, width) for table in tables))
+    tell(f"written: {file}")
+    return 0
+
+
+def audit_file(path: Path) -> Path:
+    """Where the audit of a folder's runs lies, or of those in a zip: runs.zip has runs.audit.json beside it."""
+    return path.with_name(f"{path.stem}.{AUDIT}") if is_zip(path) else path / AUDIT
+
+
+def tables_of(runs: Sequence[StoredRun]) -> dict[tuple, list[StoredRun]]:
+    """The runs of each table, by `StoredRun.table`, with the pretrained ones that they start from."""
+    found: dict[tuple, list[StoredRun]] = {}
+    starts = starts_of(runs)
+    for run in runs:
+        if run.method != PRETRAIN:
+            found.setdefault(run.table, []).append(run)
+    for own in found.values():
+        own += dict.fromkeys(start for run in own if (start := starts[run].run) is not None)
+    return dict(sorted(found.items(), key=lambda item: str(item[0])))
+
+
+def as_text(findings: Sequence[Finding], table: tuple, groups: bool, width: int) -> str:
+    """A row a label, or a label and group, and a column a measure: values with their intervals; then why some lack."""
+    own = [one for one in findings if one.table == table and one.at is None and (groups or one.group is None)]
+    measures = {one.key: one for _, part in PARTS for one in part}
+    columns = [key for key in measures if any(one.measure == key and one.value is not None for one in own)]
+    rows: dict[tuple[str, str | None], dict[str, Finding]] = {}
+    for one in own:
+        rows.setdefault((one.label, one.group), {})[one.measure] = one
+    header = ["row", *(["group"] if groups else []), "runs", *(measures[key].title for key in columns)]
+    lines = []
+    for (label, group), by_key in rows.items():
+        n = next((one.runs for one in by_key.values() if one.runs is not None), None)
+        cells = [_cell(by_key.get(key), measures[key].decimals) for key in columns]
+        lines.append([label, *([group or "all"] if groups else []), HOLE if n is None else str(n), *cells])
+    reasons: dict[str, dict[str, None]] = {}
+    for one in own:
+        if one.reason:
+            titles = measures[one.measure].title if one.measure in measures else one.measure
+            reasons.setdefault(one.reason, {})[f"{titles} of {one.label}"] = None
+    told = [f"- {_few(list(places))}: {reason}" for reason, places in reasons.items()]
+    return "\n".join(
+        [" ".join(map(str, table)), "", align(header, lines, 1 + groups, width), *([""] if told else []), *told]
+    )
+
+
+def _few(places: Sequence[str], most: int = 4) -> str:
+    further = f" and {len(places) - most} more" if len(places) > most else ""
+    return ", ".join(places[:most]) + further
+
+
+def _cell(finding: Finding | None, decimals: int) -> str:
+    if finding is None or finding.value is None:
+        return HOLE
+    text = f"{finding.value:z.{decimals}f}"
+    if finding.low is None or finding.high is None:
+        return text
+    return f"{text} ({finding.low:z.{decimals}f} to {finding.high:z.{decimals}f})"
+
+
+def _seeds(text: str) -> frozenset[int]:
+    """The seeds of `0-7,12`; UserError where it names none."""
+    found: set[int] = set()
+    for part in text.split(","):
+        ends = part.split("-")
+        if not all(end.isdecimal() for end in ends) or len(ends) > 2 or int(ends[0]) > int(ends[-1]):
+            raise UserError(f"--seeds {text}: expected whole numbers and ranges with commas between, such as 0-7,12")
+        found.update(range(int(ends[0]), int(ends[-1]) + 1))
+    return frozenset(found)
