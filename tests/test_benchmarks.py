@@ -40,6 +40,10 @@ def told(name: str, *words: str) -> list[str]:
             ],
         ),
         ("interval_coverage.py --repetitions 4 --only accuracies", ["| 80 minus 70, same images |"]),
+        (
+            "forgetting_quality.py --samples 800 --forget 200 --runs 16",
+            ["forgetting quality and score ", "KLoM ", "IAM ", "noise floors ", "peak memory "],
+        ),
         ("interval_coverage.py --repetitions 4 --only nested", ["| 0.5 : 1 | 10 x 5 |"]),
     ],
 )
