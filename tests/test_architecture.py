@@ -48,7 +48,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }  # fmt: skip
 # Whoever imports these brings in the networks and the engine.
 HEAVY = {"method.training.engine", "method.runs.runner"}
-TRAINS = ("method.runs.making", "method.runs.runner", "scripts.acceptance")
+TRAINS = ("method.runs.making", "method.runs.runner", "scripts.acceptance", "scripts.relearn")
 # Packages from elsewhere, where only some may be used or only some may use them.
 ONLY_THIRD_PARTY = {
     "method.losses": {"torch"},
@@ -61,12 +61,13 @@ ONLY_THIRD_PARTY = {
 SLOW_TO_IMPORT = {
     "torchvision": {"datasets.images.decoding", "models.resnet", "scripts.acceptance.machine"},
     "timm": {"models.timm_networks"},
-    "sklearn": {"datasets.digits", "method.evaluation.forgetting"},
+    "sklearn": {"datasets.digits", "method.evaluation.forgetting", "method.evaluation.representation"},
 }
 # Imports inside functions: what takes long and is not always needed, and a package that only this data set needs.
 LATE_IMPORTS = {
     ("main", "method.runs.dry_run"), ("main", "method.runs.summary"), ("method.runs.making", "method.runs.runner"),
     ("datasets.digits", "sklearn.datasets"), ("method.evaluation.forgetting", "sklearn"),
+    ("method.evaluation.representation", "sklearn"),
     # One process does without.
     *(("utils.distributed", name) for name in ("torch", "torch.distributed", "utils.device", "utils.meeting")),
     ("scripts.report.figures", "vl_convert"),

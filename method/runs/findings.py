@@ -10,6 +10,7 @@ from utils.errors import UserError
 from utils.files import read_json, write_json
 
 AUDIT, RELEARN = "audit.json", "relearn.json"
+RELEARN_PARTS = "relearn_parts.json"  # of a relearning test that is not finished
 VERSION = 1
 LARGEST = 64 * 2**20  # bytes
 NUMBER = number(null=True)

@@ -4,13 +4,15 @@ import re
 import shutil
 from pathlib import Path
 
+from method.runs.findings import RELEARN, RELEARN_PARTS
 from method.runs.folder import APPENDED, CONFIG, DONE, RENAMED, STATE, records_name, state_name
 from utils.errors import UserError
 from utils.files import PART, read_yaml
 from utils.locks import LOCK
 
 FURTHER = (re.escape(name("X")).replace("X", r"\w+") for name in (records_name, state_name))
-WHOLE = rf"({'|'.join([*map(re.escape, RENAMED), *FURTHER])})"
+TESTED = (RELEARN, RELEARN_PARTS)  # what was found out about the model, and not by the run itself
+WHOLE = rf"({'|'.join([*map(re.escape, (*RENAMED, *TESTED)), *FURTHER])})"
 LOCKS = r"(\.?lock(\.[0-9a-z_]{8,12})?)"  # one on its succession, and what is written before it is renamed
 OF_SYSTEMS = r"(\.DS_Store|Thumbs\.db|desktop\.ini)"  # which file managers write wherever somebody looks
 # What a write that was killed leaves behind.
@@ -66,7 +68,7 @@ def remove_state(folder: Path) -> None:
 
 
 def clear(folder: Path) -> None:
-    """Remove the marker of a run that is made again, and what killed writes left."""
+    """Remove the marker of a run that is made again, what is known of its model, and what killed writes left."""
     for entry in folder.iterdir():
-        if entry.name == DONE or (TEMPORARY.fullmatch(entry.name) and entry.is_file()):
+        if entry.name in (DONE, *TESTED) or (TEMPORARY.fullmatch(entry.name) and entry.is_file()):
             entry.unlink()

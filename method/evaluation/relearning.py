@@ -1,0 +1,68 @@
+"""Is what was forgotten gone, or only hidden? Accuracies while models are fine-tuned, as pure functions of counts."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from method.evaluation.measures import Measure
+from method.evaluation.metrics import Undefined
+
+MARGIN = 1.0  # percentage points below the original's accuracy at which a set counts as learned again
+
+
+def accuracy_of(correct: np.ndarray, count: np.ndarray, group: int | None = None) -> float:
+    """Percent of right predictions of a group, None for all; both int (n_groups,). Undefined without a sample."""
+    right, n = (int(values.sum() if group is None else values[group]) for values in (correct, count))
+    if n == 0:
+        raise Undefined("there is no sample")
+    return 100.0 * right / n
+
+
+def relearn_epochs(steps: Sequence[int], accuracies: Sequence[float], target: float, steps_a_pass: int) -> float:
+    """Passes over the forget set until `target`: the first of `steps` with that accuracy, as a part of a pass.
+
+    Undefined, with the best accuracy, where none of them has it. All accuracies in percent.
+    """
+    reached = next((step for step, own in zip(steps, accuracies, strict=True) if own >= target - MARGIN), None)
+    if reached is None:
+        raise Undefined(
+            f"after {steps[-1] / steps_a_pass:g} epochs the accuracy is at most {max(accuracies):.1f} %, "
+            f"expected {target:.1f} % less {MARGIN:g}"
+        )
+    return reached / steps_a_pass
+
+
+ATTACK = "Siddiqui et al. 2025, arXiv 2505.22310"
+ONE_RATE = "one optimiser, learning rate and seed: another attacker may bring back more"
+MEASURES = (
+    Measure(
+        "relearn_acc",
+        "relearned",
+        "accuracy on forgotten samples that a fine-tuned model was not shown",
+        "Fine-tune on a sample of the retain set plus k forgotten samples; accuracy on the rest of the forget set after"
+        " s steps. Unlearned, retrained and original model get the same batches.",
+        ATTACK,
+        f"It rises in a retrained model too, which learns from k samples; {ONE_RATE}.",
+    ),
+    Measure(
+        "relearn_gap",
+        "relearn gap",
+        "what fine-tuning brings back of the forget set beyond what the retrained model learns anew",
+        "relearn_acc of the unlearned model minus the retrained one's, at the same k and step; percentage points.",
+        ATTACK,
+        f"A positive gap says that something was hidden; none does not show that nothing was: {ONE_RATE}. One retrained"
+        " model is one draw: the same between two of them is its noise.",
+    ),
+    Measure(
+        "relearn_time",
+        "relearn time",
+        "epochs of fine-tuning on the forget set until the original's accuracy on it is back",
+        "The first step at which the accuracy on the forget set is at most 1 percentage point below the original's, "
+        "divided by the steps of an epoch; capped.",
+        "Golatkar et al. 2020 (CVPR)",
+        "Compare with the retrained model's. A forget set of a single class is soon learned by any model, which then "
+        "says that class alone; between the steps that are looked at nothing is known.",
+        unit="epochs",
+        decimals=2,
+    ),
+)

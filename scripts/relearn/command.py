@@ -1,0 +1,178 @@
+"""python -m scripts.relearn RUN... [--retrained FOLDER] [--forgotten 0,1,5] [--steps 10,20] [--lr X] ..."""
+
+import argparse
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from method.configs.key import Key
+from method.configs.schema import all_keys
+from method.runs.findings import RELEARN, read_findings, write_findings
+from scripts.relearn.belonging import Trio, find_trio
+from scripts.relearn.bench import SLOWER, Bench, Options, opened_bench
+from scripts.relearn.parts import Store, differences
+from scripts.relearn.results import describe, findings
+from utils.device import DEVICES
+from utils.errors import UserError
+from utils.locks import locked
+from utils.paths import typed_path
+from utils.signals import stop_signals_noted
+from utils.terminal import LogLines, Parser, on_terminal, say, tell
+
+DESCRIPTION = """What does a little fine-tuning bring back of a forget set, and what do weights and features still know?
+
+The unlearned model, the retrained model and the original are fine-tuned alike, on retained samples and a few forgotten
+ones, by the optimiser, batches and augmentation of the retrained run. The answer is relearn.json in the folder of each
+RUN (docs/audit.md says what is in it)."""
+EPILOG = """exit codes: 0 done or already done; 1 it failed; 2 wrong usage, or runs that do not belong together;
+75 interrupted: the same command goes on."""
+INTERRUPTED = 75
+DEFAULT = Options()
+GROUP = "relearn"
+OWN_KEYS = {
+    key.name: key
+    for key in (
+        Key("steps", str, "", GROUP, rising=True),
+        Key("epochs", int, "", GROUP, at_least=1),
+        Key("samples", int, "", GROUP, at_least=20),
+    )
+}
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        "python -m scripts.relearn",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    listed = {name: ",".join(map(str, getattr(DEFAULT, name))) for name in ("forgotten", "steps")}
+    add = parser.add_argument
+    add("runs", metavar="RUN", nargs="+", type=typed_path, help="the folder of a finished run, with its model.pt")
+    add("--retrained", metavar="FOLDER", type=typed_path, help="the retrained run to compare with (default: that of "
+        "Avg. Gap, looked for beside RUN)")  # fmt: skip
+    add("--original", metavar="FOLDER", type=typed_path, help="the pretrained run that RUN started from (default: "
+        "looked for likewise)")  # fmt: skip
+    add("--forgotten", metavar="N,N", default=listed["forgotten"], help="how many forgotten samples are shown, a curve "
+        "each (default: %(default)s)")  # fmt: skip
+    add("--steps", metavar="N,N", default=listed["steps"], help="steps of fine-tuning after which accuracies are taken,"
+        " beside those before the first (default: %(default)s)")  # fmt: skip
+    add("--epochs", metavar="N", default=DEFAULT.epochs, help="passes over the forget set after which relearning it is "
+        "given up (default: %(default)s)")  # fmt: skip
+    add("--lr", metavar="X", help=f"learning rate (default: the retrained run's / {SLOWER})")
+    add("--seed", metavar="N", default=DEFAULT.seed, help="of all that is drawn (default: %(default)s)")
+    add("--samples", metavar="N", default=DEFAULT.samples, help="at most so many retained, forgotten, validation and "
+        "held-out samples, drawn by the seed (default: %(default)s)")  # fmt: skip
+    add("--data_dir", metavar="FOLDER", help="folder of the data sets (default: the retrained run's)")
+    add("--device", metavar="NAME", help=f"{DEVICES} (default: the retrained run's)")
+    add("--threads", metavar="N", help="threads inside operations (default: the retrained run's)")
+    add("--overwrite", action="store_true", help="make relearn.json anew where it is there")
+    return parser
+
+
+def read_options(wanted: argparse.Namespace) -> Options:
+    """What was typed, as typed values; UserError for what main.py would refuse under the same name."""
+    keys = {**all_keys(), **OWN_KEYS}
+    given = {
+        name: keys[name].coerce(getattr(wanted, name), f"--{name}")
+        for name in ("steps", "epochs", "lr", "seed", "samples", "data_dir", "device", "threads")
+        if getattr(wanted, name) is not None
+    }
+    given["steps"] = tuple(map(int, given["steps"].split(",")))
+    return Options(forgotten=_read_forgotten(wanted.forgotten), **given)
+
+
+def _read_forgotten(text: str) -> tuple[int, ...]:
+    words = [word.strip() for word in text.split(",")]
+    numbers = [int(word) for word in words if word.isascii() and word.isdigit()]
+    if len(numbers) < len(words) or numbers != sorted(set(numbers)):
+        raise UserError(
+            f"--forgotten {text}: expected whole numbers from 0 that rise, with commas between them, such as 0,1,5"
+        )
+    return tuple(numbers)
+
+
+@on_terminal
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Test every run, or go on with it; returns the exit code."""
+    wanted = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, handlers=[LogLines()], force=True)
+    options = read_options(wanted)
+    trios = [find_trio(folder, wanted.retrained, wanted.original) for folder in wanted.runs]
+    known: dict[str, Any] = {}
+    try:
+        with stop_signals_noted(INTERRUPTED):
+            for trio in trios:
+                relearn(trio, options, known, wanted.overwrite)
+    except KeyboardInterrupt as stop:
+        say(f"{str(stop) or 'interrupted'}: run the same command to continue")
+        return INTERRUPTED
+    return 0
+
+
+def relearn(trio: Trio, options: Options, known: dict[str, Any], overwrite: bool) -> None:
+    """Make relearn.json of one run, unless it is there; known: parts that several runs of a command share."""
+    folder = trio.unlearned.folder
+    with opened_bench(trio, options) as (bench, hardware), locked(folder, wait=True):
+        question = question_of(trio, bench, hardware)
+        file = folder / RELEARN
+        if not overwrite and _answers(file, question):
+            tell(f"already done: {file}")
+            return
+        store = Store.opened(folder, question, known)
+        if store.changed:
+            say(f"{folder}: begun with other options, and started anew: {'; '.join(store.changed)}")
+        parts = store.complete(bench, lambda name, number, n: _show(f"{folder.name}: {name} ({number} of {n})"))
+        found = findings(trio.unlearned, bench.dataset.group_names, options.forgotten, parts)
+        write_findings(file, found, {"question": question, "runs": _places(trio)})
+        store.file.unlink(missing_ok=True)
+    tell(f"{trio.unlearned.place}\n{describe(found)}\ndone: {file}")
+
+
+def _show(line: str) -> None:
+    say(line)
+
+
+def question_of(trio: Trio, bench: Bench, hardware: dict[str, Any]) -> dict[str, Any]:
+    """All that the numbers depend on, plain values: two tests are the same if these are equal."""
+    options, config = bench.options, bench.config
+    training = (
+        "lr",
+        "optimizer",
+        "momentum",
+        "weight_decay",
+        "amsgrad",
+        "batch_size",
+        "max_grad_norm",
+        "use_train_aug",
+    )
+    return {
+        **{name: list(getattr(options, name)) for name in ("forgotten", "steps")},
+        **{name: getattr(options, name) for name in ("epochs", "seed", "samples")},
+        **{name: config.values[name] for name in training},
+        "forget_fingerprint": trio.splits.forget_fingerprint,
+        "weights": trio.digests(),
+        "hardware": {name: hardware[name] for name in ("device", "threads", "precision")},
+    }
+
+
+def _answers(file: Path, question: dict[str, Any]) -> bool:
+    """Whether the same test is done; says what is another where it is not the same."""
+    if not file.exists():
+        return False
+    try:
+        then = read_findings(file)[1].get("question")
+    except UserError as error:
+        say(str(error))
+        return False
+    changed = differences(then if isinstance(then, dict) else {}, question)
+    if changed:
+        say(f"{file} was made with other options, and is made anew: {'; '.join(changed)}")
+    return not changed
+
+
+def _places(trio: Trio) -> dict[str, str]:
+    """The names of the three folders, without what is of this machine."""
+    return {name: run.folder.resolve().name for name, run in trio.runs().items()}
