@@ -50,7 +50,7 @@ def test_random_losses_read_50_within_the_spread() -> None:
     scores: dict[str, list[float]] = {}
     for seed in range(12):
         members, others = samples({2: 60}, random_losses(60, seed)), samples({2: 200}, random_losses(200, 1000 + seed))
-        for name, value in (balanced_attack(members, others) | group_aware_attack(members, others)).items():
+        for name, value in measured(balanced_attack(members, others) | group_aware_attack(members, others)).items():
             scores.setdefault(name, []).append(value)
     for name in ("mia_auc", "mia_balanced_acc", "mia_group_auc", "mia_group_balanced_acc"):
         assert abs(np.mean(scores[name]) - 50) < np.mean(scores[f"{name}_sd"]) < 10
@@ -65,6 +65,11 @@ def test_constant_losses_carry_no_signal() -> None:
     odd = balanced_attack(samples({2: 31}, 0.1), samples({2: 60}, 0.1))
     assert odd["mia_auc"] == 50.0
     assert abs(odd["mia_balanced_acc"] - 50) < 5
+
+
+def measured(found: dict[str, float | Undefined]) -> dict[str, float]:
+    """What there are samples enough for: the rates at a false-positive rate of 1 % need 100 non-members."""
+    return {key: value for key, value in found.items() if not isinstance(value, Undefined)}
 
 
 def scikit_learns(name: str, draws: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
@@ -89,7 +94,7 @@ def test_the_balanced_attack_is_scikit_learns() -> None:
     drawn = [draw_alike(members, others, np.random.default_rng(seed)) for seed in range(N_DRAWS)]
     expected = scikit_learns("mia", [(members.loss, others.loss[rows]) for rows, _ in drawn])
     found = balanced_attack(members, others)
-    assert found == pytest.approx({**expected, "mia_filled": 0.0}, abs=1e-9)
+    assert measured(found) == pytest.approx({**expected, "mia_filled": 0.0}, abs=1e-9)
     assert min(expected["mia_auc_sd"], expected["mia_balanced_acc_sd"]) > 0.1
 
 
@@ -107,12 +112,12 @@ def test_the_group_aware_attack_is_scikit_learns() -> None:
             sides.append(side.loss[taken[0] + taken[1]])
         draws.append(tuple(sides))
     expected = scikit_learns("mia_group", draws)
-    assert group_aware_attack(members, others) == pytest.approx(expected, abs=1e-9)
+    assert measured(group_aware_attack(members, others)) == pytest.approx(expected, abs=1e-9)
     assert min(expected["mia_group_auc_sd"], expected["mia_group_balanced_acc_sd"]) > 0.1
 
 
 def test_global_random_state_is_neither_used_nor_disturbed() -> None:
-    members, others = samples({2: 50}, random_losses(50, 3)), samples({2: 70}, random_losses(70, 4))
+    members, others = samples({2: 1000}, random_losses(1000, 3)), samples({2: 1070}, random_losses(1070, 4))
     np.random.seed(1)
     first, drawn = balanced_attack(members, others) | group_aware_attack(members, others), np.random.random()
     np.random.seed(2)
@@ -171,6 +176,25 @@ def test_too_few_samples_have_a_reason() -> None:
     with pytest.raises(Undefined, match="val and test have samples for 19"):
         group_aware_attack(samples({2: 30}, 1.0), samples({2: 19, 3: 50}, 1.0))
     assert group_aware_attack(samples({2: 30}, 1.0), samples({2: 20, 3: 50}, 1.0))["mia_group_auc"] == 50.0
+
+
+def test_the_rate_at_a_low_false_positive_rate_is_that_of_the_same_draws() -> None:
+    # 100 pairs of one group: one non-member may be above. Nobody's loss is below 0 but that of 30 members and of one
+    # non-member, who is the one where the draw holds him.
+    members, others = samples({2: 100}, 1.0), samples({2: 130}, 1.0)
+    members.loss[:30], others.loss[0] = -1.0, -2.0
+    for name, attack in (("mia", balanced_attack), ("mia_group", group_aware_attack)):
+        found = attack(members, others)
+        assert (found[f"{name}_tpr_at_1"], found[f"{name}_tpr_at_1_sd"]) == (30.0, 0.0)
+        for key in (f"{name}_tpr_at_01", f"{name}_tpr_at_01_sd"):
+            assert str(found[key]) == "a false-positive rate of one in 1000 needs 1000 non-members, and there are 100"
+    # Two of them: a draw with both leaves the members' 30 below the threshold of a second false positive.
+    others.loss[:2] = -2.0
+    rows = [draw_alike(members, others, np.random.default_rng(seed))[0] for seed in range(N_DRAWS)]
+    expected = [0.0 if np.isin([0, 1], drawn).all() else 30.0 for drawn in rows]
+    assert balanced_attack(members, others)["mia_tpr_at_1"] == pytest.approx(np.mean(expected))
+    assert balanced_attack(members, others)["mia_tpr_at_1_sd"] == pytest.approx(np.std(expected, ddof=1))
+    assert {*expected} == {0.0, 30.0}
 
 
 def test_the_scale_of_the_losses_does_not_matter() -> None:

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 from sklearn.ensemble import RandomForestClassifier
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import roc_auc_score, roc_curve
 
 from method.evaluation import membership
-from method.evaluation.membership import N_TREES, auc, forest_probabilities, published_attack
+from method.evaluation.membership import N_TREES, auc, forest_probabilities, published_attack, tpr_at
 from method.evaluation.metrics import Undefined
 
 CRITERIA = ("gini", "entropy")
@@ -156,3 +156,29 @@ def test_auc_by_hand() -> None:
     # Pairs: 3 > 1, 3 > 2, 3 = 3 (half), 1 = 1 (half), 1 < 2, 1 < 3: 3 of 6.
     assert auc(np.array([3.0, 1.0]), np.array([1.0, 2.0, 3.0])) == 50.0
     assert auc(np.array([2.0]), np.array([1.0, 3.0, 0.0, 2.0])) == pytest.approx(62.5)
+
+
+def test_the_rate_at_a_false_positive_rate_by_hand() -> None:
+    # One in four of five negatives: one may lie above. The second largest is 4, so the threshold is 4.
+    negative = np.array([1.0, 9.0, 4.0, 2.0, 3.0])
+    assert tpr_at(np.array([4.0, 5.0, 8.0, 10.0]), negative, 4) == 75.0
+    # Two of eight: the third largest is 3; a positive that ties with it is on its side.
+    assert tpr_at(np.array([3.0, 3.5]), np.array([1.0, 9.0, 4.0, 2.0, 3.0, 0.0, 0.0, 0.0]), 4) == 50.0
+    # The two largest tie, and one alone is allowed: neither, so that the rate is that at no false positive.
+    assert tpr_at(np.array([9.0, 9.5]), np.array([1.0, 9.0, 9.0, 2.0]), 4) == 50.0
+    assert tpr_at(np.full(3, 7.0), np.full(4, 7.0), 4) == 0.0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_rate_is_the_highest_point_of_the_roc_curve_there(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    positive, negative = generator.normal(1, 1, 300).round(1), generator.normal(0, 1, 250).round(1)
+    scores, labels = np.concatenate([positive, negative]), np.repeat([1, 0], [300, 250])
+    rate, share, _ = roc_curve(labels, scores, drop_intermediate=False)
+    assert tpr_at(positive, negative, 100) == pytest.approx(100 * share[rate <= 0.01].max())
+
+
+def test_a_rate_that_a_single_negative_exceeds_is_undefined() -> None:
+    with pytest.raises(Undefined, match="one in 100 needs 100 non-members, and there are 99"):
+        tpr_at(np.ones(5), np.ones(99), 100)
+    assert tpr_at(np.ones(5), np.zeros(100), 100) == 100.0

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from cli import ok
 from scipy.special import rel_entr, softmax
-from scipy.stats import entropy
+from scipy.stats import entropy, ks_2samp
 
 from datasets.splits import load_splits
 from method.evaluation import forgetting, metrics
@@ -26,6 +26,7 @@ from method.evaluation.evaluator import (
     compare_saved_outputs,
     evaluate,
 )
+from method.evaluation.exposure import NO_ORIGINAL, ORIGINAL_KEYS
 from method.evaluation.records import Records
 from method.runs.recompute import GONE, recompute
 from utils.errors import RunError, UserError
@@ -112,8 +113,14 @@ def test_columns_of_a_small_run_by_hand() -> None:
     assert found["equalized_odds_full_skipped"] == 0
     # Predicted high: of land 1 in 5 test samples, of water 2 in 3.
     assert found["demographic_parity"] == pytest.approx(100 * (2 / 3 - 1 / 5))
-    assert set(found["reasons"].values()) == {"the forget set has 2 samples, and the attack needs 20"}
-    assert {*found["reasons"]} == {*BALANCED_KEYS, *GROUP_AWARE_KEYS}
+    too_few = "the forget set has 2 samples, and the attack needs 20"
+    pairs = (
+        "the attack needs 20 pairs of a member and a non-member of the same group, and val and test have samples for 3"
+    )
+    assert found["reasons"] == {
+        **dict.fromkeys((*BALANCED_KEYS, *GROUP_AWARE_KEYS), too_few),
+        "mia_retain_auc": pairs,
+    }
     assert all(found[key] is None for key in found["reasons"])
     json.dumps(found, allow_nan=False)
 
@@ -345,6 +352,7 @@ def test_add_reference_fills_and_later_replaces_the_reason() -> None:
     assert (run["tow"], run["avg_gap"]) == pytest.approx((90.0, 10 / 6))
     assert run["reference"] == "retrain_0.9_0"
     assert run["reasons"].pop("speedup").startswith("the training time")
+    assert run["reasons"].pop("privleak") == "mia_group_auc is null in this run or in its reference"
     assert run["reasons"] == {"mia": "kept", **dict.fromkeys(OUTPUT_KEYS, NO_OUTPUTS)}
     assert add_reference(run | {"seconds": 4.0}, row(seconds=10.0), None, "retrain_0.9_0")["speedup"] == 2.5
 
@@ -380,8 +388,11 @@ def test_the_attacks_of_a_run_are_f_against_v_and_t() -> None:
     members = forgetting.Samples(records.loss[forget], group[forget] // 2, group[forget])
     others = forgetting.Samples(records.loss[split > 0], group[split > 0] // 2, group[split > 0])
     expected = forgetting.balanced_attack(members, others) | forgetting.group_aware_attack(members, others)
-    assert {key: found[key] for key in expected} == expected
     assert {*expected} == {*BALANCED_KEYS, *GROUP_AWARE_KEYS}
+    rates = {key: str(expected.pop(key)) for key in [*expected] if "_tpr_" in key}
+    assert {key: found[key] for key in expected} == expected
+    assert {key: found["reasons"][key] for key in rates} == rates
+    assert rates["mia_tpr_at_1"] == "a false-positive rate of one in 100 needs 100 non-members, and there are 25"
     assert found["mia_filled"] == 0.0
 
 
@@ -395,9 +406,11 @@ def test_kl_and_agreement_are_scipys_and_a_count() -> None:
         assert found[f"kl_to_retrain_{name}"] == pytest.approx(rel_entr(p, q).sum(axis=1).mean(), abs=1e-9)
         same = [a == b for a, b in zip(p.argmax(axis=1), q.argmax(axis=1), strict=True)]
         assert found[f"agreement_{name}"] == pytest.approx(100 * sum(same) / len(same), abs=1e-9)
+    losses = (one.loss[parts.forget] for one in (own, reference))
+    assert found["ks_to_retrain_forget"] == pytest.approx(100 * ks_2samp(*losses).statistic, abs=1e-9)
     assert found["reasons"] == {}
     assert compare_outputs(own, own, parts) == {
-        **{key: 0.0 if key.startswith("kl") else 100.0 for key in OUTPUT_KEYS},
+        **{key: 100.0 if key.startswith("agreement") else 0.0 for key in OUTPUT_KEYS},
         "reasons": {},
     }
 
@@ -537,9 +550,11 @@ def as_schema_1(values: dict[str, Any]) -> dict[str, Any]:
     """What the first version wrote of the same run."""
     new = {
         *("schema", "adjusted_acc", "equalized_odds_full", "equalized_odds_full_skipped", "demographic_parity"),
-        *(*BALANCED_KEYS, *GROUP_AWARE_KEYS, *OUTPUT_KEYS, "speedup"),
+        *(*BALANCED_KEYS, *GROUP_AWARE_KEYS, "mia_retain_auc", *ORIGINAL_KEYS, *OUTPUT_KEYS, "speedup", "privleak"),
     }
     old = {key: value for key, value in values.items() if key not in new}
+    by_group = ("mia_retain_auc", "retain_exposure")
+    old["groups"] = [{key: row[key] for key in row if key not in by_group} for row in values["groups"]]
     old["reasons"] = {key: text for key, text in values["reasons"].items() if key not in new}
     if "without_rewind" in values:
         last = as_schema_1(values["without_rewind"])
@@ -561,9 +576,14 @@ def test_real_runs_hold_every_key(runs: Path) -> None:
                 keys = (*BALANCED_KEYS, *GROUP_AWARE_KEYS, *COMPARED_KEYS)
                 assert [key for key in keys if row[key] is None and key not in row["reasons"]] == []
                 assert all(row[key] is not None for key in ("mia_auc", "mia_group_auc", "speedup", *OUTPUT_KEYS))
+                assert all(row[key] is not None for key in ("privleak", "mia_retain_auc", *ORIGINAL_KEYS))
+                changes = [group["retain_exposure"] for group in row["groups"] if group["n_retain"] >= 20]
+                assert changes
+                assert None not in changes
     itself = stored(runs / METHODS["retrain"])
     assert (itself["speedup"], itself["reference"]) == (1.0, "itself")
-    assert [itself[key] for key in OUTPUT_KEYS] == [0.0] * 3 + [100.0] * 3
+    assert [itself[key] for key in OUTPUT_KEYS] == [0.0] * 3 + [100.0] * 3 + [0.0]
+    assert itself["privleak"] == 0.0
     scrub = stored(runs / METHODS["scrub --scrub_rewind"])
     for row in (scrub, scrub["without_rewind"]):
         assert row["speedup"] == itself["seconds"] / scrub["seconds"]
@@ -574,7 +594,8 @@ def test_real_runs_hold_every_key(runs: Path) -> None:
 @pytest.mark.parametrize("place", METHODS.values())
 def test_recomputed_metrics_are_what_the_run_wrote(runs: Path, place: str) -> None:
     folder = runs / place
-    assert json.loads(json.dumps(recompute(folder, reference_of(folder)))) == stored(folder)
+    for original in (runs / METHODS["pretrain"], None):
+        assert json.loads(json.dumps(recompute(folder, reference_of(folder), original))) == stored(folder)
 
 
 @pytest.mark.parametrize("place", METHODS.values())
@@ -583,7 +604,7 @@ def test_a_run_of_the_first_schema_gets_all_metrics_and_keeps_its_own_keys(copie
     expected = stored(folder) | {"selected_by_hand": 3}
     store(folder, as_schema_1(expected))
     assert "mia_auc" not in stored(folder)
-    found = recompute(folder, reference_of(folder))
+    found = recompute(folder, reference_of(folder), copied / METHODS["pretrain"])
     assert json.loads(json.dumps(found)) == expected
     assert stored(folder) == as_schema_1(expected)  # nothing is written
 
@@ -611,10 +632,12 @@ def test_without_its_reference_a_run_keeps_the_stored_comparison(copied: Path) -
         assert [row[key] for key in ("tow", "avg_gap", "gaps", "reference")] == [
             before[key] for key in ("tow", "avg_gap", "gaps", "reference")
         ]
-        unknown = ("speedup", *OUTPUT_KEYS)
-        assert [row[key] for key in unknown] == [None] * 7
+        unknown = ("speedup", "privleak", *OUTPUT_KEYS)
+        assert {row[key] for key in unknown} == {None}
         assert {row["reasons"][key] for key in unknown} == {GONE}
         assert row["mia_auc"] == before["mia_auc"]
+        assert {row["reasons"][key] for key in ORIGINAL_KEYS} == {NO_ORIGINAL}
+        assert {group["retain_exposure"] for group in row["groups"]} == {None}
     itself = copied / METHODS["retrain"]
     whole = stored(itself)
     store(itself, as_schema_1(whole))

@@ -18,6 +18,7 @@ from datasets.splits import Splits
 from method import load_results
 from method.evaluation.columns import COLUMNS, NO_COLUMNS
 from method.evaluation.evaluator import NO_OUTPUTS, add_reference, compare_outputs, compare_saved_outputs, evaluate
+from method.evaluation.exposure import NO_ORIGINAL, add_original
 from method.evaluation.metrics import Undefined
 from method.evaluation.records import Records
 from method.evaluation.registry import OWN_METRICS, register_metric
@@ -129,6 +130,20 @@ def test_one_that_compares_gets_the_retrained_runs_records(tmp_path: Path) -> No
     assert unread["reasons"]["lost"] == unread["reasons"]["kl_to_retrain_test"]
 
 
+def test_one_that_compares_with_the_original_gets_its_records() -> None:
+    def turned(records: Records, original: Records) -> float:
+        return 100 * float(np.mean(records.prediction != original.prediction))
+
+    register_metric("turned", title="turned", what="...")(turned)
+    found, records, splits = measured(), binary_records(SMALL), small_parts()
+    assert "turned" not in found
+    other = binary_records([(split, y, a, 1 - p) if split == 0 else (split, y, a, p) for split, y, a, p in SMALL])
+    add_original(found, records, splits, other)
+    assert found["turned"] == pytest.approx(100 * 5 / 15)
+    add_original(found, records, splits, NO_ORIGINAL)
+    assert (found["turned"], found["reasons"]["turned"]) == (None, NO_ORIGINAL)
+
+
 def test_one_that_compares_is_null_without_a_retrained_run() -> None:
     register_metric("lost", title="lost", what="...")(further_from_labels)
     alone = add_reference(measured(), None, "run retrain first", None)
@@ -165,6 +180,8 @@ def test_two_of_one_name_and_what_cannot_be_meant_are_refused() -> None:
     for function in (lambda record: 0.0, lambda splits: 0.0, lambda: 0.0):
         with pytest.raises(ValueError, match=r"metric 'other' takes \(.*\), expected some of records, splits, retr"):
             register_metric("other", title="other", what="...")(function)
+    with pytest.raises(ValueError, match="metric 'other' takes both retrained and original, expected one of them"):
+        register_metric("other", title="other", what="...")(lambda original, retrained: 0.0)
     assert "other" not in {column.key for column in COLUMNS}
 
 

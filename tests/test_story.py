@@ -197,6 +197,8 @@ def test_the_attack_is_compared_with_the_retrained_model() -> None:
     (text,) = attacked([54.0, 50.0, 58.0], [50.0, 51.0, 52.0])
     assert text.endswith(": too noisy to say whether it can still be told that they were seen.")
     (text,) = attacked([44.0, 46.0, 48.0], [50.0, 51.0, 52.0])
+    assert text.endswith(": more than noise, but not as a trace of having been seen: they are over-forgotten.")
+    (text,) = attacked([54.0, 56.0, 58.0], [60.0, 61.0, 62.0])  # below the retrained model's, and above guessing
     assert text.endswith(": more than noise, but not as a trace of having been seen.")
 
 
@@ -495,6 +497,13 @@ def test_a_table_and_its_rows_do_not_contradict_each_other_on_the_attack() -> No
         " still be told that the images were seen. Taken alone, SalUn (a) is more than noise."
     )
     assert rows[0].endswith(": more than noise for this method alone, so it can still be told that they were seen.")
+    # With 10 below 50, beyond noise even for both at once.
+    (told,), rows = attacked_methods((52.0, 53.0, 54.0), (39.0, 40.0, 41.0))
+    assert told.endswith(
+        " Over-forgotten by more than noise, so that the images stand out by higher losses: SalUn (b). Taken alone,"
+        " SalUn (a) is more than noise."
+    )
+    assert rows[1].endswith("but not as a trace of having been seen: they are over-forgotten.")
     (told,), _ = attacked_methods((49.0, 50.0, 51.0), (48.0, 49.0, 50.0))
     assert told.endswith("seen. Taken alone, none of them is more than noise.")
     (told,), (row,) = attacked_methods((49.0, 50.0, 51.0))

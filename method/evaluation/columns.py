@@ -12,6 +12,7 @@ NO_COLUMNS = (
     *("train_acc", "worst_group", "worst_group_n", "equalized_odds_full_skipped", "mia_baseline", "mia_filled"),
     *("intervals", "equalized_odds_pair", "demographic_parity_pair"),
     *("mia_auc_sd", "mia_balanced_acc_sd", "mia_group_auc_sd", "mia_group_balanced_acc_sd"),
+    *("mia_tpr_at_1_sd", "mia_tpr_at_01_sd", "mia_group_tpr_at_1_sd", "mia_group_tpr_at_01_sd"),
     *("dataset", "model", "image_size", "weights", "task", "ratio", "unlearning_ratio", "seed", "method", "label"),
     *("forget_seed", "train_seed", "reweight", "folder", "forget_group_names", "n", "main", "all"),
 )
@@ -37,13 +38,16 @@ class Column:
     @property
     def to_reference(self) -> bool:
         """Whether a better value is nearer to the row's own retrained model, so that rows of others do not compete."""
-        return self.best == REFERENCE or self.key in ("tow", "avg_gap") or self.key.startswith(("kl_", "agreement_"))
+        distances = ("kl_", "ks_", "agreement_")
+        return self.best == REFERENCE or self.key in ("tow", "avg_gap") or self.key.startswith(distances)
 
 
 def _main(key: str, title: str, what: str, best: str = REFERENCE, former: tuple[str, ...] = ()) -> Column:
     return Column(key, title, what, best, main=True, former=former)
 
 
+FOUND = "share of the forget set that is called member where"
+VERSIONS = "attack on what changed since the original model, forget set against"
 FORGET, TEST, GROUPS = "the forget set", "the test set", "the test samples of the forget groups"
 COLUMNS = [  # and those that method.evaluation.registry adds
     _main("retain_acc", "RA", "accuracy on the retain set"),
@@ -81,6 +85,16 @@ COLUMNS = [  # and those that method.evaluation.registry adds
     ),
     Column("mia_group_auc", "MIA AUC (g)", "the same with non-members of the forget groups alone, AUC"),
     Column("mia_group_balanced_acc", "MIA bal (g)", "the same with non-members of the forget groups alone, accuracy"),
+    Column("mia_tpr_at_1", "TPR@1%", f"balanced attack, {FOUND} 1 % of the non-members are"),
+    Column("mia_tpr_at_01", "TPR@0.1%", f"balanced attack, {FOUND} 0.1 % of the non-members are"),
+    Column("mia_group_tpr_at_1", "TPR@1% (g)", f"group-aware attack, {FOUND} 1 % of the non-members are"),
+    Column("mia_group_tpr_at_01", "TPR@0.1% (g)", f"group-aware attack, {FOUND} 0.1 % of the non-members are"),
+    Column("privleak", "PrivLeak", "MIA AUC (g) below the retrained model's, as a share of what lies above that one"),
+    Column("ks_to_retrain_forget", "KS F", f"largest gap between the losses' distributions of both on {FORGET}", LOW),
+    Column("mia_retain_auc", "MIA AUC (R)", f"attack on the retain set within its groups, AUC; {GUESSING}"),
+    Column("retain_exposure", "exposure R", "MIA AUC (R) minus that of the original model"),
+    Column("versions_auc_retain", "versions AUC (R)", f"{VERSIONS} retained samples of its groups, AUC"),
+    Column("versions_auc_held_out", "versions AUC (H)", f"{VERSIONS} held-out samples of its groups, AUC"),
     Column("mia_forest_auc", "forest AUC", "AUC of the published attack's forest, forget set against test set"),
     Column("kl_to_retrain_forget", "KL F", f"mean KL(retrain || model) on {FORGET}", LOW, "nats", decimals=3),
     Column("kl_to_retrain_test", "KL T", f"mean KL(retrain || model) on {TEST}", LOW, "nats", decimals=3),

@@ -1,6 +1,6 @@
 """Every metric of a run from its records and splits, and the comparison with its retrain reference."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,25 +8,32 @@ import numpy as np
 
 import method.evaluation.own  # noqa: F401  (fills METRICS)
 from datasets.splits import Splits
-from method.evaluation import calibration, forgetting, membership, metrics
+from method.evaluation import calibration, exposure, forgetting, membership, metrics
+from method.evaluation.collected import Collected
 from method.evaluation.records import Records
-from method.evaluation.registry import OWN_METRICS, RETRAINED
+from method.evaluation.registry import RETRAINED, keys_beside
 from method.evaluation.uncertainty import run_intervals
 from utils.errors import RunError, UserError
 
 SCHEMA = 2  # of metrics.json; a file without the key has schema 1
 ATTACK_KEYS = ("mia", "mia_baseline", "mia_forest_auc")
-BALANCED_KEYS = ("mia_auc", "mia_auc_sd", "mia_balanced_acc", "mia_balanced_acc_sd", "mia_filled")
-GROUP_AWARE_KEYS = ("mia_group_auc", "mia_group_auc_sd", "mia_group_balanced_acc", "mia_group_balanced_acc_sd")
-REPEATED_KEYS = (*BALANCED_KEYS, *GROUP_AWARE_KEYS)
+GROUP_AWARE_KEYS, _BALANCED = (
+    tuple(f"{attack}_{what}{of}" for what in ("auc", "balanced_acc", *forgetting.LOW_RATES) for of in ("", "_sd"))
+    for attack in ("mia_group", "mia")
+)
+BALANCED_KEYS = (*_BALANCED, "mia_filled")
+REPEATED_KEYS = (*BALANCED_KEYS, *GROUP_AWARE_KEYS, "mia_retain_auc")
 WORST_GROUP_KEYS = ("worst_group_acc", "worst_group", "worst_group_n")
 COMPARED_SETS = {
     "forget": "forget sample",
     "test": "test sample",
     "forget_groups": "test sample of the forget groups",
 }
-OUTPUT_KEYS = tuple(f"{what}_{name}" for what in ("kl_to_retrain", "agreement") for name in COMPARED_SETS)
-COMPARED_KEYS = ("tow", "avg_gap", "speedup", *OUTPUT_KEYS)
+OUTPUT_KEYS = (
+    *(f"{what}_{name}" for what in ("kl_to_retrain", "agreement") for name in COMPARED_SETS),
+    "ks_to_retrain_forget",
+)
+COMPARED_KEYS = ("tow", "avg_gap", "privleak", "speedup", *OUTPUT_KEYS)
 IN_FP32 = "in_fp32"  # what a run in bf16 would have in place of its own, had it been evaluated in fp32
 ITSELF = "itself"  # the reference of a retrained run
 NO_OUTPUTS = "the outputs were not compared with the reference's; python -m scripts.report --recompute does it"
@@ -51,22 +58,22 @@ def evaluate(
     names = ("retain", "forget", "val", "test") if forgets else ("train", "val", "test")
     sets = {name: records.select(getattr(splits, name)) for name in names}
     published = {name: part.published for name, part in sets.items()}
-    found = _Collected()
+    found = Collected()
     found.values["schema"] = SCHEMA
     found.values |= {f"n_{name}": len(part) for name, part in sets.items()}
     _add_sets(found, published)
     if records.published is not records:
-        in_fp32 = _Collected()
+        in_fp32 = Collected()
         _add_sets(in_fp32, sets)
         found.values[IN_FP32] = in_fp32.values
     test = sets["test"]
+    groups = metrics.tabulate_groups({name: (part.group, part.correct) for name, part in sets.items()}, group_names)
     if forgets:
         _add_forgetting(found, sets, splits, n_targets, n_sensitive)
         if repeated_attacks:
             _add_repeated_attacks(found, sets)
+            _add_retained_attack(found, sets, groups)
         found.values["forget_group_names"] = [group_names[group] for group in splits.forget_groups]
-    groups = metrics.tabulate_groups({name: (part.group, part.correct) for name, part in sets.items()}, group_names)
-    if forgets:
         found.values["forget_composition"] = [composition(groups[group]) for group in splits.forget_groups]
         of_forget = (sets["forget"].group, test.group, test.correct, group_names)
         found.add("forget_group_acc_weighted", metrics.adjusted_accuracy, *of_forget)
@@ -85,12 +92,17 @@ def evaluate(
 
 def output_keys() -> tuple[str, ...]:
     """The keys that need the records of the retrained run: OUTPUT_KEYS, and registered ones."""
-    return (*OUTPUT_KEYS, *(key for key, metric in OWN_METRICS.items() if metric.compares))
+    return (*OUTPUT_KEYS, *keys_beside(RETRAINED))
 
 
 def compared_keys() -> tuple[str, ...]:
     """The keys that are null without a retrained run: COMPARED_KEYS, and registered ones."""
     return tuple(dict.fromkeys((*COMPARED_KEYS, *output_keys())))
+
+
+def attack_keys() -> tuple[str, ...]:
+    """The keys that need the repeated attacks, and so take long."""
+    return (*REPEATED_KEYS, "privleak", *exposure.original_keys())
 
 
 def _no_outputs(reason: str) -> dict[str, Any]:
@@ -109,7 +121,7 @@ def composition(group: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _add_sets(found: "_Collected", sets: Mapping[str, Records]) -> None:
+def _add_sets(found: Collected, sets: Mapping[str, Records]) -> None:
     """Add the accuracy on each set, and the published attack where something is forgotten."""
     for name, part in sets.items():
         found.add(f"{name}_acc", metrics.accuracy, part.correct, f"{name} sample")
@@ -118,7 +130,7 @@ def _add_sets(found: "_Collected", sets: Mapping[str, Records]) -> None:
 
 
 def _add_forgetting(
-    found: "_Collected", sets: Mapping[str, Records], splits: Splits, n_targets: int, n_sensitive: int
+    found: Collected, sets: Mapping[str, Records], splits: Splits, n_targets: int, n_sensitive: int
 ) -> None:
     """What needs a forget set: EO, and the accuracy of the forget groups."""
     test = sets["test"]
@@ -130,7 +142,7 @@ def _add_forgetting(
 
 
 def _add_fairness(
-    found: "_Collected", test: Records, group_names: Sequence[str], n_targets: int, n_sensitive: int
+    found: Collected, test: Records, group_names: Sequence[str], n_targets: int, n_sensitive: int
 ) -> None:
     """What compares all groups, and the two groups that differ most."""
     labels, sizes = (test.target, test.sensitive), (n_targets, n_sensitive)
@@ -151,7 +163,7 @@ def _add_fairness(
     found.add("demographic_parity_pair", parity_names)
 
 
-def _add_repeated_attacks(found: "_Collected", sets: Mapping[str, Records]) -> None:
+def _add_repeated_attacks(found: Collected, sets: Mapping[str, Records]) -> None:
     """Add the membership attacks that draw several times."""
     forget = sets["forget"]
     members = forgetting.Samples(forget.loss, forget.target, forget.group)
@@ -162,12 +174,22 @@ def _add_repeated_attacks(found: "_Collected", sets: Mapping[str, Records]) -> N
     found.add_all(GROUP_AWARE_KEYS, forgetting.group_aware_attack, members, others)
 
 
+def _add_retained_attack(found: Collected, sets: Mapping[str, Records], groups: Sequence[dict[str, Any]]) -> None:
+    """Add how far retained samples are told from held-out ones, overall and to the rows of the group table."""
+    sides = exposure.retained_and_held_out(sets)
+    found.add("mia_retain_auc", exposure.auc_alike, *sides)
+    for row, value in zip(groups, exposure.auc_by_group(*sides, len(groups)), strict=True):
+        row["mia_retain_auc"] = value
+
+
 def compare_outputs(records: Records, reference: Records, splits: Splits) -> dict[str, Any]:
     """KL(retrain || model) in nats and the share of equal predictions in percent, on F, T and T's forget groups.
 
+    Beside them Kolmogorov and Smirnov's D of the two models' losses on F, in points.
+
     Keys: `output_keys`, and the `reasons` of those that are None. RunError if a row of F or T is not recorded in both.
     """
-    found = _Collected()
+    found = Collected()
     if records.logits.shape[1] != reference.logits.shape[1]:
         return _no_outputs("the reference has another number of classes")
     test_group = records.select(splits.test).group
@@ -180,6 +202,8 @@ def compare_outputs(records: Records, reference: Records, splits: Splits) -> dic
         own, other = records.select(rows[name]), reference.select(rows[name])
         found.add(f"kl_to_retrain_{name}", metrics.mean_kl, own.logits, other.logits, samples)
         found.add(f"agreement_{name}", metrics.accuracy, own.prediction == other.prediction, samples)
+        if name == "forget":
+            found.add("ks_to_retrain_forget", metrics.largest_gap, own.loss, other.loss, samples)
     found.add_registered(records=records, splits=splits, retrained=reference)
     return {**found.values, "reasons": found.reasons}
 
@@ -211,8 +235,10 @@ def add_reference(
         reasons.update(dict.fromkeys(compared_with, reason))
         values.update(dict.fromkeys(compared_with), gaps=None, reference=None, reasons=reasons)
         return values
-    found = _Collected()
+    found = Collected()
     found.add("speedup", metrics.speedup, values.get("seconds"), reference.get("seconds"))
+    attacks = values.get("mia_group_auc"), reference.get("mia_group_auc")
+    found.add("privleak", metrics.privacy_leak, *attacks)
     compared = metrics.compute_gaps(comparable(values, reference), comparable(reference, values))
     outputs = dict(outputs or _no_outputs(NO_OUTPUTS))
     for part in (compared, outputs):
@@ -227,33 +253,7 @@ def comparable(values: Mapping[str, Any], others: Mapping[str, Any]) -> Mapping[
     return values if IN_FP32 in others else {**values, **values.get(IN_FP32, {})}
 
 
-class _Collected:
-    """Metrics so far, and for each that is None the reason."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, Any] = {}
-        self.reasons: dict[str, str] = {}
-
-    def add(self, key: str, compute: Callable[..., Any], *arguments: Any) -> None:
-        """Put compute(*arguments) under `key`."""
-        self.add_all((key,), lambda: {key: compute(*arguments)})
-
-    def add_all(self, keys: Sequence[str], compute: Callable[..., Mapping[str, Any]], *arguments: Any) -> None:
-        """Put the entries of compute(*arguments), whose keys are `keys`."""
-        try:
-            self.values.update(compute(*arguments))
-        except metrics.Undefined as undefined:
-            self.values.update(dict.fromkeys(keys))
-            self.reasons.update(dict.fromkeys(keys, str(undefined)))
-
-    def add_registered(self, **given: Any) -> None:
-        """Add the registered metrics: with `retrained` those that compare, without it the others."""
-        for key, metric in OWN_METRICS.items():
-            if metric.compares == (RETRAINED in given):
-                self.add(key, metric.compute, given)
-
-
-def _add_attack(found: _Collected, sets: Mapping[str, Records]) -> None:
+def _add_attack(found: Collected, sets: Mapping[str, Records]) -> None:
     losses = [sets[name].loss for name in ("retain", "val", "forget", "test")]
     found.add_all(ATTACK_KEYS, membership.published_attack, *losses)
     if found.values["mia"] is not None and found.values["mia_forest_auc"] is None:

@@ -5,17 +5,19 @@ Both attacks draw several times with seeds of their own, the same for every run,
 samples. Above 50 the forget set still has the lower losses; an AUC below 50 says that it has the higher ones.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from method.evaluation.membership import auc
+from method.evaluation.membership import auc, tpr_at
 from method.evaluation.metrics import Undefined
 
 MIN_SAMPLES = 20
 N_DRAWS = 5
 N_FOLDS = 5
+LOW_RATES = {"tpr_at_1": 100, "tpr_at_01": 1000}  # one false positive in so many: 1 % and 0.1 %
+Scores = dict[str, float | Undefined]
 
 
 class Samples(NamedTuple):
@@ -26,13 +28,13 @@ class Samples(NamedTuple):
     group: np.ndarray
 
 
-def balanced_attack(members: Samples, others: Samples) -> dict[str, float]:
+def balanced_attack(members: Samples, others: Samples) -> Scores:
     """All of F (`members`) against as many of V and T (`others`) of the same groups, percent.
 
     Where a group is short, its place is filled by other samples of its target; `mia_filled` is the share of those among
-    the non-members. Membership and group are told apart only where it is 0. `mia_auc`, `mia_balanced_acc` and, with
-    `_sd`, their sample standard deviations over the draws. Undefined if F has fewer than 20 samples or more of a target
-    than V and T.
+    the non-members. Membership and group are told apart only where it is 0. `mia_auc`, `mia_balanced_acc`,
+    `mia_tpr_at_1`, `mia_tpr_at_01` (Undefined below 100 and 1000 non-members) and, with `_sd`, their sample standard
+    deviations over the draws. Undefined if F has fewer than 20 samples or more of a target than V and T.
     """
     _refuse_few(len(members.loss))
     drawn = [draw_alike(members, others, np.random.default_rng(seed)) for seed in range(N_DRAWS)]
@@ -41,21 +43,16 @@ def balanced_attack(members: Samples, others: Samples) -> dict[str, float]:
     return {**_attack("mia", pairs), "mia_filled": 100.0 * drawn[0][1] / len(members.loss)}
 
 
-def group_aware_attack(members: Samples, others: Samples) -> dict[str, float]:
+def group_aware_attack(members: Samples, others: Samples) -> Scores:
     """Members and non-members of the same groups, never filled: membership is not confounded with the group; percent.
 
-    Of each group as many as the side that has fewer. `mia_group_auc`, `mia_group_balanced_acc` and, with `_sd`, their
-    sample standard deviations over the draws. Undefined with fewer than 20 members or 20 such pairs.
+    Of each group as many as the side that has fewer. `mia_group_auc` and so on, as above. Undefined with fewer than 20
+    members or 20 such pairs.
     """
     _refuse_few(len(members.loss))
     there = _counts(others.group)
     wanted = {group: min(n, there.get(group, 0)) for group, n in _counts(members.group).items()}
-    n_pairs = sum(wanted.values())
-    if n_pairs < MIN_SAMPLES:
-        raise Undefined(
-            f"the attack needs {MIN_SAMPLES} pairs of a member and a non-member of the same group,"
-            f" and val and test have samples for {n_pairs}"
-        )
+    refuse_few_pairs(sum(wanted.values()))
     return _attack("mia_group", _group_pairs(members, others, wanted))
 
 
@@ -108,21 +105,21 @@ def attack_accuracy(member_loss: np.ndarray, non_member_loss: np.ndarray, seed: 
     return 100.0 * n_right / len(loss)
 
 
-def _attack(name: str, draws: Iterator[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
+def _attack(name: str, draws: Iterator[tuple[np.ndarray, np.ndarray]]) -> Scores:
     """Mean and sample standard deviation over draws of (member loss, non-member loss)."""
-    scores = np.array(
-        [
-            (auc(-member_loss, -non_member_loss), attack_accuracy(member_loss, non_member_loss, seed))
-            for seed, (member_loss, non_member_loss) in enumerate(draws)
-        ]
-    )
-    means, deviations = scores.mean(axis=0).tolist(), scores.std(axis=0, ddof=1).tolist()
-    return {
-        f"{name}_auc": means[0],
-        f"{name}_auc_sd": deviations[0],
-        f"{name}_balanced_acc": means[1],
-        f"{name}_balanced_acc_sd": deviations[1],
-    }
+    pairs = list(draws)
+    found = _over_draws(f"{name}_auc", [auc(-inside, -outside) for inside, outside in pairs])
+    found |= _over_draws(f"{name}_balanced_acc", [attack_accuracy(*pair, seed) for seed, pair in enumerate(pairs)])
+    for key, one_in in LOW_RATES.items():
+        try:
+            found |= _over_draws(f"{name}_{key}", [tpr_at(-inside, -outside, one_in) for inside, outside in pairs])
+        except Undefined as undefined:
+            found |= dict.fromkeys((f"{name}_{key}", f"{name}_{key}_sd"), undefined)
+    return found
+
+
+def _over_draws(key: str, values: Sequence[float]) -> Scores:
+    return {key: float(np.mean(values)), f"{key}_sd": float(np.std(values, ddof=1))}
 
 
 def _group_pairs(members: Samples, others: Samples, counts: dict[int, int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -136,6 +133,15 @@ def _group_pairs(members: Samples, others: Samples, counts: dict[int, int]) -> I
 
 def _counts(values: np.ndarray) -> dict[int, int]:
     return {int(value): int(n) for value, n in zip(*np.unique(values, return_counts=True), strict=True)}
+
+
+def refuse_few_pairs(n: int, where: str = "val and test have") -> None:
+    """Undefined for fewer than 20 pairs of a member and a non-member; where: who has the non-members."""
+    if n < MIN_SAMPLES:
+        raise Undefined(
+            f"the attack needs {MIN_SAMPLES} pairs of a member and a non-member of the same group,"
+            f" and {where} samples for {n}"
+        )
 
 
 def _refuse_few(n: int) -> None:

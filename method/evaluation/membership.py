@@ -87,9 +87,25 @@ def tree_probabilities(losses: np.ndarray, is_member: np.ndarray, weight: np.nda
 
 def auc(positive: np.ndarray, negative: np.ndarray) -> float:
     """Probability, percent, that a positive score exceeds a negative one; ties count half (Mann-Whitney U)."""
-    ordered = np.sort(negative)
-    below, up_to = (int(np.searchsorted(ordered, positive, side).sum()) for side in ("left", "right"))
+    ordered, asked = np.sort(negative), np.sort(positive)  # sorted values are found several times sooner
+    below, up_to = (int(np.searchsorted(ordered, asked, side).sum()) for side in ("left", "right"))
     return 100.0 * (below + up_to) / (2 * len(positive) * len(negative))
+
+
+def tpr_at(positive: np.ndarray, negative: np.ndarray, one_in: int) -> float:
+    """Largest share of positive scores, percent, above a threshold that at most one in `one_in` negatives exceeds.
+
+    A point of the ROC curve, never one between two: scores that tie lie on one side together. Undefined with fewer
+    negatives than `one_in`, of which a single one would be too many (Carlini et al. 2022, LiRA, section III).
+    """
+    n_allowed = len(negative) // one_in
+    if not n_allowed:
+        raise Undefined(
+            f"a false-positive rate of one in {one_in} needs {one_in} non-members, and there are {len(negative)}"
+        )
+    place = len(negative) - 1 - n_allowed
+    threshold = np.partition(negative, place)[place]
+    return 100.0 * np.count_nonzero(positive > threshold) / len(positive)
 
 
 def _as_tree_input(losses: np.ndarray) -> np.ndarray:

@@ -178,6 +178,33 @@ def mean_kl(logits: np.ndarray, reference: np.ndarray, samples: str = "sample") 
     return max(0.0, float((np.exp(other) * (other - own)).sum(axis=1).mean()))
 
 
+def largest_gap(own: np.ndarray, other: np.ndarray, samples: str = "sample") -> float:
+    """Kolmogorov and Smirnov's D of two samples, in points: the largest difference between their shares up to a value.
+
+    Undefined where one is empty, naming the `samples` that are missing. Of the same images under two models the two are
+    not independent, so the usual p value of D does not hold.
+    """
+    if min(len(own), len(other)) == 0:
+        raise Undefined(f"there is no {samples}")
+    values = np.concatenate([own, other])
+    shares = [np.searchsorted(np.sort(one), values, "right") / len(one) for one in (own, other)]
+    return 100.0 * float(np.abs(shares[0] - shares[1]).max())
+
+
+def privacy_leak(auc: float | None, reference_auc: float | None) -> float:
+    """PrivLeak (Shi et al. 2024, MUSE), percent: 100 (AUC_r - AUC_u) / (1 - AUC_r) of members against held-out samples.
+
+    auc, reference_auc: of this model and of the retrained one, percent. Below 0 the forgotten samples still look more
+    like members than retraining leaves them, down to -100; above 0 less. Undefined where either is None, or that of the
+    reference is 100.
+    """
+    if auc is None or reference_auc is None:
+        raise Undefined("mia_group_auc is null in this run or in its reference")
+    if reference_auc >= 100.0:
+        raise Undefined("mia_group_auc is 100 in the reference")
+    return 100.0 * (reference_auc - auc) / (100.0 - reference_auc)
+
+
 def speedup(seconds: float | None, reference_seconds: float | None) -> float:
     """How many times as long the reference trained; Undefined where a time is unknown or this run's is 0."""
     if not seconds or reference_seconds is None:

@@ -13,8 +13,8 @@ from method.evaluation.columns import BEST, COLUMNS, NO_COLUMNS, Column
 from method.evaluation.metrics import Undefined
 from utils.text import for_people
 
-RETRAINED = "retrained"  # the parameter that asks for the records of the retrained run
-PARAMETERS = ("records", "splits", RETRAINED)
+RETRAINED, ORIGINAL = "retrained", "original"  # the parameters that ask for the records of another model
+PARAMETERS = ("records", "splits", RETRAINED, ORIGINAL)
 Function = Callable[..., float]
 OWN_METRICS: dict[str, "Metric"] = {}
 log = logging.getLogger("unlearning")
@@ -31,9 +31,9 @@ class Metric:
     null: str
 
     @property
-    def compares(self) -> bool:
-        """Whether it needs the records of the retrained run."""
-        return RETRAINED in self.takes
+    def beside(self) -> str:
+        """Whose records it needs beside the run's own: RETRAINED, ORIGINAL, or "" for nobody's."""
+        return next((name for name in (RETRAINED, ORIGINAL) if name in self.takes), "")
 
     def compute(self, given: Mapping[str, Any]) -> float:
         """Its value; `given` has what it takes. Undefined, with the reason, where there is none.
@@ -69,7 +69,8 @@ def register_metric(
     """Return a decorator that makes a function the metric `key` of metrics.json, and a column of the report.
 
     The function names what it takes: `records` and `splits` of the run, and `retrained`, the records of the run that it
-    is compared with. It returns a number, and raises Undefined, with the reason, where the samples do not determine it.
+    is compared with, or `original`, those of the model before unlearning. It returns a number, and raises Undefined,
+    with the reason, where the samples do not determine it.
 
     title, what: of the column, and its meaning in a phrase. best: the value of a column that is the best, "reference"
     (the one closest to the retrained run's), "high", "low", or "" for none. unit, limits, null: such as "nats",
@@ -81,14 +82,21 @@ def register_metric(
 
     def add(function: Function) -> Function:
         takes = tuple(inspect.signature(function).parameters)
-        if not {"records", RETRAINED} & {*takes} or not {*takes} <= {*PARAMETERS}:
+        if not {*takes} - {"splits"} or not {*takes} <= {*PARAMETERS}:
             raise ValueError(f"metric {key!r} takes ({', '.join(takes)}), expected some of {', '.join(PARAMETERS)}")
+        if {RETRAINED, ORIGINAL} <= {*takes}:
+            raise ValueError(f"metric {key!r} takes both {RETRAINED} and {ORIGINAL}, expected one of them")
         column = Column(key, title, what, best, unit, decimals=decimals)
         OWN_METRICS[key] = Metric(function, takes, column, limits, null)
         COLUMNS.append(column)
         return function
 
     return add
+
+
+def keys_beside(whom: str) -> tuple[str, ...]:
+    """The keys of the registered metrics that need the records of `whom`: RETRAINED or ORIGINAL."""
+    return tuple(key for key, metric in OWN_METRICS.items() if metric.beside == whom)
 
 
 def _place(error: Exception) -> str:

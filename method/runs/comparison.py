@@ -10,14 +10,16 @@ from datasets.splits import Splits
 from method.configs.cli import command_line
 from method.configs.loading import Config
 from method.evaluation.evaluator import IN_FP32, ITSELF, add_reference, compare_outputs, compare_saved_outputs
+from method.evaluation.exposure import add_original, load_original
 from method.evaluation.records import Records
 from method.runs.directory import RunDirectory
-from method.runs.folder import CONFIG, METRICS, RECORDS, RETRAIN
+from method.runs.folder import CONFIG, METRICS, MODEL, PRETRAIN, RECORDS, RETRAIN
 from method.runs.image_inputs import changed_images, count_turned_otherwise, recorded_images
 from method.runs.named_files import REFERENCES
 from method.runs.reference import Asked, asked_by, facts_of, misfits, weights_by_path
 from method.runs.search import find
 from method.runs.signature import TURNED
+from method.runs.stored import StoredRun
 from utils import sealed
 from utils.errors import UserError
 
@@ -25,15 +27,22 @@ log = logging.getLogger("unlearning")
 
 
 def compare(
-    config: Config, splits: Splits, record: Mapping[str, Any], metrics: dict[str, Any], records: Records
+    config: Config,
+    splits: Splits,
+    record: Mapping[str, Any],
+    metrics: dict[str, Any],
+    records: Records,
+    original: Path | None,
 ) -> None:
-    """Add what compares with the retrained run, or why there is nothing to compare with.
+    """Add what compares with the original and with the retrained run, or why there is nothing to compare with.
 
-    record: what config.yaml says of the run. A run that forgets nothing is compared with nothing.
+    record: what config.yaml says of the run; original: the model.pt that it starts from. A run that forgets nothing is
+    compared with nothing.
     """
     asked = asked_by(config)
     if asked is None:
         return
+    add_original(metrics, records, splits, load_original(_original_records(config, record, original)))
     if asked.itself:
         add_reference(metrics, metrics, None, ITSELF, compare_outputs(records, records, splits))
     elif found := find_reference(config, record):
@@ -66,6 +75,21 @@ def find_reference(config: Config, record: Mapping[str, Any]) -> RunDirectory | 
         Records.load(found.file(RECORDS))
     _check(found, record, asked)
     return found
+
+
+def _original_records(config: Config, record: Mapping[str, Any], original: Path | None) -> Path | None:
+    """The records of the original; of a retrained run, which starts from none, those of the one that others start from.
+
+    None for a model that is no run's, and where none is finished.
+    """
+    if original is not None:
+        return original.parent / RECORDS if original.name == MODEL else None
+    found, _ = find(config, PRETRAIN)
+    stored = RunDirectory(found.path).record() if found and found.done else None
+    if found is None or stored is None:
+        return None
+    run, theirs = (StoredRun(found.path, one["config"], dict(one)) for one in (record, stored))
+    return found.file(RECORDS) if theirs.is_original_of(run) else None
 
 
 def _named(config: Config) -> RunDirectory:

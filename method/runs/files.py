@@ -52,20 +52,30 @@ PERCENTS = (
     *("mean_group_acc", "ece", "auroc"),
     *("mia_forest_auc", "mia_auc", "mia_auc_sd", "mia_balanced_acc", "mia_balanced_acc_sd"),
     *("mia_group_auc", "mia_group_auc_sd", "mia_group_balanced_acc", "mia_group_balanced_acc_sd"),
+    *("mia_tpr_at_1", "mia_tpr_at_1_sd", "mia_tpr_at_01", "mia_tpr_at_01_sd"),
+    *("mia_group_tpr_at_1", "mia_group_tpr_at_1_sd", "mia_group_tpr_at_01", "mia_group_tpr_at_01_sd"),
+    *("mia_retain_auc", "versions_auc_retain", "versions_auc_held_out", "ks_to_retrain_forget"),
 )
 POSITIVES = (
     *("kl_to_retrain_forget", "kl_to_retrain_test", "kl_to_retrain_forget_groups"),
     *("seconds", "speedup", "peak_memory_bytes"),
 )
+CHANGE = number(-100, 100, SLACK, null=True)
+SIGNED = {"retain_exposure": CHANGE, "privleak": number(-100, LARGEST, SLACK, null=True)}
 SETS = ("train", "retain", "forget", "val", "test")
 SHARES = {f"{name}_acc": PERCENT for name in SETS} | {f"n_{name}": COUNT for name in SETS}
 INTERVAL = null_or(listed(number(0, 100, SLACK), 2, 2))
-BY_GROUP = {"test_interval": INTERVAL, "test_ece": PERCENT, "test_auroc": PERCENT}
+BY_GROUP = {
+    "test_interval": INTERVAL,
+    **dict.fromkeys(("test_ece", "test_auroc", "mia_retain_auc"), PERCENT),
+    "retain_exposure": CHANGE,
+}
 GROUP = table(SHARES | BY_GROUP | {"id": COUNT, "name": NAME}, needed=["name"])
 PAIR = null_or(listed(NAME, 2, 2))
 ONE_METRICS: dict[str, Check] = {
     **dict.fromkeys(PERCENTS, PERCENT),
     **dict.fromkeys(POSITIVES, POSITIVE),
+    **SIGNED,
     **{f"n_{name}": COUNT for name in SETS},
     "schema": whole(1, 1000),
     "equalized_odds_full_skipped": COUNT,

@@ -46,6 +46,18 @@ BALANCED = (
 )
 GROUP_AWARE = "the same with non-members of the forgotten groups alone, as many of each group as both sides have"
 DEVIATION = "sample standard deviation of {} over the five draws"
+RATE = (
+    "share of the forget set that the {} attack calls member at the threshold that gives the largest share while at "
+    "most {} of the non-members are called so too; not interpolated, samples of one loss on one side together"
+)
+FEW_NEGATIVES = "{}, or there are fewer than {} non-members"
+FEW_OF_GROUP = "R, or V and T, have fewer than 20 of the group"
+NO_ORIGINAL = "the records of the original model are not there, or cannot be read"
+ALIKE = "the groups weigh as in the group-aware attack, without a draw: the mean over all draws"
+VERSIONS = (
+    "AUC of whoever has the original and this model, who compares by how much phi = log(p / (1 - p)) of the target has "
+    f"fallen: F against {{}} of F's groups; {ALIKE}; {GUESSING}, which exact retraining leaves above 50 too"
+)
 
 # metrics.json, in the order in which a run writes it.
 
@@ -98,6 +110,40 @@ METRICS = {
     "mia_group_balanced_acc": _percent("accuracy of a logistic regression on these samples, in five folds", FEW_PAIRS),
     "mia_group_balanced_acc_sd": Meaning(
         DEVIATION.format("`mia_group_balanced_acc`"), "percent", "0 and more", FEW_PAIRS
+    ),
+    **{
+        key: meaning
+        for attack, name, few in (("mia", "balanced", SHORT), ("mia_group", "group-aware", FEW_PAIRS))
+        for place, rate, n in (("1", "1 %", 100), ("01", "0.1 %", 1000))
+        for key, meaning in (
+            (f"{attack}_tpr_at_{place}", _percent(RATE.format(name, rate), FEW_NEGATIVES.format(few, n))),
+            (
+                f"{attack}_tpr_at_{place}_sd",
+                Meaning(
+                    DEVIATION.format(f"`{attack}_tpr_at_{place}`"),
+                    "percent",
+                    "0 and more",
+                    FEW_NEGATIVES.format(few, n),
+                ),
+            ),
+        )
+    },
+    "mia_retain_auc": _percent(
+        f"AUC of the same attack on those who stay: members are R, non-members V and T; {ALIKE}; {GUESSING}",
+        "there are fewer than 20 pairs",
+    ),
+    "retain_exposure": Meaning(
+        "`mia_retain_auc` minus that of the original model on the same samples: above 0 those who stay are told from "
+        "unseen samples more easily than before",
+        "percent",
+        "-100 to 100",
+        f"{NO_ORIGINAL}; or there are fewer than 20 pairs",
+    ),
+    "versions_auc_retain": _percent(
+        VERSIONS.format("the retained samples"), f"{NO_ORIGINAL}; or R has fewer than 20 pairs"
+    ),
+    "versions_auc_held_out": _percent(
+        VERSIONS.format("samples of V and T"), f"{NO_ORIGINAL}; or there are fewer than 20 pairs"
     ),
     "forget_group_names": Meaning("names of the forget groups", "list of texts"),
     "forget_composition": Meaning("a row a forget group: [its keys](#forget_composition)", "list of tables"),
@@ -165,6 +211,13 @@ METRICS = {
     "avg_gap": _percent(
         "mean of the six `gaps`; 0 is the retrained model", f"{NO_REFERENCE}, or one of the six is null in either run"
     ),
+    "privleak": Meaning(
+        "PrivLeak: 100 (AUC_r - AUC_u) / (1 - AUC_r), of `mia_group_auc` as a fraction, of this run (u) and the "
+        "retrained one (r); 0 is the retrained model, below 0 F is under-forgotten, above 0 over-forgotten",
+        "percent",
+        "-100 and more",
+        f"{NO_REFERENCE}, `mia_group_auc` is null in either run, or 100 in the retrained one",
+    ),
     "gaps": Meaning(
         "absolute difference to the retrained run in RA, UA, TA, MIA, EO and GA, by key; of both in fp32 where one of "
         "them was not evaluated in bf16; null where either is",
@@ -181,6 +234,12 @@ METRICS = {
     ),
     "agreement_forget_groups": _percent(
         "the same share of T's samples of the forget groups", f"{NO_OUTPUTS}; {NO_FORGET_TEST}"
+    ),
+    "ks_to_retrain_forget": _percent(
+        "Kolmogorov and Smirnov's D: the largest difference, over all values, between the share of F whose loss is at "
+        "most that under this model and under the retrained one; the same images twice, so its usual p value does not "
+        "hold",
+        NO_OUTPUTS,
     ),
     "reference": Meaning(
         "name of the retrained run's folder; `itself` for a retrained run that is its own reference", "text",
@@ -219,6 +278,13 @@ GROUP = {
     "test_acc": _percent("accuracy on them", "T has none"),
     "test_interval": Meaning(
         "95 % interval of that accuracy, lower and upper end (Wilson 1927)", "percent", "0 to 100", "T has none"
+    ),
+    "mia_retain_auc": _percent("AUC of the group's samples of R against its samples of V and T, by loss", FEW_OF_GROUP),
+    "retain_exposure": Meaning(
+        "the same minus that of the original model",
+        "percent",
+        "-100 to 100",
+        f"{FEW_OF_GROUP}; or {NO_ORIGINAL}",
     ),
     "test_ece": _percent("`ece` of T's samples of the group", "T has none"),
     "test_auroc": _percent(

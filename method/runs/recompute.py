@@ -6,6 +6,7 @@ from typing import Any
 
 from datasets.splits import Splits, load_splits
 from method.evaluation.evaluator import ITSELF, add_reference, compare_saved_outputs, compared_keys, evaluate
+from method.evaluation.exposure import NO_ORIGINAL, add_original, load_original, original_keys
 from method.evaluation.records import Records, check_belonging
 from method.runs.folder import CONFIG, METRICS, RECORDS, REDACTED, SPLITS, RunFolder, records_name
 from utils.errors import RunError, UserError
@@ -15,12 +16,13 @@ REMEDY = "run that command again with --overwrite"
 COST_KEYS = ("seconds", "peak_memory_bytes")  # of the whole run, so also of its further weights
 
 
-def recompute(folder: Path, reference: Path | None = None) -> dict[str, Any]:
+def recompute(folder: Path, reference: Path | None = None, original: Path | None = None) -> dict[str, Any]:
     """What metrics.json of the run in `folder` should be; nothing is written.
 
-    reference: the folder of the retrained run to compare with, `folder` itself for one that is its own; None keeps the
-    comparison that is stored. Times, memory and a method's own keys are kept. UserError names a file it cannot read, or
-    the folder where records and splits do not belong together.
+    reference: the folder of the retrained run to compare with, `folder` itself for one that is its own; original: that
+    of the pretrained run that it started from; None keeps the comparison that is stored. Times, memory and a method's
+    own keys are kept. UserError names a file it cannot read, or the folder where records and splits do not belong
+    together.
     """
     stored, facts = _read(folder), _config(folder)
     if facts.get(REDACTED):
@@ -49,6 +51,10 @@ def recompute(folder: Path, reference: Path | None = None) -> dict[str, Any]:
         values["reasons"] = kept | values["reasons"]
         if len(splits.forget) == 0:
             return values
+        if original is None:
+            _keep_original(values, old)
+        else:
+            add_original(values, records, splits, load_original(original / RECORDS))
         return _compared(values, old, records, splits, reference, values if own else theirs)
 
     try:
@@ -74,6 +80,16 @@ def _compared(
     kept = {key: old.get(key) for key in (*keys, "gaps", "reference")}
     missing = {key: GONE for key in keys if kept[key] is None and key not in reasons}
     return values | kept | {"reasons": values["reasons"] | reasons | missing}
+
+
+def _keep_original(values: dict[str, Any], old: dict[str, Any]) -> None:
+    """Put into `values` the comparison with the original as it was stored."""
+    keys, told = original_keys(), old.get("reasons") or {}
+    missing = {key: told.get(key, NO_ORIGINAL) for key in keys if old.get(key) is None}
+    values |= {key: old.get(key) for key in keys} | {"reasons": values["reasons"] | missing}
+    changes = {row["name"]: row.get("retain_exposure") for row in old.get("groups") or ()}
+    for row in values["groups"]:
+        row["retain_exposure"] = changes.get(row["name"])
 
 
 def _read(folder: Path) -> dict[str, Any]:

@@ -298,5 +298,5 @@ def evaluate_records(job: Job, records: Records, file: Path, cost: dict[str, Any
     dataset, splits = job.data.dataset, job.data.splits
     records.save(file)
     metrics = evaluate(records, splits, dataset.group_names, dataset.n_targets, dataset.n_sensitive) | cost
-    compare(job.config, splits, job.record, metrics, records)
+    compare(job.config, splits, job.record, metrics, records, job.original[1] if job.original else None)
     return metrics

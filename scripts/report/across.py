@@ -19,6 +19,7 @@ from scripts.report.wording import (
     duration,
     fall,
     imported,
+    is_over_forgotten,
     larger,
     listed,
     tell_request,
@@ -161,11 +162,16 @@ def _attacks(cells: Sequence[Cell], kind: str) -> str:
         of = f"Of {count(len(found), kind)}, after" if len(found) > 1 else "After"
         names = listed([one.name for one in seen])
         first = f"{of} {names} it can still be told that the images were seen{among}: {numbers}."
-    others = len(found) - len(seen)
+    over = [one.name for one, change in found.items() if is_over_forgotten(change)]
+    others = len(found) - len(seen) - len(over)
     rest = f"After the other{f' {others}' if others > 1 else ''} it is {UNCERTAIN}." if seen and others else ""
     single = f"Taken alone, {listed(alone)} {'is' if len(alone) == 1 else 'are'} {CERTAIN}." if alone else ""
     if len(found) > 1 and others and not alone:
-        single = f"Taken alone, none of {'them' if not seen else 'these'} is {CERTAIN}."
+        whom = "the others" if over else "these" if seen else "them"
+        single = f"Taken alone, none of {whom} is {CERTAIN}."
+    if further := [name for name in over if seen or name != cell.name]:  # of that one the first sentence says it
+        told = f"Over-forgotten by {CERTAIN}, so that the images stand out by higher losses: {listed(further)}."
+        first = f"{first} {told}"
     return " ".join(filter(None, [first, rest, single]))
 
 

@@ -10,14 +10,15 @@ from typing import Any
 from datasets.splits import load_splits
 from method.configs.seeds import Seeds, are_independent
 from method.evaluation.evaluator import (
-    REPEATED_KEYS,
     SCHEMA,
     add_reference,
+    attack_keys,
     comparable,
     compare_saved_outputs,
     evaluate,
     output_keys,
 )
+from method.evaluation.exposure import add_original
 from method.evaluation.records import Records, check_belonging
 from method.runs.audits import Found
 from method.runs.files import PRETRAIN, RETRAIN, read_rows
@@ -121,8 +122,10 @@ def pretrain_row(
     check_belonging(records, splits, sibling.stored, sibling.folder / CONFIG)
     groups = sibling.stored["groups"]
     sizes = groups["n_targets"], groups["n_sensitive"]
-    repeated = not set(keys).isdisjoint(REPEATED_KEYS)
+    repeated = len(splits.forget) > 0 and not set(keys).isdisjoint(attack_keys())
     values = evaluate(records, splits, groups["names"], *sizes, repeated_attacks=repeated)
+    if repeated:
+        add_original(values, records, splits, records)
     values |= {key: pretrain.metrics[key] for key in ("seconds", "peak_memory_bytes") if key in pretrain.metrics}
     reference = find_reference(sibling, runs, Asked(reweight=False))
     if reference is None:

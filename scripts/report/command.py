@@ -10,6 +10,7 @@ from pathlib import Path
 from method.evaluation.columns import COLUMNS, Column
 from method.runs.audits import read_audits
 from method.runs.folder import METRICS
+from method.runs.originals import starts_of
 from method.runs.recompute import recompute
 from method.runs.stored import StoredRun, read_runs, reference_of
 from method.runs.zips import refuse_zip
@@ -270,6 +271,7 @@ def recompute_all(runs: Sequence[StoredRun]) -> bool:
     unreadable = [run for run in runs if run.marked and not run.config]
     finished = [run for run in runs if run.marked and run.config]
     own = {id(run): reference_of(run, finished) for run in finished}
+    originals = {run: start.run.folder for run, start in starts_of(finished).items() if start.run}
     finished.sort(key=lambda run: own[id(run)] is not run)
     whole = not unreadable
     for run in unreadable:
@@ -277,7 +279,8 @@ def recompute_all(runs: Sequence[StoredRun]) -> bool:
     for run in finished:
         reference = own[id(run)]
         try:
-            write_json(run.folder / METRICS, recompute(run.folder, reference.folder if reference else None))
+            values = recompute(run.folder, reference.folder if reference else None, originals.get(run))
+            write_json(run.folder / METRICS, values)
         except (UserError, RunError) as error:
             whole = _not_recomputed(run, str(error))
         except OSError as error:

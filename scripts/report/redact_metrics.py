@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from method.evaluation.evaluator import ITSELF, NO_OUTPUTS
+from method.evaluation.exposure import NO_ORIGINAL, OTHER_ORIGINAL
 from method.evaluation.metrics import GAP_PARTS
 from method.registry import METHODS
 from method.runs.meanings import COMPOSITION, GROUP, explain_metrics
@@ -27,8 +28,10 @@ SAYABLE = re.compile(
         (
             f"there is no ({SETS} )?sample(, and the attack needs members, non-members and a forget set)?",
             "there is no (test sample (of the forget groups|in the cell u = [01], s = [01])|value)",
-            r"the attack needs \d+ pairs of a member and a non-member of the same group, and val and test have samples"
-            r" for \d+",
+            r"the attack needs \d+ pairs of a member and a non-member of the same group, and"
+            r" (val and test have|the retain set has) samples for \d+",
+            r"a false-positive rate of one in \d+ needs \d+ non-members, and there are \d+",
+            "mia_group_auc is (null in this run or in its reference|100 in the reference)",
             r"the forget set has \d+ samples( of target \d+, and val and test have \d+|, and the attack needs \d+)",
             "no target has test samples of two sensitive values",
             "the test samples have fewer than two (targets|sensitive values)",
@@ -39,7 +42,7 @@ SAYABLE = re.compile(
             r"no retrain run \(without REWEIGHT\) of this task, ratio and seed is finished",
             "the reference has another number of classes",
             "the model was imported",
-            *map(re.escape, (NO_OUTPUTS, GONE)),
+            *map(re.escape, (NO_OUTPUTS, GONE, NO_ORIGINAL, OTHER_ORIGINAL)),
         )
     )
 )

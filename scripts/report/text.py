@@ -25,6 +25,7 @@ CLOSENESS = (
     " the method or the run has it."
 )
 FILLED = 118  # letters of a line of explanations
+NOT_COMPUTED = "not computed by this run; python -m scripts.report --recompute does it"
 DIFFERENCES = "Shown: differences, the value minus that of {} of the same seed."
 CELLS = "Several seeds: mean ± sample standard deviation; [k] where only k of them have the value; - where none has."
 
@@ -280,8 +281,10 @@ def _holes(rows: Sequence[Row], columns: Sequence[Column]) -> dict[str, dict[str
         reasons = row.values.get("reasons") or {}
         titles: dict[str, list[str]] = defaultdict(list)
         for column in columns:
-            if reasons.get(column.key) and not is_number(row.values.get(column.key)):
-                titles[reasons[column.key]].append(column.title)
+            is_new = column.key not in row.values and row.run.method != PRETRAIN
+            reason = reasons.get(column.key) or (NOT_COMPUTED if is_new else "")
+            if reason and not is_number(row.values.get(column.key)):
+                titles[reason].append(column.title)
         for reason, missing in titles.items():
             holes[reason][f"{', '.join(missing)} of {row.label}"].append(row.seed_name)
     return holes

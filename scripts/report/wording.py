@@ -105,7 +105,13 @@ def whether(found: Estimate, seen: str) -> str:
     """The end of a sentence on an attack: what its verdict says of whether images were seen."""
     if not found.certain:
         return f" whether {seen}"
-    return f", so {seen}" if found.mean > 0 else ", but not as a trace of having been seen"
+    over = ": they are over-forgotten" if is_over_forgotten(found) else ""
+    return f", so {seen}" if found.mean > 0 else f", but not as a trace of having been seen{over}"
+
+
+def is_over_forgotten(attack: Estimate) -> bool:
+    """Whether the images stand out by higher losses: an AUC under 50, and below the retrained model's beyond noise."""
+    return attack.certain and attack.mean < 0 and attack.after < 50
 
 
 def imported(runs: Iterable[StoredRun]) -> str:
