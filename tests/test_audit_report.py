@@ -54,7 +54,9 @@ def found() -> list[Finding]:
         *(one for row, group in zip(SALUN, (None, NAMES[2]), strict=True) for one in _of_salun(row, group)),
         Finding("lira_tpr_01", TABLE, "salun", None, reason=why),
         *attacked("scrub", 52.0, 51.0, -3.0, 5.0),
-        Finding("lira_tpr_01", TABLE, "scrub", None, reason=why),
+        Finding("lira_tpr_01", TABLE, "scrub", 0.5),
+        Finding("lira_tpr_1", TABLE, "salun", None, reason=why),
+        Finding("lira_tpr_1", TABLE, "scrub", None, reason=why),
         Finding("forgetting_quality", TABLE, "scrub", 0.4125, floor=0.75, n=90, runs=32),
         Finding("kl_to_retrain_test", TABLE, "retrain", 0.21, low=0.18, high=0.25, runs=5),
         Finding("test_acc", TABLE, "retrain", 1.3, runs=5),
@@ -134,7 +136,7 @@ def test_a_row_a_label_and_a_column_a_measure_with_placebo_and_interval(tree: Pa
     salun = ["salun", "61.0", "50.0", "11.0 (8.0 to 14.0)", "-"]
     assert sorted(lines[0][5:]) == sorted(["-", "-", *gaps, time, "3.5"])
     assert lines[0][:5] == salun
-    assert lines[1][:5] == ["scrub", "52.0", "51.0", "1.0 (-3.0 to 5.0)", "-"]
+    assert lines[1][:5] == ["scrub", "52.0", "51.0", "1.0 (-3.0 to 5.0)", "0.5"]
     assert {"0.4", "0.8"} <= {*lines[1]}
     assert len(lines) == 2  # what nobody has a row for is left out
     text = shown(tree, capsys, "--method", "scrub")
@@ -144,7 +146,7 @@ def test_a_row_a_label_and_a_column_a_measure_with_placebo_and_interval(tree: Pa
 
 def test_notes_say_what_is_missing_and_how_many_runs_there_were(tree: Path, capsys: Capture) -> None:
     text = " ".join(section(shown(tree, capsys)).split())
-    assert "- LiRA TPR of salun and scrub: 200 negatives are fewer than 1 / FPR" in text
+    assert "- LiRA TPR and lira tpr 1 of salun; lira tpr 1 of scrub: 200 negatives are fewer than 1 / FPR" in text
     assert (
         "Runs behind a number: 40 (LiRA AUC, LiRA excess); 32 (forgetting quality); 2 (relearn gap, relearn time)."
         in text

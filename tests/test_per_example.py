@@ -160,7 +160,11 @@ def test_equal_phi_tell_nothing(density):
     forgot = np.ones((5, 40), dtype=bool)
     phi = np.broadcast_to(np.arange(40) / 7, (5, 40))
     scores = attack(Side(phi, forgot, forgot), Side(phi, forgot, forgot), density)
-    assert run_values(*(side.ratio for side in scores)) | {"tpr_01": None} == {"auc": 50.0, "tpr_1": 0.0, "tpr_01": None}
+    assert run_values(*(side.ratio for side in scores)) | {"tpr_01": None} == {
+        "auc": 50.0,
+        "tpr_1": 0.0,
+        "tpr_01": None,
+    }
 
 
 @pytest.mark.parametrize("density", [gaussian, kernels])

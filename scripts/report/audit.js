@@ -69,8 +69,12 @@ function auditGrid(section, places) {
 // The section of a study; null where nothing was audited.
 function auditBox(section) {
   const { table } = section;
-  if (!table.audit?.columns.length) return null;
+  if (!table.audit?.columns.length && !table.audit?.notes.length) return null;
   const { rows, title, told, notes } = table.audit;
+  const lines = notes.map((note) => html("li", {}, note));
+  const holes = fold(`Why values are missing (${lines.length})`, () => html("ul", { class: "notes" }, ...lines));
+  const heading = html("h3", {}, title);
+  if (!table.audit.columns.length) return html("section", { class: "part audit-part" }, heading, holes);
   const grid = scrollBox(title, "high");
   section.audit = { groups: false, sort: null, grid };
   const choose = (event) => {
@@ -82,15 +86,14 @@ function auditBox(section) {
     ? html("div", { class: "controls choices" }, html("label", {}, box, " by group"))
     : null;
   drawAudit(section);
-  const lines = notes.map((note) => html("li", {}, note));
   return html(
     "section",
     { class: "part audit-part" },
-    html("h3", {}, title),
+    heading,
     html("p", { class: "note" }, told.join(" ")),
     choice,
     grid,
-    lines.length ? fold(`Why values are missing (${lines.length})`, () => html("ul", { class: "notes" }, ...lines)) : null,
+    lines.length ? holes : null,
     tablePlot("audit", table),
     tablePlot("relearning", table),
   );

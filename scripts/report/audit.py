@@ -72,6 +72,7 @@ class Audit:
     labels: Sequence[str]
     names: Mapping[str, str]
     columns: Sequence[AuditColumn]
+    empty: Sequence[AuditColumn]
     groups: Sequence[str]
     found: Mapping[tuple[str, AuditColumn, str | None, str], Finding]
     curves: Sequence[tuple[AuditColumn, Finding]]
@@ -129,8 +130,9 @@ class Audit:
     def holes(self, by_group: bool) -> list[str]:
         """Why values are missing: a sentence a reason."""
         found: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-        for name, group in self.lines(by_group):
-            for column in self.columns:
+        places = [(name, group) for name in self.labels for group in (None, *(self.groups if by_group else ()))]
+        for name, group in places:
+            for column in (*self.columns, *self.empty):
                 one = self.get(name, column, group)
                 if one and one.value is None and one.reason:
                     found[one.reason][f"{name}, {group}" if group else name].append(column.title)
@@ -142,7 +144,7 @@ class Audit:
         for reason, rows in found.items():
             for titles in dict.fromkeys(map(tuple, rows.values())):
                 own = [row for row, others in rows.items() if tuple(others) == titles]
-                told[reason].append(f"{', '.join(titles)} of {listed(own)}")
+                told[reason].append(f"{listed(titles)} of {listed(own)}")
         return [f"{'; '.join(rows)}: {reason}" for reason, rows in told.items()]
 
     def facts(self) -> list[str]:
@@ -207,8 +209,7 @@ def audits_of(report: Report) -> tuple[dict[tuple, Audit], dict[AuditColumn, lis
 def audit_of(report: Report, key: tuple) -> Audit:
     """What was found out about the rows of a table; without columns and floors where nothing was."""
     runs = dict.fromkeys(row.run for row in report.tables[key])
-    labels = dict.fromkeys(map(label, runs))
-    names = {label(run): paper_name(run) for run in (*runs, *report.retrained)}
+    rows = list(dict.fromkeys(map(label, runs)))
     found: dict[tuple[str, AuditColumn, str | None, str], Finding] = {}
     curves: list[tuple[AuditColumn, Finding]] = []
     floors: dict[str, dict[str, Finding]] = defaultdict(dict)
@@ -217,21 +218,37 @@ def audit_of(report: Report, key: tuple) -> Audit:
         if one.measure in metrics:
             if one.group is None and not one.at:
                 floors[one.label][one.measure] = one
-        elif one.label in labels:
-            at = dict(one.at or {})
-            places, model = [at.pop(place) for place in PLACES if place in at], at.pop(MODEL, OWN)
-            column = AuditColumn(measure_of(one.measure), tuple(at.items()))
-            curves += [(column, one)] if places else []
-            if not (places and one.at and MODEL in one.at):  # curves of three models are a figure, and no column
+        elif one.label in rows:
+            column, model, is_on_curve = _place(one)
+            curves += [(column, one)] if is_on_curve else []
+            if not (is_on_curve and MODEL in (one.at or ())):  # curves of three models are a figure, and no column
                 found[one.label, column, one.group, model] = one  # of a curve the last place stays
-    order = {name: number for number, name in enumerate(MEASURES)}
-    columns = sorted(
-        dict.fromkeys(column for _, column, *_ in found), key=lambda column: order.get(column.measure.key, len(order))
-    )
-    groups = dict.fromkeys(group for _, _, group, _ in found if group is not None)
-    mentioned, rows = {name for name, *_ in found}, list(labels)
     curves.sort(key=lambda one: rows.index(one[1].label))
-    return Audit([one for one in rows if one in mentioned], names, columns, list(groups), found, curves, floors)
+    valued = {column for (_, column, *_), one in found.items() if one.value is not None}
+    columns = _in_order(column for _, column, *_ in found)
+    return Audit(
+        labels=[one for one in rows if any(one == name for name, *_ in found)],
+        names={label(run): paper_name(run) for run in (*runs, *report.retrained)},
+        columns=[column for column in columns if column in valued],
+        empty=[column for column in columns if column not in valued],
+        groups=list(dict.fromkeys(group for _, _, group, _ in found if group is not None)),
+        found=found,
+        curves=curves,
+        floors=floors,
+    )
+
+
+def _place(one: Finding) -> tuple[AuditColumn, str, bool]:
+    """Its column, the model whose number it is, and whether it stands on a curve."""
+    at = dict(one.at or {})
+    places, model = [at.pop(place) for place in PLACES if place in at], at.pop(MODEL, OWN)
+    return AuditColumn(measure_of(one.measure), tuple(at.items())), model, bool(places)
+
+
+def _in_order(columns: Iterable[AuditColumn]) -> list[AuditColumn]:
+    """Each once, in the order of MEASURES; what these do not know comes last."""
+    order = {name: number for number, name in enumerate(MEASURES)}
+    return sorted(dict.fromkeys(columns), key=lambda column: order.get(column.measure.key, len(order)))
 
 
 def _merged(found: Iterable[Found]) -> Iterator[Finding]:

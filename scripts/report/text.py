@@ -54,7 +54,7 @@ def document(
 def audited(report: Report, key: tuple, markdown: bool, width: int, by_group: bool = False) -> list[str]:
     """What an audit found out about the rows of a table, with notes and meanings; nothing where there was none."""
     audit = audit_of(report, key)
-    if not audit.columns:
+    if not (audit.columns or audit.empty):
         return []
     left = 2 if by_group else 1
     header = [*("method", "group")[:left], *audit.heads()]
@@ -64,12 +64,12 @@ def audited(report: Report, key: tuple, markdown: bool, width: int, by_group: bo
         for cells in [audit.cells(name, group)]
     ]
     grid = align_markdown(header, lines, left) if markdown else align(header, lines, left, width)
-    remarks = audit.holes(by_group)
+    grid, facts, remarks = (grid, audit.facts(), audit.holes(by_group)) if lines else ("", [], audit.holes(by_group))
     meaning = meanings([column.measure for column in audit.columns])
     if markdown:
-        above, last = [f"#### {TITLE}", *map(in_markdown, audit.facts())], in_markdown(meaning)
+        above, last = [f"#### {TITLE}", *map(in_markdown, facts)], in_markdown(meaning)
     else:
-        told = (fill(one, width) for one in audit.facts())
+        told = (fill(one, width) for one in facts)
         above, last = ["\n".join([TITLE, "-" * len(TITLE), *told])], fill(meaning, width)
     return ["\n\n".join(filter(None, [*above, grid, bullets("", remarks, markdown) if remarks else "", last]))]
 
