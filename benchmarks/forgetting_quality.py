@@ -3,8 +3,9 @@
     python benchmarks/forgetting_quality.py [--samples 160000 --forget 50000] [--runs 32]
 
 So many runs of one original and as many retrained ones, with two classes and four groups, lie in a temporary folder;
-everything is read from their files. The times are those of `scripts.audit.quality.examine`, in a process of its own,
-whose peak memory is told: all resident pages, libraries included. With --runs 32 the folder takes 1.1 GB.
+everything is read from their files. Timed is `scripts.audit.quality.examine` in a process of its own, in seconds of its
+processor, so that what runs beside it counts little. Its peak memory is that of all resident pages, with libraries.
+With --runs 32 the folder takes 1.1 GB.
 """
 
 import argparse
@@ -75,10 +76,10 @@ def stored_run(folder: Path, method: str, seed: int, train_seed: int, metrics: d
 def measure(runs: Sequence[StoredRun]) -> tuple[dict[str, float], int]:
     """Seconds by what was computed, with its reading, and the peak of the process's memory in bytes."""
     spent: dict[str, float] = {}
-    last = time.perf_counter()
+    last = time.process_time()
     for finding in examine(runs):
         kind = KINDS.get(finding.measure.split("_")[0], FLOORS)
-        now = time.perf_counter()
+        now = time.process_time()
         spent[kind], last = spent.get(kind, 0.0) + now - last, now
     unit = 1 if sys.platform == "darwin" else 1024
     return spent, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
@@ -98,7 +99,7 @@ def main() -> None:
     print(machine())
     rows = [(kind, f"{seconds:.1f}") for kind, seconds in spent.items()]
     rows.append(("all", f"{sum(spent.values()):.1f}"))
-    print(align(("", "seconds"), rows))
+    print(align(("", "CPU seconds"), rows))
     print(f"peak memory {peak / 2**20:,.0f} MiB")
 
 

@@ -31,9 +31,12 @@ def examine_interpolated(subject: Subject, runs: Sequence[StoredRun]) -> Iterato
     The original's and the retrained model's own rows are the controls: the first is to be found, the second is not.
     """
     (measure,) = (one.key for one in MEASURES)
-    chosen = sorted(subject.runs, key=lambda run: (run.seeds.run, run.seeds.train))
-    # A retrained model asks for an original of its seed, and not every seed has one.
-    scored = list(islice((found for run in chosen if (found := _score(run, runs))), MOST_RUNS))
+    by_models: dict[tuple, list[StoredRun]] = {}
+    ordered = sorted(subject.runs, key=lambda run: (run.seeds.run, run.seeds.train))
+    asked = (run for run in ordered if _models_around(run, runs))
+    for run in islice(asked, MOST_RUNS):
+        by_models.setdefault((run.origin, run.fingerprint("forget")), []).append(run)
+    scored = [scores for own in by_models.values() for scores in _score(own, _models_around(own[0], runs))]
     if not scored:
         yield subject.finding(measure, None, reason=NO_MODELS)
         return
@@ -49,16 +52,20 @@ def examine_interpolated(subject: Subject, runs: Sequence[StoredRun]) -> Iterato
         yield subject.finding(measure, value, group=name, floor=floor, n=round(n), runs=len(means))
 
 
-def _score(run: StoredRun, runs: Sequence[StoredRun]) -> Scores | None:
-    """None where the original, the shadow or the control is missing."""
+def _models_around(run: StoredRun, runs: Sequence[StoredRun]) -> list[StoredRun]:
+    """The original, the shadow and the control of a run; empty where one is missing."""
     original = next((other for other in runs if other.is_plain and other.is_original_of(run)), None)
     seed = run.seeds.train
     others = [other for other in retrained_for(run, runs) if other.seeds.train != seed]
     others.sort(key=lambda other: (other.seeds.train < seed, other.seeds.train))  # the next one, and round
-    if original is None or len(others) < 2:
-        return None
-    rows = load_splits(others[0].folder / SPLITS).forget
-    loaded = load_together([original, others[0], run, others[1]], rows)
-    fitted, unseen, asked, control = loaded
-    own, floor = (membership_scores(fitted.confidence, unseen.confidence, one.confidence) for one in (asked, control))
-    return Scores(own, floor, asked.group)
+    return [original, *others[:2]] if original and len(others) > 1 else []
+
+
+def _score(own: Sequence[StoredRun], around: Sequence[StoredRun]) -> Iterator[Scores]:
+    """Of runs that share the models around them."""
+    rows = load_splits(around[1].folder / SPLITS).forget
+    loaded = load_together([*around, *own], rows)
+    original, shadow = (next(loaded).confidence for _ in range(2))
+    control = membership_scores(original, shadow, next(loaded).confidence)
+    for records in loaded:
+        yield Scores(membership_scores(original, shadow, records.confidence), control, records.group)

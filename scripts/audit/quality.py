@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from datasets.splits import Splits, load_splits
-from method.evaluation import forgetting_quality, margins
+from method.evaluation import forgetting_quality, interpolated, margins
 from method.evaluation.forgetting_quality import FEWEST, forgetting_points
 from method.evaluation.halves import Distance, Halved, measure_halved
 from method.evaluation.margins import margin_divergences
@@ -18,6 +18,7 @@ from scripts.audit.interpolated import examine_interpolated
 from scripts.audit.models import Subject, load_together, readable, subjects
 
 QUALITY = (*forgetting_quality.MEASURES, *margins.MEASURES)
+MEASURES = (*QUALITY, *interpolated.MEASURES)
 FEWEST_RETRAINED = 2 * FEWEST  # as their halves are compared
 
 
