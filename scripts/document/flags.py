@@ -18,6 +18,7 @@ from scripts import export_model, import_model, keep_runs, skewed_faces
 from scripts.acceptance import __main__ as acceptance
 from scripts.acceptance import pack
 from scripts.document.markdown import code, codes, table
+from scripts.relearn import command as relearn
 from scripts.report import command as report
 from scripts.sweep import command as sweep
 from scripts.tune import command as tune
@@ -28,6 +29,7 @@ COMMANDS: dict[str, Callable[[list[str]], Any]] = {
     "python -m scripts.report": report.main,
     "python -m scripts.sweep": sweep.main,
     "python -m scripts.tune": tune.main,
+    "python -m scripts.relearn": relearn.main,
     "python -m scripts.keep_runs": keep_runs.main,
     "python -m scripts.import_model": import_model.main,
     "python -m scripts.export_model": export_model.main,

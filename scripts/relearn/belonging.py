@@ -44,6 +44,11 @@ def find_trio(folder: Path, retrained: Path | None = None, original: Path | None
         raise UserError(f"{run.place} forgets nothing; give a run that does")
     beside = list(_beside(run))
     reference = _retrained(run, beside) if retrained is None else _finished(retrained)
+    if reference.folder.resolve() == run.folder.resolve():
+        raise UserError(
+            f"{run.place} is itself what it would be compared with; give another retrained run by --retrained, and the "
+            "difference is that between two of them"
+        )
     start = _original(run, beside) if original is None else _finished(original)
     for other, wanted in ((reference, RETRAIN), (start, PRETRAIN)):
         _check_fit(run, other, wanted)
@@ -74,11 +79,8 @@ def _beside(run: StoredRun) -> Iterator[StoredRun]:
 
 
 def _retrained(run: StoredRun, beside: list[StoredRun]) -> StoredRun:
-    if run.asked is not None and run.asked.itself:
-        raise UserError(
-            f"{run.place} is itself what its metrics are compared with; give another retrained run by --retrained, and "
-            "the difference is that between two of them"
-        )
+    if run.asked is not None and run.asked.named:
+        return _finished(Path(run.config["reference"]))
     found = reference_of(run, beside)
     if found is None:
         kind = "with REWEIGHT" if run.asked and run.asked.reweight else "without REWEIGHT"

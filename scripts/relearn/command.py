@@ -20,11 +20,11 @@ from utils.paths import typed_path
 from utils.signals import stop_signals_noted
 from utils.terminal import LogLines, Parser, on_terminal, say, tell
 
-DESCRIPTION = """What does a little fine-tuning bring back of a forget set, and what do weights and features still know?
+DESCRIPTION = """Fine-tune finished runs a little: what comes back of a forget set, and what weights and features know.
 
 The unlearned model, the retrained model and the original are fine-tuned alike, on retained samples and a few forgotten
-ones, by the optimiser, batches and augmentation of the retrained run. The answer is relearn.json in the folder of each
-RUN (docs/audit.md says what is in it)."""
+ones, with the optimiser, batches and augmentation of the retrained run. The answer is relearn.json in the folder of
+each RUN; docs/audit.md says what is in it."""
 EPILOG = """exit codes: 0 done or already done; 1 it failed; 2 wrong usage, or runs that do not belong together;
 75 interrupted: the same command goes on."""
 INTERRUPTED = 75
@@ -48,28 +48,31 @@ def _parser() -> Parser:
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    listed = {name: ",".join(map(str, getattr(DEFAULT, name))) for name in ("forgotten", "steps")}
-    add = parser.add_argument
+    add, forgotten, steps = parser.add_argument, _spell(DEFAULT.forgotten), _spell(DEFAULT.steps)
     add("runs", metavar="RUN", nargs="+", type=typed_path, help="the folder of a finished run, with its model.pt")
     add("--retrained", metavar="FOLDER", type=typed_path, help="the retrained run to compare with (default: that of "
         "Avg. Gap, looked for beside RUN)")  # fmt: skip
     add("--original", metavar="FOLDER", type=typed_path, help="the pretrained run that RUN started from (default: "
         "looked for likewise)")  # fmt: skip
-    add("--forgotten", metavar="N,N", default=listed["forgotten"], help="how many forgotten samples are shown, a curve "
-        "each (default: %(default)s)")  # fmt: skip
-    add("--steps", metavar="N,N", default=listed["steps"], help="steps of fine-tuning after which accuracies are taken,"
-        " beside those before the first (default: %(default)s)")  # fmt: skip
+    add("--forgotten", metavar="N,N", default=forgotten, help="how many forgotten samples are shown, a curve each "
+        f"(default: {forgotten})")  # fmt: skip
+    add("--steps", metavar="N,N", default=steps, help="steps of fine-tuning after which accuracies are taken, beside "
+        f"those before the first (default: {steps})")  # fmt: skip
     add("--epochs", metavar="N", default=DEFAULT.epochs, help="passes over the forget set after which relearning it is "
-        "given up (default: %(default)s)")  # fmt: skip
-    add("--lr", metavar="X", help=f"learning rate (default: the retrained run's / {SLOWER})")
-    add("--seed", metavar="N", default=DEFAULT.seed, help="of all that is drawn (default: %(default)s)")
+        f"given up (default: {DEFAULT.epochs})")  # fmt: skip
+    add("--lr", metavar="X", help=f"learning rate (default: that of the retrained run, divided by {SLOWER})")
+    add("--seed", metavar="N", default=DEFAULT.seed, help=f"of all that is drawn (default: {DEFAULT.seed})")
     add("--samples", metavar="N", default=DEFAULT.samples, help="at most so many retained, forgotten, validation and "
-        "held-out samples, drawn by the seed (default: %(default)s)")  # fmt: skip
-    add("--data_dir", metavar="FOLDER", help="folder of the data sets (default: the retrained run's)")
-    add("--device", metavar="NAME", help=f"{DEVICES} (default: the retrained run's)")
-    add("--threads", metavar="N", help="threads inside operations (default: the retrained run's)")
+        f"held-out samples, drawn by the seed (default: {DEFAULT.samples})")  # fmt: skip
+    add("--data_dir", metavar="FOLDER", help="folder of the data sets (default: that of the retrained run)")
+    add("--device", metavar="NAME", help=f"{DEVICES} (default: that of the retrained run)")
+    add("--threads", metavar="N", help="threads inside operations (default: those of the retrained run)")
     add("--overwrite", action="store_true", help="make relearn.json anew where it is there")
     return parser
+
+
+def _spell(numbers: Sequence[int]) -> str:
+    return ",".join(map(str, numbers))
 
 
 def read_options(wanted: argparse.Namespace) -> Options:

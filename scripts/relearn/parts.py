@@ -87,9 +87,12 @@ class Store:
 
 
 def differences(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """What differs between two questions, in words."""
-    return [
-        f"{name} was {then.get(name)} and is {now.get(name)}"
-        for name in {**then, **now}
-        if then.get(name) != now.get(name)
-    ]
+    """What differs between two questions, in words; tables within them by their entries."""
+    found = []
+    for name in {**then, **now}:
+        before, after = then.get(name), now.get(name)
+        if isinstance(before, dict) and isinstance(after, dict):
+            found += [f"{name}: {one}" for one in differences(before, after)]
+        elif before != after:
+            found.append(f"{name} was {before} and is {after}")
+    return found
