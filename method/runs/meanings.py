@@ -56,7 +56,7 @@ NO_ORIGINAL = "the records of the original model are not there, or cannot be rea
 ALIKE = "the groups weigh as in the group-aware attack, without a draw: the mean over all draws"
 VERSIONS = (
     "AUC of whoever has the original and this model, who compares by how much phi = log(p / (1 - p)) of the target has "
-    f"fallen: F against {{}} of F's groups; {ALIKE}; {GUESSING}, which exact retraining leaves above 50 too"
+    f"fallen: F against {{}} of F's groups; {ALIKE}; exact retraining leaves it above 50 too, so {GUESSING}"
 )
 
 # metrics.json, in the order in which a run writes it.
