@@ -52,7 +52,7 @@ def commands(tree: Path) -> list[Callable[[], int]]:
     (beside / "grid.yaml").write_text(yaml.safe_dump(GRID | {"set": {**GRID["set"], **folders}}))
     return [
         lambda: report.main([str(tree), "--each", "--columns", "all", "--out", str(beside / "table.md")]),
-        lambda: report.main([str(tree), "--out", str(beside / "table.tex")]),
+        lambda: report.main([str(tree), "--difference", "--out", str(beside / "table.tex")]),
         lambda: report.main([str(tree), "--out", str(beside / "report.json")]),
         lambda: report.main([str(tree), "--out", str(beside / "page.html")]),
         lambda: int(load_results(tree).empty),
