@@ -12,7 +12,7 @@ from method.runs.findings import AUDIT, Finding, write_findings
 from method.runs.originals import starts_of
 from method.runs.stored import StoredRun, read_runs
 from method.runs.zips import is_zip
-from scripts.audit import per_example
+from scripts.audit import per_example, quality
 from utils.errors import UserError
 from utils.paths import typed_path
 from utils.tables import HOLE, align
@@ -21,6 +21,7 @@ from utils.terminal import Parser, on_terminal, say, tell, terminal_width
 # What audits the runs of a table, and the measures that it finds out, a line a part.
 PARTS: tuple[tuple[Callable[[Sequence[StoredRun]], Iterator[Finding]], Sequence[Measure]], ...] = (
     (per_example.examine, formulas.MEASURES),
+    (quality.examine, quality.MEASURES),
 )
 EPILOG = """The file is made anew from the runs' records every time, without models and without training. It is whole or
 not there. python -m scripts.report FOLDER shows it."""

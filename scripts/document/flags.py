@@ -17,6 +17,7 @@ from method.registry import ALIASES, METHODS, UNSET, Range
 from scripts import export_model, import_model, keep_runs, skewed_faces
 from scripts.acceptance import __main__ as acceptance
 from scripts.acceptance import pack
+from scripts.audit import command as audit
 from scripts.document.markdown import code, codes, table
 from scripts.relearn import command as relearn
 from scripts.report import command as report
@@ -29,6 +30,7 @@ COMMANDS: dict[str, Callable[[list[str]], Any]] = {
     "python -m scripts.report": report.main,
     "python -m scripts.sweep": sweep.main,
     "python -m scripts.tune": tune.main,
+    "python -m scripts.audit": audit.main,
     "python -m scripts.relearn": relearn.main,
     "python -m scripts.keep_runs": keep_runs.main,
     "python -m scripts.import_model": import_model.main,
