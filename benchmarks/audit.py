@@ -29,7 +29,6 @@ from method.evaluation.membership import auc
 from method.evaluation.over_runs import blocks, interval, true_positive_rate
 from method.evaluation.per_example import Scores, Side, attack, gaussian
 from method.evaluation.records import Records
-from utils.tables import align_markdown
 
 METHODS = {"pretrain": 3.0, "retrain": 0.0, "salun": 1.0}  # how much a forgotten sample's phi is raised
 # The peak of a process alone, without that of the process that started it, in KiB. Linux only.
@@ -197,7 +196,9 @@ def main() -> None:
             *("AUC", "TPR@1%", "excess", "AUC, by draws"),
         ]
         print(f"mean: held in per cent of {wanted.repetitions} (half width); the last column: held")
-        print(align_markdown(head, list(coverage_rows(wanted.repetitions)), left=0))
+        print(f"| {' | '.join(head)} |\n|{'---|' * len(head)}")
+        for row in coverage_rows(wanted.repetitions):
+            print(f"| {' | '.join(row)} |", flush=True)
 
 
 if __name__ == "__main__":

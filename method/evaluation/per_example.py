@@ -10,6 +10,7 @@ Densities: a Gaussian (LiRA, Carlini et al. 2022; U-LiRA, Hayes et al. 2024) or 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -154,9 +155,8 @@ def kernels(phi: np.ndarray, fit: Fit) -> np.ndarray:
     Bandwidth by Scott's rule of one dimension: the standard deviation times n^(-1/5) (Scott 1992, section 6.5).
     """
     bandwidth = np.maximum(fit.deviation * fit.n**-0.2, SMALLEST)
-    exponents = fit.others()  # in place from here on: there are many
-    exponents -= phi
-    exponents /= bandwidth * 2**0.5
+    exponents = fit.others() - phi
+    exponents /= bandwidth * 2**0.5  # in place from here on: there are many
     np.square(exponents, out=exponents)
     nearest = exponents.min(axis=0)  # taken out, so that far from all of them something is left
     np.subtract(nearest, exponents, out=exponents)
@@ -173,14 +173,14 @@ def attack(inside: Side, outside: Side, density: Density) -> tuple[Scores, Score
     for run in range(len(inside.phi)):
         moments = [one.without(run) for one in sums]
         n = np.minimum(*(one.n for one in moments))
-        for side, scores in zip((inside, outside), found, strict=True):
-            samples = np.flatnonzero(side.asked[run] & (n >= FEWEST))
-            ratio = [np.empty(0)]
-            for part in np.array_split(samples, -(-samples.size * len(side.phi) // CHUNK) or 1):
-                own = n[part] >= ENOUGH
-                fits = [total.fit(run, part, one, own) for total, one in zip(sums, moments, strict=True)]
-                ratio.append(np.subtract(*(density(side.phi[run, part], fit) for fit in fits)))
-            scores.append(Scores(np.concatenate(ratio), np.full(samples.size, run), samples))
+        samples = np.flatnonzero((inside.asked[run] | outside.asked[run]) & (n >= FEWEST))
+        for part in np.array_split(samples, -(-samples.size * len(inside.phi) // CHUNK) or 1):
+            own = n[part] >= ENOUGH
+            fits = [total.fit(run, part, one, own) for total, one in zip(sums, moments, strict=True)]
+            for side, scores in zip((inside, outside), found, strict=True):
+                ratio = np.subtract(*(density(side.phi[run, part], fit) for fit in fits))
+                asked = side.asked[run, part]
+                scores.append(Scores(ratio[asked], np.full(np.count_nonzero(asked), run), part[asked]))
     positive, negative = (Scores(*map(np.concatenate, zip(*scores, strict=True))) for scores in found)
     return positive, negative
 
@@ -220,6 +220,7 @@ class _Sums:
         n, first, squares = (values[samples] for values in moments)
         deviation = np.where(own, np.sqrt(squares / np.maximum(n - 1, 1)), moments.pooled)
 
+        @cache
         def others() -> np.ndarray:
             found = np.where(self.fitted[:, samples], self.phi[:, samples], np.inf)
             found[run] = np.inf
