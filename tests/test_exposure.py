@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from test_metrics import NAMES, Parts
-from workshop import Workshop, metrics_of
+from workshop import SMALL, Workshop, metrics_of
 
 from method.evaluation.evaluator import add_reference, evaluate
 from method.evaluation.exposure import (
@@ -57,12 +57,10 @@ def test_it_is_the_mean_over_all_draws_of_the_group_aware_attack() -> None:
     loss, other_loss = generator.exponential(1 + group).round(1), generator.exponential(2, 130).round(1)
     found = auc_alike(Scored(-loss, group), Scored(-other_loss, other_group))
     n = {g: (np.count_nonzero(group == g), np.count_nonzero(other_group == g)) for g in range(3)}
-    by_hand, total = 0.0, sum(map(min, n.values()))
-    for one, g in zip(loss, group, strict=True):
-        for other, h in zip(other_loss, other_group, strict=True):
-            weight = min(n[g]) / n[g][0] * min(n[h]) / n[h][1]
-            by_hand += weight * ((one < other) + (one == other) / 2)
-    assert found == pytest.approx(100 * by_hand / total**2, abs=1e-9)
+    weight, other_weight = ([min(n[g]) / n[g][side] for g in own] for side, own in enumerate((group, other_group)))
+    wins = (loss[:, None] < other_loss) + (loss[:, None] == other_loss) / 2
+    by_hand = np.sum(wins * np.outer(weight, other_weight)) / sum(map(min, n.values())) ** 2
+    assert found == pytest.approx(100 * by_hand, abs=1e-9)
     drawn = group_aware_attack(Samples(loss, group, group), Samples(other_loss, other_group, other_group))
     assert found == pytest.approx(drawn["mia_group_auc"], abs=3 * drawn["mia_group_auc_sd"])
     assert drawn["mia_group_auc_sd"] > 0
@@ -235,7 +233,7 @@ def test_without_the_originals_records_there_is_a_reason(tmp_path: Path) -> None
 
 @pytest.fixture(scope="module")
 def workshop(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Workshop:
-    return Workshop(data_dir, tmp_path_factory.mktemp("exposure"))
+    return Workshop(data_dir, tmp_path_factory.mktemp("exposure"), SMALL.replace("--epochs 3", "--epochs 1"))
 
 
 def reasons(folder: Path) -> set[str | None]:
@@ -251,6 +249,12 @@ def test_the_original_is_found_where_it_has_records_and_recomputed_later(worksho
     pretrained = workshop.ok("pretrain")
     unlearned, later = workshop.ok("ft"), workshop.ok("retrain --tag later")
     assert reasons(unlearned) == reasons(later) == set()
+    config = (pretrained / "config.yaml").read_bytes()
+    (pretrained / "config.yaml").write_text("damaged: [")  # which is no reason to lose a trained run
+    assert reasons(workshop.ok("retrain --tag damaged")) == {NO_ORIGINAL}
+    (pretrained / "config.yaml").write_bytes(config)
+    other = workshop.ok("retrain --tag other --image_size 40")
+    assert reasons(other) == {NO_ORIGINAL}  # the one that is there is of other images
     shutil.copy(pretrained / "model.pt", tmp_path / "model.pt")
     bare = workshop.ok(f"ft --tag bare --original {tmp_path / 'model.pt'}")
     assert reasons(bare) == {NO_ORIGINAL}

@@ -17,11 +17,9 @@ from utils.errors import RunError, UserError
 
 SCHEMA = 2  # of metrics.json; a file without the key has schema 1
 ATTACK_KEYS = ("mia", "mia_baseline", "mia_forest_auc")
-GROUP_AWARE_KEYS, _BALANCED = (
-    tuple(f"{attack}_{what}{of}" for what in ("auc", "balanced_acc", *forgetting.LOW_RATES) for of in ("", "_sd"))
-    for attack in ("mia_group", "mia")
-)
-BALANCED_KEYS = (*_BALANCED, "mia_filled")
+OF_ATTACK = tuple(f"{what}{of}" for what in ("auc", "balanced_acc", *forgetting.LOW_RATES) for of in ("", "_sd"))
+BALANCED_KEYS = (*(f"mia_{what}" for what in OF_ATTACK), "mia_filled")
+GROUP_AWARE_KEYS = tuple(f"mia_group_{what}" for what in OF_ATTACK)
 REPEATED_KEYS = (*BALANCED_KEYS, *GROUP_AWARE_KEYS, "mia_retain_auc")
 WORST_GROUP_KEYS = ("worst_group_acc", "worst_group", "worst_group_n")
 COMPARED_SETS = {
@@ -185,7 +183,7 @@ def _add_retained_attack(found: Collected, sets: Mapping[str, Records], groups: 
 def compare_outputs(records: Records, reference: Records, splits: Splits) -> dict[str, Any]:
     """KL(retrain || model) in nats and the share of equal predictions in percent, on F, T and T's forget groups.
 
-    Beside them Kolmogorov and Smirnov's D of the two models' losses on F, in points.
+    And Kolmogorov and Smirnov's D of the two models' losses on F, in points.
 
     Keys: `output_keys`, and the `reasons` of those that are None. RunError if a row of F or T is not recorded in both.
     """

@@ -4,6 +4,7 @@ Members and non-members are compared as the group-aware attack does, of each gro
 has. Nothing is drawn: each side's samples of a group share its pairs evenly, so an AUC is the mean over all draws.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -66,7 +67,7 @@ def original_keys() -> tuple[str, ...]:
 
 def load_original(file: Path | None) -> Records | str:
     """The saved records of the original model, or why they cannot be had."""
-    if file is None or not file.exists():
+    if file is None or not os.path.exists(file):
         return NO_ORIGINAL
     try:
         return Records.load(file)

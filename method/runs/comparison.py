@@ -80,15 +80,18 @@ def find_reference(config: Config, record: Mapping[str, Any]) -> RunDirectory | 
 def _original_records(config: Config, record: Mapping[str, Any], original: Path | None) -> Path | None:
     """The records of the original; of a retrained run, which starts from none, those of the one that others start from.
 
-    None for a model that is no run's, and where none is finished.
+    None for a model that is no run's, and where none is finished, fits, and can be read: the run is trained by now, and
+    has its other metrics.
     """
     if original is not None:
         return original.parent / RECORDS if original.name == MODEL else None
-    found, _ = find(config, PRETRAIN)
-    stored = RunDirectory(found.path).record() if found and found.done else None
-    if found is None or stored is None:
+    try:
+        found, _ = find(config, PRETRAIN)
+        if found is None or not found.done:
+            return None
+        run, theirs = (StoredRun(found.path, one["config"], dict(one)) for one in (record, found.read_config()))
+    except (OSError, ValueError):
         return None
-    run, theirs = (StoredRun(found.path, one["config"], dict(one)) for one in (record, stored))
     return found.file(RECORDS) if theirs.is_original_of(run) else None
 
 
