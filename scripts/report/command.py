@@ -65,7 +65,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--difference",
         action="store_true",
-        help="the difference to the retrained model of the same seed: instead of the value, in LaTeX and CSV beside it",
+        help="the difference to the retrained model of the same seed, with intervals and p values: instead of the "
+        "value, in LaTeX and CSV beside it",
     )
     parser.add_argument("--against", metavar="ROW", help="the same to another row, such as miu or 'salun + reweight'")
     parser.add_argument(
