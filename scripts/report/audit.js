@@ -46,8 +46,8 @@ function auditGrid(section, places) {
     audit.grid.querySelector(`th[data-key="${key}"] button`).focus();
   };
   const head = (i) => {
-    const { key, title, what } = columns[i];
-    return headCell(key, title, what, auditColumnHint(columns[i]), audit.sort, act);
+    const { key, title } = columns[i];
+    return headCell(key, title, "", auditColumnHint(columns[i]), audit.sort, act);
   };
   const first = audit.groups ? "method, group" : "method";
   const heads = [headCell("label", first, "", "the method as papers call it", audit.sort, act), ...places.map(head)];
@@ -64,6 +64,18 @@ function auditGrid(section, places) {
   );
   const caption = html("caption", {}, table.audit.title);
   return html("table", { class: "audited" }, caption, html("thead", {}, html("tr", {}, ...heads)), html("tbody", {}, ...lines));
+}
+
+// What each measure means, once for all that it is taken at.
+function auditMeanings(columns) {
+  const told = new Map(columns.map((column) => [column.definition + column.what, column]));
+  const line = ({ key, title, what, definition, source, limits }) => {
+    const cells = [what, definition, source, limits].map((text) => html("td", {}, text));
+    return html("tr", {}, html("th", { scope: "row" }, title.split(",")[0], html("small", {}, key.split("@")[0])), ...cells);
+  };
+  const heads = ["measure", "meaning", "definition", "source", "what it cannot tell"];
+  const head = html("thead", {}, html("tr", {}, ...heads.map((text) => html("th", { scope: "col" }, text))));
+  return html("div", { class: "scroll" }, html("table", { class: "keys" }, head, html("tbody", {}, ...[...told.values()].map(line))));
 }
 
 // The section of a study; null where nothing was audited.
@@ -94,6 +106,7 @@ function auditBox(section) {
     choice,
     grid,
     lines.length ? holes : null,
+    fold("What these measures mean", () => auditMeanings(table.audit.columns)),
     tablePlot("audit", table),
     tablePlot("relearning", table),
   );
