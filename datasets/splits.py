@@ -171,8 +171,8 @@ def load_splits(path: Path) -> Splits:
                 raise ValueError(f"{name} holds rows that are not sorted, not different, or below 0")
         if not np.array_equal(np.sort(np.concatenate([forget, retain])), train):
             raise ValueError("forget and retain are not the two parts of train")
-        apart = np.concatenate([train, val, test, left_out])
-        if len(np.unique(apart)) != len(apart):
+        apart = np.sort(np.concatenate([train, val, test, left_out]))  # np.unique takes ten times as long
+        if (np.diff(apart) == 0).any():
             raise ValueError("train, val, test and what is left out share rows")
         if (groups < 0).any():
             raise ValueError("forget_groups holds a number below 0")

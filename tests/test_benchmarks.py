@@ -45,6 +45,8 @@ def told(name: str, *words: str) -> list[str]:
             ["forgetting quality and score ", "KLoM ", "IAM ", "noise floors ", "peak memory "],
         ),
         ("interval_coverage.py --repetitions 4 --only nested", ["| 0.5 : 1 | 10 x 5 |"]),
+        ("audit.py --only time --samples 400 --runs 4 --share 0.5", ["400 samples, 4 runs each of pretrain, retrain,"]),
+        ("audit.py --only coverage --repetitions 2", ["| 0 | 0 | 0 | 0.9 | 8 |", "| 0.5 | 0.5 | 0.3 | 0.9 | 100 |"]),
     ],
 )
 def test_every_side_is_measured(words: str, sides: list[str]):

@@ -30,7 +30,7 @@ not there. python -m scripts.report FOLDER shows it."""
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(
         "python -m scripts.audit",
-        description="Audit finished runs of several seeds: can forgotten samples still be told?",
+        description="Audit finished runs of several seeds: whether forgotten samples can still be told.",
         epilog=EPILOG,
         allow_abbrev=False,
     )
