@@ -60,6 +60,7 @@ def found() -> list[Finding]:
         Finding("forgetting_quality", TABLE, "scrub", 0.4125, floor=0.75, n=90, runs=32),
         Finding("kl_to_retrain_test", TABLE, "retrain", 0.21, low=0.18, high=0.25, runs=5),
         Finding("test_acc", TABLE, "retrain", 1.3, runs=5),
+        Finding("agreement_test", TABLE, "retrain", None, reason="no records are left"),
         *attacked("elsewhere", 99.0, 50.0, 48.0, 50.0),
     ]
 
@@ -152,6 +153,7 @@ def test_notes_say_what_is_missing_and_how_many_runs_there_were(tree: Path, caps
         in text
     )
     assert "Of a curve its last step, 50." in text
+    assert "- agree T of noise floor: two models of retrain: no records are left" in text
     assert "In percent: LiRA AUC: what LiRA AUC is." in text
     assert "In points: LiRA excess: what LiRA excess is." in text
 
@@ -190,8 +192,8 @@ def test_distances_have_their_noise_floor_below_them(tree: Path, capsys: Capture
     columns = ("--columns", "TA,kl_to_retrain_test")
     assert table_lines(shown(tree, capsys, *columns))[3] == [*floor, "-", "0.210 (0.180 to 0.250)"]
     assert table_lines(shown(tree, capsys, *columns, "--difference"))[3] == [*floor, "1.3", "-"]
-    assert "noise floor: two" not in shown(tree, capsys, *columns, "--against", "scrub")
-    assert "noise floor: two" not in shown(tree, capsys, "--columns", "RA,TA")
+    assert "\nnoise floor: two" not in shown(tree, capsys, *columns, "--against", "scrub")
+    assert "\nnoise floor: two" not in shown(tree, capsys, "--columns", "RA,TA")
     text = shown(tree, capsys, *columns, "--format", "latex", "--difference")
     assert r"noise floor: two models of Retrained & -- & 1.3 & 0.210 & -- \\" in text
     assert r"\scriptsize 0.180 to 0.250" in text

@@ -17,7 +17,7 @@ from method.runs.findings import Finding
 from method.runs.labels import label, paper_name
 from scripts.report.collect import Report
 from scripts.report.compared import RETRAINED
-from scripts.report.wording import listed
+from scripts.report.wording import TITLES, listed
 from utils.tables import HOLE
 
 TITLE = "Audit: is it really forgotten?"
@@ -137,9 +137,9 @@ class Audit:
                 if one and one.value is None and one.reason:
                     found[one.reason][f"{name}, {group}" if group else name].append(column.title)
         for name, floors in self.floors.items():
-            for one in floors.values():
+            for key, one in floors.items():
                 if one.value is None and one.reason:
-                    found[one.reason][f"models of {name}"] = ["noise floors"]
+                    found[one.reason][FLOOR.format(name)].append(TITLES.get(key, key))
         told = defaultdict(list)
         for reason, rows in found.items():
             for titles in dict.fromkeys(map(tuple, rows.values())):
