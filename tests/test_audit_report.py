@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -221,6 +222,20 @@ def test_what_cannot_be_read_is_named_and_keeps_nothing_else_away(tree: Path, ca
     text = shown(tree, capsys)
     assert "version is 7" in text
     assert "relearn gap" in section(text)
+
+
+def test_texts_of_a_file_stay_texts_whatever_they_are(tree: Path, capsys: Capture) -> None:
+    odd = ({"step": "x", "forgotten_samples": None}, {"step": None}, {"|<b>\n": "|<b>\x1b"}, {"model": "|<b>"})
+    own = [Finding("relearn_gap", TABLE, "salun", 1.0, group="<i>|\n", at=at, reason="|<b>\x1b") for at in odd]
+    own += [replace(one, group=None) for one in own]
+    write_findings(tree / AUDIT, [*found(), *own], {})
+    for kind in ("text", "markdown", "latex", "csv", "json"):
+        for flags in ([], ["--by", "group"]):
+            text = shown(tree, capsys, "--format", kind, *flags)
+            assert "\x1b" not in text
+            assert kind != "markdown" or "<b>" not in text.replace("\\<b>", "")
+    assert tell_audit(*made(tree))
+    assert dict(figures(drawn(tree)))
 
 
 def test_runs_that_share_models_have_no_interval_over_them(tree: Path) -> None:

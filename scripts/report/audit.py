@@ -18,7 +18,7 @@ from method.runs.labels import label, paper_name
 from scripts.report.collect import Report
 from scripts.report.compared import RETRAINED
 from scripts.report.wording import TITLES, listed
-from utils.tables import HOLE
+from utils.tables import HOLE, is_number
 
 TITLE = "Audit: is it really forgotten?"
 READ = "A value with its 95 % interval, where it has one."
@@ -57,7 +57,7 @@ class AuditColumn(NamedTuple):
 def told_at(one: tuple[str, Any]) -> str:
     """`5 forgotten samples`, or `control: original`."""
     name, value = one[0].replace("_", " "), one[1]
-    return f"{name}: {value}" if isinstance(value, (str, bool)) else f"{value:g} {name}"
+    return f"{value:g} {name}" if is_number(value) else f"{name}: {value}"
 
 
 @dataclass(frozen=True)
@@ -150,8 +150,8 @@ class Audit:
     def facts(self) -> list[str]:
         """How the table is read, and from how many runs its numbers are."""
         parts = {part for column in self.columns for part in self.parts(column)}
-        ends = {(place, (one.at or {}).get(place)) for _, one in self.curves for place in PLACES[:1]}
-        last = max((end for _, end in ends if end is not None), default=None)
+        steps = [step for _, one in self.curves if is_number(step := (one.at or {}).get(PLACES[0]))]
+        last = max(steps, default=None)
         told = [READ, *(meaning for part, meaning in PARTS.items() if part in parts)]
         told += [f"Of a curve its last {PLACES[0]}, {last}."] if last is not None else []
         runs: dict[str, list[str]] = defaultdict(list)

@@ -35,7 +35,9 @@ def attack_rows(table: Record, columns: Sequence[Record]) -> Iterator[Record]:
 def relearning_rows(table: Record, columns: Sequence[Record]) -> Iterator[Record]:
     """What comes back over the steps of fine-tuning, of all groups together: a panel a setting, a line a label."""
     curves = [one for one in (table.get("audit") or {}).get("curves") or () if is_number(one["value"])]
-    shown = [one for one in curves if "step" in one["at"] and "model" not in one["at"] and one["group"] is None]
+    shown = [
+        one for one in curves if is_number(one["at"].get("step")) and "model" not in one["at"] and one["group"] is None
+    ]
     several = len({one["measure"] for one in shown}) > 1
     panels = [one_line(", ".join([one["measure"]] * several + [one["setting"]])) for one in shown]
     places = list(dict.fromkeys(panels))

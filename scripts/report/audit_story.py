@@ -43,10 +43,10 @@ def _told_apart(audit: Audit, rows: Sequence[Row]) -> str:
 def _comes_back(audit: Audit, rows: Sequence[Row]) -> str:
     """After which methods fine-tuning with the fewest forgotten samples brings back more than retraining did."""
     columns = [column for column in audit.columns if column.measure.key == RELEARNED]
-    column = min(columns, key=lambda one: dict(one.at).get(SAMPLES, 0), default=None)
-    if column is None:
+    by_samples = {n: column for column in columns if is_number(n := dict(column.at).get(SAMPLES))}
+    if not by_samples:
         return ""
-    samples = dict(column.at).get(SAMPLES, 0)
+    samples, column = min(by_samples.items(), key=lambda item: item[0])
     shown_samples = f"retained samples and {samples} forgotten ones" if samples else "retained samples alone"
     what = f"fine-tuning on {shown_samples} brings back more of the forget set than in the retrained model"
     return _after(audit, _of_methods(audit, rows, column), what, lambda _: "")

@@ -7,12 +7,12 @@ from typing import Any
 
 from method.runs.labels import label, paper_name
 from scripts.report.audit import audits_of
+from scripts.report.audit_latex import audit_tables
 from scripts.report.collect import Report, Row
 from scripts.report.compared import mark_rows, reference_name
 from scripts.report.group_table import FACTS, ORIGINAL, REFERENCE, GroupTable, group_tables
-from scripts.report.latex import (
+from scripts.report.latex_parts import (
     WIDTHS,
-    audit_tables,
     called,
     document,
     environment,
@@ -22,7 +22,7 @@ from scripts.report.latex import (
     references_told,
     setting_told,
 )
-from scripts.report.latex import line as latex_line
+from scripts.report.latex_parts import line as latex_line
 from scripts.report.naming import table_names
 from scripts.report.payload import SCHEMA, SETTING
 from scripts.report.tabular import written
