@@ -171,7 +171,7 @@ def load_splits(path: Path) -> Splits:
                 raise ValueError(f"{name} holds rows that are not sorted, not different, or below 0")
         if not np.array_equal(np.sort(np.concatenate([forget, retain])), train):
             raise ValueError("forget and retain are not the two parts of train")
-        apart = np.sort(np.concatenate([train, val, test, left_out]))  # np.unique takes ten times as long
+        apart = np.sort(np.concatenate([train, val, test, left_out]))  # np.unique takes a hundred times as long
         if (np.diff(apart) == 0).any():
             raise ValueError("train, val, test and what is left out share rows")
         if (groups < 0).any():
