@@ -13,6 +13,7 @@ from method.runs.originals import starts_of
 from method.runs.stored import StoredRun, read_runs
 from method.runs.zips import is_zip
 from scripts.audit import per_example, quality
+from scripts.report.naming import title
 from utils.errors import UserError
 from utils.paths import typed_path
 from utils.tables import HOLE, align
@@ -25,6 +26,8 @@ PARTS: tuple[tuple[Callable[[Sequence[StoredRun]], Iterator[Finding]], Sequence[
 )
 EPILOG = """The file is made anew from the runs' records every time, without models and without training. It is whole or
 not there. python -m scripts.report FOLDER shows it."""
+
+INTERRUPTED = 75
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -42,7 +45,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "zip, with its name before it)"
     )  # fmt: skip
     parser.add_argument(
-        "--seeds", type=_seeds, metavar="N,N-N", help="only runs of these train seeds, such as 0-7 (default: all)"
+        "--seeds", type=int, metavar="M", help="only the first M train seeds of each table: what fewer runs would tell"
     )
     parser.add_argument("--groups", action="store_true", help="print a row for each group too")
     return parser.parse_args(arguments)
@@ -53,19 +56,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Audit every table, write and print what was found; returns the exit code."""
     wanted = _parse(arguments)
     file = wanted.out or audit_file(wanted.path)
-    if os.path.isdir(file) or not os.path.isdir(file.parent):
+    if wanted.out is not None and (os.path.isdir(file) or not os.path.isdir(file.parent)):
         raise UserError(f"--out {file}: this is a folder, or lies in none; give the name of a file")
-    runs = [run for run in read_runs(wanted.path) if not run.problem]
-    if wanted.seeds is not None:
-        runs = [run for run in runs if run.seeds.train in wanted.seeds]
-    tables = tables_of(runs)
+    if wanted.seeds is not None and wanted.seeds < 1:
+        raise UserError(f"--seeds {wanted.seeds}: expected a whole number of at least 1")
+    tables = tables_of([run for run in read_runs(wanted.path) if not run.problem], wanted.seeds)
     if not tables:
-        of_seeds = " of these --seeds" if wanted.seeds is not None else ""
-        raise UserError(f"no finished run{of_seeds} under {wanted.path} forgets anything; make some with a sweep")
+        raise UserError(f"no finished run under {wanted.path} forgets anything; make some with a sweep")
     findings = []
-    for table, own in tables.items():
-        say(f"{' '.join(map(str, table))}: {len(own)} runs")
-        findings += [finding for part, _ in PARTS for finding in part(own)]
+    try:
+        for table, own in tables.items():
+            say(f"{title(table)}: {len(own)} runs")
+            findings += [finding for part, _ in PARTS for finding in part(own)]
+    except KeyboardInterrupt:
+        say(f"interrupted: {file} is as it was; the same command begins anew")
+        return INTERRUPTED
     seeds = sorted({run.seeds.train for own in tables.values() for run in own})
     try:
         write_findings(file, findings, {"train_seeds": seeds})
@@ -82,15 +87,20 @@ def audit_file(path: Path) -> Path:
     return path.with_name(f"{path.stem}.{AUDIT}") if is_zip(path) else path / AUDIT
 
 
-def tables_of(runs: Sequence[StoredRun]) -> dict[tuple, list[StoredRun]]:
-    """The runs of each table, by `StoredRun.table`, with the pretrained ones that they start from."""
+def tables_of(runs: Sequence[StoredRun], n_seeds: int | None = None) -> dict[tuple, list[StoredRun]]:
+    """The runs of each table, by `StoredRun.table`, with the pretrained ones that they start from.
+
+    n_seeds: those of as many train seeds alone, the lowest of the table.
+    """
     found: dict[tuple, list[StoredRun]] = {}
     starts = starts_of(runs)
     for run in runs:
         if run.method != PRETRAIN:
             found.setdefault(run.table, []).append(run)
-    for own in found.values():
-        own += dict.fromkeys(start for run in own if (start := starts[run].run) is not None)
+    for table, own in found.items():
+        first = sorted({run.seeds.train for run in own})[:n_seeds]
+        found[table] = [run for run in own if run.seeds.train in first]
+        found[table] += dict.fromkeys(start for run in found[table] if (start := starts[run].run) is not None)
     return dict(sorted(found.items(), key=lambda item: str(item[0])))
 
 
@@ -131,14 +141,3 @@ def _cell(finding: Finding | None, decimals: int) -> str:
     if finding.low is None or finding.high is None:
         return text
     return f"{text} ({finding.low:z.{decimals}f} to {finding.high:z.{decimals}f})"
-
-
-def _seeds(text: str) -> frozenset[int]:
-    """The seeds of `0-7,12`; UserError where it names none."""
-    found: set[int] = set()
-    for part in text.split(","):
-        ends = part.split("-")
-        if not all(end.isdecimal() for end in ends) or len(ends) > 2 or int(ends[0]) > int(ends[-1]):
-            raise UserError(f"--seeds {text}: expected whole numbers and ranges with commas between, such as 0-7,12")
-        found.update(range(int(ends[0]), int(ends[-1]) + 1))
-    return frozenset(found)
