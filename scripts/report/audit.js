@@ -52,13 +52,13 @@ function auditGrid(section, places) {
   const first = audit.groups ? "method, group" : "method";
   const heads = [headCell("label", first, "", "the method as papers call it", audit.sort, act), ...places.map(head)];
   const shown = rows.filter(
-    (row) => (audit.groups || row.group === null) && fits(rowWords(table, { ...row, method: "" }), section.state),
+    (row) => (audit.groups || row.group === undefined) && fits(rowWords(table, { ...row, method: "" }), section.state),
   );
   const lines = sortedBy(shown, audit.sort, (row) => auditSortValue(row, audit.sort, columns)).map((row) =>
     html(
       "tr",
       { "data-label": row.label, "data-group": row.group },
-      html("th", { scope: "row" }, row.name, row.group === null ? null : html("small", {}, row.group)),
+      html("th", { scope: "row" }, row.name, row.group === undefined ? null : html("small", {}, row.group)),
       ...places.map((i) => auditCell(row.cells[i], columns[i])),
     ),
   );
@@ -94,7 +94,7 @@ function auditBox(section) {
     drawAudit(section);
   };
   const box = html("input", { type: "checkbox", on: { change: choose } });
-  const choice = rows.some(({ group }) => group !== null)
+  const choice = rows.some(({ group }) => group !== undefined)
     ? html("div", { class: "controls choices" }, html("label", {}, box, " by group"))
     : null;
   drawAudit(section);
