@@ -1,14 +1,14 @@
 """Group-robust machine unlearning: configuration, engine, unlearners and evaluation.
 
-In Python, `from method import run, load_results, load_model` does what main.py and a look into the folder of runs do,
-and gives the network of a run.
+In Python, `from method import run, load_results, load_audit, load_model` does what main.py and a look into the folder
+of runs do, and gives the network of a run.
 """
 
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-__all__ = ["RunError", "UserError", "load_model", "load_results", "run"]
+__all__ = ["RunError", "UserError", "load_audit", "load_model", "load_results", "run"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,13 +1,18 @@
-"""The command line's counterpart for notebooks: `run` makes one run, `load_results` and `load_model` read them."""
+"""The command line's counterpart for notebooks: `run` makes one run.
+
+`load_results`, `load_audit` and `load_model` read what lies there.
+"""
 
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from method.runs.audits import Found, read_audits
 from method.runs.files import PRETRAIN
+from method.runs.findings import AUDIT, RELEARN
 from method.runs.folder import RunFolder
 from method.runs.labels import label, rank
 from method.runs.stored import StoredRun, read_runs
@@ -24,6 +29,7 @@ IDENTITY = (
     *("dataset", "model", "task", "method", "label", "reweight", "unlearning_ratio"),
     *("seed", "train_seed", "forget_seed", "leave_out"),
 )
+AUDITED = ("dataset", "model", "image_size", "weights", "task", "unlearning_ratio")  # of StoredRun.table
 COMPOSED = ("gaps", "equalized_odds_pair", "demographic_parity_pair")  # a table or a list, or null
 ROOT = Path(__file__).resolve().parent.parent
 log = logging.getLogger("unlearning")
@@ -92,6 +98,24 @@ def load_results(path: str | Path = "output") -> "pandas.DataFrame":
     return frame
 
 
+def load_audit(path: str | Path = "output") -> "pandas.DataFrame":
+    """One row a finding of an audit under `path`: what audit.json says of its runs, and relearn.json of each of them.
+
+    Columns are what a table of the report is called by, the fields of `method.runs.findings.Finding`, `at_NAME` for
+    each name in `at`, and `folder`, of the run in whose folder the finding lies. `frame.attrs["missing"]` lists
+    (place, problem) of files that cannot be read. UserError where there is no run, or nothing was found out.
+    """
+    table = _pandas()
+    found, problems = read_audits(Path(path), read_runs(Path(path)))
+    if not (found or problems):
+        raise UserError(f"no {AUDIT} and no {RELEARN} under {path}; make one with python -m scripts.audit {path}")
+    rows = [_audit_row(one) for one in found]
+    names = dict.fromkeys(name for row in rows for name in row)
+    frame = table.DataFrame(rows, columns=list(names))
+    frame.attrs["missing"] = problems
+    return frame
+
+
 def load_model(path: str | Path) -> "RunModel":
     """The network of the finished run in this folder, from normalised images (n, 3, S, S) to logits (n, n_targets).
 
@@ -125,6 +149,13 @@ def _row(run: StoredRun) -> dict[str, Any]:
     single = (name for name, value in run.metrics.items() if not isinstance(value, (dict, list)))
     metrics = {name: run.metrics[name] for name in single if name not in COMPOSED}
     return {**metrics, **what, "folder": str(run.folder)}
+
+
+def _audit_row(found: Found) -> dict[str, Any]:
+    own = {field.name: getattr(found.finding, field.name) for field in fields(found.finding)}
+    setting = dict(zip(AUDITED, own.pop("table"), strict=True))
+    at = {f"at_{name}": value for name, value in (own.pop("at") or {}).items()}
+    return {**setting, **own, **at, "folder": str(found.run.folder) if found.run else None}
 
 
 def _pandas() -> Any:

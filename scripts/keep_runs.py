@@ -2,8 +2,9 @@
 
     python -m scripts.keep_runs output docs/results/runs/digits.zip
 
-Of every finished run under the first folder config.yaml, history.csv and metrics.json go to the same place in the zip,
-or in the folder where the name does not end in .zip, and a `done` marker that lists what was kept. Reports make the
+Of every finished run under the first folder config.yaml, history.csv, metrics.json and relearn.json go to the same
+place in the zip, or in the folder where the name does not end in .zip, and a `done` marker that lists what was kept. An
+audit.json goes along, for a zip beside it. Reports make the
 rows of pretrained models from records and splits, so a pretrained run keeps its records, and one run of every table its
 splits, compressed: `python -m scripts.report` shows both alike. A run that is there already is replaced; nothing else
 is removed, and nothing is written through a link. Of an absolute path in config.yaml the last part is left. Equal runs
@@ -27,7 +28,9 @@ import yaml
 
 from datasets.splits import arrays_of, load_splits
 from method.evaluation.records import Records
+from method.runs.audits import audit_file
 from method.runs.files import PRETRAIN, read_history
+from method.runs.findings import RELEARN, read_findings, write_findings
 from method.runs.folder import CONFIG, DONE, HISTORY, METRICS, RECORDS, SPLITS
 from method.runs.named_files import KEPT_WITHOUT
 from method.runs.originals import starts_of
@@ -57,6 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _refuse_own_and_links(wanted.source, wanted.target, places.values())
         in_zip = wanted.target.suffix.lower() == ".zip" and not os.path.isdir(wanted.target)
         unread = (_keep_in_zip if in_zip else _keep_in_folders)(places, wanted.target)
+        if os.path.exists(audit_file(wanted.source)):
+            with _writing(wanted.target):
+                write_findings(audit_file(wanted.target), read_findings(audit_file(wanted.source))[0], {})
     except (UserError, RunError) as error:
         say(f"error: {error}")
         return error.exit_code
@@ -128,13 +134,13 @@ def _writing(place: Path) -> Iterator[None]:
 def _contents(run: StoredRun, arrays: Sequence[str]) -> tuple[dict[str, bytes], list[str]]:
     """What is kept of one run, the marker last, and lines on files that cannot be read and are left out."""
     contents, unread = {METRICS: read_bytes(run.folder / METRICS)}, []
-    for name in (HISTORY, *arrays):
+    for name in (HISTORY, RELEARN, *arrays):
         file = run.folder / name
         try:
             if name in arrays:
                 contents[name] = _compressed(file)
             elif os.path.lexists(file):  # a method without epochs has no history
-                read_history(file)
+                (read_history if name == HISTORY else read_findings)(file)
                 contents[name] = read_bytes(file)
         except (ValueError, UserError) as error:
             unread.append(f"{name}: {run.place}: {error}")

@@ -162,7 +162,35 @@ def _table(number: int, dataset: str, ratio: float, forget: tuple[str, ...], cel
         ],
         "notes": ["MIA bal (g) of scrub (seed 1): fewer than 20 pairs are left"],
         "cells": cells,
+        **({} if number else {"audit": _audit(cells)}),  # the first one was audited
     }
+
+
+def _audit(cells: list[dict]) -> dict[str, Any]:
+    """An attack with its placebo, of the first cells and of one group, and what relearning brings back."""
+    chance, names = random.Random(1), [(cell["label"], cell["name"]) for cell in cells[: len(METHODS)]]
+    column = {"key": "lira_auc", "title": "LiRA AUC", "parts": ["placebo"], "what": "told one by one", "unit": "%"}
+    column |= {"decimals": 1, "definition": "by likelihood ratios", "source": "somebody, 2024", "limits": "few runs"}
+
+    def measured(level: float) -> dict[str, Any]:
+        value = chance.gauss(level, 2)
+        return {"value": value, "low": value - 3, "high": value + 3, "n": 90, "runs": 40}
+
+    rows = [
+        {"label": label, "name": name, "group": group, "cells": [{**measured(60), "reason": None, "placebo": 50.5}]}
+        for label, name in names
+        for group in (None, DIGITS[2])
+    ]
+    curves = [
+        {"label": label, "name": name, "measure": "relearn gap", "group": None, "setting": f"{k} forgotten samples"}
+        | {"at": {"forgotten_samples": k, "step": step}, **measured(step / 10)}
+        for k in (0, 10)
+        for label, name in names[3:]
+        for step in (0, 50, 200)
+    ]
+    floor = {"label": "retrain", "name": "noise floor: two models of Retrained", "values": {"avg_gap": measured(2)}}
+    told = {"title": "Audit: is it really forgotten?", "told": ["A value with its interval."], "notes": []}
+    return {**told, "columns": [column], "rows": rows, "curves": curves, "floors": [floor]}
 
 
 def _run(

@@ -13,7 +13,7 @@ from trees import Capture, make_run, metrics, shown
 
 from scripts.report import chart_rows
 from scripts.report import command as report
-from scripts.report.latex import fitting
+from scripts.report.latex_parts import fitting
 
 
 def groups(forgotten: float | None, other: float, low: float = 20.0) -> dict[str, Any]:

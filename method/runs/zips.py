@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO
 
+from method.runs.findings import RELEARN
 from method.runs.folder import CONFIG, DONE, HISTORY, METRICS, RECORDS, ROWS, SPLITS, STATUS, records_name
 from utils.arrays import refuse_bombs
 from utils.errors import Told, UserError, disk_full
@@ -28,7 +29,7 @@ else:
     from pathlib import PosixPath as SystemPath
 
 READ = re.compile(
-    "|".join(map(re.escape, (CONFIG, METRICS, HISTORY, STATUS, SPLITS, RECORDS, ROWS, DONE)))
+    "|".join(map(re.escape, (CONFIG, METRICS, HISTORY, STATUS, SPLITS, RECORDS, ROWS, RELEARN, DONE)))
     + "|"
     + re.escape(records_name("X")).replace("X", r"\w+")
 )

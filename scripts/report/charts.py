@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from scripts.report import audit_charts
 from scripts.report import chart_rows as rows
 from scripts.report import chart_specs as specs
 from scripts.report.chart_rows import ALL, choices
@@ -132,6 +133,29 @@ OF_TABLES = {
         panel=(200, 36),
     ),
     "overview": OVERVIEW,
+    "audit": Chart(
+        title="Are forgotten samples told one by one?",
+        spec=audit_charts.attack_spec(),
+        rows=audit_charts.attack_rows,
+        constants=("panel", "place"),
+        legend="role",
+        numbers={"attack": "panel", "model": "name", "of": "role", "AUC (%)": "value", **ENDS, "runs": "runs"},
+        caption="AUC of the per-example attacks, with 95 % intervals. 50, the black line, is guessing. The placebo is"
+        " the same attack on samples of the same groups that were never trained on: what goes beyond it is a trace of"
+        " having been seen.",
+        panel=(200, 36),
+    ),
+    "relearning": Chart(
+        title="What comes back by fine-tuning",
+        spec=audit_charts.relearning_spec(),
+        rows=audit_charts.relearning_rows,
+        constants=("panel", "place", "series"),
+        legend="series",
+        numbers={"panel": "panel", "model": "series", "step": "step", "points": "value", **ENDS, "runs": "runs"},
+        caption="Accuracy on the rest of the forget set minus that of the retrained model, which is fine-tuned alike."
+        " Above 0, something was hidden and not forgotten. Bars: 95 % intervals over the runs, by Student's t.",
+        panel=(190, 58),
+    ),
 }  # fmt: skip
 COMPARE = replace(GROUPS, spec=specs.groups(None))  # its rows are those of GROUPS, of some cells instead of roles
 CHARTS = {**OF_CELLS, **OF_TABLES, "compare": COMPARE}

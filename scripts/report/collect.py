@@ -20,6 +20,7 @@ from method.evaluation.evaluator import (
 )
 from method.evaluation.exposure import add_original
 from method.evaluation.records import Records, check_belonging
+from method.runs.audits import Found
 from method.runs.files import PRETRAIN, RETRAIN, read_rows
 from method.runs.folder import CONFIG, RECORDS, REDACTED, ROWS, SPLITS, records_name
 from method.runs.labels import label, paper_name, rank
@@ -191,6 +192,7 @@ class Report:
 
     wanted: for each of FILTERS the values asked for; none means all. keys: the metrics that will be shown.
     originals: whether pretrained models that rows started from are needed where the filters leave them out.
+    audits: what was found out about the runs, and the files of it that cannot be read, as `read_audits` gives them.
     tables: by Run.table, in the order to be shown; left_out: likewise what the filters leave out of these tables, which
     rows are compared with all the same; missing: (folder, problem), each folder once.
     """
@@ -201,8 +203,9 @@ class Report:
         wanted: Mapping[str, Sequence[Any]],
         keys: Collection[str],
         originals: bool = False,
+        audits: tuple[Sequence[Found], Sequence[tuple[str, str]]] = ((), ()),
     ) -> None:
-        self.wanted, self.keys = wanted, keys
+        self.wanted, self.keys, self.found = wanted, keys, audits[0]
         everything = [check_schema(run) for run in runs]
         self.runs = [run for run in everything if not run.problem]
         self.retrained = [run for run in self.runs if run.method == RETRAIN]  # the only ones others are compared with
@@ -224,7 +227,7 @@ class Report:
             key: sorted(rows, key=lambda row: (row.rank, row.seed))
             for key, rows in sorted(self._tables.items(), key=lambda item: str(item[0]))
         }
-        self.missing = by_folder(self._missing)
+        self.missing = by_folder([*self._missing, *audits[1]])
 
     def all_rows(self, table: tuple) -> list[Row]:
         """The rows of a table with those that the filters leave out, in the order in which they would be shown."""

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from method.evaluation.columns import COLUMNS, Column
+from method.runs.audits import read_audits
 from method.runs.folder import METRICS
 from method.runs.originals import starts_of
 from method.runs.recompute import recompute
@@ -116,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         filters = {name: vars(wanted)[name] or () for name in FILTERS}
         keys = [column.key for column in (columns if kind in TABLES else COLUMNS) if wanted.by == "method"]
         originals = kind not in TABLES or wanted.by == "group" or bool(wanted.against)
-        report = Report(runs, filters, keys, originals)
+        report = Report(runs, filters, keys, originals, read_audits(wanted.path, runs))
         if not report.tables and not report.missing:
             raise UserError(f"no run under {wanted.path} fits --{', --'.join(FILTERS)} as given; leave one of them out")
         if kind in KINDS:

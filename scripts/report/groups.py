@@ -6,15 +6,27 @@ from pathlib import Path
 from typing import Any
 
 from method.runs.labels import label, paper_name
+from scripts.report.audit import audits_of
+from scripts.report.audit_latex import audit_tables
 from scripts.report.collect import Report, Row
 from scripts.report.compared import mark_rows, reference_name
 from scripts.report.group_table import FACTS, ORIGINAL, REFERENCE, GroupTable, group_tables
-from scripts.report.latex import called, document, environment, escape, fitting, references_told, setting_told
-from scripts.report.latex import line as latex_line
+from scripts.report.latex_parts import (
+    WIDTHS,
+    called,
+    document,
+    environment,
+    escape,
+    fitting,
+    numbers_below,
+    references_told,
+    setting_told,
+)
+from scripts.report.latex_parts import line as latex_line
 from scripts.report.naming import table_names
 from scripts.report.payload import SCHEMA, SETTING
 from scripts.report.tabular import written
-from scripts.report.text import bullets, frame, joined
+from scripts.report.text import audited, bullets, frame, joined
 from utils.tables import HOLE, align, align_markdown
 from utils.text import for_people
 
@@ -23,7 +35,6 @@ ACCURACY = "accuracy"
 OTHERS = {ORIGINAL: "to the original", REFERENCE: "to the retrained model"}
 TESTED, BELOW = "Test accuracy by group, in percent, with 95 % intervals.", "Below it the change {}, in points."
 COLUMNS, LINES = 5, 36  # of one LaTeX table, at most: that many lines fit on a page below a caption
-WIDTHS = 70, 52  # pt: of `minus retrained` and of an interval in \scriptsize
 MEANING = (
     "Accuracy in percent on a group's n test samples, with its 95 % interval; of several seeds their mean, and the"
     " interval by Student's t over them, within 0 and 100; of one seed, or of seeds that are all alike, Wilson's."
@@ -52,6 +63,7 @@ def as_text(report: Report, each: bool, against: str, markdown: bool, width: int
         shown += [bullets("", notes, markdown)] if notes else []
         originals = {label(row.start.run) for row in report.tables[table.key] if row.start and row.start.run}
         parts.append(frame(report, table.key, shown, [against, *originals], (), markdown, "columns"))
+        parts += audited(report, table.key, markdown, width, by_group=True)
     return joined(parts, report, MEANING, markdown, width)
 
 
@@ -67,7 +79,10 @@ def _originals_told(rows: Sequence[Row]) -> list[str]:
 def as_latex(report: Report, each: bool, against: str) -> str:
     """A table in environments that fit on a page: a group's numbers below its name, intervals below the numbers."""
     tables, names = group_tables(report, each, against), table_names(list(report.tables))
-    made = (_latex_tables(report, table, name, each) for table, name in zip(tables, names, strict=True))
+    made = (
+        [*_latex_tables(report, table, name, each), *audit_tables(report, table.key, name, by_group=True)]
+        for table, name in zip(tables, names, strict=True)
+    )
     return document([text for own in made for text in own])
 
 
@@ -93,20 +108,10 @@ def _latex_tables(report: Report, table: GroupTable, name: str, each: bool) -> I
         body = [latex_line(["", *heads[block]])]
         for group, lines in own:
             body += [r"\midrule", rf"\multicolumn{{{len(heads[block]) + 1}}}{{l}}{{\textit{{{escape(group)}}}}} \\"]
-            body += [text for what, cells in lines.items() for text in _latex_lines(what, cells[block])]
+            body += [text for what, cells in lines.items() for text in numbers_below(escape(what), cells[block])]
         first, label = f"{name}-groups", f"{name}-groups" + (f"-{number}" if number > 1 else "")
         told = caption if number == 1 else [rf"Table~\ref{{tab:{first}}}, continued ({number} of {len(parts)})."]
         yield environment(told, label, "l" + "r" * len(heads[block]), body)
-
-
-def _latex_lines(what: str, cells: Sequence[Cell]) -> list[str]:
-    """A line of numbers, and below it one of their intervals, where there are some."""
-    numbers = [
-        "--" if mean == HOLE else mean.replace("-", "$-$") + (rf"\,{count}" if count else "")
-        for mean, _, count in cells
-    ]
-    intervals = [rf"\scriptsize {found.replace('-', '$-$')}" if found else "" for _, found, _ in cells]
-    return [latex_line([escape(what), *numbers]), *([latex_line(["", *intervals])] if any(intervals) else [])]
 
 
 def _listed_others(table: GroupTable) -> str:
@@ -171,9 +176,15 @@ def _record(
 
 
 def as_csv(report: Report, each: bool, against: str) -> str:
-    """One line a table, group and label, or run."""
+    """One line a table, group and label, or run; what an audit found of a group and label stands last."""
+    audits, found = audits_of(report) if not each else ({}, {})
     lines = [
-        {**dict(zip(SETTING, key, strict=True)), **_flat(record)} for key, record in records(report, each, against)
+        {
+            **dict(zip(SETTING, key, strict=True)),
+            **_flat(record),
+            **(audits[key].flat(found, record["label"], record["group"]) if found else {}),
+        }
+        for key, record in records(report, each, against)
     ]
     return written(list(lines[0]) if lines else SETTING, [list(line.values()) for line in lines])
 

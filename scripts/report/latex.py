@@ -4,33 +4,34 @@ import functools
 import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from statistics import fmean, stdev
+from statistics import fmean
 
 from method.evaluation.columns import HIGH, LOW, REFERENCE, Column
 from method.runs.files import RETRAIN
 from method.runs.labels import paper_name
+from scripts.report.audit_latex import audit_tables, floor_lines
 from scripts.report.collect import Report, Row, by_label
 from scripts.report.compared import RETRAINED, Marks, mark_rows, reference_name, values_of_others
+from scripts.report.latex_parts import (
+    called,
+    document,
+    environment,
+    escape,
+    line,
+    number,
+    references_told,
+    setting_told,
+)
 from scripts.report.naming import table_names
 from scripts.report.nested import HEADER, LEFT, apart_lines
 from scripts.report.nested import TOLD as APART
 from scripts.report.paired import TOLD as PAIRED
 from scripts.report.paired import compare_rows
 from scripts.report.text import shown_value
-from utils.tables import HOLE, one_line
+from utils.tables import HOLE
 
-# A bracket or a star behind the end of a row would be an argument of it.
-SPECIAL = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", "[": "{[}", "*": "{*}",
-}  # fmt: skip
 ARROWS = {HIGH: r"$\uparrow$", LOW: r"$\downarrow$", REFERENCE: r"$\approx$"}
 MEANT = {HIGH: "higher is better", LOW: "lower is better", REFERENCE: "closer to the reference is better"}
-LAST_LATIN = "\u017f"
-LEAST, LINE = 0.7, 345  # how far a table is narrowed; pt, a line of the class `article`
-LETTER, BETWEEN = 4.9, 12  # pt, about: a letter, and what stands between two columns
-MARKUP = re.compile(r"\\[a-z]+|[${}^\\]")
 Shown = Callable[[Row], float | None]
 
 
@@ -54,37 +55,9 @@ def as_latex(report: Report, columns: Sequence[Column], against: str = "") -> st
             _apart_table(report, own, columns, name),
         )
     ]
+    audits = zip(report.tables, table_names(list(report.tables)), strict=True)
+    tables += [text for key, name in audits for text in audit_tables(report, key, name)]
     return document([text for text in tables if text])
-
-
-def document(tables: Sequence[str]) -> str:
-    """Tables below the comment on what they need."""
-    text = "\n".join(tables)
-    further = (
-        ["% has letters beyond Latin: compile with LuaLaTeX or XeLaTeX"] if max(text, default="") > LAST_LATIN else []
-    )
-    return "\n".join([r"% needs \usepackage{booktabs,graphicx}", *further, text])
-
-
-def environment(caption: Sequence[str], name: str, spec: str, body: Sequence[str]) -> str:
-    """A table environment: sentences of the caption, its label without `tab:`, the columns' letters, the lines."""
-    return "\n".join(
-        [
-            r"\begin{table}[t]",
-            r"  \centering",
-            rf"  \caption{{{' '.join(filter(None, caption))}}}",
-            rf"  \label{{tab:{name}}}",
-            # As wide as it is, or as the text where that is narrower.
-            r"  \resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
-            rf"  \begin{{tabular}}{{{spec}}}",
-            r"    \toprule",
-            *(f"    {line}" for line in body),
-            r"    \bottomrule",
-            r"  \end{tabular}}",
-            r"\end{table}",
-            "",
-        ]
-    )
 
 
 def _table(report: Report, keys: Sequence[tuple], columns: Sequence[Column], against: str, name: str) -> str:
@@ -153,28 +126,6 @@ def _signed(text: str) -> str:
     return "--" if text == HOLE else re.sub("[-<]", r"$\g<0>$", text)
 
 
-def fitting(heads: Sequence[str], widths: tuple[float, float], most: int) -> list[slice]:
-    """Blocks of columns that need not be narrowed below LEAST, about: of one to `most` columns, as even as that gives.
-
-    widths: in pt, of the first column, which stands in every block, and the least one of the others.
-    """
-    needed = [max(LETTER * len(MARKUP.sub("", head)), widths[1]) + BETWEEN for head in heads]
-    blocks, start = [], 0
-    for end in range(1, len(heads) + 1):
-        if end in (len(heads), start + most) or sum(needed[start : end + 1]) > LINE / LEAST - widths[0]:
-            blocks.append(slice(start, end))
-            start = end
-    even = -(-len(heads) // max(1, len(blocks)))
-    evener = fitting(heads, widths, even) if even < most else blocks
-    return evener if len(evener) == len(blocks) else blocks
-
-
-def setting_told(key: tuple) -> str:
-    """What a table was run on, for a caption."""
-    dataset, model, image_size, _, task, _ = key
-    return f"{dataset}, {model}, {image_size} pixels" + (f", {task}" if task else "")
-
-
 def _other_told(report: Report, key: tuple, against: str) -> str:
     if against == RETRAINED:
         return "the reference"
@@ -198,17 +149,6 @@ def _arrows_told(columns: Sequence[Column]) -> str:
     there = {column.best for column in columns}
     told = [f"{arrow}: {MEANT[best]}" for best, arrow in ARROWS.items() if best in there]
     return f"{'; '.join(told)}." if told else ""
-
-
-def references_told(marks: Marks, lines: str = "rows") -> str:
-    """The sentence on references for a caption; lines: as in Marks.sentences."""
-    signs = marks.sentences(lines)
-    return re.sub(r"(\{\*\})+", lambda stars: f"${sign(stars[0].replace('{*}', '*'))}$", escape(signs))
-
-
-def sign(mark: str) -> str:
-    """A mark as mathematics; empty without one."""
-    return f"^{{{mark}}}" if mark else ""
 
 
 def _title(column: Column) -> str:
@@ -237,28 +177,7 @@ def _block(report: Report, key: tuple, columns: Sequence[Column], against: str, 
             number([shown(row) for row in cells[name]], column.decimals, best == name) for column, shown, best in series
         ]
         lines.append(line([called(cells[name][0], marks.of.get(name, "")), *values]))
-    return lines
-
-
-def called(row: Row, mark: str) -> str:
-    """The name of a row with its mark."""
-    return escape(row.name) + (f"${sign(mark)}$" if mark else "")
-
-
-def line(cells: Sequence[str]) -> str:
-    """A row of a table."""
-    return rf"{' & '.join(cells)} \\"
-
-
-def number(found: Sequence[float | None], decimals: int = 1, bold: bool = False) -> str:
-    """Mean and deviation of what is there, with [k] where only k are."""
-    values = [value for value in found if value is not None]
-    if not values:
-        return "--"
-    mean = f"{fmean(values):z.{decimals}f}"
-    mean = rf"\mathbf{{{mean}}}" if bold else mean
-    deviation = f"_{{\\pm {stdev(values):.{decimals}f}}}" if len(values) > 1 else ""
-    return f"${mean}{deviation}$" + (rf"\,[{len(values)}]" if len(values) < len(found) else "")
+    return lines + floor_lines(report, key, columns, against)
 
 
 def _best(cells: dict[str, list[Row]], column: Column, shown: Shown) -> str | None:
@@ -278,9 +197,3 @@ def _best(cells: dict[str, list[Row]], column: Column, shown: Shown) -> str | No
             distance[name] = round(worse, column.decimals)
     first = [name for name, value in distance.items() if value == min(distance.values())]
     return first[0] if len(first) == 1 and len(distance) > 1 else None
-
-
-def escape(text: str) -> str:
-    """Text as LaTeX prints it, in one line: an empty one would end a caption; hyphens stay as many as they are."""
-    escaped = "".join(SPECIAL.get(letter, letter) for letter in one_line(text))
-    return re.sub(r"(?<=-)-", "{}-", escaped).replace("ℓ1", r"$\ell_1$")

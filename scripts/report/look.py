@@ -29,6 +29,10 @@ KINDS = {
     "retrained": {"color": GREEN, "shape": "square"},
     "unlearned": {"color": VERMILLION, "shape": "diamond"},
 }
+ATTACKED = {
+    "forgotten samples": {"color": VERMILLION, "shape": "diamond"},
+    "placebo: samples never trained on": {"color": BLUE, "shape": "circle"},
+}
 # Seeds, and models beside each other, in their order.
 SERIES: list[dict[str, Any]] = [
     {"color": BLUE, "strokeDash": SOLID, "shape": "circle"},
@@ -39,6 +43,8 @@ SERIES: list[dict[str, Any]] = [
     {"color": BLACK, "strokeDash": [4, 4], "shape": "triangle-down"},
     {"color": SKY, "strokeDash": [1, 3], "shape": "triangle-right"},
 ]
+# Of more than seven, the colours come again with the dashes of others.
+SERIES += [one | {"strokeDash": SERIES[number - 3]["strokeDash"]} for number, one in enumerate(SERIES)]
 
 
 def channels(field: str, looks: dict[str, dict[str, Any]] | None, names: Collection[str]) -> dict[str, Any]:

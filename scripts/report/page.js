@@ -51,6 +51,7 @@ function fillSection(section) {
     section.compare,
     section.details,
     attackPlot(table),
+    auditBox(section),
     fold("Figure of the main columns", () => overviewPlot(table)),
     notes(table),
   ]);
@@ -115,6 +116,7 @@ function redraw() {
 function drawTables(section, most) {
   if (section.body.childNodes.length) drawTable(section, most);
   if (section.groups) drawGroupTable(section, most);
+  if (section.audit) drawAudit(section, most);
 }
 
 function controls() {

@@ -15,7 +15,8 @@ from scripts.report.figures import KEY, LETTER, library
 
 HERE = Path(__file__).parent
 SCRIPTS = (
-    "elements.js", "charts.js", "terms.js", "table.js", "group_table.js", "details.js", "compare.js", "page.js"
+    "elements.js", "charts.js", "terms.js", "table.js", "group_table.js", "audit.js", "details.js", "compare.js",
+    "page.js",
 )  # fmt: skip
 MOMENTS = ("n", "mean", "sd")
 DIGITS = 10  # significant ones
@@ -54,7 +55,9 @@ def pack_payload(payload: dict[str, Any]) -> dict[str, Any]:
     columns = [COLUMN_DEFAULTS | column for column in payload["columns"]]
     keys = [column["key"] for column in columns]
     tables = [
-        {**table, "cells": [_cell(cell, keys, pool) for cell in table["cells"]], "compared_with": None}
+        table
+        | {"cells": [_cell(cell, keys, pool) for cell in table["cells"]], "compared_with": None}
+        | ({"audit": _brief({**table["audit"], "curves": None})} if "audit" in table else {})
         for table in payload["tables"]
     ]
     most = max((len(cell["seeds"]) for table in tables for cell in table["cells"]), default=0)
@@ -113,6 +116,13 @@ def _cell(cell: dict[str, Any], keys: list[str], pool: ListPool) -> dict[str, An
 def _shortened(value: Any) -> Any:
     """A number to as many digits as tell any two that a table shows apart."""
     return float(f"{value:.{DIGITS}g}") if isinstance(value, float) and math.isfinite(value) else value
+
+
+def _brief(value: Any) -> Any:
+    """What an audit found, with numbers to as many digits, and without what is not there."""
+    if isinstance(value, dict):
+        return {key: _brief(own) for key, own in value.items() if own is not None}
+    return [_brief(own) for own in value] if isinstance(value, list) else _shortened(value)
 
 
 def _grouped(found: list[dict[str, Any]], pool: ListPool) -> dict[str, int]:

@@ -13,6 +13,9 @@ from method.evaluation.records import load_losses
 from method.runs.files import read_history
 from method.runs.folder import HISTORY, REDACTED, SPLITS
 from method.runs.labels import paper_name
+from scripts.report.audit import audit_of
+from scripts.report.audit_payload import as_payload
+from scripts.report.audit_story import tell_audit
 from scripts.report.collect import Report, Row, by_folder, by_label, groups_of, independent
 from scripts.report.compared import mark_rows, reference_name
 from scripts.report.glossary import read_glossary
@@ -44,10 +47,13 @@ def payload(report: Report, root: Path, main: Sequence[Column] = MAIN) -> dict[s
     files = table_names(list(report.tables))
     for number, (grouped, (key, own)) in enumerate(zip(group_tables(report), report.tables.items(), strict=True)):
         tables.append({**_table(f"t{number}", key, own, grouped, names), "file": files[number]})
+        audit = audit_of(report, key)
+        tables[-1] |= {"audit": as_payload(audit)} if audit.columns or audit.empty or audit.floors else {}
         place = {run: cell["id"] for cell in tables[-1]["cells"] for run in cell["runs"]}
         partners = [(report.original_row(key, row), report.reference_row(key, row)) for row in own]
         originals = {row: original for row, (original, _) in zip(own, partners, strict=True)}
         tables[-1]["story"], of_labels = tell(own, originals)
+        tables[-1]["story"] += tell_audit(audit, own)
         for cell in tables[-1]["cells"]:
             cell["story"] = of_labels[cell["label"]]
         hidden = dict.fromkeys(row for pair in partners for row in pair if row is not None and row not in own)

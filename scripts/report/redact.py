@@ -16,6 +16,7 @@ from method.runs.files import PRETRAIN
 from method.runs.folder import REDACTED, name_of
 from method.runs.stored import StoredRun, read_runs
 from scripts.report.collect import FILTERS, Report, row_key
+from scripts.report.redact_audit import redact_audits
 from scripts.report.redact_files import (
     Redacted,
     note_forget_set,
@@ -49,13 +50,15 @@ def redact(root: Path, copy: Path) -> list[str]:
     _refuse_redacted(runs)
     tokens, places, made = _redacted(runs, root)
     _refuse_rests(places, tokens, (Path(os.path.abspath(root)), tree))
-    _write(copy, {places[run] / name: text for run, own in made.items() for name, text in own.contents.items()})
+    contents = {places[run] / name: text for run, own in made.items() for name, text in own.contents.items()}
+    audits = redact_audits(root, made, places)
+    _write(copy, contents | audits)
     try:
         write_key(key, tokens.as_json(copy))
     except BaseException:
         shutil.rmtree(copy)
         raise
-    left_out = sorted({name for own in made.values() for name in own.left_out})
+    left_out = sorted({name for own in made.values() for name in own.left_out} - {place.name for place in audits})
     return [
         f"{len(runs)} runs redacted in {copy}",
         f"the key, which turns tokens back into names: {key}. Keep it, and give it to nobody.",

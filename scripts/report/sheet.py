@@ -14,10 +14,14 @@ from method.configs.cli import spell
 from method.configs.key import SCHEMA as BY_SCHEMA
 from method.configs.schema import FALLBACK, all_keys
 from method.registry import METHODS
+from method.runs.audits import audit_file, read_audits
 from method.runs.files import PRETRAIN, RETRAIN
 from method.runs.folder import CONFIG, IMPORTED, LOG, REDACTED, SPLITS
+from method.runs.labels import label
 from method.runs.stored import StoredRun, read_runs
 from method.runs.zips import is_zip
+from scripts.report.audit import audit_of
+from scripts.report.audit_story import tell_measures
 from scripts.report.cells import Cell, make_cells
 from scripts.report.collect import FILTERS, Report, Row, groups_of
 from scripts.report.estimates import Score, pool
@@ -30,6 +34,7 @@ from utils.tables import is_number
 
 MAY_NAME_PATHS = ("original", "missing")  # what sentences are about
 ATTACKS = ("mia_auc", "mia_group_auc")
+DEPTH = 4  # of a run's folder below that of the results
 SHOWN_PLACES = 8  # of runs among which one is to be chosen
 TIME = re.compile(r"^(\d{4}-\d\d-\d\d) (\d\d:\d\d)", re.MULTILINE)
 IN_A_PAPER = re.compile(r"\b(19|20)\d\d\b")
@@ -69,6 +74,7 @@ class Sheet:
     ended: str = ""
     lines: Sequence[Line] = ()
     story: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    audited: Sequence[str] = ()
 
     @property
     def is_exact(self) -> bool:
@@ -120,7 +126,8 @@ def make_sheet(path: Path, filters: Mapping[str, Sequence[Any]]) -> Sheet:
     partners = [one for one in others if one.method == PRETRAIN or _is_retrained_of(one, run)]
     partners += [one for one in others if _has_splits_of(one, run)][:1]
     own: dict[str, Sequence[Any]] = {"dataset": [run.config["dataset"]], "task": [run.task], "ratio": [run.ratio]}
-    report = Report([run, *partners], {name: own.get(name, ()) for name in FILTERS}, ATTACKS, originals=True)
+    found = read_audits(_audited(path), [run])
+    report = Report([run, *partners], {name: own.get(name, ()) for name in FILTERS}, ATTACKS, True, found)
     table = run.table
     row = next((row for row in report.tables.get(table, ()) if row.run is run), None)
     if row is None:
@@ -135,7 +142,16 @@ def make_sheet(path: Path, filters: Mapping[str, Sequence[Any]]) -> Sheet:
         told = sentence["text"]  # a group's name may have a slash, and stands in no sentence of these two
         story[sentence["about"]].append(without_paths(told) if sentence["about"] in MAY_NAME_PATHS else told)
     trio = {BEFORE: original, AFTER: row, RETRAINED: reference}
-    return Sheet(run, row, trio, read_request(run), ended(run), _lines(cell), story)
+    audited = [*tell_measures(audit_of(report, table), label(run))]
+    audited += [without_paths(f"The audit of {place} is not told: {problem}.") for place, problem in found[1]]
+    return Sheet(run, row, trio, read_request(run), ended(run), _lines(cell), story, audited)
+
+
+def _audited(path: Path) -> Path:
+    """The folder or zip whose audit tells of a run: the one that was given, or the nearest one around it."""
+    return next(
+        (place for place in (path, *path.absolute().parents[:DEPTH]) if os.path.exists(audit_file(place))), path
+    )
 
 
 def _is_retrained_of(run: StoredRun, other: StoredRun) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 from method.evaluation.metrics import wilson_interval
 from method.runs.files import RETRAIN
 from method.runs.labels import paper_name
+from scripts.report.audit import TITLE
 from scripts.report.estimates import Estimate, Score, estimate_change
 from scripts.report.naming import without_paths
 from scripts.report.sheet import AFTER, BEFORE, RETRAINED, Line, Sheet, command, describe_method
@@ -78,6 +79,7 @@ def as_html(sheet: Sheet, file: Path) -> str:
         *section("How it was done", done(sheet)),
         *section("What it did to each group", harm(sheet, file)),
         *section("Can it still be told that they were seen?", attack(sheet)),
+        *(section(TITLE, audited(sheet)) if sheet.audited else []),
         *section("Which weights", weights(sheet)),
         *section("How to make it again", again(sheet)),
         *section("What this sheet does not prove", [bullets(limits(sheet))]),
@@ -296,6 +298,18 @@ def _attack_cell(sheet: Sheet, who: str, key: str) -> str:
     if value is None:
         return HOLE
     return f"{value:.1f}" + (f" ± {deviation:.1f}" if deviation is not None else "")
+
+
+def audited(sheet: Sheet) -> list[str]:
+    """What an audit found, a sentence a measure."""
+    return [
+        bullets(text(sentence) for sentence in sheet.audited),
+        paragraph(
+            "Placebo: the same attack on images that were never trained on; floor: the same between two retrained"
+            " models. A number of several runs is of the method with these settings, not of this run alone.",
+            kind="note",
+        ),
+    ]
 
 
 def weights(sheet: Sheet) -> list[str]:

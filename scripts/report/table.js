@@ -177,7 +177,10 @@ function measuresGrid(section, columns) {
   ];
   const rows = sortedBy(rowsOf(table, state), section.sort, (row) => sortValue(row, section.sort));
   const shown = rows.filter((row) => fits(rowWords(table, row.cell), state));
-  const lines = shown.map((row) => tableRow(section, row, columns, best));
+  const lines = [
+    ...shown.map((row) => tableRow(section, row, columns, best)),
+    ...floorRows(table, columns, state),
+  ];
   const caption = state.difference ? "Difference to the retrained model of the same seed" : studied(table);
   const head = html("thead", {}, html("tr", {}, ...heads));
   return html("table", { class: "measures" }, html("caption", {}, caption), head, html("tbody", {}, ...lines));

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from method.evaluation.columns import Column
+from method.runs.labels import label
+from scripts.report.audit import audits_of
 from scripts.report.collect import Report, Row, by_label
 from scripts.report.compared import RETRAINED, Others, reference_name, values_of_others
 from scripts.report.nested import design, take_apart
@@ -29,16 +31,17 @@ def as_csv(report: Report, columns: Sequence[Column], each: bool, against: str =
     """One line a run, or one a cell with n, mean, sd over seeds and mean and sd of the difference.
 
     against: the row that differences are taken to, or RETRAINED; without it to the reference, and none where `each`.
-    With it OF_PAIRS too, and why some are not there; OF_NESTED where a cell is nested and balanced. Stored units, full
-    precision; an empty field is a hole. A text that a spreadsheet would run has an apostrophe before it; line ends,
-    tabs and control characters in one are escapes.
+    With it OF_PAIRS too, and why some are not there; OF_NESTED where a cell is nested and balanced. What an audit found
+    of a cell follows its metrics. Stored units, full precision; an empty field is a hole. A text that a spreadsheet
+    would run has an apostrophe before it; line ends, tabs and control characters in one are escapes.
     """
+    audits, found = audits_of(report) if not each else ({}, {})
     further = ["folder", "reference"] if each else ["reference"]
     further += ["against"] if against not in ("", RETRAINED) else []
     further += ["no_interval"] if against else []
     parts = _parts(report, each, against)
     header = [*SETTING, "label", "method", "seed" if each else "n", *further]
-    lines = []
+    lines, audited = [], dict[str, Any]()
     for key, rows in report.tables.items():
         others = values_of_others(report, key, against or RETRAINED)
         paired = compare_rows(report, key, columns, against, each) if against else PairedTable({}, {}, {})
@@ -54,12 +57,15 @@ def as_csv(report: Report, columns: Sequence[Column], each: bool, against: str =
                 {**_values(own, column, others), **_of_pairs(paired.found.get((name, column.key)))}
                 for column in columns
             ]
+            audited = audits[key].flat(found, label(own[0].run)) if found else {}
             lines.append(
                 [*key, own[0].label, own[0].run.method, count]
                 + [facts[fact] for fact in further]
                 + [value.get(part) for value in values for part in parts]
+                + [*audited.values()]
             )
-    return written([*header, *(f"{column.key}{part}" for column in columns for part in parts)], lines)
+    header += [f"{column.key}{part}" for column in columns for part in parts]
+    return written([*header, *audited], lines)
 
 
 def _parts(report: Report, each: bool, against: str) -> tuple[str, ...]:

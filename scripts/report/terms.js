@@ -66,6 +66,7 @@ const ABOUT = {
   harm: "Harm",
   others: "Other groups",
   attack: "Can it be told?",
+  audit: "Audit",
   cost: "Cost",
   comparison: "Comparison",
   missing: "Not known",

@@ -3,12 +3,14 @@
 import functools
 import textwrap
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from method.configs.seeds import SEEDS
 from method.evaluation.columns import COLUMNS, Column
 from method.evaluation.evaluator import IN_FP32
+from method.evaluation.measures import Measure
 from method.runs.files import PRETRAIN
+from scripts.report.audit import FLOOR, FLOOR_READ, TITLE, audit_of, shown
 from scripts.report.collect import Report, Row, by_label, independent
 from scripts.report.compared import Others, left_out_names, mark_rows, values_of_others
 from scripts.report.naming import title
@@ -36,19 +38,54 @@ def document(
     against: show differences to RETRAINED, or to the row of this label, in place of values. UserError where a table
     has no such row. width: letters of a line of text, 0 for any number.
     """
-    parts = [_table(report, key, columns, markdown, each, against, width) for key in report.tables]
+    parts = [
+        part
+        for key in report.tables
+        for part in (
+            _table(report, key, columns, markdown, each, against, width),
+            *audited(report, key, markdown, width),
+        )
+    ]
     if not parts:
         parts = ["No finished run to show."]
     return joined(parts, report, legend(columns), markdown, width)
+
+
+def audited(report: Report, key: tuple, markdown: bool, width: int, by_group: bool = False) -> list[str]:
+    """What an audit found out about the rows of a table, with notes and meanings; nothing where there was none."""
+    audit = audit_of(report, key)
+    if not (audit.columns or audit.empty):
+        return []
+    left = 2 if by_group else 1
+    header = [*("method", "group")[:left], *audit.heads()]
+    lines = [
+        [*(name, group or "all")[:left], *(f"{number} ({ends})" if ends else number for number, ends in cells)]
+        for name, group in audit.lines(by_group)
+        for cells in [audit.cells(name, group)]
+    ]
+    grid = align_markdown(header, lines, left) if markdown else align(header, lines, left, width)
+    grid, facts, remarks = (grid, audit.facts(), audit.holes(by_group)) if lines else ("", [], audit.holes(by_group))
+    meaning = meanings([column.measure for column in audit.columns])
+    if markdown:
+        above, last = [f"#### {TITLE}", *map(in_markdown, facts)], in_markdown(meaning)
+    else:
+        told = (fill(one, width) for one in facts)
+        above, last = ["\n".join([TITLE, "-" * len(TITLE), *told])], fill(meaning, width)
+    return ["\n\n".join(filter(None, [*above, grid, bullets("", remarks, markdown) if remarks else "", last]))]
 
 
 def joined(parts: Sequence[str], report: Report, meaning: str, markdown: bool, width: int) -> str:
     """Tables, and below them the runs that are in none and what is shown; sentences in lines of `width`."""
     listed = [f"{folder}: {problem}" for folder, problem in report.missing]
     missing = [bullets("Not in the tables:", listed, markdown)] if listed else []
-    last = meaning if markdown else textwrap.fill(meaning, min(width or FILLED, FILLED))
+    last = meaning if markdown else fill(meaning, width)
     lines = "\n\n".join([*parts, *missing, last]).split("\n")
     return "\n".join(_wrapped(line, width) if width and not markdown else line for line in lines) + "\n"
+
+
+def fill(text: str, width: int) -> str:
+    """Sentences in lines of `width`, 0 for any, and no longer than can be read."""
+    return textwrap.fill(one_line(text), min(width or FILLED, FILLED))
 
 
 def _wrapped(line: str, width: int) -> str:
@@ -60,11 +97,17 @@ def _wrapped(line: str, width: int) -> str:
 
 def legend(columns: Sequence[Column]) -> str:
     """What the columns mean, in a paragraph."""
-    by_unit: dict[str, list[str]] = defaultdict(list)
+    return " ".join([meanings(columns), CLOSENESS, CELLS])
+
+
+def meanings(columns: Sequence[Column] | Sequence[Measure]) -> str:
+    """What columns or measures mean, by their units."""
+    by_unit: dict[str, dict[str, None]] = defaultdict(dict)
     for column in columns:
-        by_unit[column.unit].append(f"{column.title}: {column.what}.")
-    units = [f"In {'percent' if unit == '%' else unit}: {' '.join(told)}" for unit, told in by_unit.items()]
-    return " ".join([*units, CLOSENESS, CELLS])
+        if column.what:
+            by_unit[column.unit][f"{column.title}: {column.what}."] = None
+    names = {"%": "In percent: ", "": ""}
+    return " ".join(f"{names.get(unit, f'In {unit}: ')}{' '.join(told)}" for unit, told in by_unit.items())
 
 
 def forget_group_names(rows: Sequence[Row]) -> list[str]:
@@ -133,8 +176,10 @@ def _table(
         labels = list(by_label(rows))
     for line, name in zip(lines, labels, strict=True):
         line[0] += f" {mark}" if (mark := marks.get(name)) else ""
+    floors = [] if each else list(_floor_lines(report, key, columns, against))
+    lines += floors
     grid = align_markdown(header, lines) if markdown else align(header, lines, width=width)
-    told = [DIFFERENCES.format(against)] if against else []
+    told = [*([DIFFERENCES.format(against)] if against else []), *([FLOOR_READ] if floors else [])]
     parts = [grid, *(_paired(report, key, columns, markdown, each, against, width) if against else [])]
     if not each:
         apart = list(apart_lines(by_label(rows), columns, functools.partial(shown_value, others=others)))
@@ -165,7 +210,7 @@ def _explained(
         return []
     if markdown:
         return [in_markdown(told), align_markdown(header, lines, left)]
-    return [textwrap.fill(told, min(width or FILLED, FILLED)), align(header, lines, left, width)]
+    return [fill(told, width), align(header, lines, left, width)]
 
 
 def frame(
@@ -218,6 +263,15 @@ def _each_line(row: Row, columns: Sequence[Column], others: Others | None) -> li
     worst, n = row.values.get("worst_group"), row.values.get("worst_group_n")
     values = [cell([shown_value(row, column, others)], column.decimals) for column in columns]
     return [row.label, row.seeds.spell(), *values, f"{worst} (n {n})" if worst else HOLE]
+
+
+def _floor_lines(report: Report, key: tuple, columns: Sequence[Column], against: str) -> Iterator[list[str]]:
+    """The distances between two retrained models, as an audit found them, in the columns that show such distances."""
+    for name, found in audit_of(report, key).floor_lines(columns, against):
+        cells = [shown(one, column.decimals, column.scale) for one, column in zip(found, columns, strict=True)]
+        n = max(one.runs or 0 for one in found if one)
+        numbers = (f"{number} ({ends})" if ends else number for number, ends in cells)
+        yield [FLOOR.format(name), str(n or HOLE), *numbers]
 
 
 def _holes(rows: Sequence[Row], columns: Sequence[Column]) -> dict[str, dict[str, list[int | str]]]:

@@ -1,0 +1,81 @@
+"""Charts of what an audit found: their rows, from the dict that `--format json` writes, and their specifications."""
+
+from collections.abc import Iterator, Sequence
+
+from scripts.report.chart_rows import Record, wrap
+from scripts.report.chart_specs import LOW_STEP, RULE, Spec, interval, layer, number, panels, quantity, rows_of, told
+from scripts.report.look import ATTACKED, BLACK, channels
+from utils.tables import is_number, one_line
+
+
+def attack_rows(table: Record, columns: Sequence[Record]) -> Iterator[Record]:
+    """AUCs of the attacks that an audit made, and of their placebos: a panel an attack, a row a label."""
+    audit = table.get("audit") or {"columns": [], "rows": []}
+    roles = dict(zip(ATTACKED, ("value", "placebo"), strict=True))
+    for place, column in enumerate(audit["columns"]):
+        if not column["key"].endswith("_auc") or "placebo" not in column["parts"]:
+            continue
+        for row in audit["rows"]:
+            cell = row["cells"][place]
+            for role, field in roles.items() if cell and row["group"] is None else ():
+                if is_number(cell[field]):
+                    ends = {end: cell[end] if field == "value" else None for end in ("low", "high")}
+                    yield {
+                        "panel": one_line(f"{column['title']} (%)"),
+                        "place": place,
+                        "label": wrap(row["name"]),
+                        "name": one_line(row["name"]),
+                        "role": role,
+                        "value": cell[field],
+                        **ends,
+                        "runs": cell["runs"],
+                    }
+
+
+def relearning_rows(table: Record, columns: Sequence[Record]) -> Iterator[Record]:
+    """What comes back over the steps of fine-tuning, of all groups together: a panel a setting, a line a label."""
+    curves = [one for one in (table.get("audit") or {}).get("curves") or () if is_number(one["value"])]
+    shown = [
+        one for one in curves if is_number(one["at"].get("step")) and "model" not in one["at"] and one["group"] is None
+    ]
+    several = len({one["measure"] for one in shown}) > 1
+    panels = [one_line(", ".join([one["measure"]] * several + [one["setting"]])) for one in shown]
+    places = list(dict.fromkeys(panels))
+    for panel, one in zip(panels, shown, strict=True):
+        yield {
+            "panel": panel,
+            "place": places.index(panel),
+            "series": one_line(one["name"]),
+            "step": one["at"]["step"],
+            **{name: one[name] for name in ("value", "low", "high", "n", "runs")},
+        }
+
+
+def attack_spec() -> Spec:
+    """A panel an attack, a row a model: the attack's AUC with its interval, and its placebo; a line at 50."""
+    y, x = rows_of(), quantity("value", None, axis={"tickCount": 5})
+    look = channels("role", ATTACKED, ("color", "shape"))
+    of = "(isValid(datum.runs) ? ', ' + datum.runs + ' runs' : '')"
+    words = f"datum.name + ', ' + datum.panel + ', ' + datum.role + ': ' + {number('value')} + {interval()} + {of}"
+    layers = [
+        layer({"type": "rule", "color": BLACK, "strokeWidth": 1}, {"x": {"datum": 50}}),
+        layer(RULE, {"y": y, "x": quantity("low", None), "x2": {"field": "high"}, "color": look["color"]}),
+        told({"type": "point", "size": 70}, {"y": y, "x": x} | look),
+    ]
+    return panels(layers, [{"calculate": words, "as": "told"}], {"step": LOW_STEP})
+
+
+def relearning_spec() -> Spec:
+    """Over the steps of fine-tuning, a panel a setting, a line a model, with intervals; a line at 0."""
+    look = channels("series", None, ("color", "strokeDash"))
+    x = quantity("step", "steps of fine-tuning", scale={"zero": True, "nice": False}, axis={"tickCount": 4})
+    y = quantity("value", "points above the retrained model", axis={"tickCount": 5})
+    words = f"datum.series + ', ' + datum.panel + ', step ' + datum.step + ': ' + {number('value')} + {interval()}"
+    ends = {"y": y | {"field": "low"}, "y2": {"field": "high"}}
+    layers = [
+        layer({"type": "rule", "color": BLACK, "strokeWidth": 1}, {"y": {"datum": 0}}),
+        layer({"type": "line"}, {"x": x, "y": y} | look),
+        layer({"type": "rule", "opacity": 0.35, "strokeWidth": 1.2}, {"x": x, "color": look["color"]} | ends),
+        told({"type": "point", "size": 24}, {"x": x, "y": y, "fill": look["color"]}),
+    ]
+    return panels(layers, [{"calculate": words, "as": "told"}], 170)

@@ -1,0 +1,153 @@
+"""What an audit found, in sentences: of a table, and of one label a sentence a measure."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from statistics import StatisticsError, correlation, fmean
+
+from method.evaluation.measures import Measure
+from method.evaluation.metrics import Z_95
+from method.runs.findings import Finding
+from method.runs.labels import label
+from scripts.report.audit import PARTS, Audit, AuditColumn, shown, told_at
+from scripts.report.cells import attack_key
+from scripts.report.collect import Row, by_label
+from scripts.report.estimates import CERTAIN, UNCERTAIN, points
+from scripts.report.wording import TITLES, count, listed
+from utils.tables import is_number
+
+EXCESS, ATTACK, RELEARNED, SAMPLES = "lira_excess", "lira_auc", "relearn_gap", "forgotten_samples"
+FEWEST = 4  # methods, for the interval of a rank correlation
+LIMIT = 1 - 1e-6  # of a correlation, whose transform is infinite at 1
+
+
+def tell_audit(audit: Audit, rows: Sequence[Row]) -> list[dict[str, str]]:
+    """Sentences of a table, as `story.tell` gives them; without the findings that one needs it is not there."""
+    told = [_told_apart(audit, rows), _order(audit, rows), _comes_back(audit, rows)]
+    return [{"about": "audit", "text": text} for text in told if text]
+
+
+def _told_apart(audit: Audit, rows: Sequence[Row]) -> str:
+    """After which methods the per-example attack goes beyond its placebo."""
+    found = _of_methods(audit, rows, _column(audit, EXCESS))
+
+    def numbers(name: str) -> str:
+        attack = _find(audit, name, _column(audit, ATTACK))
+        if attack is None or attack.value is None or attack.placebo is None:
+            return ""
+        return f"{attack.value:.1f} against {attack.placebo:.1f} of its placebo, "
+
+    what = "forgotten samples can still be told one by one by more than their group (U-LiRA, beyond its placebo)"
+    return _after(audit, found, what, numbers)
+
+
+def _comes_back(audit: Audit, rows: Sequence[Row]) -> str:
+    """After which methods fine-tuning with the fewest forgotten samples brings back more than retraining did."""
+    columns = [column for column in audit.columns if column.measure.key == RELEARNED]
+    by_samples = {n: column for column in columns if is_number(n := dict(column.at).get(SAMPLES))}
+    if not by_samples:
+        return ""
+    samples, column = min(by_samples.items(), key=lambda item: item[0])
+    shown_samples = f"retained samples and {samples} forgotten ones" if samples else "retained samples alone"
+    what = f"fine-tuning on {shown_samples} brings back more of the forget set than in the retrained model"
+    return _after(audit, _of_methods(audit, rows, column), what, lambda _: "")
+
+
+def _after(audit: Audit, found: Mapping[str, Finding], what: str, numbers: Callable[[str], str]) -> str:
+    """Where a difference is above 0 by more than noise, where most, and where it is not; each method taken alone."""
+    values = {name: one.value for name, one in found.items() if one.value is not None}
+    if not values:
+        return ""
+    seen = [name for name in values if (found[name].low or 0) > 0]
+    below = [name for name in values if (found[name].high or 0) < 0]
+    most = max(seen or values, key=values.__getitem__)
+    verdict = f"{numbers(most)}{_difference(found[most])}: {UNCERTAIN if most not in (*seen, *below) else CERTAIN}"
+    if not seen:
+        of = f"Of {count(len(values), 'methods')}, none shows beyond noise that" if len(values) > 1 else "It is open if"
+        return f"{of} {what}. In numbers it is most after {audit.names[most]}: {verdict}."
+    among = f", most after {audit.names[most]}" if len(seen) > 1 else ""
+    first = f"After {listed([audit.names[name] for name in seen])} {what}{among}: {verdict}."
+    open_ones = len(values) - len(seen) - len(below)
+    parts = [
+        first,
+        f"It is {UNCERTAIN} for {count(open_ones, 'others')}." if open_ones else "",
+        f"Less by {CERTAIN}: {listed([audit.names[name] for name in below])}." if below else "",
+        "Each verdict is of a method taken alone." if len(values) > 1 else "",
+    ]
+    return " ".join(filter(None, parts))
+
+
+def _difference(one: Finding) -> str:
+    number = f"{points(one.value or 0.0)} {'less' if (one.value or 0.0) < 0 else 'more'}"
+    ends = shown(one, 1)[1].replace("-", "\N{MINUS SIGN}")
+    runs = count(one.runs, "runs") if one.runs else ""
+    return f"{number} ({', '.join(filter(None, [f'95 % interval {ends}' if ends else 'no interval', runs]))})"
+
+
+def _order(audit: Audit, rows: Sequence[Row]) -> str:
+    """Whether the per-example attack and the population attack order the methods alike."""
+    found, key = _of_methods(audit, rows, _column(audit, EXCESS)), attack_key(rows)
+    pairs = []
+    for own in by_label([row for row in rows if row.competes]).values():
+        one = found.get(label(own[0].run))
+        gaps = [gap for row in own if is_number(gap := row.difference(key))]
+        if one and one.value is not None and gaps:
+            pairs.append((one.value, fmean(gaps)))
+    if len(pairs) < FEWEST:
+        return ""
+    try:
+        rank = correlation(*(_ranks(values) for values in zip(*pairs, strict=True)))
+    except StatisticsError:  # one of them sees no difference at all
+        return ""
+    half = Z_95 * math.sqrt(1.06 / (len(pairs) - 3))  # of Fisher's transform (Fieller, Hartley and Pearson 1957)
+    middle = math.atanh(min(max(rank, -LIMIT), LIMIT))
+    low, high = math.tanh(middle - half), math.tanh(middle + half)
+    way = "alike" if rank > 0 else "the other way round"
+    attacks = f"the per-example attack and the population attack ({TITLES[key]} minus the retrained model's)"
+    numbers = f"rank correlation {rank:.2f}, 95 % interval {low:.2f} to {high:.2f}".replace("-", "\N{MINUS SIGN}")
+    if low > 0 or high < 0:
+        return f"Over {len(pairs)} methods {attacks} order them {way} ({numbers}): {CERTAIN}."
+    return f"Whether {attacks} order the {len(pairs)} methods alike is {UNCERTAIN} ({numbers})."
+
+
+def _ranks(values: Sequence[float]) -> list[float]:
+    """Places by size; equal values share the mean of theirs."""
+    return [sum(other < value for other in values) + sum(other == value for other in values) / 2 for value in values]
+
+
+def _column(audit: Audit, key: str) -> AuditColumn | None:
+    return next((column for column in audit.columns if column.key == key), None)
+
+
+def _find(audit: Audit, name: str, column: AuditColumn | None) -> Finding | None:
+    return audit.get(name, column) if column else None
+
+
+def _of_methods(audit: Audit, rows: Sequence[Row], column: AuditColumn | None) -> dict[str, Finding]:
+    """The findings of the unlearned rows in a column, by label."""
+    names = dict.fromkeys(label(row.run) for row in rows if row.competes)
+    return {name: one for name in names if (one := _find(audit, name, column))}
+
+
+def tell_measures(audit: Audit, name: str) -> Iterator[str]:
+    """A sentence for each measure that something was found of, of all groups together."""
+    found: dict[Measure, list[str]] = {}
+    for column in audit.columns:
+        if one := audit.get(name, column):
+            at = ", ".join(map(told_at, column.at))
+            told = found.setdefault(column.measure, [])
+            told.append(f"{at}: {_value(audit, name, column, one)}" if at else _value(audit, name, column, one))
+    for measure, told in found.items():
+        yield f"{measure.title}{f' ({measure.what})' if measure.what else ''}: {'; '.join(told)}."
+
+
+def _value(audit: Audit, name: str, column: AuditColumn, one: Finding) -> str:
+    """A value with its unit and interval, what stands beside it, and the number of runs; or why there is none."""
+    if one.value is None:
+        return f"not known{f', as {one.reason}' if one.reason else ''}"
+    decimals, unit = column.measure.decimals, column.measure.unit
+    value, ends = shown(one, decimals)
+    parts = [(part, audit.part(part, name, column)) for part in PARTS]
+    beside = [f"{part} {beside:.{decimals}f}" for part, beside in parts if beside is not None]
+    known = [f"95 % interval {ends}" if ends else "", *beside, count(one.runs, "runs") if one.runs else ""]
+    told = ", ".join(filter(None, known))
+    return f"{value}{f' {unit}' if unit else ''}{f' ({told})' if told else ''}"

@@ -1,0 +1,69 @@
+"""What a redacted copy keeps of audit.json and relearn.json: numbers by method and by group, and no options.
+
+They hold no row of a sample: a number is of all forgotten samples, or of those of a group, as in metrics.json.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import yaml
+
+from method.evaluation.audit import MEASURES
+from method.evaluation.columns import COLUMNS
+from method.runs.audits import Found, audit_file, read_audits
+from method.runs.findings import AUDIT, RELEARN, VERSION, Finding
+from method.runs.folder import CONFIG
+from method.runs.labels import label
+from method.runs.stored import StoredRun
+from scripts.report.redact_files import Redacted
+from scripts.report.redact_metrics import UNTOLD
+from utils.errors import UserError
+
+# The texts in `at`, which are words of the program.
+WORDS = ("unlearned", "retrained", "original", "forget", "held-out", "retain", "val", "validation", "test")
+Called = Mapping[tuple[tuple, str], tuple[tuple, str]]
+
+
+def redact_audits(
+    root: Path, made: Mapping[StoredRun, Redacted], places: Mapping[StoredRun, Path]
+) -> dict[Path, bytes]:
+    """The files by their places in the copy. made: of each run what the copy has; UserError for one that is broken."""
+    found, problems = read_audits(root, list(made))
+    if problems:
+        raise UserError(problems[0][1])
+    called = {(run.table, label(run)): _called(run, own.contents[CONFIG]) for run, own in made.items()}
+    groups = {name for run in made for name in (run.stored.get("groups") or {}).get("names", ())}
+    files: dict[Path, list[dict]] = {Path(AUDIT): []} if os.path.exists(audit_file(root)) else {}
+    for one in found:
+        place = places[one.run] / RELEARN if one.run else Path(AUDIT)
+        files.setdefault(place, [])
+        if _is_kept(one, called, groups):
+            files[place].append(asdict(_redacted(one.finding, called)))
+    return {
+        place: (json.dumps({"version": VERSION, "findings": own}, indent=2, ensure_ascii=False) + "\n").encode()
+        for place, own in files.items()
+    }
+
+
+def _called(run: StoredRun, config: bytes) -> tuple[tuple, str]:
+    """The table and the label of a run in the copy, in which tokens stand for what the owner named."""
+    stored = yaml.safe_load(config)
+    own = {**stored["config"], "dataset": stored["config"].get("dataset_name") or stored["config"]["dataset"]}
+    copy = StoredRun(run.folder, own, stored, defaults=run.defaults)
+    return copy.table, label(copy)
+
+
+def _is_kept(one: Found, called: Called, groups: set[str]) -> bool:
+    """Whether it is of a run that the copy has, of one of its groups, and in the program's words alone."""
+    own = one.finding
+    known = own.measure in MEASURES or own.measure in {column.key for column in COLUMNS}
+    words = all(not isinstance(value, str) or value in WORDS for value in (own.at or {}).values())
+    return known and words and (own.table, own.label) in called and (own.group is None or own.group in groups)
+
+
+def _redacted(own: Finding, called: Called) -> Finding:
+    table, name = called[own.table, own.label]
+    return replace(own, table=table, label=name, reason=UNTOLD if own.reason else None)
