@@ -2,7 +2,7 @@
 
 The runs are what is drawn by chance. An interval leaves out one block of runs after the other (delete-a-group
 jackknife, Kott 2001, Journal of Official Statistics 17), and everything is made anew without them: the fits that the
-scores rest on too. Draws of whole runs with the scores as they are would be cheaper, and hold the truth in 63 to 90 of
+scores rest on too. Draws of whole runs with the scores as they are would be cheaper, and hold the truth in 78 to 96 of
 100 simulations only, as runs share their fits (benchmarks/audit.py).
 """
 

@@ -124,9 +124,7 @@ def as_text(findings: Sequence[Finding], table: tuple, groups: bool, width: int)
             titles = measures[one.measure].title if one.measure in measures else one.measure
             reasons.setdefault(one.reason, {})[f"{titles} of {one.label}"] = None
     told = [f"- {_few(list(places))}: {reason}" for reason, places in reasons.items()]
-    return "\n".join(
-        [" ".join(map(str, table)), "", align(header, lines, 1 + groups, width), *([""] if told else []), *told]
-    )
+    return "\n".join([title(table), "", align(header, lines, 1 + groups, width), *([""] if told else []), *told])
 
 
 def _few(places: Sequence[str], most: int = 4) -> str:
