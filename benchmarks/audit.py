@@ -25,8 +25,8 @@ from scipy.special import ndtr, stdtrit
 from side_by_side import ROOT, machine
 
 from datasets.splits import Splits, forget_fingerprint, save_splits
-from method.evaluation.membership import auc
-from method.evaluation.over_runs import blocks, interval, true_positive_rate
+from method.evaluation.membership import auc, tpr_at
+from method.evaluation.over_runs import blocks, interval
 from method.evaluation.per_example import Scores, Side, attack, gaussian
 from method.evaluation.records import Records
 
@@ -133,7 +133,7 @@ def simulate(case: tuple, draw: np.random.Generator) -> tuple[Side, Side, Side, 
 def statistics_of(sides: tuple[Side, ...]) -> tuple[dict[str, float], tuple[Scores, Scores]]:
     scores, placebo = attack(sides[0], sides[1], gaussian), attack(sides[2], sides[3], gaussian)
     own, other = (auc(*(side.ratio for side in both)) for both in (scores, placebo))
-    rate = true_positive_rate(*(side.ratio for side in scores), 0.01)
+    rate = tpr_at(*(side.ratio for side in scores), 100)
     return {"AUC": own, "TPR@1%": rate, "excess": own - other}, scores
 
 

@@ -166,10 +166,10 @@ def replace_group(one: Finding) -> Finding:
 
 
 def test_rates_of_few_negatives_are_null_with_the_reason(found: list[Finding]):
-    one = pick(found, "lira_tpr_01", "salun")
+    one = pick(found, "lira_tpr_at_01", "salun")
     assert (one.value, one.low) == (None, None)
     assert one.reason.endswith("negatives, and a false-positive rate of 0.1 % needs 1000")
-    assert pick(found, "lira_tpr_1", "pretrain").value > pick(found, "lira_tpr_1", "ft").value
+    assert pick(found, "lira_tpr_at_1", "pretrain").value > pick(found, "lira_tpr_at_1", "ft").value
 
 
 def test_groups_are_told_apart(tmp_path: Path):

@@ -36,7 +36,7 @@ MADE_UP = {
     for key, title, unit in (
         ("lira_auc", "LiRA AUC", "%"),
         ("lira_excess", "LiRA excess", "points"),
-        ("lira_tpr_01", "LiRA TPR", "%"),
+        ("lira_tpr_at_01", "LiRA TPR", "%"),
     )
 }
 LABELS = ("salun", "scrub", "miu", "ft", "ga")
@@ -53,11 +53,11 @@ def found() -> list[Finding]:
     why = "200 negatives are fewer than 1 / FPR"
     return [
         *(one for row, group in zip(SALUN, (None, NAMES[2]), strict=True) for one in _of_salun(row, group)),
-        Finding("lira_tpr_01", TABLE, "salun", None, reason=why),
+        Finding("lira_tpr_at_01", TABLE, "salun", None, reason=why),
         *attacked("scrub", 52.0, 51.0, -3.0, 5.0),
-        Finding("lira_tpr_01", TABLE, "scrub", 0.5),
-        Finding("lira_tpr_1", TABLE, "salun", None, reason=why),
-        Finding("lira_tpr_1", TABLE, "scrub", None, reason=why),
+        Finding("lira_tpr_at_01", TABLE, "scrub", 0.5),
+        Finding("lira_tpr_at_1", TABLE, "salun", None, reason=why),
+        Finding("lira_tpr_at_1", TABLE, "scrub", None, reason=why),
         Finding("forgetting_quality", TABLE, "scrub", 0.4125, floor=0.75, n=90, runs=32),
         Finding("kl_to_retrain_test", TABLE, "retrain", 0.21, low=0.18, high=0.25, runs=5),
         Finding("test_acc", TABLE, "retrain", 1.3, runs=5),

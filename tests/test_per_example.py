@@ -8,8 +8,7 @@ from scipy.stats import gaussian_kde, norm
 
 from method.evaluation.intervals import student_interval
 from method.evaluation.membership import auc
-from method.evaluation.metrics import Undefined
-from method.evaluation.over_runs import MOST_BLOCKS, blocks, interval, run_values, true_positive_rate
+from method.evaluation.over_runs import MOST_BLOCKS, blocks, interval, run_values
 from method.evaluation.per_example import ENOUGH, MEASURES, Fit, Scores, Side, attack, gaussian, kernels
 
 SHIFT = 1.2
@@ -37,8 +36,8 @@ def test_known_gaussians_give_the_closed_form():
     ]
     found = run_values(*scores)
     assert found["auc"] == pytest.approx(100 * norm.cdf(SHIFT / np.sqrt(2)), abs=0.2)
-    assert found["tpr_1"] == pytest.approx(100 * norm.cdf(SHIFT - norm.ppf(0.99)), abs=0.6)
-    assert found["tpr_01"] == pytest.approx(100 * norm.cdf(SHIFT - norm.ppf(0.999)), abs=0.6)
+    assert found["tpr_at_1"] == pytest.approx(100 * norm.cdf(SHIFT - norm.ppf(0.99)), abs=0.6)
+    assert found["tpr_at_01"] == pytest.approx(100 * norm.cdf(SHIFT - norm.ppf(0.999)), abs=0.6)
 
 
 def test_two_spreads_count_beside_two_means():
@@ -61,7 +60,7 @@ def test_estimated_gaussians_give_what_a_monte_carlo_of_as_many_runs_gives(n_run
     ]
     found, simulated = run_values(positive.ratio, negative.ratio), run_values(*expected)
     assert found["auc"] == pytest.approx(simulated["auc"], abs=0.5)
-    assert found["tpr_1"] == pytest.approx(simulated["tpr_1"], abs=0.8)
+    assert found["tpr_at_1"] == pytest.approx(simulated["tpr_at_1"], abs=0.8)
     assert found["auc"] < 100 * norm.cdf(SHIFT / np.sqrt(2)) - 0.2  # which knows the means
 
 
@@ -160,10 +159,10 @@ def test_equal_phi_tell_nothing(density):
     forgot = np.ones((5, 40), dtype=bool)
     phi = np.broadcast_to(np.arange(40) / 7, (5, 40))
     scores = attack(Side(phi, forgot, forgot), Side(phi, forgot, forgot), density)
-    assert run_values(*(side.ratio for side in scores)) | {"tpr_01": None} == {
+    assert run_values(*(side.ratio for side in scores)) | {"tpr_at_01": None} == {
         "auc": 50.0,
-        "tpr_1": 0.0,
-        "tpr_01": None,
+        "tpr_at_1": 0.0,
+        "tpr_at_01": None,
     }
 
 
@@ -183,27 +182,6 @@ def test_far_from_all_kernels_the_nearer_side_wins():
     positive, negative = attack(Side(inside, forgot, forgot), Side(outside, forgot, forgot), kernels)
     assert positive.ratio[0] > 1000
     assert negative.ratio[0] < -1000
-
-
-def test_true_positive_rates_by_hand():
-    negative = np.arange(100.0)  # one of them, 99, may be above a threshold
-    assert true_positive_rate(np.array([98.0, 98.5, 99.5, 3.0]), negative, 0.01) == 50.0  # above 98
-    assert true_positive_rate(np.array([98.0, 98.5]), np.append(negative, 98.0), 0.01) == 50.0
-    # Two ties at the top: calling one of them so calls both, which is 2 %.
-    negative[98] = 99.0
-    assert true_positive_rate(np.array([98.5, 99.0, 99.5, 100.0]), negative, 0.01) == 50.0
-    with pytest.raises(Undefined, match="100 negatives, and a false-positive rate of 0.1 % needs 1000"):
-        true_positive_rate(np.ones(5), negative, 0.001)
-    assert true_positive_rate(np.array([6.5]), np.arange(100.0)[::-1], 0.93) == 100.0  # 7 to 99 are 93
-
-
-def test_the_rate_is_the_largest_that_a_threshold_has():
-    draw = np.random.default_rng(3)
-    positive, negative = draw.normal(1, 1, 50).round(1), draw.normal(0, 1, 300).round(1)
-    for rate in (0.01, 0.03, 0.2):
-        thresholds = [-np.inf, *negative, *positive]
-        allowed = [t for t in thresholds if np.mean(negative > t) <= rate]
-        assert true_positive_rate(positive, negative, rate) == 100 * max(np.mean(positive > t) for t in allowed)
 
 
 def test_the_interval_of_a_mean_is_students():

@@ -11,39 +11,25 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import stdtrit
 
+from method.evaluation.forgetting import LOW_RATES
 from method.evaluation.intervals import LEVEL
-from method.evaluation.membership import auc
+from method.evaluation.membership import auc, tpr_at
 from method.evaluation.metrics import Undefined
 
-RATES = {"tpr_1": 0.01, "tpr_01": 0.001}  # false-positive rates, by the name of the true-positive rate
 MOST_BLOCKS = 20
-ROUNDING = 1e-9  # 0.07 * 100 is not 7
 
 
 def run_values(positive: np.ndarray, negative: np.ndarray) -> dict[str, float | Undefined]:
-    """AUC and the true-positive rates of RATES, percent, of scores (n,), or why there is none."""
+    """AUC and the true-positive rates of LOW_RATES, percent, of scores (n,), or why there is none."""
     found: dict[str, float | Undefined] = {}
     positive, negative = np.sort(positive), np.sort(negative)
-    for name, rate in ({"auc": None} | RATES).items():
+    for name, one_in in ({"auc": None} | LOW_RATES).items():
         try:
             _refuse_none(positive, negative)
-            found[name] = auc(positive, negative) if rate is None else true_positive_rate(positive, negative, rate)
+            found[name] = auc(positive, negative) if one_in is None else tpr_at(positive, negative, one_in)
         except Undefined as reason:
             found[name] = reason
     return found
-
-
-def true_positive_rate(positive: np.ndarray, negative: np.ndarray, rate: float) -> float:
-    """The largest share of positives, percent, that a threshold calls so which calls at most `rate` of negatives so.
-
-    Scores (n,); equal ones are called alike. Undefined with fewer negatives than 1 / rate.
-    """
-    n, needed = len(negative), round(1 / rate)
-    if n < needed:
-        raise Undefined(f"{n} negatives, and a false-positive rate of {100 * rate:g} % needs {needed}")
-    above = int(rate * n + ROUNDING)  # how many negatives may be
-    threshold = np.partition(negative, n - 1 - above)[n - 1 - above]
-    return 100.0 * np.count_nonzero(positive > threshold) / len(positive)
 
 
 def blocks(n_runs: int) -> list[np.ndarray]:

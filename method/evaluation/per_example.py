@@ -74,7 +74,7 @@ def _rates(key: str, title: str, definition: str, source: str) -> tuple[Measure,
             source,
             RATE,
         )
-        for name, share in (("tpr_1", "1"), ("tpr_01", "0.1"))
+        for name, share in (("tpr_at_1", "1"), ("tpr_at_01", "0.1"))
     )
 
 
