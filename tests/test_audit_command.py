@@ -168,7 +168,7 @@ def replace_group(one: Finding) -> Finding:
 def test_rates_of_few_negatives_are_null_with_the_reason(found: list[Finding]):
     one = pick(found, "lira_tpr_at_01", "salun")
     assert (one.value, one.low) == (None, None)
-    assert one.reason.endswith("negatives, and a false-positive rate of 0.1 % needs 1000")
+    assert one.reason.startswith("a false-positive rate of one in 1000 needs 1000 non-members")
     assert pick(found, "lira_tpr_at_1", "pretrain").value > pick(found, "lira_tpr_at_1", "ft").value
 
 

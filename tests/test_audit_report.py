@@ -148,7 +148,7 @@ def test_a_row_a_label_and_a_column_a_measure_with_placebo_and_interval(tree: Pa
 
 def test_notes_say_what_is_missing_and_how_many_runs_there_were(tree: Path, capsys: Capture) -> None:
     text = " ".join(section(shown(tree, capsys)).split())
-    assert "- LiRA TPR and lira tpr 1 of salun; lira tpr 1 of scrub: 200 negatives are fewer than 1 / FPR" in text
+    assert "- LiRA TPR and lira tpr at 1 of salun; lira tpr at 1 of scrub: 200 negatives are fewer than 1 / FPR" in text
     assert (
         "Runs behind a number: 40 (LiRA AUC, LiRA excess); 32 (forgetting quality); 2 (relearn gap, relearn time)."
         in text
