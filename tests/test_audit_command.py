@@ -283,6 +283,13 @@ def test_the_table_lines_up_and_the_same_command_gives_the_same_file(tree: Tree,
     assert sum(NAMES[2] in line for line in capsys.readouterr().out.splitlines()) == 4  # of one pair there is none
 
 
+def test_a_part_of_the_seeds_leaves_the_audit_as_it_is(tree: Tree, capsys: pytest.CaptureFixture[str]):
+    before = {file: file.read_bytes() for file in tree.root.rglob("*.json")}
+    assert main([str(tree.root), "--seeds", "4"]) == 0
+    assert "not written, as --seeds took a part of the runs; --out FILE writes it" in capsys.readouterr().out
+    assert {file: file.read_bytes() for file in tree.root.rglob("*.json")} == before
+
+
 def test_fewer_seeds_by_a_flag(tree: Tree, tmp_path: Path):
     file = tmp_path / "some.json"
     assert main([str(tree.root), "--seeds", "4", "--out", str(file)]) == 0
@@ -294,8 +301,8 @@ def test_fewer_seeds_by_a_flag(tree: Tree, tmp_path: Path):
 def test_runs_in_a_zip_have_their_audit_beside_it(tree: Tree, tmp_path: Path):
     files = {str(file.relative_to(tree.root)): file.read_bytes() for file in tree.root.glob("*/*")}
     write_zip(tmp_path / "kept.zip", files)
-    assert main([str(tmp_path / "kept.zip"), *FEW]) == 0
-    assert per_example(tmp_path / "kept.audit.json") == audit(tree.root, *FEW)
+    assert main([str(tmp_path / "kept.zip")]) == 0
+    assert per_example(tmp_path / "kept.audit.json") == audit(tree.root)
 
 
 def test_an_interruption_leaves_the_file_as_it_was(

@@ -279,7 +279,7 @@ def test_sentences_name_where_the_excess_is_more_than_noise(tree: Path) -> None:
         " placebo): 61.0 against 50.0 of its placebo, 11.0 points more (95 % interval 8.0 to 14.0, 40 runs): more than"
         " noise. It is too noisy to say for 1 other. Each verdict is of a method taken alone."
     )
-    assert back.startswith("It is open if fine-tuning on retained samples alone brings back more")
+    assert back.startswith("It is open whether after fine-tuning on retained samples alone the rest of the")
     assert back.endswith("2 runs): too noisy to say.")
 
 

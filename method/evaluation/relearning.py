@@ -47,7 +47,7 @@ MEASURES = (
     Measure(
         "relearn_gap",
         "relearn gap",
-        "what fine-tuning brings back of the forget set beyond what the retrained model learns anew",
+        "how much better forgotten samples are known than by the retrained model, both fine-tuned; growth was hidden",
         "relearn_acc of the unlearned model minus the retrained one's, at the same k and step; percentage points.",
         ATTACK,
         f"A positive gap says that something was hidden; none does not show that nothing was: {ONE_RATE}. One retrained"

@@ -45,7 +45,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "zip, with its name before it)"
     )  # fmt: skip
     parser.add_argument(
-        "--seeds", type=int, metavar="M", help="only the first M train seeds of each table: what fewer runs would tell"
+        "--seeds",
+        type=int,
+        metavar="M",
+        help="only the first M train seeds of each table, what fewer runs would tell: "
+        "it is printed, and written with --out alone",
     )
     parser.add_argument("--groups", action="store_true", help="print a row for each group too")
     return parser.parse_args(arguments)
@@ -55,9 +59,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Audit every table, write and print what was found; returns the exit code."""
     wanted = _parse(arguments)
-    file = wanted.out or audit_file(wanted.path)
-    if wanted.out is not None and (os.path.isdir(file) or not os.path.isdir(file.parent)):
-        raise UserError(f"--out {file}: this is a folder, or lies in none; give the name of a file")
+    file = wanted.out or (audit_file(wanted.path) if wanted.seeds is None else None)
+    if wanted.out is not None and (os.path.isdir(wanted.out) or not os.path.isdir(wanted.out.parent)):
+        raise UserError(f"--out {wanted.out}: this is a folder, or lies in none; give the name of a file")
     if wanted.seeds is not None and wanted.seeds < 1:
         raise UserError(f"--seeds {wanted.seeds}: expected a whole number of at least 1")
     tables = tables_of([run for run in read_runs(wanted.path) if not run.problem], wanted.seeds)
@@ -69,17 +73,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
             say(f"{title(table)}: {len(own)} runs")
             findings += [finding for part, _ in PARTS for finding in part(own)]
     except KeyboardInterrupt:
-        say(f"interrupted: {file} is as it was; the same command begins anew")
+        say("interrupted: what was written before is as it was; the same command begins anew")
         return INTERRUPTED
     seeds = sorted({run.seeds.train for own in tables.values() for run in own})
+    if file is not None:
+        _write(file, findings, seeds)
+    width = terminal_width()
+    tell("\n\n".join(as_text(findings, table, wanted.groups, width) for table in tables))
+    tell(f"written: {file}" if file else "not written, as --seeds took a part of the runs; --out FILE writes it")
+    return 0
+
+
+def _write(file: Path, findings: Sequence[Finding], seeds: Sequence[int]) -> None:
     try:
         write_findings(file, findings, {"train_seeds": seeds})
     except OSError as error:
         raise UserError(f"{file} cannot be written ({error.strerror or error}); give another --out") from None
-    width = terminal_width()
-    tell("\n\n".join(as_text(findings, table, wanted.groups, width) for table in tables))
-    tell(f"written: {file}")
-    return 0
 
 
 def audit_file(path: Path) -> Path:

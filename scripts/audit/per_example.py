@@ -192,7 +192,7 @@ def _measure_privacy(case: Case, groups: Sequence[int | None]) -> dict[Key, Outc
     """Forgotten samples against never trained ones, both under the models in question."""
     keys = [one.key for one in MEASURES if one.key.startswith(PRIVACY)]
     if not case.left_out.asked.any():
-        reason = "no run left out samples that others forget; make runs with --leave_out"
+        reason = "it needs unlearned models of runs with --leave_out, some of which left out what others forget"
         return {(key, group): Outcome(None, reason) for key in keys for group in groups}
     found: dict[Key, Outcome] = {}
     scores = attack(case.inside, case.left_out, kernels)

@@ -41,14 +41,16 @@ def _told_apart(audit: Audit, rows: Sequence[Row]) -> str:
 
 
 def _comes_back(audit: Audit, rows: Sequence[Row]) -> str:
-    """After which methods fine-tuning with the fewest forgotten samples brings back more than retraining did."""
+    """After which methods the forget set is known better than after retraining, fine-tuned with the fewest samples."""
     columns = [column for column in audit.columns if column.measure.key == RELEARNED]
     by_samples = {n: column for column in columns if is_number(n := dict(column.at).get(SAMPLES))}
     if not by_samples:
         return ""
     samples, column = min(by_samples.items(), key=lambda item: item[0])
     shown_samples = f"retained samples and {samples} forgotten ones" if samples else "retained samples alone"
-    what = f"fine-tuning on {shown_samples} brings back more of the forget set than in the retrained model"
+    what = (
+        f"after fine-tuning on {shown_samples} the rest of the forget set is known better than in the retrained model"
+    )
     return _after(audit, _of_methods(audit, rows, column), what, lambda _: "")
 
 
@@ -61,8 +63,13 @@ def _after(audit: Audit, found: Mapping[str, Finding], what: str, numbers: Calla
     below = [name for name in values if (found[name].high or 0) < 0]
     most = max(seen or values, key=values.__getitem__)
     verdict = f"{numbers(most)}{_difference(found[most])}: {UNCERTAIN if most not in (*seen, *below) else CERTAIN}"
+    if all(found[name].low is None for name in values):
+        return (
+            f"So few runs say nothing of noise, and so not whether {what}. In numbers it is most after"
+            f" {audit.names[most]}: {numbers(most)}{_difference(found[most])}."
+        )
     if not seen:
-        of = f"Of {count(len(values), 'methods')}, none shows beyond noise that" if len(values) > 1 else "It is open if"
+        of = f"Of {count(len(values), 'methods')}, none shows beyond noise that" if len(values) > 1 else "It is open whether"
         return f"{of} {what}. In numbers it is most after {audit.names[most]}: {verdict}."
     among = f", most after {audit.names[most]}" if len(seen) > 1 else ""
     first = f"After {listed([audit.names[name] for name in seen])} {what}{among}: {verdict}."
@@ -105,7 +112,7 @@ def _order(audit: Audit, rows: Sequence[Row]) -> str:
     attacks = f"the per-example attack and the population attack ({TITLES[key]} minus the retrained model's)"
     numbers = f"rank correlation {rank:.2f}, 95 % interval {low:.2f} to {high:.2f}".replace("-", "\N{MINUS SIGN}")
     if low > 0 or high < 0:
-        return f"Over {len(pairs)} methods {attacks} order them {way} ({numbers}): {CERTAIN}."
+        return f"Over {len(pairs)} methods {attacks} order them {way} ({numbers}, if methods were independent)."
     return f"Whether {attacks} order the {len(pairs)} methods alike is {UNCERTAIN} ({numbers})."
 
 
