@@ -69,7 +69,11 @@ def _after(audit: Audit, found: Mapping[str, Finding], what: str, numbers: Calla
             f" {audit.names[most]}: {numbers(most)}{_difference(found[most])}."
         )
     if not seen:
-        of = f"Of {count(len(values), 'methods')}, none shows beyond noise that" if len(values) > 1 else "It is open whether"
+        of = (
+            f"Of {count(len(values), 'methods')}, none shows beyond noise that"
+            if len(values) > 1
+            else "It is open whether"
+        )
         return f"{of} {what}. In numbers it is most after {audit.names[most]}: {verdict}."
     among = f", most after {audit.names[most]}" if len(seen) > 1 else ""
     first = f"After {listed([audit.names[name] for name in seen])} {what}{among}: {verdict}."
