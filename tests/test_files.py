@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from utils.files import open_regular, read_bytes, read_json, read_text, read_yaml, sha256_file
+from utils.files import open_regular, read_bytes, read_json, read_text, read_yaml, sha256_file, write_json
 
 
 @pytest.mark.parametrize("read", [open_regular, read_bytes, read_text, read_json, read_yaml, sha256_file])
@@ -60,3 +60,15 @@ def test_aliases_count_as_what_they_stand_for(tmp_path: Path):
         read_yaml(file)
     file.write_text("shared: &s {lr: 0.1}\nmiu: *s\nscrub: *s\n")
     assert read_yaml(file) == {"shared": {"lr": 0.1}, "miu": {"lr": 0.1}, "scrub": {"lr": 0.1}}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_what_is_no_file_is_not_replaced(tmp_path: Path):
+    """A rename onto /dev/null would remove it for everybody."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="it is a named pipe, expected a regular file"):
+        write_json(tmp_path / "pipe", {})
+    assert [one.name for one in tmp_path.iterdir()] == ["pipe"]
+    assert (tmp_path / "pipe").is_fifo()
+    with pytest.raises(OSError, match="it is a device, expected a regular file"):
+        write_json(Path(os.devnull), {})

@@ -268,5 +268,5 @@ def test_commands_that_are_told_ask_for_the_same_evaluation(shop: Workshop, tmp_
 @pytest.mark.slow
 def test_the_same_bits_twice(shop: Workshop, tmp_path: Path):
     again = Workshop(shop.data_dir, tmp_path)
-    made = again.ok("retrain --eval_precision bf16 --tag bf16")
+    made = again.ok("retrain --eval_precision bf16 --tag bf16", checkpoint_dir=shop.store)  # with the same original
     assert_same_run(made, folder(shop, "retrain-bf16_0.5_0"))

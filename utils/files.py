@@ -41,15 +41,24 @@ FILE_TYPES = {
 def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Let `write` fill a temporary file beside `path`, then rename it there.
 
-    RunError where the disk is full, LockLost in a folder that another process has taken over.
+    RunError where the disk is full, LockLost in a folder that another process has taken over. OSError where the path
+    names a device, a pipe or a socket: to rename a file there would remove it, /dev/null too.
     """
     verify(path)
+    _refuse_special(path)
     try:
         _write_and_rename(path, write)
     except Exception as error:
         if full := disk_full(error, path):
             raise full from error
         raise
+
+
+def _refuse_special(path: Path) -> None:
+    kind = stat.S_IFMT(os.lstat(path).st_mode) if os.path.lexists(path) else stat.S_IFREG
+    if kind not in (stat.S_IFREG, stat.S_IFLNK, stat.S_IFDIR):
+        told = FILE_TYPES.get(kind, "no file")
+        raise OSError(errno.EINVAL, f"it is {told}, expected a regular file", str(path))
 
 
 def _write_and_rename(path: Path, write: Callable[[IO[bytes]], object]) -> None:
