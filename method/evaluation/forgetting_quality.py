@@ -10,7 +10,6 @@ which no rule is left has epsilon 0, where that code ends. Triantafillou et al.,
 Findings from the first NeurIPS unlearning competition, 2024.
 """
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -91,11 +90,6 @@ def epsilons(unlearned: np.ndarray, retrained: np.ndarray) -> np.ndarray:
     parts = (slice(first, first + CHUNK) for first in range(0, n, CHUNK))
     found = [_chunk(unlearned[:, part], retrained[:, part], table) for part in parts]
     return np.concatenate(found) if found else np.empty(0)
-
-
-def visible_epsilon(n_models: int) -> float:
-    """About the largest epsilon below 50 that so many models of either kind can show."""
-    return math.log(n_models - 1)
 
 
 def epsilon_table(n_models: int) -> np.ndarray:

@@ -42,7 +42,7 @@ GROUP = "What unlearning did to the whole group counts as well: see the excess o
 RATE = "Of few runs the tail of the scores is that of few models; null with fewer than 1 / FPR negatives"
 EXCESS = (
     "AUC minus that of the placebo: the same attack, in which a held-out sample of its group stands in the place of"
-    " every forgotten sample. Its interval resamples runs, the same ones in both"
+    " every forgotten sample. Its interval leaves out blocks of runs, the same ones in both"
 )
 
 

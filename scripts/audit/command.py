@@ -7,11 +7,11 @@ from pathlib import Path
 
 from method.evaluation import per_example as formulas
 from method.evaluation.measures import Measure
+from method.runs.audits import audit_file
 from method.runs.files import PRETRAIN
-from method.runs.findings import AUDIT, Finding, write_findings
+from method.runs.findings import Finding, write_findings
 from method.runs.originals import starts_of
 from method.runs.stored import StoredRun, read_runs
-from method.runs.zips import is_zip
 from scripts.audit import per_example, quality
 from scripts.report.naming import title
 from utils.errors import UserError
@@ -89,11 +89,6 @@ def _write(file: Path, findings: Sequence[Finding], seeds: Sequence[int]) -> Non
         write_findings(file, findings, {"train_seeds": seeds})
     except OSError as error:
         raise UserError(f"{file} cannot be written ({error.strerror or error}); give another --out") from None
-
-
-def audit_file(path: Path) -> Path:
-    """Where the audit of a folder's runs lies, or of those in a zip: runs.zip has runs.audit.json beside it."""
-    return path.with_name(f"{path.stem}.{AUDIT}") if is_zip(path) else path / AUDIT
 
 
 def tables_of(runs: Sequence[StoredRun], n_seeds: int | None = None) -> dict[tuple, list[StoredRun]]:

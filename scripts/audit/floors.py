@@ -1,7 +1,6 @@
 """The noise floor of every distance to the retrained model: the same between retrained models of two train seeds."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -9,22 +8,22 @@ import numpy as np
 
 from datasets.splits import Splits, load_splits
 from method.evaluation.columns import COLUMNS, REFERENCE, Column
-from method.evaluation.evaluator import add_reference, comparable, compare_outputs, compared_keys, evaluate, output_keys
+from method.evaluation.evaluator import add_reference, comparable, compare_outputs, compared_keys, output_keys
 from method.evaluation.intervals import student_factor
 from method.evaluation.records import Records
 from method.runs.files import RETRAIN
 from method.runs.findings import Finding
 from method.runs.folder import RECORDS, SPLITS
 from method.runs.stored import StoredRun
-from scripts.audit.models import by_label, readable
+from scripts.audit.models import by_label
+from scripts.audit.reading import whole_runs
 
-MOST_MODELS = 8  # of one forget set: 28 pairs
-MOST_APART = 4  # of different ones, as both models of each of the 6 pairs are evaluated anew
+MOST_MODELS = 8  # 28 pairs
 FEWEST_LEFT_OUT = 5  # models, below which leaving one out leaves next to nothing
 GAPS = (REFERENCE, "")  # which value is the best of columns that are compared by their gap
 NO_VALUE = "retrained models lack it; --recompute of the report makes it where their records are kept"
 NO_RECORDS = "the records of retrained models of two train seeds were not kept"
-OTHER_FORGET_SETS = "the retrained models have other forget sets, and their records were not kept"
+TOO_FEW = "a noise floor needs retrained models of two train seeds and one forget set (--forget_seed)"
 Pair = tuple[int, int]
 Kept = tuple[Records, Splits] | None
 
@@ -32,15 +31,14 @@ Kept = tuple[Records, Splits] | None
 def examine_floors(runs: Sequence[StoredRun]) -> Iterator[Finding]:
     """The mean size over pairs of retrained models of each distance metric, as findings with the metric's key.
 
-    runs: finished ones of one table. Of metrics that are no distance it is their gap. Both models have never
-    seen the samples that stand for F: where their forget sets differ, those that both forgot.
+    runs: finished ones of one table. Of metrics that are no distance it is their gap. Both models have the same
+    forget set, as a run and its reference have: models of other ones are further apart, by whom they forgot.
     """
     for label, found in by_label([run for run in runs if run.method == RETRAIN and run.is_plain]).items():
         models = choose_models(found)
         table = models[0].table
         if len(models) < 2:
-            reason = "a noise floor needs retrained models of two train seeds"
-            yield from (Finding(one.key, table, label, None, runs=len(models), reason=reason) for one in distances())
+            yield from (Finding(one.key, table, label, None, runs=len(models), reason=TOO_FEW) for one in distances())
             continue
         pairs = compare_pairs(models)
         for column in distances():
@@ -54,19 +52,17 @@ def distances() -> list[Column]:
 
 
 def choose_models(found: Sequence[StoredRun]) -> list[StoredRun]:
-    """Models of different train seeds: at most MOST_MODELS of one forget set or, without two of one, MOST_APART."""
+    """At most MOST_MODELS models of different train seeds and one forget set, that of which there are most."""
     by_forget: dict[str | None, dict[int, StoredRun]] = {}
     for run in found:
         by_forget.setdefault(run.fingerprint("forget"), {}).setdefault(run.seeds.train, run)
-    most, chosen = MOST_MODELS, max(by_forget.values(), key=len)
-    if len(chosen) < 2:
-        most, chosen = MOST_APART, {run.seeds.train: run for run in reversed(found)}
-    return [chosen[seed] for seed in sorted(chosen)][:most]
+    chosen = max(by_forget.values(), key=len)
+    return [chosen[seed] for seed in sorted(chosen)][:MOST_MODELS]
 
 
 def compare_pairs(models: Sequence[StoredRun]) -> dict[Pair, dict[str, Any]]:
     """Every distance by key, and `reasons` for those that are None, for each pair of places in `models`."""
-    whole = set(map(id, readable(models)))
+    whole = set(map(id, whole_runs(models)))
     kept = [_load(run) if id(run) in whole else None for run in models]
     return {
         (one, other): compare_two(models[one], models[other], kept[one], kept[other])
@@ -76,37 +72,17 @@ def compare_pairs(models: Sequence[StoredRun]) -> dict[Pair, dict[str, Any]]:
 
 def compare_two(one: StoredRun, other: StoredRun, own: Kept, theirs: Kept) -> dict[str, Any]:
     """As of `one`, if `other` were its reference; own, theirs: records and splits where they were kept."""
-    same = one.fingerprint("forget") == other.fingerprint("forget")
     values, others = one.metrics, other.metrics
     if own and theirs:
-        shared = own[1] if same else share_splits(own[1], theirs[1])
-        if not same:
-            values, others = _evaluate(one, own[0], shared), _evaluate(other, theirs[0], shared)
-        outputs = compare_outputs(own[0], theirs[0], shared)
-    elif same:
-        outputs = dict.fromkeys(output_keys()) | {"reasons": dict.fromkeys(output_keys(), NO_RECORDS)}
+        outputs = compare_outputs(own[0], theirs[0], own[1])
     else:
-        return {"reasons": {column.key: OTHER_FORGET_SETS for column in distances()}}
+        outputs = dict.fromkeys(output_keys()) | {"reasons": dict.fromkeys(output_keys(), NO_RECORDS)}
     found = add_reference({**values}, others, None, None, outputs)
     mine, second = comparable(values, others), comparable(others, values)
     for key in {column.key for column in distances()} - {*compared_keys()}:
         a, b = mine.get(key), second.get(key)
         found[key] = None if a is None or b is None else a - b
     return found
-
-
-def share_splits(one: Splits, other: Splits) -> Splits:
-    """The samples that have the same part in both."""
-    forget, retain, val, test = (
-        np.intersect1d(getattr(one, name), getattr(other, name)) for name in ("forget", "retain", "val", "test")
-    )
-    return replace(one, train=np.union1d(forget, retain), forget=forget, retain=retain, val=val, test=test)
-
-
-def _evaluate(run: StoredRun, records: Records, splits: Splits) -> dict[str, Any]:
-    """The metrics of a run on other splits than its own."""
-    groups = run.stored["groups"]
-    return evaluate(records, splits, groups["names"], groups["n_targets"], groups["n_sensitive"])
 
 
 def _load(run: StoredRun) -> tuple[Records, Splits]:

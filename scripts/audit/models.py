@@ -1,6 +1,5 @@
 """Which runs of a table are models of one kind, and what their records say of the same samples."""
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,21 +9,13 @@ import numpy as np
 from method.evaluation.records import Records
 from method.runs.files import PRETRAIN, RETRAIN
 from method.runs.findings import Finding
-from method.runs.folder import RECORDS, REDACTED, SPLITS
+from method.runs.folder import RECORDS
 from method.runs.labels import label as make_label
 from method.runs.labels import rank
 from method.runs.reference import Asked, misfits
 from method.runs.stored import StoredRun
+from scripts.audit.reading import whole_runs
 from utils.errors import RunError, UserError
-
-
-def readable(runs: Sequence[StoredRun]) -> list[StoredRun]:
-    """The finished runs that keep the records of all their samples, which a redacted copy does not."""
-    return [
-        run
-        for run in runs
-        if not run.stored.get(REDACTED) and all(os.path.exists(run.folder / name) for name in (RECORDS, SPLITS))
-    ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +49,7 @@ class Subject:
 def subjects(runs: Sequence[StoredRun]) -> Iterator[Subject]:
     """One for each label of the finished runs of a table, in the order of the table's rows."""
     table = next((run.table for run in runs if run.method != PRETRAIN), ())
-    kept = readable(runs)
+    kept = whole_runs(runs)
     labels = by_label(kept)
     for label in by_label(runs):
         found = labels.get(label, [])

@@ -15,7 +15,8 @@ from method.runs.folder import SPLITS
 from method.runs.stored import StoredRun
 from scripts.audit.floors import examine_floors
 from scripts.audit.interpolated import examine_interpolated
-from scripts.audit.models import Subject, load_together, readable, subjects
+from scripts.audit.models import Subject, load_together, subjects
+from scripts.audit.reading import whole_runs
 
 QUALITY = (*forgetting_quality.MEASURES, *margins.MEASURES)
 MEASURES = (*QUALITY, *interpolated.MEASURES)
@@ -41,7 +42,7 @@ def examine(runs: Sequence[StoredRun]) -> Iterator[Finding]:
 
     UserError where runs are of other samples. What cannot be computed is there with its reason.
     """
-    kept, loaded = readable(runs), dict[tuple[str, ...], Models]()
+    kept, loaded = whole_runs(runs), dict[tuple[str, ...], Models]()
     for subject in subjects(runs):
         yield from _examine_quality(subject, loaded)
         yield from examine_interpolated(subject, kept)
