@@ -18,9 +18,10 @@ from method.evaluation.intervals import auc_difference_interval, difference_inte
 from method.runs.labels import rank
 from method.runs.originals import DIGEST, NAME, Start
 from method.runs.stored import StoredRun, read_runs
+from scripts.report import wording
 from scripts.report.cells import originals_of
 from scripts.report.collect import Report, Row
-from scripts.report.estimates import Estimate
+from scripts.report.estimates import Estimate, Score, estimate_change
 from scripts.report.story import tell
 
 STUDY = ROOT / "docs/results/runs/digits.zip"
@@ -111,6 +112,15 @@ def test_seeds_that_are_all_alike_are_no_evidence_of_no_noise() -> None:
     _, low, high = difference_interval(90, 100, 88, 100)
     assert text.endswith(
         f"2.0 points less (95 % interval {ends(low, high)}, 3 seeds, from its test images): too noisy to say."
+    )
+
+
+def test_runs_that_share_models_say_of_how_many_images_they_are() -> None:
+    pairs = [(Score(90.0, 252), Score(40.0, 252)), (Score(90.0, 252), Score(50.0, 252))]
+    found = estimate_change(pairs, independent=False)
+    assert found is not None
+    assert wording.fall(found).startswith(
+        "from 90.0 % to 45.0 % (n = 252), 45.0 points less (no interval: 2 seeds, which share"
     )
 
 

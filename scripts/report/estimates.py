@@ -158,11 +158,13 @@ def _of_scores(
     independent: bool,
 ) -> Estimate | None:
     found = estimate([(before[0], after[0]) for before, after in pairs], choices, of_one, source, independent)
-    if found is None or found.low is None or found.high is None:
+    if found is None:
+        return None
+    found = replace(found, n_images=tuple(after.n for _, after in pairs))
+    if found.low is None or found.high is None:
         return found
     # No share lies beyond 0 and 100.
-    low, high = max(found.low, -found.before), min(found.high, 100.0 - found.before)
-    return replace(found, low=low, high=high, n_images=tuple(after.n for _, after in pairs))
+    return replace(found, low=max(found.low, -found.before), high=min(found.high, 100.0 - found.before))
 
 
 def scores_of(values: Mapping[str, Any]) -> dict[str, Score]:
