@@ -325,7 +325,7 @@ def test_two_runs_with_one_folder_are_refused(tmp_path: Path, capsys: Capture):
         ("digits_fidelity", 145),
         ("digits_miu", 85),
         ("digits_quality", 259),
-        ("digits_quality_retrained", 64),
+        ("digits_quality_retrained", 96),
         ("digits_seeds", 120),
         ("celeba", 93),
         ("fairface", 93),
