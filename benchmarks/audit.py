@@ -26,7 +26,7 @@ from side_by_side import ROOT, machine
 
 from datasets.splits import Splits, forget_fingerprint, save_splits
 from method.evaluation.membership import auc, tpr_at
-from method.evaluation.over_runs import blocks, interval
+from method.evaluation.over_runs import blocks, d_prime, interval
 from method.evaluation.per_example import Scores, Side, attack, gaussian
 from method.evaluation.records import Records
 
@@ -52,6 +52,7 @@ CASES = (
     (100, 0.5, 0.5, 0.3, 0.9),
 )
 N_SAMPLES = 150
+LIMITS = {"excess": (-100.0, 100.0), "excess d'": (-np.inf, np.inf)}
 
 
 def make_runs(root: Path, n: int, n_runs: int, share: float) -> None:
@@ -134,7 +135,9 @@ def statistics_of(sides: tuple[Side, ...]) -> tuple[dict[str, float], tuple[Scor
     scores, placebo = attack(sides[0], sides[1], gaussian), attack(sides[2], sides[3], gaussian)
     own, other = (auc(*(side.ratio for side in both)) for both in (scores, placebo))
     rate = tpr_at(*(side.ratio for side in scores), 100)
-    return {"AUC": own, "TPR@1%": rate, "excess": own - other}, scores
+    n_pairs = len(scores[0].ratio) * len(scores[1].ratio)
+    apart = d_prime(own, n_pairs) - d_prime(other, n_pairs)
+    return {"AUC": own, "TPR@1%": rate, "excess": own - other, "excess d'": apart}, scores
 
 
 def half_by_draws(scores: tuple[Scores, Scores], n_runs: int) -> float:
@@ -161,7 +164,7 @@ def coverage_rows(repetitions: int) -> Iterator[list[str]]:
             values.append(list(value.values()))
             ends.append(
                 [
-                    interval(one, [other[key] for other in again], -100.0 if key == "excess" else 0.0, 100.0)
+                    interval(one, [other[key] for other in again], *LIMITS.get(key, (0.0, 100.0)))
                     for key, one in value.items()
                 ]
             )
@@ -172,6 +175,7 @@ def coverage_rows(repetitions: int) -> Iterator[list[str]]:
         drawn = 100 * np.mean(np.abs(np.array(values)[:, 0] - truth[0]) <= np.array(fixed))
         known = 100 * ndtr((lift + of_group) / np.sqrt(2 + 2 * together**2))
         cells = [f"{mean:.1f}: {own:.0f} ({width:.1f})" for mean, own, width in zip(truth, held, half, strict=True)]
+        cells[-1] = f"{truth[-1]:.2f}: {held[-1]:.0f} ({half[-1]:.2f})"
         yield [
             f"{lift:g}", f"{of_group:g}", f"{together:g}", f"{share:g}", str(n_runs), f"{known:.1f}", *cells,
             f"{drawn:.0f}",
@@ -193,7 +197,7 @@ def main() -> None:
     if wanted.only != "time":
         head = [
             *("shift of F", "of the group", "sd of a model", "share", "runs", "AUC if known"),
-            *("AUC", "TPR@1%", "excess", "AUC, by draws"),
+            *("AUC", "TPR@1%", "excess", "excess d'", "AUC, by draws"),
         ]
         print(f"mean: held in per cent of {wanted.repetitions} (half width); the last column: held")
         print(f"| {' | '.join(head)} |\n|{'---|' * len(head)}")

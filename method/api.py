@@ -15,6 +15,7 @@ from method.runs.files import PRETRAIN
 from method.runs.findings import AUDIT, RELEARN
 from method.runs.folder import RunFolder
 from method.runs.labels import label, rank
+from method.runs.made_from import stale_audit
 from method.runs.stored import StoredRun, read_runs
 from utils.errors import RunError, UserError
 
@@ -103,16 +104,18 @@ def load_audit(path: str | Path = "output") -> "pandas.DataFrame":
 
     Columns are what a table of the report is called by, the fields of `method.runs.findings.Finding`, `at_NAME` for
     each name in `at`, and `folder`, of the run in whose folder the finding lies. `frame.attrs["missing"]` lists
-    (place, problem) of files that cannot be read. UserError where there is no run, or nothing was found out.
+    (place, problem) of files that cannot be read, or were made from other runs. UserError where there is no run, or
+    nothing was found out.
     """
     table = _pandas()
-    found, problems = read_audits(Path(path), read_runs(Path(path)))
+    runs = read_runs(Path(path))
+    found, problems = read_audits(Path(path), runs)
     if not (found or problems):
         raise UserError(f"no {AUDIT} and no {RELEARN} under {path}; make one with python -m scripts.audit {path}")
     rows = [_audit_row(one) for one in found]
     names = dict.fromkeys(name for row in rows for name in row)
     frame = table.DataFrame(rows, columns=list(names))
-    frame.attrs["missing"] = problems
+    frame.attrs["missing"] = [*problems, *stale_audit(Path(path), runs)]
     return frame
 
 

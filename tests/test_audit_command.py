@@ -1,21 +1,31 @@
 """python -m scripts.audit on made-up runs: who is found, against which reference, and what it refuses."""
 
+import errno
+import os
+import re
 import shutil
+import signal
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+from scipy.special import ndtri
 from trees import NAMES, Capture, make_run, metrics
 
 from datasets.splits import Splits, forget_fingerprint, save_splits
+from method.evaluation.columns import COLUMNS
 from method.evaluation.per_example import MEASURES
 from method.evaluation.records import Records
-from method.runs.findings import Finding, read_findings
+from method.runs.findings import Finding, read_findings, write_findings
 from method.runs.zips import write_zip
 from scripts.audit import command
+from scripts.audit.attacks import NO_LEFT_OUT, NO_PLACEBO
 from scripts.audit.command import main
-from scripts.audit.per_example import NO_PLACEBO
+from scripts.report.audit import TITLE
+from scripts.report.command import main as report
 
 GROUP = np.arange(480) % 4
 SPLIT = np.repeat([0, 1, 2], [320, 80, 80])
@@ -62,7 +72,7 @@ class Tree:
         phi[splits.retain] += 3
         phi[splits.forget] += lift
         phi[np.isin(GROUP, self.forget_groups)] += of_group
-        save_records(folder, phi)
+        save_records(folder, phi, left_out=splits.left_out)
         save_splits(folder / "splits.npz", splits)
         return folder
 
@@ -71,10 +81,13 @@ class Tree:
             self.add(method, seed, **options)
 
 
-def save_records(folder: Path, phi: np.ndarray, group: np.ndarray = GROUP) -> None:
-    logits = np.zeros((len(phi), 2))
+def save_records(
+    folder: Path, phi: np.ndarray, group: np.ndarray = GROUP, left_out: np.ndarray | tuple[()] = ()
+) -> None:
+    logits, split = np.zeros((len(phi), 2)), SPLIT.copy()
     logits[ROWS, group // 2] = phi
-    Records.from_logits(ROWS, SPLIT, group // 2, group % 2, group, logits).save(folder / "records.npz")
+    split[np.array(left_out, dtype=np.int64)] = 3
+    Records.from_logits(ROWS, split, group // 2, group % 2, group, logits).save(folder / "records.npz")
 
 
 def audit(root: Path, *flags: str) -> list[Finding]:
@@ -142,12 +155,57 @@ def test_what_was_done_to_the_whole_group_is_no_membership(found: list[Finding])
             assert changes[label].low < 0 < changes[label].high
 
 
+def test_near_100_the_distance_orders_what_the_difference_of_aucs_cannot(tmp_path: Path):
+    """Both AUCs of the original are near 100, as its groups are known. So the AUCs say that less of it is membership
+    than of SalUn, whose forgotten samples stand out by 1.5, those of the original by 3."""
+    tree = Tree(tmp_path)
+    for seed in range(6):
+        tree.add("pretrain", seed, lift=3, of_group=2.5)
+        tree.add("retrain", seed)
+        tree.add("salun", seed, lift=1.5)
+    found = audit(tmp_path)
+    for name in ("lira", "ruli"):
+        assert pick(found, f"{name}_excess", "pretrain").value < pick(found, f"{name}_excess", "salun").value / 3
+        original, salun = (pick(found, f"{name}_excess_d", label) for label in ("pretrain", "salun"))
+        assert original.value > salun.value + 0.5 > 1.5
+        assert min(original.low, salun.low) > 0
+        auc = pick(found, f"{name}_auc", "salun")
+        apart = [ndtri(share / 100) for share in (auc.value, auc.placebo)]
+        assert salun.value == pytest.approx(2**0.5 * (apart[0] - apart[1]))
+        rate, beyond = (pick(found, f"{name}_{key}", "salun") for key in ("tpr_at_1", "excess_tpr_at_1"))
+        assert beyond.value == pytest.approx(rate.value - rate.placebo)
+        assert beyond.low <= beyond.value <= beyond.high
+
+
 def test_forgotten_samples_are_told_from_left_out_ones_under_unlearned_models(found: list[Finding]):
     assert pick(found, "ruli_privacy_auc", "salun").low > 55
     for label in ("scrub", "ft"):
         one = pick(found, "ruli_privacy_auc", label)
         assert one.low < 50 < one.high
-    assert "--leave_out" in pick(found, "ruli_privacy_auc", "pretrain").reason
+
+
+def test_the_privacy_test_has_its_controls(found: list[Finding]):
+    """An original was trained on what others forget and not on what it left out; a retrained model on neither."""
+    original, retrained = (pick(found, "ruli_privacy_auc", label) for label in ("pretrain", "retrain"))
+    assert original.low > 80
+    assert retrained.low < 50 < retrained.high
+    assert (original.runs, retrained.runs) == (N_SEEDS, N_SEEDS)
+    assert original.floor == pick(found, "ruli_privacy_auc", "salun").floor == retrained.value
+    assert original.placebo is None
+
+
+def test_without_left_out_samples_the_privacy_test_is_null_with_the_reason(tmp_path: Path):
+    tree = Tree(tmp_path)
+    for seed in range(3):
+        tree.add("pretrain", seed, lift=3)
+        tree.add("retrain", seed)
+        tree.add("salun", seed)
+    found = audit(tmp_path)
+    for label in ("pretrain", "salun"):
+        assert (pick(found, "ruli_privacy_auc", label).value, NO_LEFT_OUT) == (
+            None,
+            pick(found, "ruli_privacy_auc", label).reason,
+        )
 
 
 def test_every_measure_is_there_for_all_and_for_each_forget_group(found: list[Finding]):
@@ -159,6 +217,7 @@ def test_every_measure_is_there_for_all_and_for_each_forget_group(found: list[Fi
     scored = pick(found, "lira_scored", "salun")
     assert 90 < scored.value <= 100
     assert pick(found, "lira_auc", "salun").n == round(scored.value * scored.n / 100)
+    assert (scored.floor, scored.low) == (None, None)  # a count is nothing that two models can be apart in
 
 
 def replace_group(one: Finding) -> Finding:
@@ -262,6 +321,8 @@ def test_runs_of_other_data_are_refused_and_both_named(tmp_path: Path, capsys: C
         told = "another target"
     else:
         records.select(ROWS[:-1]).save(folder / "records.npz")
+        splits = tree.splits(2)
+        save_splits(folder / "splits.npz", replace(splits, test=splits.test[:-1]))
         told = "another index"
     message = refused(capsys, str(tmp_path))
     assert f"{folder} and {tmp_path / 'retrain_0'}" in message or f"{folder} and {tmp_path / 'salun_0'}" in message
@@ -269,18 +330,36 @@ def test_runs_of_other_data_are_refused_and_both_named(tmp_path: Path, capsys: C
     assert not (tmp_path / "audit.json").exists()
 
 
-def test_the_table_lines_up_and_the_same_command_gives_the_same_file(tree: Tree, capsys: Capture):
-    audit(tree.root, *FEW)
-    first = (tree.root / "audit.json").read_bytes()
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "digits, small_cnn, 32 px, weights none, split0, ratio 0.9"
-    head, rule, *rows = lines[2 : 4 + 5]
-    assert {len(line) for line in (rule, *rows)} == {len(rule)}
-    assert head.split()[:2] == ["row", "runs"]
-    assert sorted(row.split()[0] for row in rows) == ["ft", "pretrain", "retrain", "salun", "scrub"]
-    audit(tree.root, "--groups", *FEW)
+def test_the_same_command_gives_the_same_file(tree: Tree, capsys: Capture):
+    first, few = (tree.root / "audit.json").read_bytes(), tree.root / "few.json"
+    audit(tree.root, "--out", str(few), *FEW)
+    made = few.read_bytes()
+    assert capsys.readouterr().out.splitlines()[0] == "digits, small_cnn, 32 px, weights none, split0, ratio 0.9"
+    audit(tree.root, "--groups", "--out", str(few), *FEW)
+    assert few.read_bytes() == made
     assert (tree.root / "audit.json").read_bytes() == first
-    assert sum(NAMES[2] in line for line in capsys.readouterr().out.splitlines()) == 4  # of one pair there is none
+    few.unlink()
+    rows = [line for line in capsys.readouterr().out.splitlines() if NAMES[2] in line and line[0] != "-"]
+    assert len(rows) == 4  # of one pair there is none
+
+
+def test_the_table_is_that_of_the_report(tmp_path: Path, capsys: Capture):
+    """With placebo and floor, each number of runs where it belongs, and titles in place of keys."""
+    tree = Tree(tmp_path)
+    for seed in range(6):
+        tree.add("retrain", seed)
+        tree.add("salun", seed)
+    audit(tmp_path)
+    told = capsys.readouterr().out
+    own = told[told.index(TITLE) : told.index("written:")].strip()
+    assert report([str(tmp_path)]) == 0
+    assert own in capsys.readouterr().out
+    assert "placebo" in own
+    assert "floor" in own
+    assert "Runs behind a number: 3 to 6" in own
+    keys = {one.key for one in MEASURES} | {column.key for column in COLUMNS}
+    assert "noise floor" in own
+    assert not keys & set(re.findall(r"\w+_\w+", own))
 
 
 def test_a_part_of_the_seeds_leaves_the_audit_as_it_is(tree: Tree, capsys: pytest.CaptureFixture[str]):
@@ -305,30 +384,135 @@ def test_runs_in_a_zip_have_their_audit_beside_it(tree: Tree, tmp_path: Path):
     assert per_example(tmp_path / "kept.audit.json") == audit(tree.root)
 
 
-def test_an_interruption_leaves_the_file_as_it_was(
-    tree: Tree, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("where", ["read_runs", "PARTS"])
+def test_a_stop_signal_leaves_the_file_as_it_was_and_is_a_line(
+    tree: Tree, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch, where: str, name: str
 ):
-    def interrupted(runs):
-        raise KeyboardInterrupt
+    def stopped(runs):
+        os.kill(os.getpid(), getattr(signal, name))
+        return []
 
-    monkeypatch.setattr(command, "PARTS", ((interrupted, ()),))
+    before = signal.getsignal(getattr(signal, name))
+    monkeypatch.setattr(command, where, stopped if where == "read_runs" else (stopped,))
     file = tmp_path / "a.json"
     file.write_text("before")
     assert main([str(tree.root), "--out", str(file)]) == 75
     assert file.read_text() == "before"
-    assert "the same command begins anew" in capsys.readouterr().err
+    assert signal.getsignal(getattr(signal, name)) == before
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == f"stopped by {name}: what was written before is as it was; the same command begins anew"
+
+
+def test_runs_that_are_left_out_are_named_with_the_reason(tmp_path: Path, capsys: Capture):
+    tree = Tree(tmp_path)
+    for seed in range(3):
+        tree.add("retrain", seed)
+        tree.add("salun", seed)
+    for seed in range(11):
+        folder = tree.add("ft", seed)
+        (folder / ("done" if seed else "metrics.json")).unlink()
+    audit(tmp_path)
+    told = capsys.readouterr().out
+    assert "left out, 11 of 17 runs:" in told
+    assert f"- {tmp_path / 'ft_0'}: metrics.json cannot be read" in told
+    assert f"- {tmp_path / 'ft_8'}: no done marker" in told
+    assert "- and 1 more\n" in told
+    shutil.rmtree(tmp_path / "ft_8")
+    audit(tmp_path)
+    assert " more\n" not in capsys.readouterr().out.partition("left out, 10 of 16")[2]
+
+
+@pytest.mark.parametrize("lost", ["records.npz", "redacted"])
+def test_runs_without_records_do_not_replace_an_audit(tmp_path: Path, capsys: Capture, lost: str):
+    tree = Tree(tmp_path)
+    folders = [tree.add(method, 0) for method in ("pretrain", "retrain", "salun")]
+    good = tmp_path / "audit.json"
+    good.write_text("good")
+    for folder in folders[1:]:
+        if lost == "redacted":
+            stored = yaml.safe_load((folder / "config.yaml").read_text())
+            (folder / "config.yaml").write_text(yaml.safe_dump(stored | {"redacted": True}))
+        else:
+            (folder / lost).unlink()
+    assert "keeps its records of all samples" in refused(capsys, str(tmp_path))
+    assert good.read_text() == "good"
+
+
+def test_one_run_is_refused_and_the_folder_of_all_is_named(tmp_path: Path, capsys: Capture):
+    deep = Tree(tmp_path / "output" / "digits" / "small_cnn" / "split0").add("salun", 0)
+    assert (
+        f"is one run, and an audit needs those of several seeds; give their folder: {tmp_path / 'output'}"
+        in refused(capsys, str(deep))
+    )
+    assert not (deep / "audit.json").exists()
+    flat = Tree(tmp_path / "runs").add("salun", 0)
+    assert f"give their folder: {tmp_path / 'runs'}\n" in refused(capsys, str(flat))
+
+
+def test_the_place_of_the_answer_is_tried_before_runs_are_read(
+    tree: Tree, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+):
+    def read_only(**_):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(command, "PARTS", (lambda runs: pytest.fail("it was audited"),))
+    monkeypatch.setattr(tempfile, "TemporaryFile", read_only)
+    message = refused(capsys, str(tree.root), "--out", str(tmp_path / "a.json"))
+    assert f"nothing can be written in {tmp_path} (Read-only file system); give another place with --out" in message
+    message = refused(capsys, str(tree.root))
+    assert f"nothing can be written in {tree.root} (Read-only file system)" in message
+
+
+def test_a_part_of_the_seeds_that_is_all_of_them_is_said(tmp_path: Path, capsys: Capture):
+    tree = Tree(tmp_path)
+    for seed in range(3):
+        tree.add("retrain", seed)
+        tree.add("salun", seed)
+    assert main([str(tmp_path), "--seeds", "3"]) == 0
+    assert "--seeds" not in capsys.readouterr().err
+    assert main([str(tmp_path), "--seeds", "200"]) == 0
+    assert "--seeds 200: it has 3 train seeds, and all of them are taken" in capsys.readouterr().err
+
+
+def test_the_report_notices_an_audit_of_other_runs(tmp_path: Path, capsys: Capture):
+    tree, said = Tree(tmp_path), "not made from the runs that lie here: "
+
+    def told() -> str:
+        assert report([str(tmp_path)]) == 0
+        return capsys.readouterr().out.partition(said)[2].partition("; make it again")[0]
+
+    for seed in range(4):
+        tree.add("retrain", seed)
+        tree.add("salun", seed)
+    audit(tmp_path)
+    assert told() == ""
+    tree.add("ft", 0)
+    assert told() == "1 of them are new, or made anew, since"
+    shutil.rmtree(tmp_path / "ft_0")
+    assert told() == ""
+    shutil.move(tmp_path / "salun_3", tmp_path / "another_name")
+    assert told() == ""  # a place is no part of what a run is
+    save_records(tmp_path / "another_name", Records.load(tmp_path / "salun_2" / "records.npz").log_odds)
+    assert told() == "1 of them are new, or made anew, since and 1 of its runs are not here as they were"
+    assert main([str(tmp_path), "--seeds", "2", "--out", str(tmp_path / "audit.json")]) == 0
+    assert told() == "4 of them are new, or made anew, since"
+    write_findings(tmp_path / "audit.json", [], {})  # of an earlier version
+    assert told() == ""
 
 
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
         (["--seeds", "0"], "--seeds 0: expected a whole number of at least 1"),
-        (["--out", "{root}"], "this is a folder"),
-        (["--out", "{root}/none/a.json"], "lies in none"),
+        (["--out", "{root}"], "--out {root}: this is a folder; give the name of a file with --out"),
+        (["--out", "{root}/none/a.json"], "there is no folder {root}/none; make it first"),
+        (["--out", "/dev/null"], "--out /dev/null: this is no regular file"),
     ],
 )
 def test_wrong_usage_is_a_sentence(tree: Tree, capsys: Capture, flags: list[str], told: str):
-    assert told in refused(capsys, str(tree.root), *(flag.format(root=tree.root) for flag in flags))
+    message = refused(capsys, str(tree.root), *(flag.format(root=tree.root) for flag in flags))
+    assert told.format(root=tree.root) in message
 
 
 def test_a_folder_without_runs_that_forget_is_refused(tmp_path: Path, capsys: Capture):

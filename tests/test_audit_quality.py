@@ -14,7 +14,8 @@ from method.evaluation.records import Records
 from method.runs.findings import Finding
 from method.runs.folder import RECORDS, SPLITS
 from method.runs.stored import StoredRun
-from scripts.audit.floors import TOO_FEW, choose_models, examine_floors, jackknife_ends
+from scripts.audit.floors import NO_VALUE, NO_WAY, TOO_FEW, choose_models, examine_floors, jackknife_ends
+from scripts.audit.interpolated import NO_MODELS, NO_OWN_RECORDS, NO_RECORDS
 from scripts.audit.models import subjects
 from scripts.audit.quality import examine
 from utils.errors import UserError
@@ -211,11 +212,57 @@ def test_too_few_models_are_null_with_the_reason(store):
     assert pick(found, "kl_to_retrain_forget", "retrain").low is None
 
 
+def test_what_is_missing_is_named_as_it_is(store, tmp_path):
+    """More runs of what? And are they missing, or their records?"""
+    few = [run for run in store.runs if run.seeds.run < 6]
+    found = list(examine(few))
+    assert "pretrained models of 8 train seeds" in pick(found, "forgetting_quality", "pretrain").reason
+    for label in ("retrain", "ft"):
+        assert ("16 train seeds and one forget set" in pick(found, "klom_test", label).reason) == (label == "retrain")
+    without = [replace(run, folder=tmp_path) if run.method == "ft" else run for run in store.runs]
+    found = list(examine(without))
+    told = "found 0, as the records of 10 of its 10 runs were not kept"
+    assert pick(found, "forgetting_quality", "ft").reason.endswith(told)
+    assert pick(found, "iam_score", "ft").reason == NO_OWN_RECORDS
+    without = [replace(run, folder=tmp_path) if run.method == "pretrain" else run for run in store.runs]
+    assert pick(list(examine(without)), "iam_score", "ft").reason == NO_RECORDS
+    without = [run for run in store.runs if run.method != "pretrain"]
+    assert pick(list(examine(without)), "iam_score", "ft").reason == NO_MODELS
+
+
+def test_why_a_floor_is_missing(store, tmp_path):
+    a, b = [run for run in store.runs if run.method == "retrain"][:2]
+
+    def reason(*runs: StoredRun) -> str:
+        return pick(list(examine_floors(runs)), "mia_auc", "retrain").reason
+
+    def lacking(run: StoredRun, **further: object) -> StoredRun:
+        return replace(run, metrics={key: value for key, value in run.metrics.items() if key != "mia_auc"} | further)
+
+    assert reason(a, lacking(b)) == NO_VALUE
+    assert reason(a, replace(lacking(b), folder=tmp_path)) == NO_WAY
+    told = {"mia_auc": "there are 3 held-out samples"}
+    assert reason(a, lacking(b, mia_auc=None, reasons=told)) == told["mia_auc"]
+
+
+def test_records_of_another_run_are_refused(store, tmp_path):
+    """The samples are the same, and another part of them is held out."""
+    run = Store(tmp_path).add("retrain", 0)
+    records = Records.load(run.folder / RECORDS)
+    split = SPLIT.copy()
+    split[[VAL[0], TEST[0]]] = 2, 1
+    Records.from_logits(ROWS, split, GROUP // 2, GROUP % 2, GROUP, records.logits).save(run.folder / RECORDS)
+    others = [one for one in store.runs if one.method == "retrain" and one.seeds.train]
+    for part in (examine, examine_floors):
+        with pytest.raises(UserError, match="other val samples than the splits"):
+            list(part([run, *others]))
+
+
 def test_runs_of_other_samples_are_refused(store, tmp_path):
     other = Store(tmp_path)
     run = other.add("ft", 0, group=GROUP[::-1].copy())
     rest = [one for one in store.runs if one.method != "ft" or one.seeds.run > 0]
-    with pytest.raises(UserError, match=f"{run.folder}.*record another target"):
+    with pytest.raises(UserError, match=f"{run.folder}.*their records have another target"):
         list(examine([run, *rest]))
 
 

@@ -8,7 +8,8 @@ from scipy.stats import gaussian_kde, norm
 
 from method.evaluation.intervals import student_interval
 from method.evaluation.membership import auc
-from method.evaluation.over_runs import MOST_BLOCKS, blocks, interval, run_values
+from method.evaluation.metrics import Undefined
+from method.evaluation.over_runs import MOST_BLOCKS, blocks, d_prime, excesses, interval, run_values
 from method.evaluation.per_example import ENOUGH, MEASURES, Fit, Scores, Side, attack, gaussian, kernels
 
 SHIFT = 1.2
@@ -38,6 +39,44 @@ def test_known_gaussians_give_the_closed_form():
     assert found["auc"] == pytest.approx(100 * norm.cdf(SHIFT / np.sqrt(2)), abs=0.2)
     assert found["tpr_at_1"] == pytest.approx(100 * norm.cdf(SHIFT - norm.ppf(0.99)), abs=0.6)
     assert found["tpr_at_01"] == pytest.approx(100 * norm.cdf(SHIFT - norm.ppf(0.999)), abs=0.6)
+
+
+@pytest.mark.parametrize("distance", [-2.0, 0.0, 0.3, 5.0])
+def test_d_prime_is_the_distance_of_two_gaussians(distance: float):
+    """AUC = Phi(d / sqrt 2) gives back d."""
+    assert d_prime(100 * norm.cdf(distance / np.sqrt(2)), 10**9) == pytest.approx(distance, abs=1e-9)
+
+
+def test_d_prime_of_a_perfect_auc_is_that_of_half_a_pair():
+    assert d_prime(100.0, 1000) == pytest.approx(np.sqrt(2) * norm.ppf(1 - 1 / 2000))
+    assert d_prime(0.0, 1000) == pytest.approx(-d_prime(100.0, 1000))
+    assert d_prime(50.0, 1) == 0
+
+
+@pytest.mark.parametrize("of_group", [0.0, 2.0, 4.0, 6.0])
+def test_a_shift_of_the_whole_group_does_not_compress_the_excess(of_group: float):
+    """Forgotten samples lie 1 beyond their group: the difference of AUCs falls from 26 points to 0.001."""
+
+    def values(shift: float) -> dict[str, float]:
+        return {"auc": 100 * norm.cdf(shift / 2**0.5), "tpr_at_1": 100 * norm.cdf(shift - norm.ppf(0.99))}
+
+    own, placebo = values(1 + of_group), values(of_group)
+    found = excesses(own, placebo, 10**9)
+    assert found["excess_d"] == pytest.approx(1)
+    assert found["excess"] == pytest.approx(own["auc"] - placebo["auc"])
+    assert found["excess"] < 27 * np.exp(-(of_group**2) / 8)
+    assert found["excess_tpr_at_1"] == pytest.approx(own["tpr_at_1"] - placebo["tpr_at_1"])
+
+
+def test_two_perfect_aucs_have_no_distance_that_can_be_compared():
+    ends = {"auc": 100.0, "tpr_at_1": Undefined("few"), "tpr_at_01": Undefined("few")}
+    found = excesses(ends, ends, 100)
+    assert found["excess"] == 0
+    assert str(found["excess_d"]) == "the AUC and that of the placebo are both exactly 100 %"
+    assert str(found["excess_tpr_at_1"]) == "few"
+    one = excesses(ends, ends | {"auc": 90.0}, 100)["excess_d"]
+    assert one == pytest.approx(d_prime(100.0, 100) - d_prime(90.0, 100))
+    assert str(excesses(ends | {"auc": Undefined("none")}, ends, 100)["excess_d"]) == "none"
 
 
 def test_two_spreads_count_beside_two_means():
@@ -212,7 +251,7 @@ def test_without_signal_the_interval_holds_fifty():
 
 
 def test_every_measure_says_what_it_is():
-    assert len({one.key for one in MEASURES}) == len(MEASURES) == 12
+    assert len({one.key for one in MEASURES}) == len(MEASURES) == 16
     for one in MEASURES:
         assert one.what
         assert one.definition

@@ -1,5 +1,6 @@
 """Records: loss and confidence by hand, refusal of non-finite logits, lookup by table row, files."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -131,11 +132,11 @@ CONFIG = {"groups": {"n_targets": 3, "n_sensitive": 2}, "fingerprints": {"data":
 def stored_run(
     group: tuple[int, ...] = (1, 3, 5), forget_groups: tuple[int, ...] = (5,), forget: str | None = "f"
 ) -> tuple[Records, Splits]:
-    """A sample of each target, all of sensitive value 1, and splits without rows."""
+    """A sample of each target, all of sensitive value 1: one in train, one in test, one left out."""
     logits = np.zeros((3, 3))
     rows = np.arange(3)
-    made = Records.from_logits(rows, np.zeros(3), rows, np.ones(3), np.array(group), logits)
-    return made, Splits(*[rows[:0]] * 5, forget_groups, "d", forget)
+    made = Records.from_logits(rows[::-1], [3, 2, 0], rows, np.ones(3), np.array(group), logits)
+    return made, Splits(rows[:1], rows[:0], rows[1:2], rows[:0], rows[:1], forget_groups, "d", forget, rows[2:])
 
 
 @pytest.mark.parametrize(
@@ -160,3 +161,22 @@ def test_records_and_splits_of_one_run_belong_together(config: dict[str, Any], r
 def test_files_of_different_runs_are_refused(groups: Any, run: tuple[Records, Splits], told: str) -> None:
     with pytest.raises(UserError, match=told):
         check_belonging(*run, {**CONFIG, "groups": groups}, Path("config.yaml"))
+
+
+@pytest.mark.parametrize(
+    "sets, told",
+    [
+        ({"train": [0, 1], "test": []}, "other train samples"),
+        ({"val": [1], "test": []}, "other val samples"),
+        ({"test": [1, 3]}, "other test samples"),  # a row that is not recorded
+        ({"test": []}, "other test samples"),  # a row of no set
+        ({"train": [2], "left_out": [0]}, "other train samples"),  # as many: only who they are is another
+        ({"left_out": []}, "other left_out samples"),
+    ],
+)
+def test_records_of_other_sets_than_the_splits_are_refused(sets: dict[str, list[int]], told: str) -> None:
+    """They come from another run of the same data, whose labels and groups are the same."""
+    made, splits = stored_run()
+    other = replace(splits, **{name: np.array(rows, dtype=np.int64) for name, rows in sets.items()})
+    with pytest.raises(UserError, match=f"config.yaml: the records hold {told} than the splits"):
+        check_belonging(made, other, CONFIG, Path("config.yaml"))

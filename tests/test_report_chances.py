@@ -46,6 +46,40 @@ def csv_lines(text: str) -> dict[tuple[str, str], dict[str, str]]:
 # Over seeds
 
 
+def test_what_is_so_by_definition_is_no_test(tmp_path: Path, capsys: Capture) -> None:
+    """Avg. Gap of a retrained model is 0 to itself: p of scrub is that of the only test, and is not times 2.
+
+    Differences of scrub to miu are 1, 2 and 3, so p is 0.0742, as above; those of TA are tests for either row.
+    """
+    for seed in range(3):
+        own = {"retrain": 0.0, "miu": 1.0 + seed, "scrub": 2.0 + 2 * seed}
+        for method, gap in own.items():
+            reference = "itself" if method == "retrain" else f"retrain{seed}"
+            values = metrics(test_acc=50.0 + gap + 3 * seed * (method == "retrain"), avg_gap=gap, reference=reference)
+            make_run(tmp_path, f"{method}{seed}", method, values, seed=seed)
+    flags = ("--against", "miu", "--columns", "avg_gap,TA")
+    text = shown(tmp_path, capsys, *flags)
+    found = csv_lines(shown(tmp_path, capsys, *flags, "--format", "csv"))
+    assert float(found["scrub", ""]["avg_gap_p"]) == pytest.approx(0.0742, abs=1e-4)
+    assert found["retrain", ""]["avg_gap_p"] == ""
+    assert float(found["retrain", ""]["test_acc_p"]) > 0
+    assert float(found["scrub", ""]["test_acc_p"]) == pytest.approx(2 * 0.0742, abs=2e-4)
+    assert "- retrain: no p of Avg. Gap: of a retrained model this is fixed by definition" in text
+
+
+def test_a_table_without_the_row_has_a_sentence_and_ends_no_report(tree: Path, capsys: Capture) -> None:
+    make_run(tree, "alone", "retrain", metrics(), task="split1")
+    for form in ("text", "markdown"):
+        text = shown(tree, capsys, "--against", "miu", "--columns", "TA", "--format", form)
+        assert "- retrain: no difference, as the table has no row 'miu'" in text
+        assert "0.148" in text
+    found = csv_lines(shown(tree, capsys, "--against", "miu", "--columns", "TA", "--format", "csv"))
+    assert found["retrain", ""]["no_interval"] == "no difference, as the table has no row 'miu'"
+    assert found["retrain", ""]["test_acc_difference"] == ""
+    assert "0.148" in shown(tree, capsys, "--against", "miu", "--columns", "TA", "--format", "latex")
+    assert "split1" in shown(tree, capsys, "--against", "miu", "--by", "group")
+
+
 def test_p_values_of_three_rows_by_hand(tree: Path, capsys: Capture) -> None:
     """Of two degrees of freedom p is 1 - t / sqrt(t^2 + 2). The sd is 1 in all, so t^2 = 3 * mean^2: 12, 75 and 0.
 

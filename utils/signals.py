@@ -55,6 +55,28 @@ def stop_signals_noted(last_resort: int | None = None) -> Iterator[None]:
             signal.signal(number, handler)
 
 
+@contextmanager
+def stop_signals_raised() -> Iterator[None]:
+    """Within it a stop signal raises Interrupted at once: for work of which nothing is kept until it is whole.
+
+    In the main thread alone, as with `stop_signals_noted`.
+    """
+
+    def stop(number: int, frame: object) -> None:
+        raise Interrupted(f"stopped by {signal.Signals(number).name}")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = [getattr(signal, name) for name in STOP_SIGNALS if hasattr(signal, name)]
+    before = {number: signal.signal(number, stop) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def ignore_stop_signals() -> None:
     """For helper processes: Ctrl-C and a cluster's signals reach them too, but only the main process decides."""
     for name in STOP_SIGNALS:

@@ -10,7 +10,7 @@ import method.evaluation.own  # noqa: F401  (fills METRICS)
 from datasets.splits import Splits
 from method.evaluation import calibration, exposure, forgetting, membership, metrics
 from method.evaluation.collected import Collected
-from method.evaluation.records import Records
+from method.evaluation.records import Records, other_set
 from method.evaluation.registry import RETRAINED, keys_beside
 from method.evaluation.uncertainty import run_intervals
 from utils.errors import RunError, UserError
@@ -208,11 +208,13 @@ def compare_outputs(records: Records, reference: Records, splits: Splits) -> dic
 
 def compare_saved_outputs(records: Records, splits: Splits, reference_records: Path) -> dict[str, Any]:
     """`compare_outputs` with the saved records of the retrained run; all None where they cannot be read."""
+    # Folders are no part of the metrics, so the sentence names the run alone.
+    other = f"the records of {reference_records.parent.name} cannot be read, or are of other samples"
     try:
-        return compare_outputs(records, Records.load(reference_records), splits)
+        reference = Records.load(reference_records)
+        return _no_outputs(other) if other_set(reference, splits) else compare_outputs(records, reference, splits)
     except (UserError, RunError):
-        # Folders are no part of the metrics, so the sentence names the run alone.
-        return _no_outputs(f"the records of {reference_records.parent.name} cannot be read, or are of other samples")
+        return _no_outputs(other)
 
 
 def add_reference(

@@ -23,6 +23,7 @@ SMALLEST = 1e-30  # in place of a standard deviation of 0, as in LiRA
 CHUNK = 2**18  # distances at a time: more are slower, as they leave a processor's cache
 
 LIRA, RULI, PRIVACY = "lira", "ruli", "ruli_privacy"
+SCORED = f"{LIRA}_scored"
 SOURCE = "Hayes et al., Inexact Unlearning Needs More Careful Evaluations to Avoid a False Sense of Privacy, 2024"
 GAUSSIAN = f"{SOURCE}; Carlini et al., Membership Inference Attacks From First Principles, 2022"
 KERNELS = "Naderloui et al., Rectifying Privacy and Efficacy Measurements in Machine Unlearning, 2025"
@@ -41,9 +42,15 @@ SMOOTH = (
 GROUP = "What unlearning did to the whole group counts as well: see the excess over the placebo"
 RATE = "Of few runs the tail of the scores is that of few models; null with fewer than 1 / FPR negatives"
 EXCESS = (
-    "AUC minus that of the placebo: the same attack, in which a held-out sample of its group stands in the place of"
-    " every forgotten sample. Its interval leaves out blocks of runs, the same ones in both"
+    "minus that of the placebo: the same attack, in which a held-out sample of its group stands in the place of every"
+    " forgotten sample. Its interval leaves out blocks of runs, the same ones in both"
 )
+DISTANCE = (
+    "d' = sqrt(2) Phi^-1(AUC), Phi the normal distribution function: how many standard deviations apart two Gaussians"
+    " of equal width are that give this AUC. An AUC of exactly 0 or 100 is taken as half a pair away from it, and where"
+    " the placebo's is at the same end, there is no value. Of that"
+)
+FEW_HELD_OUT = "In groups with few held-out samples the placebo is that of few samples"
 
 
 def _measures(key: str, title: str, density: str, source: str) -> tuple[Measure, ...]:
@@ -55,16 +62,35 @@ def _measures(key: str, title: str, density: str, source: str) -> tuple[Measure,
             f"{key}_excess",
             f"{title} excess",
             "what of that AUC is no change of the whole group",
-            EXCESS,
+            f"AUC {EXCESS}",
             f"this project; the attack: {source}",
-            "In groups with few held-out samples the placebo is that of few samples",
+            f"Near 0 and 100 there is no room for a difference: do not order methods by it. {FEW_HELD_OUT}",
+            unit="points",
+        ),
+        Measure(
+            f"{key}_excess_d",
+            f"{title} excess d'",
+            "the same on a scale without ends, by which methods are ordered",
+            f"{DISTANCE} {EXCESS}",
+            f"this project; d': Green and Swets, Signal Detection Theory and Psychophysics, 1966; the attack: {source}",
+            f"Near AUCs of 0 and 100 it rests on few pairs of scores. {FEW_HELD_OUT}",
+            unit="sd",
+            decimals=2,
+        ),
+        Measure(
+            f"{key}_excess_tpr_at_1",
+            f"{title} TPR@1% excess",
+            "what of the share found at 1 % is no change of the whole group",
+            f"TPR@1% {EXCESS}",
+            f"this project; the attack: {source}",
+            f"{RATE}. {FEW_HELD_OUT}",
             unit="points",
         ),
         *_rates(key, title, f"{fit}.", source),
     )
 
 
-def _rates(key: str, title: str, definition: str, source: str) -> tuple[Measure, ...]:
+def _rates(key: str, title: str, definition: str, source: str, limits: str = RATE) -> tuple[Measure, ...]:
     return tuple(
         Measure(
             f"{key}_{name}",
@@ -72,15 +98,20 @@ def _rates(key: str, title: str, definition: str, source: str) -> tuple[Measure,
             f"share of forgotten samples that are found where {share} % of the others are called so",
             f"{definition} The largest true-positive rate whose false-positive rate is at most {share} %",
             source,
-            RATE,
+            limits,
         )
         for name, share in (("tpr_at_1", "1"), ("tpr_at_01", "0.1"))
     )
 
 
 OF_PRIVACY = (
-    "For every run and sample, phi under unlearned models that forgot it and phi under unlearned models of runs that"
-    f" left it out of train are fitted on the other runs, {SMOOTH}; the score is the log likelihood ratio."
+    "For every run and sample, phi under the row's models of runs that forgot it and phi under those of runs that left"
+    f" it out of train are fitted on the other runs, {SMOOTH}; the score is the log likelihood ratio."
+)
+OF_FEW = (
+    "It has neither a placebo nor a correction for the group: compare it with the retrained models' row, in which"
+    " neither kind of sample was trained on, and with the original's, which was trained on the forgotten ones. Needs"
+    " runs with --leave_out, two or more others of which left the sample out"
 )
 MEASURES: tuple[Measure, ...] = (
     *_measures(LIRA, "U-LiRA", NORMAL, GAUSSIAN),
@@ -88,14 +119,14 @@ MEASURES: tuple[Measure, ...] = (
     Measure(
         f"{PRIVACY}_auc",
         "RULI privacy AUC",
-        "how well forgotten samples are told from never trained ones, both under unlearned models",
+        "how well forgotten samples are told from left-out ones, both under the row's models",
         f"{OF_PRIVACY} AUC over all runs and samples",
         KERNELS,
-        "Needs runs with --leave_out, two or more others of which left the sample out",
+        OF_FEW,
     ),
-    *_rates(PRIVACY, "RULI privacy", OF_PRIVACY, KERNELS),
+    *_rates(PRIVACY, "RULI privacy", OF_PRIVACY, KERNELS, f"{RATE}. {OF_FEW}"),
     Measure(
-        "lira_scored",
+        SCORED,
         "scored",
         "share of forgotten samples that the per-example attacks can score",
         "Pairs of a run and a forgotten sample of which two or more other runs tell on each side, of all pairs",

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from datasets.base import LEFT_OUT, TEST, TRAIN, VAL
 from datasets.splits import Splits
 from utils.arrays import Array, read_npz
 from utils.errors import Diverged, RunError, UserError
@@ -19,7 +20,7 @@ COLUMNS = {
     **dict.fromkeys(("loss", "confidence"), Array("f")),
 }
 BF16_COLUMNS = {"bf16_logits": Array("f", 2), "bf16_loss": Array("f")}
-N_SPLITS = 4
+SETS = {TRAIN: "train", VAL: "val", TEST: "test", LEFT_OUT: "left_out"}  # the codes of `Records.split`
 REMEDY = "run that command again with --overwrite"
 
 
@@ -164,6 +165,18 @@ def check_belonging(records: Records, splits: Splits, stored: Mapping[str, Any],
     forgets = (stored.get("fingerprints") or {}).get("forget")
     if forgets != splits.forget_fingerprint:
         raise UserError(f"{where} has another forget fingerprint than the splits have: {REMEDY}")
+    if other := other_set(records, splits):
+        raise UserError(
+            f"{where}: the records hold other {other} samples than the splits, so one is of another run: {REMEDY}"
+        )
+
+
+def other_set(records: Records, splits: Splits) -> str:
+    """The first set whose rows in the records are not those of the splits; empty where all are alike."""
+    for code, name in SETS.items():
+        if not np.array_equal(np.sort(records.index[records.split == code]), getattr(splits, name)):
+            return name
+    return ""
 
 
 def load_losses(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -183,7 +196,7 @@ def _refuse_changed(found: Records) -> None:
     """ValueError where the columns are not what one pass leaves behind."""
     _refuse_rows(found.index)
     n_classes = found.logits.shape[1]
-    for name, most in (("split", N_SPLITS), ("target", n_classes), ("sensitive", None), ("group", None)):
+    for name, most in (("split", len(SETS)), ("target", n_classes), ("sensitive", None), ("group", None)):
         column = getattr(found, name)
         if len(column) and (column.min() < 0 or (most is not None and column.max() >= most)):
             expected = "0 and more" if most is None else f"0 to {most - 1}"

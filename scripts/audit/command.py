@@ -1,33 +1,31 @@
 """python -m scripts.audit FOLDER [--out FILE]: what several finished runs tell together, written to audit.json."""
 
 import argparse
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from method.evaluation import per_example as formulas
-from method.evaluation.measures import Measure
-from method.runs.audits import audit_file
+from method.runs.audits import Found, audit_file
 from method.runs.files import PRETRAIN
 from method.runs.findings import Finding, write_findings
+from method.runs.made_from import MADE_FROM, digests_of
 from method.runs.originals import starts_of
 from method.runs.stored import StoredRun, read_runs
 from scripts.audit import per_example, quality
+from scripts.audit.checks import refuse_place, refuse_run, refuse_without_records
+from scripts.audit.table import as_text
 from scripts.report.naming import title
 from utils.errors import UserError
 from utils.paths import typed_path
-from utils.tables import HOLE, align
+from utils.signals import stop_signals_raised
+from utils.tables import one_line
 from utils.terminal import Parser, on_terminal, say, tell, terminal_width
 
-# What audits the runs of a table, and the measures that it finds out, a line a part.
-PARTS: tuple[tuple[Callable[[Sequence[StoredRun]], Iterator[Finding]], Sequence[Measure]], ...] = (
-    (per_example.examine, formulas.MEASURES),
-    (quality.examine, quality.MEASURES),
-)
+PARTS: tuple[Callable[[Sequence[StoredRun]], Iterator[Finding]], ...] = (per_example.examine, quality.examine)
 EPILOG = """The file is made anew from the runs' records every time, without models and without training. It is whole or
 not there. python -m scripts.report FOLDER shows it."""
-
 INTERRUPTED = 75
+MOST_TOLD = 10  # runs that are left out
+Tables = Mapping[tuple, Sequence[StoredRun]]
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -59,36 +57,65 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Audit every table, write and print what was found; returns the exit code."""
     wanted = _parse(arguments)
-    file = wanted.out or (audit_file(wanted.path) if wanted.seeds is None else None)
-    if wanted.out is not None and (os.path.isdir(wanted.out) or not os.path.isdir(wanted.out.parent)):
-        raise UserError(f"--out {wanted.out}: this is a folder, or lies in none; give the name of a file")
+    try:
+        with stop_signals_raised():
+            return _audit(wanted)
+    except KeyboardInterrupt as stop:
+        reason = str(stop) or "interrupted"
+        say(f"{reason}: what was written before is as it was; the same command begins anew")
+        return INTERRUPTED
+
+
+def _audit(wanted: argparse.Namespace) -> int:
     if wanted.seeds is not None and wanted.seeds < 1:
         raise UserError(f"--seeds {wanted.seeds}: expected a whole number of at least 1")
-    tables = tables_of([run for run in read_runs(wanted.path) if not run.problem], wanted.seeds)
-    if not tables:
-        raise UserError(f"no finished run under {wanted.path} forgets anything; make some with a sweep")
-    findings = []
-    try:
-        for table, own in tables.items():
-            say(f"{title(table)}: {len(own)} runs")
-            findings += [finding for part, _ in PARTS for finding in part(own)]
-    except KeyboardInterrupt:
-        say("interrupted: what was written before is as it was; the same command begins anew")
-        return INTERRUPTED
-    seeds = sorted({run.seeds.train for own in tables.values() for run in own})
+    if wanted.out is not None:
+        refuse_place(wanted.out, f"--out {wanted.out}")
+    refuse_run(wanted.path)
+    runs = read_runs(wanted.path)
+    file = wanted.out or (audit_file(wanted.path) if wanted.seeds is None else None)
     if file is not None:
-        _write(file, findings, seeds)
-    width = terminal_width()
-    tell("\n\n".join(as_text(findings, table, wanted.groups, width) for table in tables))
-    tell(f"written: {file}" if file else "not written, as --seeds took a part of the runs; --out FILE writes it")
+        refuse_place(file, str(file))
+    finished = [run for run in runs if not run.problem]
+    tables = tables_of(finished, wanted.seeds)
+    if not tables:
+        told = f"no finished run under {wanted.path} forgets anything; make some with a sweep"
+        raise UserError("\n".join([told, *_left_out(runs)]))
+    refuse_without_records(wanted.path, tables.values())
+    findings = list(_findings(tables, wanted.seeds))
+    used = list(dict.fromkeys(run for own in tables.values() for run in own))
+    if file is not None:
+        _write(file, findings, finished if wanted.seeds is None else used)
+    found = [Found(one, None) for one in findings]
+    parts = [as_text(used, found, tables, wanted.groups, terminal_width()), "\n".join(_left_out(runs))]
+    told = f"written: {file}" if file else "not written, as --seeds took a part of the runs; --out FILE writes it"
+    tell("\n\n".join(filter(None, [*parts, told])))
     return 0
 
 
-def _write(file: Path, findings: Sequence[Finding], seeds: Sequence[int]) -> None:
+def _findings(tables: Tables, n_seeds: int | None) -> Iterator[Finding]:
+    for table, own in tables.items():
+        say(f"{title(table)}: {len(own)} runs")
+        there = len({run.seeds.train for run in own})
+        if n_seeds is not None and there < n_seeds:
+            say(f"--seeds {n_seeds}: it has {there} train seeds, and all of them are taken")
+        for part in PARTS:
+            yield from part(own)
+
+
+def _write(file: Path, findings: Sequence[Finding], made_from: Sequence[StoredRun]) -> None:
+    seeds = sorted({run.seeds.train for run in made_from})
     try:
-        write_findings(file, findings, {"train_seeds": seeds})
+        write_findings(file, findings, {"train_seeds": seeds, MADE_FROM: digests_of(made_from)})
     except OSError as error:
         raise UserError(f"{file} cannot be written ({error.strerror or error}); give another --out") from None
+
+
+def _left_out(runs: Sequence[StoredRun]) -> list[str]:
+    """Lines on the runs that are not finished or cannot be read, and why."""
+    problems = [f"- {run.place}: {one_line(run.problem)}" for run in runs if run.problem]
+    further = [f"- and {len(problems) - MOST_TOLD} more"] if len(problems) > MOST_TOLD else []
+    return [f"left out, {len(problems)} of {len(runs)} runs:", *problems[:MOST_TOLD], *further] if problems else []
 
 
 def tables_of(runs: Sequence[StoredRun], n_seeds: int | None = None) -> dict[tuple, list[StoredRun]]:
@@ -106,40 +133,3 @@ def tables_of(runs: Sequence[StoredRun], n_seeds: int | None = None) -> dict[tup
         found[table] = [run for run in own if run.seeds.train in first]
         found[table] += dict.fromkeys(start for run in found[table] if (start := starts[run].run) is not None)
     return dict(sorted(found.items(), key=lambda item: str(item[0])))
-
-
-def as_text(findings: Sequence[Finding], table: tuple, groups: bool, width: int) -> str:
-    """A row a label, or a label and group, and a column a measure: values with their intervals; then why some lack."""
-    own = [one for one in findings if one.table == table and one.at is None and (groups or one.group is None)]
-    measures = {one.key: one for _, part in PARTS for one in part}
-    columns = [key for key in measures if any(one.measure == key and one.value is not None for one in own)]
-    rows: dict[tuple[str, str | None], dict[str, Finding]] = {}
-    for one in own:
-        rows.setdefault((one.label, one.group), {})[one.measure] = one
-    header = ["row", *(["group"] if groups else []), "runs", *(measures[key].title for key in columns)]
-    lines = []
-    for (label, group), by_key in rows.items():
-        n = next((one.runs for one in by_key.values() if one.runs is not None), None)
-        cells = [_cell(by_key.get(key), measures[key].decimals) for key in columns]
-        lines.append([label, *([group or "all"] if groups else []), HOLE if n is None else str(n), *cells])
-    reasons: dict[str, dict[str, None]] = {}
-    for one in own:
-        if one.reason:
-            titles = measures[one.measure].title if one.measure in measures else one.measure
-            reasons.setdefault(one.reason, {})[f"{titles} of {one.label}"] = None
-    told = [f"- {_few(list(places))}: {reason}" for reason, places in reasons.items()]
-    return "\n".join([title(table), "", align(header, lines, 1 + groups, width), *([""] if told else []), *told])
-
-
-def _few(places: Sequence[str], most: int = 4) -> str:
-    further = f" and {len(places) - most} more" if len(places) > most else ""
-    return ", ".join(places[:most]) + further
-
-
-def _cell(finding: Finding | None, decimals: int) -> str:
-    if finding is None or finding.value is None:
-        return HOLE
-    text = f"{finding.value:z.{decimals}f}"
-    if finding.low is None or finding.high is None:
-        return text
-    return f"{text} ({finding.low:z.{decimals}f} to {finding.high:z.{decimals}f})"

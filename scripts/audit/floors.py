@@ -11,17 +11,17 @@ from method.evaluation.columns import COLUMNS, REFERENCE, Column
 from method.evaluation.evaluator import add_reference, comparable, compare_outputs, compared_keys, output_keys
 from method.evaluation.intervals import student_factor
 from method.evaluation.records import Records
-from method.runs.files import RETRAIN
 from method.runs.findings import Finding
-from method.runs.folder import RECORDS, SPLITS
+from method.runs.folder import SPLITS
 from method.runs.stored import StoredRun
-from scripts.audit.models import by_label
-from scripts.audit.reading import whole_runs
+from scripts.audit.models import by_label, is_reference
+from scripts.audit.reading import read_records, whole_runs
 
 MOST_MODELS = 8  # 28 pairs
 FEWEST_LEFT_OUT = 5  # models, below which leaving one out leaves next to nothing
 GAPS = (REFERENCE, "")  # which value is the best of columns that are compared by their gap
-NO_VALUE = "retrained models lack it; --recompute of the report makes it where their records are kept"
+NO_VALUE = "metrics.json of retrained models lacks it; python -m scripts.report FOLDER --recompute makes it"
+NO_WAY = "metrics.json of retrained models lacks it, and the records that --recompute makes it from were not kept"
 NO_RECORDS = "the records of retrained models of two train seeds were not kept"
 TOO_FEW = "a noise floor needs retrained models of two train seeds and one forget set (--forget_seed)"
 Pair = tuple[int, int]
@@ -34,7 +34,7 @@ def examine_floors(runs: Sequence[StoredRun]) -> Iterator[Finding]:
     runs: finished ones of one table. Of metrics that are no distance it is their gap. Both models have the same
     forget set, as a run and its reference have: models of other ones are further apart, by whom they forgot.
     """
-    for label, found in by_label([run for run in runs if run.method == RETRAIN and run.is_plain]).items():
+    for label, found in by_label([run for run in runs if is_reference(run)]).items():
         models = choose_models(found)
         table = models[0].table
         if len(models) < 2:
@@ -42,7 +42,7 @@ def examine_floors(runs: Sequence[StoredRun]) -> Iterator[Finding]:
             continue
         pairs = compare_pairs(models)
         for column in distances():
-            yield _summarise(column, table, label, pairs, len(models))
+            yield _summarise(column, table, label, pairs, models)
 
 
 def distances() -> list[Column]:
@@ -86,20 +86,28 @@ def compare_two(one: StoredRun, other: StoredRun, own: Kept, theirs: Kept) -> di
 
 
 def _load(run: StoredRun) -> tuple[Records, Splits]:
-    return Records.load(run.folder / RECORDS), load_splits(run.folder / SPLITS)
+    return read_records(run), load_splits(run.folder / SPLITS)
 
 
-def _summarise(column: Column, table: tuple, label: str, pairs: Mapping[Pair, Any], n_models: int) -> Finding:
+def _summarise(
+    column: Column, table: tuple, label: str, pairs: Mapping[Pair, Any], models: Sequence[StoredRun]
+) -> Finding:
     """The mean size over the pairs, with its interval where every pair has a value."""
-    key = column.key
+    key, n_models = column.key, len(models)
     values = {pair: abs(found[key]) for pair, found in pairs.items() if found.get(key) is not None}
     if not values:
-        reason = next(iter(pairs.values()))["reasons"].get(key, NO_VALUE)
-        return Finding(key, table, label, None, runs=n_models, reason=reason)
+        return Finding(key, table, label, None, runs=n_models, reason=_why_not(key, pairs, models))
     mean, low, high = float(np.mean(list(values.values()))), None, None
     if n_models >= FEWEST_LEFT_OUT and len(values) == len(pairs):
         low, high = np.clip(jackknife_ends(values, n_models), 0, 100 if column.unit == "%" else None).tolist()
     return Finding(key, table, label, mean, low=low, high=high, n=len(values), runs=n_models)
+
+
+def _why_not(key: str, pairs: Mapping[Pair, Any], models: Sequence[StoredRun]) -> str:
+    """What comparing two of them says, or the metrics of one; else how to make it."""
+    told = (found.get("reasons") or {} for found in (*pairs.values(), *(run.metrics for run in models)))
+    makes = NO_VALUE if len(whole_runs(models)) == len(models) else NO_WAY
+    return next((reasons[key] for reasons in told if key in reasons), makes)
 
 
 def jackknife_ends(values: Mapping[Pair, float], n_models: int) -> tuple[float, float]:

@@ -16,6 +16,9 @@ from scripts.audit.models import Subject, load_together, retrained_for
 MOST_RUNS = 8  # of a label, whose scores are averaged
 NO_MODELS = "it needs the original, and retrained models of two other train seeds that have the same forget set"
 
+NO_RECORDS = "the records of the original, or of retrained models of two other train seeds, were not kept"
+NO_OWN_RECORDS = "the records of its runs were not kept"
+
 
 class Scores(NamedTuple):
     """Membership scores of the forgotten samples, and their groups; all (n,)."""
@@ -25,8 +28,10 @@ class Scores(NamedTuple):
     group: np.ndarray
 
 
-def examine_interpolated(subject: Subject, runs: Sequence[StoredRun]) -> Iterator[Finding]:
-    """Of all forgotten samples and of each group's; runs: the readable ones of the table.
+def examine_interpolated(
+    subject: Subject, runs: Sequence[StoredRun], finished: Sequence[StoredRun]
+) -> Iterator[Finding]:
+    """Of all forgotten samples and of each group's; runs: of the finished ones of the table, those with records.
 
     The original's and the retrained model's own rows are the controls: the first is to be found, the second is not.
     """
@@ -38,7 +43,7 @@ def examine_interpolated(subject: Subject, runs: Sequence[StoredRun]) -> Iterato
         by_models.setdefault((run.origin, run.fingerprint("forget")), []).append(run)
     scored = [scores for own in by_models.values() for scores in _score(own, _models_around(own[0], runs))]
     if not scored:
-        yield subject.finding(measure, None, reason=NO_MODELS)
+        yield subject.finding(measure, None, reason=_why_not(subject, finished))
         return
     for group in (None, *np.unique(np.concatenate([one.group for one in scored])).tolist()):
         parts = [np.isin(one.group, one.group if group is None else group) for one in scored]
@@ -50,6 +55,12 @@ def examine_interpolated(subject: Subject, runs: Sequence[StoredRun]) -> Iterato
         value, floor, n = map(float, np.mean(means, axis=0))
         name = None if group is None else subject.group_name(group)
         yield subject.finding(measure, value, group=name, floor=floor, n=round(n), runs=len(means))
+
+
+def _why_not(subject: Subject, finished: Sequence[StoredRun]) -> str:
+    if not any(_models_around(run, finished) for run in subject.finished):
+        return NO_MODELS
+    return NO_RECORDS if subject.runs else NO_OWN_RECORDS
 
 
 def _models_around(run: StoredRun, runs: Sequence[StoredRun]) -> list[StoredRun]:

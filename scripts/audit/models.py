@@ -9,25 +9,26 @@ import numpy as np
 from method.evaluation.records import Records
 from method.runs.files import PRETRAIN, RETRAIN
 from method.runs.findings import Finding
-from method.runs.folder import RECORDS
 from method.runs.labels import label as make_label
 from method.runs.labels import rank
 from method.runs.reference import Asked, misfits
 from method.runs.stored import StoredRun
-from scripts.audit.reading import whole_runs
+from scripts.audit.reading import read_records, refuse_unlike, whole_runs
 from utils.errors import RunError, UserError
 
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """The runs of one label that keep their records. of_one_original: the most that differ in their run seed alone.
+    """The finished runs of one label, and those of them that keep their records: `runs`.
 
-    Of pretrained and retrained ones these are of as many train seeds. retrained: by train seed, the retrained models
-    of the forget set of those, of the kind of their reference.
+    of_one_original: of `runs` the most that differ in their run seed alone; of pretrained and retrained ones these are
+    of as many train seeds. retrained: by train seed, the retrained models of the forget set of those, of the kind of
+    their reference.
     """
 
     label: str
     table: tuple
+    finished: Sequence[StoredRun]
     runs: Sequence[StoredRun]
     of_one_original: Sequence[StoredRun]
     retrained: Sequence[StoredRun]
@@ -35,7 +36,12 @@ class Subject:
     @property
     def is_retrained(self) -> bool:
         """Whether it is itself what others are compared with."""
-        return bool(self.runs) and self.runs[0].method == RETRAIN and self.runs[0].is_plain
+        return is_reference(self.finished[0])
+
+    @property
+    def is_original(self) -> bool:
+        """Whether others start from it."""
+        return self.finished[0].method == PRETRAIN
 
     def finding(self, measure: str, value: float | None, **further: Any) -> Finding:
         """One of this label."""
@@ -51,18 +57,28 @@ def subjects(runs: Sequence[StoredRun]) -> Iterator[Subject]:
     table = next((run.table for run in runs if run.method != PRETRAIN), ())
     kept = whole_runs(runs)
     labels = by_label(kept)
-    for label in by_label(runs):
+    for label, finished in by_label(runs).items():
         found = labels.get(label, [])
         chosen = of_one_original(found) if found else []
-        yield Subject(label, table, found, chosen, retrained_for(chosen[0], kept) if chosen else [])
+        yield Subject(label, table, finished, found, chosen, retrained_for(chosen[0], kept) if chosen else [])
+
+
+def is_reference(run: StoredRun) -> bool:
+    """Whether a run is a retrained model that others are compared with."""
+    return run.method == RETRAIN and run.is_plain
 
 
 def by_label(runs: Sequence[StoredRun]) -> dict[str, list[StoredRun]]:
     """The runs of each label, in the order of a table's rows."""
     found: dict[str, list[StoredRun]] = {}
-    for run in sorted(runs, key=lambda run: (rank(run), run.seeds.train, run.seeds.run, str(run.folder))):
+    for run in in_order(runs):
         found.setdefault(make_label(run), []).append(run)
     return found
+
+
+def in_order(runs: Sequence[StoredRun]) -> list[StoredRun]:
+    """By row of the table, then by seeds."""
+    return sorted(runs, key=lambda run: (rank(run), run.seeds.train, run.seeds.run, str(run.folder)))
 
 
 def of_one_original(runs: Sequence[StoredRun]) -> list[StoredRun]:
@@ -86,7 +102,7 @@ def retrained_for(run: StoredRun, runs: Sequence[StoredRun]) -> list[StoredRun]:
         return []
     if run.method == PRETRAIN:
         ignored |= {"forget fingerprint", "list of forget groups"}
-    plain = [other for other in runs if other.method == RETRAIN and other.is_plain]
+    plain = [other for other in runs if is_reference(other)]
     fitting = [other for other in plain if {name for name, *_ in misfits(run.facts, other.facts, asked)} <= ignored]
     return sorted(of_one_original(fitting), key=lambda other: other.seeds.train) if fitting else []
 
@@ -96,14 +112,9 @@ def load_together(runs: Sequence[StoredRun], rows: np.ndarray) -> Iterator[Recor
     first: Records | None = None
     for run in runs:
         try:
-            records = Records.load(run.folder / RECORDS).select(rows)
+            records = read_records(run).select(rows)
         except RunError as error:
             raise UserError(f"{run.place} and {runs[0].place} are of other samples: {error}") from None
         first = first or records
-        for name in ("target", "group"):
-            if not np.array_equal(getattr(records, name), getattr(first, name)):
-                raise UserError(
-                    f"{run.place} and {runs[0].place} record another {name} for the same rows, so they are of other"
-                    " data; audit them in folders of their own"
-                )
+        refuse_unlike(run, runs[0], *({"target": one.target, "group": one.group} for one in (records, first)))
         yield records

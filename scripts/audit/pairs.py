@@ -1,12 +1,13 @@
 """Which models of a table the per-example attacks compare: pairs of one seed, an unlearned model and its reference."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from method.runs.files import PRETRAIN, RETRAIN
-from method.runs.labels import label, rank
+from method.runs.files import PRETRAIN
+from method.runs.labels import label
 from method.runs.originals import starts_of
 from method.runs.stored import StoredRun, reference_of
+from scripts.audit.models import by_label, in_order, is_reference
 
 
 class Pair(NamedTuple):
@@ -16,7 +17,7 @@ class Pair(NamedTuple):
     retrained: StoredRun
 
 
-class Subject(NamedTuple):
+class Pairing(NamedTuple):
     """The pairs of a label, one a train seed. reference: the label of their retrained models.
 
     is_control: both are retrained models, of different seeds.
@@ -28,31 +29,23 @@ class Subject(NamedTuple):
     is_control: bool = False
 
 
-def subjects(runs: Sequence[StoredRun]) -> Iterator[Subject]:
+def pairings(runs: Sequence[StoredRun]) -> Iterator[Pairing]:
     """One for each label of the runs of a table; controls first, as the others stand beside them."""
-    ordered = sorted(runs, key=lambda run: (rank(run), run.seeds.train, run.seeds.run, str(run.folder)))
-    labels: dict[str, list[StoredRun]] = {}
-    for run in ordered:
-        if run.method != PRETRAIN:
-            labels.setdefault(label(run), []).append(run)
+    labels = by_label([run for run in runs if run.method != PRETRAIN])
     references = {name: own for name, own in labels.items() if is_reference(own[0])}
     for name, own in references.items():
         alone = [pair.model for pair in _one_a_seed([Pair(run, run) for run in own])]
-        yield Subject(name, name, list(map(Pair, alone[::2], alone[1::2])), is_control=True)
+        yield Pairing(name, name, list(map(Pair, alone[::2], alone[1::2])), is_control=True)
     yield from _originals(runs, references)
+    ordered = in_order(runs)
     for name, own in labels.items():
         if name not in references:
             found = ((run, reference_of(run, ordered)) for run in own)
             pairs = _one_a_seed([Pair(run, reference) for run, reference in found if reference])
-            yield Subject(name, label(pairs[0].retrained) if pairs else "", pairs)
+            yield Pairing(name, label(pairs[0].retrained) if pairs else "", pairs)
 
 
-def is_reference(run: StoredRun) -> bool:
-    """Whether a run is a retrained model that others are compared with."""
-    return run.method == RETRAIN and run.is_plain
-
-
-def _originals(runs: Sequence[StoredRun], references: dict[str, list[StoredRun]]) -> Iterator[Subject]:
+def _originals(runs: Sequence[StoredRun], references: Mapping[str, list[StoredRun]]) -> Iterator[Pairing]:
     """The original models, told from the retrained ones without REWEIGHT or, without any, from those with it."""
     retrained = next(iter(references.values()), [])
     starts, found = starts_of(runs), dict[str, list[Pair]]()
@@ -60,7 +53,7 @@ def _originals(runs: Sequence[StoredRun], references: dict[str, list[StoredRun]]
         if (start := starts[run].run) is not None:
             found.setdefault(label(start), []).append(Pair(start, run))
     for name, pairs in found.items():
-        yield Subject(name, label(retrained[0]), _one_a_seed(pairs))
+        yield Pairing(name, label(retrained[0]), _one_a_seed(pairs))
 
 
 def _one_a_seed(pairs: Sequence[Pair]) -> list[Pair]:

@@ -45,7 +45,7 @@ def examine(runs: Sequence[StoredRun]) -> Iterator[Finding]:
     kept, loaded = whole_runs(runs), dict[tuple[str, ...], Models]()
     for subject in subjects(runs):
         yield from _examine_quality(subject, loaded)
-        yield from examine_interpolated(subject, kept)
+        yield from examine_interpolated(subject, kept, runs)
     yield from examine_floors(runs)
 
 
@@ -67,15 +67,24 @@ def _examine_quality(subject: Subject, loaded: dict[tuple[str, ...], Models]) ->
 
 def _too_few(subject: Subject) -> str:
     """Why forgetting quality cannot be computed; empty where it can."""
-    if len(subject.of_one_original) < FEWEST:
-        n = len(subject.of_one_original)
-        return f"it needs {FEWEST} runs with their records that differ in their run seed alone; found {n}"
-    if len(subject.retrained) < FEWEST_RETRAINED:
-        n = len(subject.retrained)
+    n, n_retrained = len(subject.of_one_original), len(subject.retrained)
+    if n < FEWEST and not subject.is_retrained:
+        wanted = "pretrained models of {} train seeds" if subject.is_original else (
+            "{} runs that differ in their run seed alone (--seed, beside one --train_seed and one --forget_seed)"
+        )  # fmt: skip
+        return f"it needs {wanted.format(FEWEST)}, with records; found {n}{_gone(subject)}"
+    if n_retrained < FEWEST_RETRAINED:
         return (
-            f"it needs retrained models of {FEWEST_RETRAINED} train seeds and this forget set, with records; found {n}"
+            f"it needs retrained models of {FEWEST_RETRAINED} train seeds and one forget set (--forget_seed), with"
+            f" records; found {n_retrained}{_gone(subject) if subject.is_retrained else ''}"
         )
     return ""
+
+
+def _gone(subject: Subject) -> str:
+    """The end of a sentence where records are missing."""
+    n, n_all = len(subject.finished) - len(subject.runs), len(subject.finished)
+    return f", as the records of {n} of its {n_all} runs were not kept" if n else ""
 
 
 def _load(runs: Sequence[StoredRun], splits: Splits) -> Models:

@@ -4,7 +4,8 @@ A run is read twice: its splits, small, when samples are chosen, and its records
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -30,6 +31,23 @@ def whole_runs(runs: Sequence[StoredRun]) -> list[StoredRun]:
     ]
 
 
+def read_records(run: StoredRun) -> Records:
+    """All of them; UserError where they cannot be read, or are not of the run's own splits."""
+    records = Records.load(run.folder / RECORDS)
+    check_belonging(records, load_splits(run.folder / SPLITS), run.stored, run.folder / CONFIG)
+    return records
+
+
+def refuse_unlike(run: StoredRun, first: StoredRun, theirs: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+    """UserError, naming both runs, where a column of `own`, which is the first run's, is another in `theirs`."""
+    for name, column in own.items():
+        if not np.array_equal(column, theirs[name]):
+            raise UserError(
+                f"{run.place} and {first.place} do not fit together: their records have another {name}, so they are of"
+                " other data; audit each in a folder of its own"
+            )
+
+
 class Samples:
     """The samples of a table that are forgotten in any of `runs`, and in their groups those that all runs hold out.
 
@@ -40,8 +58,7 @@ class Samples:
 
     def __init__(self, runs: Sequence[StoredRun]) -> None:
         self._first = runs[0]
-        records = self._records(self._first)
-        self._all = self._alike(records)
+        self._all = _in_order(read_records(self._first))
         self._parts = {run: self._part_of(run) for run in runs}
         self._kept: dict[StoredRun, np.ndarray] = {}
         index, group = self._all["index"], self._all["group"]
@@ -68,31 +85,13 @@ class Samples:
         """Log odds of `rows` under a run's model, float64 (n,); kept of models that several rows ask for."""
         if run in self._kept:
             return self._kept[run]
-        records = self._records(run)
+        records = read_records(run)
         if run is not self._first:
-            self._refuse_other(run, records)
+            refuse_unlike(run, self._first, _in_order(records), self._all)
         phi = records.select(self.rows).log_odds
         if run.method in (PRETRAIN, RETRAIN):
             self._kept[run] = phi
         return phi
-
-    def _records(self, run: StoredRun) -> Records:
-        records = Records.load(run.folder / RECORDS)
-        check_belonging(records, load_splits(run.folder / SPLITS), run.stored, run.folder / CONFIG)
-        return records
-
-    def _alike(self, records: Records) -> dict[str, np.ndarray]:
-        order = np.argsort(records.index)
-        return {name: getattr(records, name)[order] for name in ALIKE}
-
-    def _refuse_other(self, run: StoredRun, records: Records) -> None:
-        theirs = self._alike(records)
-        for name, own in self._all.items():
-            if not np.array_equal(own, theirs[name]):
-                raise UserError(
-                    f"{run.place} and {self._first.place} do not fit together: their records have another {name}, so"
-                    " they are of other data; audit each in a folder of its own"
-                )
 
     def _part_of(self, run: StoredRun) -> np.ndarray:
         """What each sample is to a run; int8, in the order of the index."""
@@ -108,6 +107,12 @@ class Samples:
                 )
             code[place] = number
         return code
+
+
+def _in_order(records: Records) -> dict[str, np.ndarray]:
+    """What must be alike in all runs, by the index."""
+    order = np.argsort(records.index)
+    return {name: getattr(records, name)[order] for name in ALIKE}
 
 
 def _stand_ins(forgotten: np.ndarray, held_out: np.ndarray) -> np.ndarray:

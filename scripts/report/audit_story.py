@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import StatisticsError, correlation, fmean
 
+from method.evaluation.audit import measure_of
 from method.evaluation.measures import Measure
 from method.evaluation.metrics import Z_95
 from method.runs.findings import Finding
@@ -15,7 +16,8 @@ from scripts.report.estimates import CERTAIN, UNCERTAIN, points
 from scripts.report.wording import TITLES, count, listed
 from utils.tables import is_number
 
-EXCESS, ATTACK, RELEARNED, SAMPLES = "lira_excess", "lira_auc", "relearn_gap", "forgotten_samples"
+ATTACK, RELEARNED, SAMPLES = "lira_auc", "relearn_gap", "forgotten_samples"
+EXCESSES = ("lira_excess_d", "lira_excess")  # the latter has no room near 100, and is all that older files have
 FEWEST = 4  # methods, for the interval of a rank correlation
 LIMIT = 1 - 1e-6  # of a correlation, whose transform is infinite at 1
 
@@ -28,7 +30,7 @@ def tell_audit(audit: Audit, rows: Sequence[Row]) -> list[dict[str, str]]:
 
 def _told_apart(audit: Audit, rows: Sequence[Row]) -> str:
     """After which methods the per-example attack goes beyond its placebo."""
-    found = _of_methods(audit, rows, _column(audit, EXCESS))
+    found = _of_methods(audit, rows, _excess(audit))
 
     def numbers(name: str) -> str:
         attack = _find(audit, name, _column(audit, ATTACK))
@@ -88,15 +90,17 @@ def _after(audit: Audit, found: Mapping[str, Finding], what: str, numbers: Calla
 
 
 def _difference(one: Finding) -> str:
-    number = f"{points(one.value or 0.0)} {'less' if (one.value or 0.0) < 0 else 'more'}"
-    ends = shown(one, 1)[1].replace("-", "\N{MINUS SIGN}")
+    measure, value = measure_of(one.measure), one.value or 0.0
+    size = f"{abs(value):.{measure.decimals}f} standard deviations" if measure.unit == "sd" else points(value)
+    number = f"{size} {'less' if value < 0 else 'more'}"
+    ends = shown(one, measure.decimals)[1].replace("-", "\N{MINUS SIGN}")
     runs = count(one.runs, "runs") if one.runs else ""
     return f"{number} ({', '.join(filter(None, [f'95 % interval {ends}' if ends else 'no interval', runs]))})"
 
 
 def _order(audit: Audit, rows: Sequence[Row]) -> str:
     """Whether the per-example attack and the population attack order the methods alike."""
-    found, key = _of_methods(audit, rows, _column(audit, EXCESS)), attack_key(rows)
+    found, key = _of_methods(audit, rows, _excess(audit)), attack_key(rows)
     pairs = []
     for own in by_label([row for row in rows if row.competes]).values():
         one = found.get(label(own[0].run))
@@ -127,6 +131,10 @@ def _ranks(values: Sequence[float]) -> list[float]:
 
 def _column(audit: Audit, key: str) -> AuditColumn | None:
     return next((column for column in audit.columns if column.key == key), None)
+
+
+def _excess(audit: Audit) -> AuditColumn | None:
+    return next(filter(None, (_column(audit, key) for key in EXCESSES)), None)
 
 
 def _find(audit: Audit, name: str, column: AuditColumn | None) -> Finding | None:

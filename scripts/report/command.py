@@ -10,6 +10,7 @@ from pathlib import Path
 from method.evaluation.columns import COLUMNS, Column
 from method.runs.audits import read_audits
 from method.runs.folder import METRICS
+from method.runs.made_from import stale_audit
 from method.runs.originals import starts_of
 from method.runs.recompute import recompute
 from method.runs.stored import StoredRun, read_runs, reference_of
@@ -117,7 +118,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         filters = {name: vars(wanted)[name] or () for name in FILTERS}
         keys = [column.key for column in (columns if kind in TABLES else COLUMNS) if wanted.by == "method"]
         originals = kind not in TABLES or wanted.by == "group" or bool(wanted.against)
-        report = Report(runs, filters, keys, originals, read_audits(wanted.path, runs))
+        found, problems = read_audits(wanted.path, runs)
+        report = Report(runs, filters, keys, originals, (found, [*problems, *stale_audit(wanted.path, runs)]))
         if not report.tables and not report.missing:
             raise UserError(f"no run under {wanted.path} fits --{', --'.join(FILTERS)} as given; leave one of them out")
         if kind in KINDS:

@@ -92,16 +92,24 @@ def values_of_others(report: Report, table: tuple, against: str) -> Others:
     return {row: other.values for row, other in others_of(report, table, against).items()}
 
 
+def has_row(report: Report, table: tuple, against: str) -> bool:
+    """Whether differences in a table can be taken to `against`, as `others_of` has it."""
+    return against == RETRAINED or any(against in (row.label, row.name) for row in report.all_rows(table))
+
+
 def others_of(report: Report, table: tuple, against: str) -> dict[Row, Other]:
     """What each row is compared with: its retrained model, or the row labelled or named `against` of its seed.
 
-    Of a pretrained model only what a run started from. UserError where the table has no such row.
+    Of a pretrained model only what a run started from. None where another table alone has such a row; UserError where
+    no table has.
     """
     rows = report.tables[table]
     if against == RETRAINED:
         return {row: Other(row.reference.metrics, row.reference) for row in rows if row.reference}
     everything = report.all_rows(table)
     wanted = [row for row in everything if against in (row.label, row.name)]
+    if not wanted and any(has_row(report, key, against) for key in report.tables):
+        return {}
     if not wanted:
         labels = ", ".join(dict.fromkeys(row.label for row in everything))
         raise UserError(f"--against {against!r}: no such row in the table {title(table)}; it has {labels}")

@@ -65,7 +65,7 @@ def _table(report: Report, keys: Sequence[tuple], columns: Sequence[Column], aga
     marks, n_columns = mark_rows(rows, paper_name), len(columns) * (2 if against else 1)
     caption = [f"{escape(setting_told(keys[0]))}.", _seeds_told(rows), _arrows_told(columns), references_told(marks)]
     if against:
-        caption.append(rf"$\Delta$: value minus that of {_other_told(report, keys[0], against)} of the same seed.")
+        caption.append(rf"$\Delta$: value minus that of {_other_told(report, keys, against)} of the same seed.")
     heads = [head for column in columns for head in [_title(column), *([r"$\Delta$"] if against else [])]]
     body = [line(["Method", *heads])]
     for key in keys:
@@ -126,10 +126,11 @@ def _signed(text: str) -> str:
     return "--" if text == HOLE else re.sub("[-<]", r"$\g<0>$", text)
 
 
-def _other_told(report: Report, key: tuple, against: str) -> str:
+def _other_told(report: Report, keys: Sequence[tuple], against: str) -> str:
     if against == RETRAINED:
         return "the reference"
-    return escape(next(row.name for row in report.all_rows(key) if against in (row.label, row.name)))
+    rows = [row for key in keys for row in report.all_rows(key) if against in (row.label, row.name)]
+    return escape(rows[0].name if rows else f"{against}, which has no row here,")
 
 
 def _seeds_told(rows: Sequence[Row]) -> str:

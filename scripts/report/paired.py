@@ -2,7 +2,7 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -11,12 +11,13 @@ from typing import NamedTuple
 
 from datasets.splits import load_splits
 from method.evaluation.columns import Column
+from method.evaluation.evaluator import compared_keys
 from method.evaluation.intervals import holm, paired_p, student_interval
 from method.evaluation.records import Records, check_belonging
 from method.evaluation.uncertainty import KEYS, NO_RECORDS, OTHER_SAMPLES, Difference, compare
 from method.runs.folder import CONFIG, REDACTED, SPLITS
 from scripts.report.collect import Report, Row, by_label, independent
-from scripts.report.compared import Other, others_of
+from scripts.report.compared import Other, has_row, others_of
 from scripts.report.estimates import ALIKE
 from utils.errors import RunError, UserError
 from utils.tables import HOLE, is_number
@@ -33,6 +34,7 @@ OF_A_RUN = (
     " number of rows. The models stay as they are, and other images are drawn."
 )
 ONE_SEED, SHARED, ALL_ALIKE = "one seed only", "its runs share trained models", "all seeds are alike"
+FIXED = "of a retrained model this is fixed by definition"
 WITHOUT_TRAIN = "redacted copies have no records of train"
 LEAST_P = 0.001  # what is below is not told apart
 Ends = tuple[float, float]
@@ -103,8 +105,11 @@ def compare_rows(
 ) -> PairedTable:
     """The differences of a table's rows to the row labelled `against`, or to RETRAINED.
 
-    each: of every run, where seeds have no interval. Records are read here, and nowhere else for a table.
+    each: of every run, where seeds have no interval. A table without a row `against` has a sentence alone. Records are
+    read here, and nowhere else for a table.
     """
+    if not has_row(report, table, against):
+        return _nothing(in_lines(report.tables[table], each), columns, against)
     others = {
         row: other
         for row, other in others_of(report, table, against).items()
@@ -115,19 +120,47 @@ def compare_rows(
     keys = [column.key for column in columns]
     images = _over_images(others) if not {*keys}.isdisjoint(KEYS) else {}
     found = {(name, key): _pair(own, key, others, images) for name, own in rows.items() for key in keys}
+    fixed = {(name, key) for name, own in rows.items() for key in keys if _is_fixed(own, key)}
     for key in keys:
-        corrected = holm([found[name, key].raw_p for name in rows])
+        corrected = holm([None if (name, key) in fixed else found[name, key].raw_p for name in rows])
         for name, p in zip(rows, corrected, strict=True):
             found[name, key] = found[name, key]._replace(p=p)
+    return PairedTable(rows, found, _why_not(rows, found, columns, fixed, images, each))
+
+
+def _nothing(rows: Mapping[str, Sequence[Row]], columns: Sequence[Column], against: str) -> PairedTable:
+    """Of a table without the row that others are compared with."""
+    found = {(name, column.key): Paired(0, None, None, None, None, 0) for name in rows for column in columns}
+    return PairedTable(rows, found, {f"no difference, as the table has no row {against!r}": list(rows)})
+
+
+def _why_not(
+    rows: Mapping[str, Sequence[Row]],
+    found: Mapping[tuple[str, str], Paired],
+    columns: Sequence[Column],
+    fixed: Collection[tuple[str, str]],
+    images: Mapping[Row, OfImages],
+    each: bool,
+) -> dict[str, list[str]]:
+    """Reasons of what is missing -> which lines it is missing in."""
     why_not: dict[str, list[str]] = defaultdict(list)
     for name, own in rows.items():
-        if not each and (reason := _why_no_test(own, [found[name, key] for key in keys])):
+        if not each and (reason := _why_no_test(own, [found[name, column.key] for column in columns])):
             why_not[f"no interval over seeds and no p: {reason}"].append(name)
+    for name in rows:
+        tests = [one for one in columns if (name, one.key) in fixed and found[name, one.key].raw_p is not None]
+        if tests:
+            why_not[f"no p of {', '.join(one.title for one in tests)}: {FIXED}"].append(name)
     for name, own in rows.items():
         for reason, titles in _without_images(own, columns, images).items():
             which = "" if titles is None else f" of {', '.join(titles)}"
             why_not[f"no interval{which} over images: {reason}"].append(name)
-    return PairedTable(rows, found, why_not)
+    return why_not
+
+
+def _is_fixed(rows: Sequence[Row], key: str) -> bool:
+    """Whether a value is what it is by definition: rows compared with themselves, of which no test can tell a thing."""
+    return key in compared_keys() and all(row.reference is row.run for row in rows)
 
 
 def _pair(rows: Sequence[Row], key: str, others: Mapping[Row, Other], images: Mapping[Row, OfImages]) -> Paired:
