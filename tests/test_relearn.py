@@ -30,11 +30,10 @@ from method.evaluation import relearning, representation
 from method.evaluation.metrics import Undefined
 from method.evaluation.relearning import accuracy_of, relearn_epochs
 from method.evaluation.representation import barrier, hsic, linear_cka, probe, weight_distance
-from method.runs.findings import RELEARN, RELEARN_PARTS, read_findings
+from method.runs.findings import MODELS, ORIGINAL, RELEARN, RELEARN_PARTS, RETRAINED, UNLEARNED, read_findings
 from method.runs.removal import OWN
 from method.training.inference import Inference
 from scripts.relearn import command, parts
-from scripts.relearn.belonging import MODELS, ORIGINAL, RETRAINED, UNLEARNED
 from scripts.relearn.bench import Bench, Options, training_config
 from scripts.relearn.curves import relearn_curve, relearn_time, rising, shown_rows
 from scripts.relearn.knowledge import features, line, mix, recompute_statistics

@@ -7,7 +7,7 @@ import numpy as np
 from method.evaluation.measures import Measure
 from method.evaluation.metrics import Undefined
 
-FEWEST = 20  # samples, below which CKA says little
+FEWEST_SAMPLES = 20  # samples, below which CKA says little
 PROBE_C = 1.0  # scikit-learn's C: the inverse weight of the squared coefficients beside the sum of the losses
 PROBE_STEPS = 1000
 
@@ -19,8 +19,8 @@ def linear_cka(one: np.ndarray, other: np.ndarray) -> float:
     usual one does, and so may be a little below 0. Invariant to shifts, rotations and one scale. Undefined for fewer
     than 20 samples, and where features do not differ between samples.
     """
-    if len(one) < FEWEST:
-        raise Undefined(f"CKA needs {FEWEST} samples, and there are {len(one)}")
+    if len(one) < FEWEST_SAMPLES:
+        raise Undefined(f"CKA needs {FEWEST_SAMPLES} samples, and there are {len(one)}")
     kernels = [_kernel(features) for features in (one, other)]
     own = [hsic(kernel, kernel) for kernel in kernels]
     if min(own) <= 0:

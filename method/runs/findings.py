@@ -11,6 +11,7 @@ from utils.files import read_json, write_json
 
 AUDIT, RELEARN = "audit.json", "relearn.json"
 RELEARN_PARTS = "relearn_parts.json"  # of a relearning test that is not finished
+UNLEARNED, RETRAINED, ORIGINAL = MODELS = ("unlearned", "retrained", "original")  # what relearn.json calls the three
 VERSION = 1
 LARGEST = 64 * 2**20  # bytes
 NUMBER = number(null=True)

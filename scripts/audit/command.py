@@ -16,6 +16,7 @@ from scripts.audit import per_example, quality
 from scripts.report.naming import title
 from utils.errors import UserError
 from utils.paths import typed_path
+from utils.signals import INTERRUPTED
 from utils.tables import HOLE, align
 from utils.terminal import Parser, on_terminal, say, tell, terminal_width
 
@@ -26,8 +27,6 @@ PARTS: tuple[tuple[Callable[[Sequence[StoredRun]], Iterator[Finding]], Sequence[
 )
 EPILOG = """The file is made anew from the runs' records every time, without models and without training. It is whole or
 not there. python -m scripts.report FOLDER shows it."""
-
-INTERRUPTED = 75
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

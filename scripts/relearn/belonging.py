@@ -6,14 +6,13 @@ from pathlib import Path
 
 from datasets.splits import Splits, load_splits
 from method.runs.files import PRETRAIN, RETRAIN
+from method.runs.findings import MODELS
 from method.runs.folder import CONFIG, MODEL, SPLITS
 from method.runs.originals import starts_of
 from method.runs.reference import SHARED
 from method.runs.stored import StoredRun, read_runs, reference_of
 from utils.errors import UserError
 from utils.files import sha256_file
-
-UNLEARNED, RETRAINED, ORIGINAL = MODELS = ("unlearned", "retrained", "original")
 
 
 @dataclass(frozen=True)

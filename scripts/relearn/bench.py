@@ -17,13 +17,14 @@ from datasets.splits import Splits
 from method.configs.loading import Config
 from method.runs.data import read_data
 from method.runs.files import PRETRAIN
+from method.runs.findings import RETRAINED
 from method.runs.finished import load_model
 from method.runs.inputs import defaults
 from method.runs.runner import choose_hardware, hardware_set, to_device
 from method.runs.stored import StoredRun
 from method.training.inference import Inference
 from models.classifier import Classifier
-from scripts.relearn.belonging import RETRAINED, Trio
+from scripts.relearn.belonging import Trio
 from utils import device as devices
 from utils.errors import UserError
 from utils.seeding import numpy_generator

@@ -17,7 +17,7 @@ from utils.device import DEVICES
 from utils.errors import UserError
 from utils.locks import locked
 from utils.paths import typed_path
-from utils.signals import stop_signals_noted
+from utils.signals import INTERRUPTED, stop_signals_noted
 from utils.terminal import LogLines, Parser, on_terminal, say, tell
 
 DESCRIPTION = """Fine-tune finished runs a little: what comes back of a forget set, and what weights and features know.
@@ -27,7 +27,6 @@ ones, with the optimiser, batches and augmentation of the retrained run. The ans
 each RUN; docs/audit.md says what is in it."""
 EPILOG = """exit codes: 0 done or already done; 1 it failed; 2 wrong usage, or runs that do not belong together;
 75 interrupted: the same command goes on."""
-INTERRUPTED = 75
 DEFAULT = Options()
 GROUP = "relearn"
 OWN_KEYS = {

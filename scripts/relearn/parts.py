@@ -6,8 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from method.runs.findings import RELEARN_PARTS
-from scripts.relearn.belonging import MODELS, RETRAINED, UNLEARNED
+from method.runs.findings import MODELS, RELEARN_PARTS, RETRAINED, UNLEARNED
 from scripts.relearn.bench import Bench
 from scripts.relearn.curves import relearn_curve, relearn_time, shown_rows
 from scripts.relearn.knowledge import distance, features, line

@@ -8,10 +8,9 @@ import numpy as np
 
 from method.evaluation.metrics import Undefined
 from method.evaluation.relearning import accuracy_of, relearn_epochs
-from method.runs.findings import Finding
+from method.runs.findings import MODELS, RETRAINED, UNLEARNED, Finding
 from method.runs.labels import label
 from method.runs.stored import StoredRun
-from scripts.relearn.belonging import MODELS, RETRAINED, UNLEARNED
 from utils.tables import HOLE, align, cell
 
 Parts = Mapping[str, Any]

@@ -16,7 +16,7 @@ from scripts.report.wording import TITLES, count, listed
 from utils.tables import is_number
 
 EXCESS, ATTACK, RELEARNED, SAMPLES = "lira_excess", "lira_auc", "relearn_gap", "forgotten_samples"
-FEWEST = 4  # methods, for the interval of a rank correlation
+FEWEST_METHODS = 4  # methods, for the interval of a rank correlation
 LIMIT = 1 - 1e-6  # of a correlation, whose transform is infinite at 1
 
 
@@ -103,7 +103,7 @@ def _order(audit: Audit, rows: Sequence[Row]) -> str:
         gaps = [gap for row in own if is_number(gap := row.difference(key))]
         if one and one.value is not None and gaps:
             pairs.append((one.value, fmean(gaps)))
-    if len(pairs) < FEWEST:
+    if len(pairs) < FEWEST_METHODS:
         return ""
     try:
         rank = correlation(*(_ranks(values) for values in zip(*pairs, strict=True)))
