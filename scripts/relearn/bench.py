@@ -28,6 +28,7 @@ from scripts.relearn.belonging import Trio
 from utils import device as devices
 from utils.errors import UserError
 from utils.seeding import numpy_generator
+from utils.signals import check_stop
 
 SLOWER = 100  # the learning rate of training is divided by this where none is given
 # What is the same for every model, whatever its own training did.
@@ -130,7 +131,9 @@ def opened_bench(trio: Trio, options: Options) -> Iterator[tuple[Bench, dict[str
     config = read_config(trio.retrained, options)
     dataset = _read_dataset(config, trio)
     device, precision = choose_hardware(config)
+    check_stop()
     networks, pixels = _networks(trio, device)
+    check_stop()
     workers = default_workers(dataset.in_memory, device, devices.available_cpus())
     workers = workers if config.num_workers is None else config.num_workers
     loader = Loader(dataset, config.image_size, workers, devices.pin_memory(device))
