@@ -295,10 +295,10 @@ def test_a_time_that_was_given_up_is_told_as_such_in_the_table(tmp_path: Path, c
     ("facts", "told"),
     [
         ({"question": {"forget_fingerprint": "forget7"}}, "its forget fingerprint is forget7, expected forget0"),
-        ({"question": QUESTION, "of": {"label": "miu", "seeds": "1"}}, "its seeds is 1, expected 0"),
-        ({"question": QUESTION, "of": {"label": "ft", "seeds": "0"}}, "its label is ft, expected miu"),
+        ({"question": QUESTION, "of": {"method": "miu", "seed": "1"}}, "its seed is 1, expected 0"),
+        ({"question": QUESTION, "of": {"method": "ft", "seed": "0"}}, "its method is ft, expected miu"),
         ({"question": QUESTION, "runs": {"unlearned": "miu_0.9_0"}}, ""),  # the folder was renamed
-        ({"question": QUESTION, "of": {"label": "miu", "seeds": "0"}}, ""),
+        ({"question": QUESTION, "of": {"method": "miu", "seed": "0", "reweight": "True"}}, ""),
         ({}, ""),  # a redacted copy tells nothing
     ],
 )

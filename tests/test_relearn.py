@@ -467,7 +467,7 @@ def test_an_answer_that_was_copied_from_another_run_is_noticed_and_made_anew(run
     assert "is of another run: the SHA-256 of its model.pt is" in problems[0][1]
     (other / "model.pt").rename(other / "kept.pt")
     _, problems = read_audits(runs, read_runs(runs))
-    assert "is of another run: its label is ft, expected miu" in problems[0][1]
+    assert "is of another run: its method is ft, expected miu" in problems[0][1]
     (other / "kept.pt").rename(other / "model.pt")
     capsys.readouterr()
     assert command.main([str(other), *QUICK]) == 0

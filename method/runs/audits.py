@@ -13,9 +13,11 @@ from method.runs.stored import StoredRun, reference_of
 from method.runs.zips import is_zip
 from utils.errors import UserError
 
-# What of a relearning test's question is no option: whom it asks, and what decides the last digits alone. A curve of k
-# forgotten samples does not depend on the other k.
+# What of a relearning test's question is no option: whom it asks, and where. A curve of k forgotten samples does not
+# depend on the other k.
 NO_OPTIONS = ("forgotten", "forget_fingerprint", "weights", "hardware")
+# Keys by which runs of one forget set and seed differ.
+TELLING = ("method", "reweight", "rob_approach", "preset", "tag")
 USUAL = "that of Avg. Gap"
 TIME = "relearn_time"
 
@@ -76,13 +78,13 @@ def question_in(facts: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def identity(run: StoredRun) -> dict[str, str]:
     """By what a relearning test knows its run where there are no weights to compare, as in kept runs."""
-    return {"label": label(run), "seeds": run.seeds.spell()}
+    return {"seed": run.seeds.spell(), **{name: str(run.config.get(name)) for name in TELLING}}
 
 
 def check_run(file: Path, run: StoredRun, findings: Sequence[Finding], facts: Mapping[str, Any]) -> None:
     """UserError where a relearning test is of another run than that whose folder it lies in.
 
-    Runs of one forget set are told apart by the digest of model.pt, without one by label and seeds. A file of an
+    Runs of one forget set are told apart by the digest of model.pt, without one by method and seed. A file of an
     earlier version records only the folder's name and the label: of another run both differ.
     """
     question, names = question_in(facts), _table(facts.get("runs"))
@@ -113,6 +115,7 @@ def _options(run: StoredRun, facts: Mapping[str, Any], retrained: Sequence[Store
     if not question:
         return None
     spelled = {name: _spell(value) for name, value in question.items() if name not in NO_OPTIONS}
+    spelled["precision"] = str(_table(question.get("hardware")).get("precision"))
     return spelled | {"retrained": _compared_with(run, _table(facts.get("runs")).get("retrained"), retrained)}
 
 

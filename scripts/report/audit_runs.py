@@ -22,7 +22,7 @@ BESIDE = ("floor", "placebo")  # what a finding itself is compared with
 UNKNOWN = "not recorded"
 # Which options of a test a measure does not depend on; weights and features depend on those of NO_TRAINING alone.
 INDIFFERENT = {ACCURACY: "epochs", GAP: "epochs", TIME: "steps"}
-NO_TRAINING = ("seed", "samples", "batch_size", "retrained")
+NO_TRAINING = ("seed", "samples", "batch_size", "precision", "retrained")
 NONE_SHARED = "its runs were looked at after other steps; test all with the same --steps"
 
 
