@@ -14,9 +14,8 @@ from method.configs.cli import flat_yaml, parse  # noqa: E402
 from method.runs.making import make_run  # noqa: E402
 from utils.distributed import rank, speaks, world_size  # noqa: E402
 from utils.errors import RunError, UserError  # noqa: E402
+from utils.signals import INTERRUPTED  # noqa: E402
 from utils.terminal import LogLines, on_terminal, say, tell  # noqa: E402
-
-INTERRUPTED = 75
 
 
 @on_terminal

@@ -18,9 +18,8 @@ from method.runs.importing import describe_import, describe_next, import_command
 from method.runs.making import make_run
 from utils.errors import UserError
 from utils.paths import typed_path
+from utils.signals import INTERRUPTED
 from utils.terminal import LogLines, Parser, on_terminal, say, tell
-
-INTERRUPTED = 75
 
 
 @on_terminal

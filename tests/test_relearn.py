@@ -1,7 +1,13 @@
 """The relearning test: formulas with known answers, fine-tuning on a tiny network, parts that are kept, the command."""
 
 import json
+import os
+import re
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
@@ -10,7 +16,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from cli import ok
+from cli import ROOT, ok
 from tiny import (
     CPU,
     N_GROUPS,
@@ -30,11 +36,12 @@ from method.evaluation import relearning, representation
 from method.evaluation.metrics import Undefined
 from method.evaluation.relearning import accuracy_of, relearn_epochs
 from method.evaluation.representation import barrier, hsic, linear_cka, probe, weight_distance
-from method.runs.findings import RELEARN, RELEARN_PARTS, read_findings
+from method.runs.audits import read_audits
+from method.runs.findings import MODELS, ORIGINAL, RELEARN, RELEARN_PARTS, RETRAINED, UNLEARNED, read_findings
 from method.runs.removal import OWN
+from method.runs.stored import read_runs
 from method.training.inference import Inference
 from scripts.relearn import command, parts
-from scripts.relearn.belonging import MODELS, ORIGINAL, RETRAINED, UNLEARNED
 from scripts.relearn.bench import Bench, Options, training_config
 from scripts.relearn.curves import relearn_curve, relearn_time, rising, shown_rows
 from scripts.relearn.knowledge import features, line, mix, recompute_statistics
@@ -42,6 +49,7 @@ from scripts.relearn.parts import Store, curve
 from scripts.relearn.results import describe, findings
 from utils.errors import UserError
 
+NO_FEATURES = {"probe": {}, "count": [], "n_held_out": 0, "cka": []}
 OPTIONS = Options(forgotten=(0, 2, 50), steps=(1, 3), epochs=2, lr=0.05)
 
 
@@ -226,8 +234,8 @@ def test_features_of_equal_models_are_alike_and_probes_of_equal_models_agree():
 
 
 def test_an_interrupted_test_goes_on_and_ends_as_one_that_was_not(tmp_path, monkeypatch):
-    question = {"lr": 0.05, "weights": dict.fromkeys(MODELS, "x")}
-    monkeypatch.setattr(parts, "features", lambda bench: {})
+    question = {"steps": [1, 3], "lr": 0.05, "weights": dict.fromkeys(MODELS, "x")}
+    monkeypatch.setattr(parts, "features", lambda bench: NO_FEATURES)
     short = replace(OPTIONS, forgotten=(2,))
     whole = Store.opened(tmp_path, question, {}).complete(make_bench(short), lambda *told: None)
     (tmp_path / RELEARN_PARTS).unlink()
@@ -245,15 +253,52 @@ def test_an_interrupted_test_goes_on_and_ends_as_one_that_was_not(tmp_path, monk
                                             "features"]  # fmt: skip
 
 
+SOUND = {"steps": [0, 1, 3], "correct": [[0, 2], [1, 2], [1, 1]], "count": [1, 2]}
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "told"),
+    [
+        ("curve 0 unlearned", {**SOUND, "steps": [0, 1, 2]}, r"its steps are \[0, 1, 2\], expected \[0, 1, 3\]"),
+        ("curve 0 unlearned", {**SOUND, "correct": [[0, 2], [1, 2]]}, "it has 2 looks, expected one at each of 2"),
+        ("curve 0 unlearned", {**SOUND, "correct": [[0, 2], [1, 3], [1, 1]]}, "more right predictions than samples"),
+        ("curve 0 unlearned", {"steps": [0, 1, 3]}, "it has no correct"),
+        ("time unlearned", SOUND, "it has no target"),
+        ("distance unlearned", "far", "it is 'far', expected a number"),
+        ("line unlearned", {"accuracy": {"val": [1.0, 200.0]}, "barrier": {}, "n": {}}, "is 200.0, expected a number"),
+        ("features", {**NO_FEATURES, "cka": [{"model": "x"}]}, "has no samples"),
+    ],
+)
+def test_a_part_that_is_not_as_written_is_computed_anew_and_the_others_are_kept(tmp_path, name, part, told):
+    question = {"steps": [1, 3], "weights": {}}
+    kept = {"curve 2 unlearned": SOUND, "distance retrained": 1.5, "curve 9 unlearned": {"reason": "none is left"}}
+    stored = {"version": 1, "question": question, "parts": {**kept, name: part}}
+    (tmp_path / RELEARN_PARTS).write_text(json.dumps(stored))
+    store = Store.opened(tmp_path, question, {})
+    assert store.parts == kept
+    (line,) = store.damaged
+    assert re.match(f"{name}: .*{told}", line)
+
+
+def test_parts_of_another_version_are_not_used(tmp_path):
+    question = {"steps": [1, 3], "weights": {}}
+    stored = {"question": question, "parts": {"distance retrained": 1.5}}
+    for version, changed in ((None, []), (1, []), (2, ["the version of its parts was 2 and is 1"])):
+        own = stored if version is None else {**stored, "version": version}  # the first ones had none
+        (tmp_path / RELEARN_PARTS).write_text(json.dumps(own))
+        store = Store.opened(tmp_path, question, {})
+        assert (store.changed, bool(store.parts)) == (changed, not changed)
+
+
 def interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
 def test_another_option_starts_anew_and_is_told(tmp_path, monkeypatch):
-    monkeypatch.setattr(parts, "parts_of", lambda bench: [("features", "", dict)])
+    monkeypatch.setattr(parts, "parts_of", lambda bench: [("features", "", lambda: NO_FEATURES)])
     then, now = {"lr": 0.05, "weights": {UNLEARNED: "x"}}, {"lr": 0.1, "weights": {UNLEARNED: "y"}}
     Store.opened(tmp_path, then, {}).complete(make_bench(), lambda *told: None)
-    assert Store.opened(tmp_path, then, {}).parts == {"features": {}}
+    assert Store.opened(tmp_path, then, {}).parts == {"features": NO_FEATURES}
     store = Store.opened(tmp_path, now, {})
     assert (store.parts, store.changed) == ({}, ["lr was 0.05 and is 0.1", "weights: unlearned was x and is y"])
 
@@ -289,7 +334,9 @@ def test_the_gap_of_a_finding_is_the_difference_of_two_others():
     left_out = [one for one in found if one.at == {"forgotten_samples": 50}]
     assert [one.value for one in left_out] == [None]
     assert all((one.value is None) == bool(one.reason) for one in found)
-    assert {one.measure for one in found} == {one.key for one in (*relearning.MEASURES, *representation.MEASURES)}
+    assert {one.measure for one in found} | {"relearn_growth"} == {
+        one.key for one in (*relearning.MEASURES, *representation.MEASURES)
+    }
     assert "forgotten samples" in describe(found)
 
 
@@ -312,6 +359,37 @@ def test_the_gap_of_a_finding_is_the_difference_of_two_others():
 def test_what_makes_no_sense_is_refused_in_a_sentence(flags, told, tmp_path, capsys):
     assert command.main([str(tmp_path), *flags.split()]) == 2
     assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_runs_are_read_ends_it_with_one_line_and_75(number, tmp_path, monkeypatch, capsys):
+    read = []
+
+    def find(folder: Path, *others: object) -> None:
+        read.append(folder)
+        os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(command, "find_trio", find)
+    assert command.main([str(tmp_path), str(tmp_path / "other")]) == 75
+    assert read == [tmp_path]
+    assert capsys.readouterr().err == f"stopped by {signal.Signals(number).name}: run the same command to continue\n"
+
+
+@pytest.mark.parametrize("name", [RELEARN, RELEARN_PARTS])
+def test_the_place_of_the_answer_is_tried_before_anything_is_computed(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(command, "find_trio", lambda *asked: None)
+    monkeypatch.setattr(command, "relearn", lambda *asked: pytest.fail("it was begun"))
+    (tmp_path / name).mkdir()
+    assert command.main([str(tmp_path)]) == 2
+    assert f"{name} is no regular file, and the answer is to stand there; move it elsewhere" in capsys.readouterr().err
+    (tmp_path / name).rmdir()
+
+    def refuse(**asked: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tempfile.NamedTemporaryFile", refuse)
+    assert command.main([str(tmp_path)]) == 2
+    assert f"{tmp_path} cannot be written to (Permission denied)" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")
@@ -356,6 +434,45 @@ def test_a_run_is_tested_once_and_the_same_way_and_goes_on_where_it_was_interrup
     assert command.main([str(folder), *QUICK, "--seed", "1"]) == 0
     assert "seed was 0 and is 1" in capsys.readouterr().err
     assert (folder / RELEARN).read_bytes() != first
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not say which signals are caught")
+def test_sigterm_while_it_is_imported_ends_it_with_one_line_and_75(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "scripts.relearn", str(tmp_path)], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
+    while not _catches(process.pid, signal.SIGTERM):
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=300)  # the import is waited for, on a busy machine too
+    assert (process.returncode, err) == (75, "stopped by SIGTERM: run the same command to continue\n")
+
+
+def _catches(pid: int, number: int) -> bool:
+    """Whether a process has a handler of its own for a signal, as Linux tells."""
+    text = Path(f"/proc/{pid}/status").read_text()
+    return bool(int(text.partition("SigCgt:")[2].split()[0], 16) >> (number - 1) & 1)
+
+
+@pytest.mark.slow
+def test_an_answer_that_was_copied_from_another_run_is_noticed_and_made_anew(runs, capsys):
+    own, other = (runs / "split0" / name for name in ("ft_0.9_0", "miu_0.9_0"))
+    assert command.main([str(own), *QUICK]) == 0
+    shutil.copy(own / RELEARN, other / RELEARN)
+    found, problems = read_audits(runs, read_runs(runs))
+    assert {one.run.folder.name for one in found} == {"ft_0.9_0"}
+    assert [place for place, _ in problems] == [str(other)]
+    assert "is of another run: the SHA-256 of its model.pt is" in problems[0][1]
+    (other / "model.pt").rename(other / "kept.pt")
+    _, problems = read_audits(runs, read_runs(runs))
+    assert "is of another run: its method is ft, expected miu" in problems[0][1]
+    (other / "kept.pt").rename(other / "model.pt")
+    capsys.readouterr()
+    assert command.main([str(other), *QUICK]) == 0
+    assert "is of another run" in capsys.readouterr().err
+    assert read_audits(runs, read_runs(runs))[1] == []
 
 
 @pytest.mark.slow

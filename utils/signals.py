@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+INTERRUPTED = 75  # exit code of a command that was stopped, and that goes on where it is given again
 STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1")  # Ctrl-C; schedulers and shutdowns; schedulers before a time limit
 LOOK_SECONDS = 1.0  # how often a wait looks at signals
 TELL_SECONDS = 60.0  # how often it says that it goes on

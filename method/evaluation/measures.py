@@ -1,6 +1,9 @@
 """What an audit finds out, one `Measure` each: its name in files and tables, what it means, and what it cannot tell."""
 
+import math
 from typing import NamedTuple
+
+PERCENT, DIFFERENCE = (0.0, 100.0), (-100.0, 100.0)  # ranges, of a share and of the difference of two
 
 
 class Measure(NamedTuple):
@@ -8,7 +11,7 @@ class Measure(NamedTuple):
 
     what: its meaning, in a phrase. definition: how it is computed, in a sentence or a formula. source: the paper, with
     the year. limits: what it cannot tell. best: HIGH or LOW of `method.evaluation.columns`, or "" where the value of a
-    model that never saw the forget set is best.
+    model that never saw the forget set is best. range: the smallest and the largest value that it can have.
     """
 
     key: str
@@ -20,3 +23,4 @@ class Measure(NamedTuple):
     unit: str = "%"
     best: str = ""
     decimals: int = 1
+    range: tuple[float, float] = (-math.inf, math.inf)

@@ -1,13 +1,14 @@
 """What features and weights still know: a linear probe, CKA, the distance of weights and the straight line between."""
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
 
-from method.evaluation.measures import Measure
+from method.evaluation.measures import DIFFERENCE, PERCENT, Measure
 from method.evaluation.metrics import Undefined
 
-FEWEST = 20  # samples, below which CKA says little
+FEWEST_SAMPLES = 20  # samples, below which CKA says little
 PROBE_C = 1.0  # scikit-learn's C: the inverse weight of the squared coefficients beside the sum of the losses
 PROBE_STEPS = 1000
 
@@ -19,8 +20,8 @@ def linear_cka(one: np.ndarray, other: np.ndarray) -> float:
     usual one does, and so may be a little below 0. Invariant to shifts, rotations and one scale. Undefined for fewer
     than 20 samples, and where features do not differ between samples.
     """
-    if len(one) < FEWEST:
-        raise Undefined(f"CKA needs {FEWEST} samples, and there are {len(one)}")
+    if len(one) < FEWEST_SAMPLES:
+        raise Undefined(f"CKA needs {FEWEST_SAMPLES} samples, and there are {len(one)}")
     kernels = [_kernel(features) for features in (one, other)]
     own = [hsic(kernel, kernel) for kernel in kernels]
     if min(own) <= 0:
@@ -96,6 +97,7 @@ MEASURES = (
         "the retrained model's distance.",
         unit="",
         decimals=2,
+        range=(0.0, math.inf),
     ),
     Measure(
         "lmc_acc",
@@ -104,6 +106,7 @@ MEASURES = (
         f"{ON_THE_LINE} Accuracy on the validation set and on the forget set.",
         LINE,
         "At the ends it is not quite the model's own accuracy, whose running statistics are others.",
+        range=PERCENT,
     ),
     Measure(
         "lmc_barrier",
@@ -113,6 +116,7 @@ MEASURES = (
         "the two are linearly connected, and the model has not left the original's basin.",
         LINE,
         "Eleven points; a low barrier makes hidden knowledge likelier and does not prove it.",
+        range=PERCENT,
     ),
     Measure(
         "probe_acc",
@@ -123,6 +127,7 @@ MEASURES = (
         "Alain and Bengio 2017 (ICLR workshop)",
         "Features that generalise to the forgotten groups are right on them without any memory: compare with the "
         "retrained model's probe.",
+        range=PERCENT,
     ),
     Measure(
         "cka",
@@ -132,5 +137,6 @@ MEASURES = (
         "held-out samples.",
         "Kornblith et al. 2019 (ICML); Song et al. 2012 (JMLR)",
         "Directions of large variance decide it; two retrained models of different seeds are not at 100 either.",
+        range=DIFFERENCE,  # the unbiased estimate of an unrelated pair may be below 0
     ),
 )

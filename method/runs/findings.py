@@ -11,6 +11,7 @@ from utils.files import read_json, write_json
 
 AUDIT, RELEARN = "audit.json", "relearn.json"
 RELEARN_PARTS = "relearn_parts.json"  # of a relearning test that is not finished
+UNLEARNED, RETRAINED, ORIGINAL = MODELS = ("unlearned", "retrained", "original")  # what relearn.json calls the three
 VERSION = 1
 LARGEST = 64 * 2**20  # bytes
 NUMBER = number(null=True)
@@ -22,9 +23,10 @@ class Finding:
 
     measure: the key of a `Measure`. table: what `StoredRun.table` holds, in its order; label: of the row, as
     `method.runs.labels.label` calls it. group: its name, None for all. at: where on a curve it stands, such as
-    {"forgotten_samples": 5, "step": 20}. low, high: the ends of its 95 % interval. floor: the same between retrained
-    models of different seeds; placebo: the same attack on samples that were never trained on. n: samples or pairs that
-    it is made from; runs: how many runs. reason: why value is None.
+    {"forgotten_samples": 5, "step": 20}. low, high: the ends of its 95 % interval; low without a value: the number is
+    larger than that. floor: the same between retrained models of different seeds; placebo: the same attack on samples
+    that were never trained on. n: samples or pairs that it is made from; runs: how many runs. reason: why value is
+    None, or what else is to be known of it.
     """
 
     measure: str

@@ -16,14 +16,13 @@ from scripts.audit.table import as_text
 from scripts.report.naming import title
 from utils.errors import UserError
 from utils.paths import typed_path
-from utils.signals import stop_signals_raised
+from utils.signals import INTERRUPTED, stop_signals_raised
 from utils.tables import one_line
 from utils.terminal import Parser, on_terminal, say, tell, terminal_width
 
 PARTS: tuple[Callable[[Sequence[StoredRun]], Iterator[Finding]], ...] = (per_example.examine, quality.examine)
 EPILOG = """The file is made anew from the runs' records every time, without models and without training. It is whole or
 not there. python -m scripts.report FOLDER shows it."""
-INTERRUPTED = 75
 MOST_TOLD = 10  # runs that are left out
 Tables = Mapping[tuple, Sequence[StoredRun]]
 

@@ -6,14 +6,14 @@ from pathlib import Path
 
 from datasets.splits import Splits, load_splits
 from method.runs.files import PRETRAIN, RETRAIN
+from method.runs.findings import MODELS
 from method.runs.folder import CONFIG, MODEL, SPLITS
 from method.runs.originals import starts_of
 from method.runs.reference import SHARED
 from method.runs.stored import StoredRun, read_runs, reference_of
 from utils.errors import UserError
 from utils.files import sha256_file
-
-UNLEARNED, RETRAINED, ORIGINAL = MODELS = ("unlearned", "retrained", "original")
+from utils.signals import check_stop
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,9 @@ def _beside(run: StoredRun) -> Iterator[StoredRun]:
     own = run.folder.resolve()
     for parent in own.parents[:2]:
         folders = sorted(folder for folder in parent.iterdir() if folder != own and (folder / CONFIG).is_file())
-        yield from (one for folder in folders for one in read_runs(folder)[:1] if not one.problem)
+        for folder in folders:
+            check_stop()
+            yield from (one for one in read_runs(folder)[:1] if not one.problem)
 
 
 def _retrained(run: StoredRun, beside: list[StoredRun]) -> StoredRun:

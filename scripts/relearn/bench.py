@@ -17,16 +17,18 @@ from datasets.splits import Splits
 from method.configs.loading import Config
 from method.runs.data import read_data
 from method.runs.files import PRETRAIN
+from method.runs.findings import RETRAINED
 from method.runs.finished import load_model
 from method.runs.inputs import defaults
 from method.runs.runner import choose_hardware, hardware_set, to_device
 from method.runs.stored import StoredRun
 from method.training.inference import Inference
 from models.classifier import Classifier
-from scripts.relearn.belonging import RETRAINED, Trio
+from scripts.relearn.belonging import Trio
 from utils import device as devices
 from utils.errors import UserError
 from utils.seeding import numpy_generator
+from utils.signals import check_stop
 
 SLOWER = 100  # the learning rate of training is divided by this where none is given
 # What is the same for every model, whatever its own training did.
@@ -129,7 +131,9 @@ def opened_bench(trio: Trio, options: Options) -> Iterator[tuple[Bench, dict[str
     config = read_config(trio.retrained, options)
     dataset = _read_dataset(config, trio)
     device, precision = choose_hardware(config)
+    check_stop()
     networks, pixels = _networks(trio, device)
+    check_stop()
     workers = default_workers(dataset.in_memory, device, devices.available_cpus())
     workers = workers if config.num_workers is None else config.num_workers
     loader = Loader(dataset, config.image_size, workers, devices.pin_memory(device))

@@ -2,22 +2,27 @@
 
 import argparse
 import logging
+import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from method.configs.key import Key
 from method.configs.schema import all_keys
-from method.runs.findings import RELEARN, read_findings, write_findings
+from method.runs.audits import check_run, identity, question_in
+from method.runs.findings import RELEARN, RELEARN_PARTS, read_findings, write_findings
+from method.runs.stored import StoredRun
 from scripts.relearn.belonging import Trio, find_trio
 from scripts.relearn.bench import SLOWER, Bench, Options, opened_bench
 from scripts.relearn.parts import Store, differences
 from scripts.relearn.results import describe, findings
 from utils.device import DEVICES
-from utils.errors import UserError
+from utils.errors import UserError, disk_full
+from utils.files import PART
 from utils.locks import locked
 from utils.paths import typed_path
-from utils.signals import stop_signals_noted
+from utils.signals import INTERRUPTED, check_stop, stop_signals_noted
 from utils.terminal import LogLines, Parser, on_terminal, say, tell
 
 DESCRIPTION = """Fine-tune finished runs a little: what comes back of a forget set, and what weights and features know.
@@ -27,7 +32,6 @@ ones, with the optimiser, batches and augmentation of the retrained run. The ans
 each RUN; docs/audit.md says what is in it."""
 EPILOG = """exit codes: 0 done or already done; 1 it failed; 2 wrong usage, or runs that do not belong together;
 75 interrupted: the same command goes on."""
-INTERRUPTED = 75
 DEFAULT = Options()
 GROUP = "relearn"
 OWN_KEYS = {
@@ -103,16 +107,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
     wanted = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, handlers=[LogLines()], force=True)
     options = read_options(wanted)
-    trios = [find_trio(folder, wanted.retrained, wanted.original) for folder in wanted.runs]
-    known: dict[str, Any] = {}
     try:
         with stop_signals_noted(INTERRUPTED):
-            for trio in trios:
-                relearn(trio, options, known, wanted.overwrite)
+            _test(wanted, options)
     except KeyboardInterrupt as stop:
         say(f"{str(stop) or 'interrupted'}: run the same command to continue")
         return INTERRUPTED
     return 0
+
+
+def _test(wanted: argparse.Namespace, options: Options) -> None:
+    """Read all runs and try where their answers go, then test one after the other."""
+    trios = []
+    for folder in wanted.runs:
+        check_stop()
+        trios.append(find_trio(folder, wanted.retrained, wanted.original))
+        try_place(folder)
+    known: dict[str, Any] = {}
+    for trio in trios:
+        relearn(trio, options, known, wanted.overwrite)
+
+
+def try_place(folder: Path) -> None:
+    """UserError where the answer, or a part of it, could not be written into the folder."""
+    for file in (folder / RELEARN, folder / RELEARN_PARTS):
+        if os.path.exists(file) and not os.path.isfile(file):
+            raise UserError(f"{file} is no regular file, and the answer is to stand there; move it elsewhere")
+    try:
+        with tempfile.NamedTemporaryFile(prefix=f".{RELEARN}.", suffix=PART, dir=folder):
+            pass
+    except OSError as error:
+        told = f"{folder} cannot be written to ({error.strerror or error}), and the answer is to stand there"
+        raise disk_full(error, folder) or UserError(f"{told}; change its permissions, or test a copy") from None
 
 
 def relearn(trio: Trio, options: Options, known: dict[str, Any], overwrite: bool) -> None:
@@ -121,15 +147,17 @@ def relearn(trio: Trio, options: Options, known: dict[str, Any], overwrite: bool
     with opened_bench(trio, options) as (bench, hardware), locked(folder, wait=True):
         question = question_of(trio, bench, hardware)
         file = folder / RELEARN
-        if not overwrite and _answers(file, question):
+        if not overwrite and _answers(file, trio.unlearned, question):
             tell(f"already done: {file}")
             return
         store = Store.opened(folder, question, known)
         if store.changed:
             say(f"{folder}: begun with other options, and started anew: {'; '.join(store.changed)}")
+        if store.damaged:
+            say(f"{store.file}: some parts are not as expected, and made anew: {'; '.join(store.damaged)}")
         parts = store.complete(bench, lambda name, number, n: _show(f"{folder.name}: {name} ({number} of {n})"))
         found = findings(trio.unlearned, bench.dataset.group_names, options.forgotten, parts)
-        write_findings(file, found, {"question": question, "runs": _places(trio)})
+        write_findings(file, found, {"question": question, "runs": _places(trio), "of": identity(trio.unlearned)})
         store.file.unlink(missing_ok=True)
     tell(f"{trio.unlearned.place}\n{describe(found)}\ndone: {file}")
 
@@ -161,16 +189,17 @@ def question_of(trio: Trio, bench: Bench, hardware: dict[str, Any]) -> dict[str,
     }
 
 
-def _answers(file: Path, question: dict[str, Any]) -> bool:
+def _answers(file: Path, run: StoredRun, question: dict[str, Any]) -> bool:
     """Whether the same test is done; says what is another where it is not the same."""
     if not file.exists():
         return False
     try:
-        then = read_findings(file)[1].get("question")
+        found, facts = read_findings(file)
+        check_run(file, run, found, facts)
     except UserError as error:
-        say(str(error))
+        say(f"{error}; it is made anew")
         return False
-    changed = differences(then if isinstance(then, dict) else {}, question)
+    changed = differences(dict(question_in(facts)), question)
     if changed:
         say(f"{file} was made with other options, and is made anew: {'; '.join(changed)}")
     return not changed

@@ -18,9 +18,9 @@ from datasets.loading.loaders import n_batches
 from datasets.splits import Splits
 from method.configs.loading import Config
 from method.evaluation.relearning import MARGIN, accuracy_of
+from method.runs.findings import ORIGINAL
 from method.training.engine import Engine, measure
 from method.unlearners.base import Batch, GroupAccuracy, NoParams, Phase, Task, Unlearner
-from scripts.relearn.belonging import ORIGINAL
 from scripts.relearn.bench import Bench
 from utils.device import random_state_kept
 

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from method.evaluation.metrics import Undefined
 from method.evaluation.representation import barrier, linear_cka, probe, weight_distance
+from method.runs.findings import MODELS, ORIGINAL, RETRAINED
 from models.classifier import Classifier
-from scripts.relearn.belonging import MODELS, ORIGINAL, RETRAINED
 from scripts.relearn.bench import Bench
 from scripts.relearn.curves import counts, look_at
 

@@ -6,12 +6,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from method.runs.findings import RELEARN_PARTS
-from scripts.relearn.belonging import MODELS, RETRAINED, UNLEARNED
+from method.runs.findings import MODELS, RELEARN_PARTS, RETRAINED, UNLEARNED
 from scripts.relearn.bench import Bench
 from scripts.relearn.curves import relearn_curve, relearn_time, shown_rows
 from scripts.relearn.knowledge import distance, features, line
+from scripts.relearn.part_checks import misfit
 from utils.files import read_memory, write_json
+from utils.signals import check_stop
+
+VERSION = 1  # of what parts hold
 
 Part = tuple[str, str, Callable[[], Any]]  # its name, the model that it is of ("" for all), and what computes it
 
@@ -42,7 +45,8 @@ class Store:
     """Finished parts in a file of the run's folder.
 
     question: what they answer, plain values. known: parts of models that several runs share, by what they depend on.
-    changed: in words, what the parts that were there answered otherwise, for which they are left out.
+    changed: in words, what the parts that were there answered otherwise, for which they are left out. damaged: which of
+    them are not as this program writes them, for which these alone are left out.
     """
 
     file: Path
@@ -50,6 +54,7 @@ class Store:
     known: dict[str, Any]
     parts: dict[str, Any] = field(default_factory=dict)
     changed: list[str] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
 
     @classmethod
     def opened(cls, folder: Path, question: dict[str, Any], known: dict[str, Any]) -> "Store":
@@ -59,8 +64,14 @@ class Store:
         then, parts = stored.get("question"), stored.get("parts")
         if not isinstance(then, dict) or not isinstance(parts, dict):
             return cls(file, question, known)
-        changed = differences(then, question)
-        return cls(file, question, known, {} if changed else parts, changed)
+        version = stored.get("version", 1)  # earlier versions did not say it
+        changed = [] if version == VERSION else [f"the version of its parts was {version} and is {VERSION}"]
+        changed += differences(then, question)
+        if changed:
+            return cls(file, question, known, {}, changed)
+        wrong = {name: told for name, part in parts.items() if (told := misfit(name, part, question))}
+        sound = {name: part for name, part in parts.items() if name not in wrong}
+        return cls(file, question, known, sound, damaged=[f"{name}: {told}" for name, told in wrong.items()])
 
     def complete(self, bench: Bench, tell: Callable[[str, int, int], None]) -> dict[str, Any]:
         """All parts; those that are not there yet are computed and kept.
@@ -69,6 +80,7 @@ class Store:
         """
         wanted = list(parts_of(bench))
         for number, (name, model, compute) in enumerate(wanted, start=1):
+            check_stop()
             if name in self.parts:
                 continue
             key = self._shared_key(name, model)
@@ -76,7 +88,7 @@ class Store:
                 tell(f"{name} model" if model else name, number, len(wanted))
                 self.known[key] = compute()
             self.parts[name] = self.known[key]
-            write_json(self.file, {"question": self.question, "parts": self.parts})
+            write_json(self.file, {"version": VERSION, "question": self.question, "parts": self.parts})
         return self.parts
 
     def _shared_key(self, name: str, model: str) -> str:

@@ -8,10 +8,9 @@ import numpy as np
 
 from method.evaluation.metrics import Undefined
 from method.evaluation.relearning import accuracy_of, relearn_epochs
-from method.runs.findings import Finding
+from method.runs.findings import MODELS, RETRAINED, UNLEARNED, Finding
 from method.runs.labels import label
 from method.runs.stored import StoredRun
-from scripts.relearn.belonging import MODELS, RETRAINED, UNLEARNED
 from utils.tables import HOLE, align, cell
 
 Parts = Mapping[str, Any]
@@ -64,12 +63,12 @@ def _curves(writer: Writer, k: int, parts: Parts) -> Iterator[Finding]:
 def _time(writer: Writer, model: str, curve: Parts) -> Finding:
     count = np.array(curve["count"])
     accuracies = [accuracy_of(np.array(own), count) for own in curve["correct"]]
-    value, reason = None, None
+    value, cap, reason = None, None, None
     try:
         value = relearn_epochs(curve["steps"], accuracies, curve["target"], curve["steps_a_pass"])
     except Undefined as why:
-        reason = str(why)
-    return writer.found("relearn_time", value, {"model": model}, n=int(count.sum()), reason=reason)
+        cap, reason = curve["steps"][-1] / curve["steps_a_pass"], str(why)
+    return writer.found("relearn_time", value, {"model": model}, n=int(count.sum()), low=cap, reason=reason)
 
 
 def _line(writer: Writer, model: str, line: Parts) -> Iterator[Finding]:
@@ -102,12 +101,13 @@ def describe(found: Sequence[Finding]) -> str:
     whole = [one for one in found if one.group is None]
     gaps = [one for one in whole if one.measure == "relearn_gap" and one.at and one.value is not None]
     steps = sorted({one.at["step"] for one in gaps if one.at})
-    shown: dict[int, dict[int, float | None]] = {}
+    shown: dict[int, dict[int, float]] = {}
     for one in gaps:
-        shown.setdefault((one.at or {})["forgotten_samples"], {})[(one.at or {})["step"]] = one.value
-    rows = [[str(k), *(cell([own.get(step)]) for step in steps)] for k, own in shown.items()]
-    title = "accuracy on the rest of the forget set, unlearned minus retrained, after so many steps:"
-    lines = [title, align(["forgotten samples", *map(str, steps)], rows)] if rows else []
+        shown.setdefault((one.at or {})["forgotten_samples"], {})[(one.at or {})["step"]] = one.value or 0.0
+    grown = {k: {**own, None: own[max(own)] - own[min(own)]} for k, own in shown.items()}
+    rows = [[str(k), *(cell([own.get(step)]) for step in (*steps, None))] for k, own in grown.items()]
+    title = "accuracy on the rest of the forget set, unlearned minus retrained, after so many steps, and its growth:"
+    lines = [title, align(["forgotten samples", *map(str, steps), "growth"], rows)] if rows else []
     lines += [f"{one.measure} {one.at}: {one.reason}" for one in whole if one.value is None]
     others = ("relearn_time", "l2_to_original", "lmc_barrier", "probe_acc", "cka")
     rows = [
@@ -124,5 +124,7 @@ def _spell(samples: str | None) -> list[str]:
 
 def _value(found: Sequence[Finding], measure: str, model: str, samples: str | None) -> str:
     own = [one for one in found if one.measure == measure and (one.at or {}).get("model") == model]
-    values = [one.value for one in own if (one.at or {}).get("samples") == samples]
-    return cell(values, 2) if values else HOLE
+    own = [one for one in own if (one.at or {}).get("samples") == samples]
+    if own and own[0].value is None and own[0].low is not None:
+        return f"> {own[0].low:g}"
+    return cell([one.value for one in own], 2) if own else HOLE

@@ -2,21 +2,28 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from statistics import fmean
 from typing import Any, NamedTuple
 
-from method.configs.seeds import are_independent
 from method.evaluation.audit import MEASURES, measure_of
 from method.evaluation.columns import COLUMNS, REFERENCE, Column
-from method.evaluation.intervals import student_interval
 from method.evaluation.measures import Measure
-from method.runs.audits import Found
-from method.runs.findings import Finding
+from method.runs.findings import MODELS, ORIGINAL, RETRAINED, UNLEARNED, Finding
 from method.runs.labels import label, paper_name
+from scripts.report.audit_runs import (
+    BESIDE,
+    GAP,
+    MODEL,
+    PLACES,
+    control_gaps,
+    place_of,
+    put_together,
+    told_apart,
+    without_place,
+)
 from scripts.report.collect import Report
-from scripts.report.compared import RETRAINED
+from scripts.report.compared import RETRAINED as THE_RETRAINED
 from scripts.report.wording import TITLES, listed
 from utils.tables import HOLE, is_number
 
@@ -26,13 +33,11 @@ FLOOR_READ = "Noise floor: the same between retrained models of different seeds.
 PARTS = {  # what stands beside a value
     "placebo": "Placebo: the same attack on samples that were never trained on.",
     "floor": FLOOR_READ,
-    "retrained": "Retrained: the same of the retrained model.",
-    "original": "Original: the same of the original model.",
+    RETRAINED: "Retrained: the same of the retrained model.",
+    ORIGINAL: "Original: the same of the original model.",
 }
 FLOOR = "noise floor: two models of {}"
-BESIDE = ("floor", "placebo")  # those of them that are of the finding itself
-PLACES = ("step", "share")  # where on a curve a finding stands; a table shows the last one
-MODEL, OWN = "model", "unlearned"  # whose number a finding of a run is, of the three models that are tested alike
+OWN = UNLEARNED  # whose number a finding of a run is, unless `at` names another of the three models
 FIELDS = ("value", "low", "high", "n", "runs")  # of a finding, for other programs
 At = tuple[tuple[str, Any], ...]
 
@@ -89,6 +94,13 @@ class Audit:
             return one.value if one else None
         return getattr(self.get(name, column, group), part, None)
 
+    def shown_part(self, part: str, name: str, column: AuditColumn, group: str | None) -> str:
+        """The same as text."""
+        decimals = column.measure.decimals
+        if part not in BESIDE:
+            return shown(self.found.get((name, column, group, part)), decimals)[0]
+        return digits(self.part(part, name, column, group), decimals)
+
     def parts(self, column: AuditColumn) -> list[str]:
         """Which of PARTS a column has for any label."""
         return [part for part in PARTS if (column, part) in self._parts]
@@ -96,7 +108,7 @@ class Audit:
     @cached_property
     def _parts(self) -> set[tuple[AuditColumn, str]]:
         own = dict.fromkeys((name, column, group) for name, column, group, _ in self.found)
-        return {(place[1], part) for place in own for part in PARTS if self.part(part, *place) is not None}
+        return {(place[1], part) for place in own for part in PARTS if self.shown_part(part, *place) != HOLE}
 
     def lines(self, by_group: bool) -> Iterator[tuple[str, str | None]]:
         """(label, group): a line a label or, by group, also one for each group that something was found of."""
@@ -113,9 +125,8 @@ class Audit:
         """A number and its interval below each of `heads`; "" for no interval."""
         found = []
         for column in self.columns:
-            one, decimals = self.get(name, column, group), column.measure.decimals
-            found.append(shown(one, decimals))
-            found += [(digits(self.part(part, name, column, group), decimals), "") for part in self.parts(column)]
+            found.append(shown(self.get(name, column, group), column.measure.decimals))
+            found += [(self.shown_part(part, name, column, group), "") for part in self.parts(column)]
         return found
 
     def flat(self, columns: Mapping[AuditColumn, Sequence[str]], name: str, group: str | None = None) -> dict[str, Any]:
@@ -133,9 +144,11 @@ class Audit:
         places = [(name, group) for name in self.labels for group in (None, *(self.groups if by_group else ()))]
         for name, group in places:
             for column in (*self.columns, *self.empty):
-                one = self.get(name, column, group)
-                if one and one.value is None and one.reason:
-                    found[one.reason][f"{name}, {group}" if group else name].append(column.title)
+                for model in MODELS:
+                    one = self.found.get((name, column, group, model))
+                    if one and one.reason:
+                        title = column.title if model == OWN else f"{column.title} of the {model} model"
+                        found[one.reason][f"{name}, {group}" if group else name].append(title)
         for name, floors in self.floors.items():
             for key, one in floors.items():
                 if one.value is None and one.reason:
@@ -150,10 +163,8 @@ class Audit:
     def facts(self) -> list[str]:
         """How the table is read, and from how many runs its numbers are."""
         parts = {part for column in self.columns for part in self.parts(column)}
-        steps = [step for _, one in self.curves if is_number(step := (one.at or {}).get(PLACES[0]))]
-        last = max(steps, default=None)
         told = [READ, *(meaning for part, meaning in PARTS.items() if part in parts)]
-        told += [f"Of a curve its last {PLACES[0]}, {last}."] if last is not None else []
+        told += self._last_steps()
         runs: dict[str, list[str]] = defaultdict(list)
         for column in self.columns:
             own = {one.runs for (_, other, *_), one in self.found.items() if other == column and one.runs}
@@ -162,6 +173,18 @@ class Audit:
         whose = {n: ", ".join(dict.fromkeys(titles)) for n, titles in runs.items()}
         counted = "; ".join(f"{n} ({titles})" if len(runs) > 1 else n for n, titles in whose.items())
         return [" ".join(told), *([f"Runs behind a number: {counted}."] if counted else [])]
+
+    def _last_steps(self) -> list[str]:
+        """Which step of a curve stands in the table: the last one that all runs of a row have."""
+        lasts: dict[float, dict[str, None]] = defaultdict(dict)
+        for (name, *_), one in self.found.items():
+            place = place_of(one)
+            if place and place[0] == PLACES[0]:
+                lasts[place[1]][name] = None
+        if len(lasts) < 2:
+            return [f"Of a curve its last step, {step:g}." for step in lasts]
+        whose = "; ".join(f"{step:g} ({listed(list(names))})" for step, names in sorted(lasts.items()))
+        return [f"Of a curve the last step that all runs of the row have: {whose}."]
 
     def floor_lines(self, columns: Sequence[Column], against: str) -> Iterator[tuple[str, list[Finding | None]]]:
         """(label, a floor a column) of each retrained model that has one for a column that is shown.
@@ -178,14 +201,14 @@ class Audit:
 def has_floor(column: Column, against: str) -> bool:
     """Whether what a column shows is a distance to the retrained model."""
     if against:
-        return against == RETRAINED and column.best == REFERENCE
+        return against == THE_RETRAINED and column.best == REFERENCE
     return column.to_reference and column.best != REFERENCE
 
 
 def shown(one: Finding | None, decimals: int, scale: float = 1.0) -> tuple[str, str]:
-    """A value and its interval as text."""
+    """A value and its interval as text; `> 20` where the value is only known to be larger."""
     if one is None or one.value is None:
-        return HOLE, ""
+        return (HOLE if one is None or one.low is None else f"> {digits(scale * one.low, decimals)}"), ""
     ends = (digits(end if end is None else scale * end, decimals) for end in (one.low, one.high))
     interval = " to ".join(ends) if one.low is not None and one.high is not None else ""
     return digits(scale * one.value, decimals), interval
@@ -214,15 +237,17 @@ def audit_of(report: Report, key: tuple) -> Audit:
     curves: list[tuple[AuditColumn, Finding]] = []
     floors: dict[str, dict[str, Finding]] = defaultdict(dict)
     metrics = {column.key for column in COLUMNS} - MEASURES.keys()
-    for one in _merged(one for one in report.found if one.finding.table == key and one.run in (None, *runs)):
+    own = told_apart([one for one in report.found if one.finding.table == key and one.run in (None, *runs)])
+    for one, curve in put_together([*own, *control_gaps(own)]):
         if one.measure in metrics:
             if one.group is None and not one.at:
                 floors[one.label][one.measure] = one
         elif one.label in rows:
-            column, model, is_on_curve = _place(one)
-            curves += [(column, one)] if is_on_curve else []
-            if not (is_on_curve and MODEL in (one.at or ())):  # curves of three models are a figure, and no column
-                found[one.label, column, one.group, model] = one  # of a curve the last place stays
+            column, model = _place(one)
+            curves += [(column, point) for point in curve]
+            # Accuracies of three models over a curve are a figure, and no column.
+            if one.measure == GAP or not (curve and MODEL in (one.at or ())):
+                found[one.label, column, one.group, model] = one
     curves.sort(key=lambda one: rows.index(one[1].label))
     valued = {column for (_, column, *_), one in found.items() if one.value is not None}
     columns = _in_order(column for _, column, *_ in found)
@@ -238,41 +263,20 @@ def audit_of(report: Report, key: tuple) -> Audit:
     )
 
 
-def _place(one: Finding) -> tuple[AuditColumn, str, bool]:
-    """Its column, the model whose number it is, and whether it stands on a curve."""
-    at = dict(one.at or {})
-    places, model = [at.pop(place) for place in PLACES if place in at], at.pop(MODEL, OWN)
-    return AuditColumn(measure_of(one.measure), tuple(at.items())), model, bool(places)
+def _place(one: Finding) -> tuple[AuditColumn, str]:
+    """Its column, and the model whose number it is."""
+    at = without_place(one)
+    model = at.pop(MODEL, OWN)
+    return AuditColumn(measure_of(one.measure), tuple(at.items())), model
 
 
 def _in_order(columns: Iterable[AuditColumn]) -> list[AuditColumn]:
-    """Each once, in the order of MEASURES; what these do not know comes last."""
-    order = {name: number for number, name in enumerate(MEASURES)}
-    return sorted(dict.fromkeys(columns), key=lambda column: order.get(column.measure.key, len(order)))
+    """Each once, in the order of MEASURES and of what they are taken at; what these do not know comes last."""
+    found = list(dict.fromkeys(columns))
+    order = {key: number for number, key in enumerate(dict.fromkeys([*MEASURES, *(one.measure.key for one in found)]))}
 
+    def rank(column: AuditColumn) -> tuple:
+        at = [(name, not is_number(own), own if is_number(own) else 0.0, str(own)) for name, own in column.at]
+        return order[column.measure.key], at
 
-def _merged(found: Iterable[Found]) -> Iterator[Finding]:
-    """Findings of single runs, such as those of relearn.json, put together over the runs of a label."""
-    alike: dict[tuple, list[Found]] = defaultdict(list)
-    for one in found:
-        own = one.finding
-        alike[own.measure, own.label, own.group, tuple((own.at or {}).items())].append(one)
-    return map(_over_runs, alike.values())
-
-
-def _over_runs(found: Sequence[Found]) -> Finding:
-    """Their mean, with Student's interval where the runs are independent."""
-    findings = [one.finding for one in found]
-    if len(found) == 1:
-        return findings[0]
-    there = [one for one in found if one.finding.value is not None]
-    if not there:
-        reasons = dict.fromkeys(one.reason for one in findings if one.reason)
-        return replace(findings[0], reason=" or ".join(reasons) or None, runs=len(found))
-    values = [one.finding.value for one in there if one.finding.value is not None]
-    seeds = [one.run.seeds for one in there if one.run]
-    independent = len(seeds) == len(there) and are_independent(seeds)
-    mean, low, high = student_interval(values) if independent else (fmean(values), None, None)
-    floor, placebo = ([value for one in findings if (value := getattr(one, part)) is not None] for part in BESIDE)
-    own = replace(there[0].finding, value=mean, low=low, high=high, runs=len(there), reason=None)
-    return replace(own, floor=fmean(floor) if floor else None, placebo=fmean(placebo) if placebo else None)
+    return sorted(found, key=rank)

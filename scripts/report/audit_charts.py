@@ -2,10 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 
+from method.runs.findings import ORIGINAL
 from scripts.report.chart_rows import Record, wrap
 from scripts.report.chart_specs import LOW_STEP, RULE, Spec, interval, layer, number, panels, quantity, rows_of, told
 from scripts.report.look import ATTACKED, BLACK, channels
 from utils.tables import is_number, one_line
+
+CONTROL = "Original, the control"
 
 
 def attack_rows(table: Record, columns: Sequence[Record]) -> Iterator[Record]:
@@ -33,22 +36,44 @@ def attack_rows(table: Record, columns: Sequence[Record]) -> Iterator[Record]:
 
 
 def relearning_rows(table: Record, columns: Sequence[Record]) -> Iterator[Record]:
-    """What comes back over the steps of fine-tuning, of all groups together: a panel a setting, a line a label."""
+    """What comes back over the steps of fine-tuning, of all groups together: a panel a setting, a line a label.
+
+    The original's line is the control, which must keep what it knew.
+    """
     curves = [one for one in (table.get("audit") or {}).get("curves") or () if is_number(one["value"])]
-    shown = [
-        one for one in curves if is_number(one["at"].get("step")) and "model" not in one["at"] and one["group"] is None
-    ]
-    several = len({one["measure"] for one in shown}) > 1
-    panels = [one_line(", ".join([one["measure"]] * several + [one["setting"]])) for one in shown]
-    places = list(dict.fromkeys(panels))
-    for panel, one in zip(panels, shown, strict=True):
+    curves = [one for one in curves if is_number(one["at"].get("step")) and one["group"] is None]
+    shown = [one for one in curves if "model" not in one["at"]]
+    measures = {one["measure"] for one in shown}
+    controls = [one for one in curves if one["measure"] in measures and one["at"].get("model") == ORIGINAL]
+    told = {(one["measure"], one["setting"]): None for one in shown}
+    for one, series in [*((one, one["name"]) for one in shown), *_control_lines(controls)]:
+        place = one["measure"], one["setting"]
+        if place not in told:
+            continue
         yield {
-            "panel": panel,
-            "place": places.index(panel),
-            "series": one_line(one["name"]),
+            "panel": one_line(", ".join([one["measure"]] * (len(measures) > 1) + [one["setting"]])),
+            "place": list(told).index(place),
+            "series": one_line(series),
             "step": one["at"]["step"],
             **{name: one[name] for name in ("value", "low", "high", "n", "runs")},
         }
+
+
+def _control_lines(controls: Sequence[Record]) -> Iterator[tuple[Record, str]]:
+    """The originals' points, each with what its line is called.
+
+    Methods that share their original and their retrained model have the same line, which is drawn once.
+    """
+    lines: dict[str, list[Record]] = {}
+    for one in controls:
+        lines.setdefault(one["label"], []).append(one)
+    alike: dict[tuple, list[list[Record]]] = {}
+    for line in lines.values():
+        points = sorted((one["setting"], one["at"]["step"], one["value"], one["runs"] or 0) for one in line)
+        alike.setdefault(tuple(points), []).append(line)
+    for own in alike.values():
+        names = ", ".join(line[0]["name"] for line in own)
+        yield from ((one, CONTROL if len(alike) == 1 else f"{CONTROL} of {names}") for one in own[0])
 
 
 def attack_spec() -> Spec:

@@ -1,30 +1,32 @@
 """What an audit found, in sentences: of a table, and of one label a sentence a measure."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from statistics import StatisticsError, correlation, fmean
 
 from method.evaluation.audit import measure_of
 from method.evaluation.measures import Measure
 from method.evaluation.metrics import Z_95
-from method.runs.findings import Finding
+from method.runs.findings import ORIGINAL, Finding
 from method.runs.labels import label
 from scripts.report.audit import PARTS, Audit, AuditColumn, shown, told_at
+from scripts.report.audit_runs import GAP, GROWTH
 from scripts.report.cells import attack_key
 from scripts.report.collect import Row, by_label
 from scripts.report.estimates import CERTAIN, UNCERTAIN, points
 from scripts.report.wording import TITLES, count, listed
-from utils.tables import is_number
+from utils.tables import HOLE, is_number
 
-ATTACK, RELEARNED, SAMPLES = "lira_auc", "relearn_gap", "forgotten_samples"
+ATTACK, SAMPLES = "lira_auc", "forgotten_samples"
 EXCESSES = ("lira_excess_d", "lira_excess")  # the latter has no room near 100, and is all that older files have
-FEWEST = 4  # methods, for the interval of a rank correlation
+FEWEST_METHODS = 4  # methods, for the interval of a rank correlation
 LIMIT = 1 - 1e-6  # of a correlation, whose transform is infinite at 1
 
 
 def tell_audit(audit: Audit, rows: Sequence[Row]) -> list[dict[str, str]]:
     """Sentences of a table, as `story.tell` gives them; without the findings that one needs it is not there."""
-    told = [_told_apart(audit, rows), _order(audit, rows), _comes_back(audit, rows)]
+    told = [_told_apart(audit, rows), _order(audit, rows), *_comes_back(audit, rows)]
     return [{"about": "audit", "text": text} for text in told if text]
 
 
@@ -42,18 +44,60 @@ def _told_apart(audit: Audit, rows: Sequence[Row]) -> str:
     return _after(audit, found, what, numbers)
 
 
-def _comes_back(audit: Audit, rows: Sequence[Row]) -> str:
-    """After which methods the forget set is known better than after retraining, fine-tuned with the fewest samples."""
-    columns = [column for column in audit.columns if column.measure.key == RELEARNED]
-    by_samples = {n: column for column in columns if is_number(n := dict(column.at).get(SAMPLES))}
-    if not by_samples:
+def _comes_back(audit: Audit, rows: Sequence[Row]) -> Iterator[str]:
+    """After which methods fine-tuning brings the forget set back, with the fewest samples; a text for each setting."""
+    fewest: dict[tuple, AuditColumn] = {}
+    for column in audit.columns:  # of a measure they rise with the samples
+        at = dict(column.at)
+        if column.measure.key == GROWTH and is_number(at.pop(SAMPLES, None)):
+            fewest.setdefault(tuple(at.items()), column)
+    for setting, column in fewest.items():
+        gaps = next((one for one in audit.columns if (one.measure.key, one.at) == (GAP, column.at)), None)
+        samples = dict(column.at)[SAMPLES]
+        shown_samples = f"retained samples and {samples} forgotten ones" if samples else "retained samples alone"
+        options = f" ({', '.join(map(told_at, setting))})" if setting else ""
+        what = (
+            f"fine-tuning on {shown_samples}{options} brings back more of the rest of the forget set than a retrained"
+            " model gains"
+        )
+        found = _of_methods(audit, rows, column)
+        text = _after(audit, found, what, partial(_both_gaps, audit, found, gaps))
+        yield " ".join(filter(None, [text, text and _ends(audit, found, gaps), text and _control(audit, found, gaps)]))
+
+
+def _both_gaps(audit: Audit, found: Mapping[str, Finding], gaps: AuditColumn | None, name: str) -> str:
+    """From which gap it grows to which; the mean of differences is the difference of means over the same runs."""
+    after, growth = _find(audit, name, gaps), found[name].value
+    if after is None or after.value is None or growth is None or after.runs != found[name].runs:
         return ""
-    samples, column = min(by_samples.items(), key=lambda item: item[0])
-    shown_samples = f"retained samples and {samples} forgotten ones" if samples else "retained samples alone"
-    what = (
-        f"after fine-tuning on {shown_samples} the rest of the forget set is known better than in the retrained model"
-    )
-    return _after(audit, _of_methods(audit, rows, column), what, lambda _: "")
+    numbers = f"from {after.value - growth:.1f} to {after.value:.1f} points above the retrained model"
+    return f"{numbers.replace('-', chr(0x2212))}, "
+
+
+def _ends(audit: Audit, found: Mapping[str, Finding], gaps: AuditColumn | None) -> str:
+    """Which of those where something comes back end above the retrained model: else it may be what any model learns."""
+    grown = [name for name, one in found.items() if (one.low or 0) > 0]
+    above = [audit.names[name] for name in grown if ((_find(audit, name, gaps) or found[name]).low or 0) > 0]
+    if not grown:
+        return ""
+    if not above:
+        return (
+            f"Whether it ends above the retrained model is {UNCERTAIN}; below it, it is no more than any model learns."
+        )
+    return f"It ends above the retrained model by {CERTAIN} after {listed(above)}: there it was hidden."
+
+
+def _control(audit: Audit, names: Iterable[str], gaps: AuditColumn | None) -> str:
+    """Whether the original, which never forgot, keeps what it knew; of the methods' tests where it keeps least."""
+    known = [audit.found.get((name, gaps, None, ORIGINAL)) for name in names] if gaps else []
+    controls = [one for one in known if one and one.value is not None]
+    if not controls:
+        return ""
+    least = min(controls, key=lambda one: one.value or 0.0)
+    told = f"the original, fine-tuned alike, has {_difference(least)} than the retrained model"
+    if ((least.value if least.low is None else least.low) or 0.0) > 0:
+        return f"The control holds: {told}."
+    return f"The control fails: {told}, so with these options the test finds nothing that is hidden."
 
 
 def _after(audit: Audit, found: Mapping[str, Finding], what: str, numbers: Callable[[str], str]) -> str:
@@ -107,7 +151,7 @@ def _order(audit: Audit, rows: Sequence[Row]) -> str:
         gaps = [gap for row in own if is_number(gap := row.difference(key))]
         if one and one.value is not None and gaps:
             pairs.append((one.value, fmean(gaps)))
-    if len(pairs) < FEWEST:
+    if len(pairs) < FEWEST_METHODS:
         return ""
     try:
         rank = correlation(*(_ranks(values) for values in zip(*pairs, strict=True)))
@@ -161,12 +205,13 @@ def tell_measures(audit: Audit, name: str) -> Iterator[str]:
 
 def _value(audit: Audit, name: str, column: AuditColumn, one: Finding) -> str:
     """A value with its unit and interval, what stands beside it, and the number of runs; or why there is none."""
-    if one.value is None:
+    if one.value is None and one.low is None:
         return f"not known{f', as {one.reason}' if one.reason else ''}"
     decimals, unit = column.measure.decimals, column.measure.unit
     value, ends = shown(one, decimals)
-    parts = [(part, audit.part(part, name, column)) for part in PARTS]
-    beside = [f"{part} {beside:.{decimals}f}" for part, beside in parts if beside is not None]
-    known = [f"95 % interval {ends}" if ends else "", *beside, count(one.runs, "runs") if one.runs else ""]
+    parts = [(part, audit.shown_part(part, name, column, None)) for part in PARTS]
+    beside = [f"{part} {text}" for part, text in parts if text != HOLE]
+    runs = count(one.runs, "runs") if one.runs else ""
+    known = [f"95 % interval {ends}" if ends else "", one.reason or "", *beside, runs]
     told = ", ".join(filter(None, known))
     return f"{value}{f' {unit}' if unit else ''}{f' ({told})' if told else ''}"

@@ -5,6 +5,7 @@ They hold no row of a sample: a number is of all forgotten samples, or of those 
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,17 +14,19 @@ import yaml
 
 from method.evaluation.audit import MEASURES
 from method.evaluation.columns import COLUMNS
-from method.runs.audits import Found, audit_file, read_audits
-from method.runs.findings import AUDIT, RELEARN, VERSION, Finding
+from method.runs.audits import USUAL, Found, audit_file, read_audits
+from method.runs.findings import AUDIT, MODELS, RELEARN, VERSION, Finding
 from method.runs.folder import CONFIG
 from method.runs.labels import label
 from method.runs.stored import StoredRun
+from scripts.report.audit_runs import told_apart
 from scripts.report.redact_files import Redacted
 from scripts.report.redact_metrics import UNTOLD
 from utils.errors import UserError
 
 # The texts in `at`, which are words of the program.
-WORDS = ("unlearned", "retrained", "original", "forget", "held-out", "retain", "val", "validation", "test")
+WORDS = (*MODELS, USUAL, "forget", "held-out", "retain", "val", "validation", "test")
+NUMBERS = re.compile(r"[\d.,e+-]+|True|False")  # options by which tests are told apart
 Called = Mapping[tuple[tuple, str], tuple[tuple, str]]
 
 
@@ -37,7 +40,7 @@ def redact_audits(
     called = {(run.table, label(run)): _called(run, own.contents[CONFIG]) for run, own in made.items()}
     groups = {name for run in made for name in (run.stored.get("groups") or {}).get("names", ())}
     files: dict[Path, list[dict]] = {Path(AUDIT): []} if os.path.exists(audit_file(root)) else {}
-    for one in found:
+    for one in told_apart(found):  # the copy has no options by which a reader could tell them apart
         place = places[one.run] / RELEARN if one.run else Path(AUDIT)
         files.setdefault(place, [])
         if _is_kept(one, called, groups):
@@ -60,7 +63,8 @@ def _is_kept(one: Found, called: Called, groups: set[str]) -> bool:
     """Whether it is of a run that the copy has, of one of its groups, and in the program's words alone."""
     own = one.finding
     known = own.measure in MEASURES or own.measure in {column.key for column in COLUMNS}
-    words = all(not isinstance(value, str) or value in WORDS for value in (own.at or {}).values())
+    texts = [value for value in (own.at or {}).values() if isinstance(value, str)]
+    words = all(text in WORDS or NUMBERS.fullmatch(text) for text in texts)
     return known and words and (own.table, own.label) in called and (own.group is None or own.group in groups)
 
 

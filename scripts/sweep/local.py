@@ -25,12 +25,11 @@ from scripts.sweep.state import is_done, look, read_status, states
 from utils.device import environment_for
 from utils.errors import UserError
 from utils.locks import holder
-from utils.signals import STOP_SIGNALS
+from utils.signals import INTERRUPTED, STOP_SIGNALS
 from utils.terminal import say
 from utils.text import estimate
 
 MAIN = Path(__file__).resolve().parents[2] / "main.py"
-INTERRUPTED = 75
 WAITING = ("--wait", "--no-wait")  # what a grid may say of it, which is for runs by hand
 TICK_SECONDS = 0.2
 LOOK_AGAIN_SECONDS = 2.0  # at a run that another process is at work on

@@ -26,12 +26,11 @@ from utils.device import gpu_names
 from utils.errors import RunError, UserError
 from utils.files import write_atomic, write_text
 from utils.paths import typed_path
-from utils.signals import stop_signals_noted
+from utils.signals import INTERRUPTED, stop_signals_noted
 from utils.terminal import Parser, on_terminal, say, tell
 
 EPILOG = """All other flags are those of main.py: they are the same in all runs, and what they fix is not searched.
 exit codes: 0 the budget is spent; 1 it is not; 2 wrong usage; 75 interrupted: the same command goes on."""
-INTERRUPTED = 75
 SEEDS = (10, 11, 12)
 TABLE, BEST, PICTURE = "trials.csv", "best.yaml", "search.svg"
 NOT_HERE = ("print_config", "dry_run", "overwrite")

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from utils.device import environment_for
-from utils.signals import STOP_SIGNALS
+from utils.signals import INTERRUPTED, STOP_SIGNALS
 from utils.terminal import say
 
-INTERRUPTED = 75
 TICK_SECONDS = 0.2
 
 
