@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from method.configs.seeds import are_independent
 from method.evaluation.audit import MEASURES, measure_of
-from method.evaluation.columns import COLUMNS, REFERENCE, Column
+from method.evaluation.columns import COLUMNS, DIFFERENCE, VALUE, Column
 from method.evaluation.intervals import student_interval
 from method.evaluation.measures import Measure
 from method.runs.audits import Found
@@ -24,7 +24,7 @@ TITLE = "Audit: is it really forgotten?"
 READ = "A value with its 95 % interval, where it has one."
 FLOOR_READ = "Noise floor: the same between retrained models of different seeds."
 PARTS = {  # what stands beside a value
-    "placebo": "Placebo: the same attack on samples that were never trained on.",
+    "placebo": "Placebo: the same attack on held-out samples of the same groups.",
     "floor": FLOOR_READ,
     "retrained": "Retrained: the same of the retrained model.",
     "original": "Original: the same of the original model.",
@@ -102,8 +102,13 @@ class Audit:
         """(label, group): a line a label or, by group, also one for each group that something was found of."""
         for name in self.labels:
             for group in (None, *(self.groups if by_group else ())):
-                if any(self.get(name, column, group) for column in self.columns):
+                if any(self.get(name, column, group) for column in self.columns) and not self._repeats(name, group):
                     yield name, group
+
+    def _repeats(self, name: str, group: str | None) -> bool:
+        """Whether a group says what all say together, as where one group was forgotten."""
+        own = [(self.get(name, one, group), self.get(name, one)) for one in (*self.columns, *self.empty)]
+        return group is not None and all(one is None or replace(one, group=None) == whole for one, whole in own)
 
     def heads(self) -> list[str]:
         """Titles of the columns, and below whose there are parts, those."""
@@ -131,6 +136,7 @@ class Audit:
         """Why values are missing: a sentence a reason."""
         found: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
         places = [(name, group) for name in self.labels for group in (None, *(self.groups if by_group else ()))]
+        places = [(name, group) for name, group in places if not self._repeats(name, group)]
         for name, group in places:
             for column in (*self.columns, *self.empty):
                 one = self.get(name, column, group)
@@ -148,20 +154,13 @@ class Audit:
         return [f"{'; '.join(rows)}: {reason}" for reason, rows in told.items()]
 
     def facts(self) -> list[str]:
-        """How the table is read, and from how many runs its numbers are."""
+        """How the numbers are read."""
         parts = {part for column in self.columns for part in self.parts(column)}
         steps = [step for _, one in self.curves if is_number(step := (one.at or {}).get(PLACES[0]))]
         last = max(steps, default=None)
         told = [READ, *(meaning for part, meaning in PARTS.items() if part in parts)]
         told += [f"Of a curve its last {PLACES[0]}, {last}."] if last is not None else []
-        runs: dict[str, list[str]] = defaultdict(list)
-        for column in self.columns:
-            own = {one.runs for (_, other, *_), one in self.found.items() if other == column and one.runs}
-            if own:
-                runs[" to ".join(map(str, dict.fromkeys((min(own), max(own)))))].append(column.measure.title)
-        whose = {n: ", ".join(dict.fromkeys(titles)) for n, titles in runs.items()}
-        counted = "; ".join(f"{n} ({titles})" if len(runs) > 1 else n for n, titles in whose.items())
-        return [" ".join(told), *([f"Runs behind a number: {counted}."] if counted else [])]
+        return [" ".join(told)]
 
     def floor_lines(self, columns: Sequence[Column], against: str) -> Iterator[tuple[str, list[Finding | None]]]:
         """(label, a floor a column) of each retrained model that has one for a column that is shown.
@@ -177,9 +176,7 @@ class Audit:
 
 def has_floor(column: Column, against: str) -> bool:
     """Whether what a column shows is a distance to the retrained model."""
-    if against:
-        return against == RETRAINED and column.best == REFERENCE
-    return column.to_reference and column.best != REFERENCE
+    return column.distance == ((DIFFERENCE if against == RETRAINED else "none") if against else VALUE)
 
 
 def shown(one: Finding | None, decimals: int, scale: float = 1.0) -> tuple[str, str]:

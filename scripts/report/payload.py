@@ -68,7 +68,7 @@ def payload(report: Report, root: Path, main: Sequence[Column] = MAIN) -> dict[s
         {
             "key": column.key, "title": column.title, "what": column.what, "unit": column.unit, "main": column in main,
             "best": column.best, "to_reference": column.to_reference, "scale": column.scale,
-            "decimals": column.decimals,
+            "decimals": column.decimals, "distance": column.distance,
         }
         for column in dict.fromkeys([*main, *COLUMNS])
     ]  # fmt: skip
