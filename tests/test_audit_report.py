@@ -413,21 +413,38 @@ def test_the_page_has_the_table_by_method_and_by_group(tree: Path, tmp_path: Pat
     with Browser(tmp_path) as browser:
         browser.open(file)
         browser.wait("document.querySelector('.audit-part')")
-        rows = rows_of(browser, ".audited tbody tr")
-        assert [row[0] for row in rows] == ["SalUn", "SCRUB"]
-        assert rows[0][1] == "61.0placebo 50.0"
-        assert rows[0][2] == "11.08.0 to 14.0"
-        assert rows[1][2] == "1.0−3.0 to 5.0"
+        assert texts(browser, ".audit-part h4")[0] == "Can a single forgotten sample be told? By U-LiRA"
+        assert texts(browser, ".audit-part .story dt") == ["Controls", "Methods"]
+        assert "Told from retrained models beyond the placebo" in texts(browser, ".audit-part .story dd")[1]
+        first = ".audited:first-of-type tbody tr"
+        rows = rows_of(browser, first)
+        assert [row[:2] for row in rows] == [["SalUn", "40"], ["SCRUB", "40"]]
+        assert rows[0][2] == "61.0placebo 50.0"
+        assert rows[0][3] == "11.08.0 to 14.0"
+        assert rows[1][3] == "1.0−3.0 to 5.0"
+        assert len(rows_of(browser, ".audited tbody tr")) == 4  # forgetting quality and relearning, a line each
         click(browser, ".audit-part input")
-        assert [row[0] for row in rows_of(browser, ".audited tbody tr")] == ["SalUn", f"SalUn{NAMES[2]}", "SCRUB"]
+        assert [row[0] for row in rows_of(browser, first)] == ["SalUn", f"SalUn{NAMES[2]}", "SCRUB"]
         click(browser, '.audited th[data-key="lira_auc"] button')
-        assert [row[0] for row in rows_of(browser, ".audited tbody tr")] == ["SCRUB", "SalUn", f"SalUn{NAMES[2]}"]
+        assert [row[0] for row in rows_of(browser, first)] == ["SCRUB", "SalUn", f"SalUn{NAMES[2]}"]
         assert any("can still be told one by one" in text for text in texts(browser, ".story dd"))
         click(browser, "#show-all")
         floors = rows_of(browser, ".measures tr.floor")
         assert [row[0] for row in floors] == ["noise floor: two models of Retrained"]
         assert "0.2100.180 to 0.250" in floors[0]
         undisturbed(browser, file)
+
+
+@pytest.mark.slow
+@needs_browser
+def test_on_a_narrow_screen_an_audit_needs_no_scrolling_sideways(tree: Path, tmp_path: Path) -> None:
+    with Browser(tmp_path, width=420) as browser:
+        browser.open(saved(drawn(tree), tmp_path))
+        browser.wait("document.querySelector('.audited')")
+        widths = "[...document.querySelectorAll('.audit-part, .audited')].map((box) => box.scrollWidth)"
+        assert max(browser.run(widths)) <= 420
+        first = "document.querySelector('.audited tbody td:nth-child(3)')"
+        assert browser.run(f"getComputedStyle({first}, '::before').content") == '"LiRA AUC"'
 
 
 # Notebooks and copies.

@@ -1,14 +1,19 @@
 """What an audit found, a narrow table a question: the measures that answer it, and the rows that have an answer."""
 
+import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import NamedTuple
 
+from method.evaluation.measures import Measure
 from scripts.report.audit import Audit, AuditColumn, told_at
 from utils.tables import HOLE, is_number
 
 SAMPLES = "forgotten_samples"
+EXPLAINED = ("definition", "source", "limits")  # what is told of a measure beside its meaning
+END_OF_SENTENCE = re.compile(r"(?<=\.) (?=[A-Z])")  # no `et al. 2025`
 Grid = list[list[str]]  # of text, the header first
 
 
@@ -97,16 +102,16 @@ def _width(grid: Grid) -> int:
     return sum(max(map(len, column)) + 2 for column in zip(*grid, strict=True)) - 2
 
 
-def question_of(column: AuditColumn) -> Question:
+def question_of(measure: Measure) -> Question:
     """The question that a measure answers."""
-    keys = [(key, one) for one in QUESTIONS for key in one.keys if column.measure.key.startswith(key)]
+    keys = [(key, one) for one in QUESTIONS for key in one.keys if measure.key.startswith(key)]
     return max(keys, key=lambda pair: len(pair[0]))[1]
 
 
 def tables_of(audit: Audit, by_group: bool) -> Iterator[AuditTable]:
     """A table for each question that something was found out about, in the order of QUESTIONS."""
     for question in QUESTIONS:
-        own = replace(audit, columns=[column for column in audit.columns if question_of(column) is question])
+        own = replace(audit, columns=[column for column in audit.columns if question_of(column.measure) is question])
         lines = [
             (name, group)
             for name, group in own.lines(by_group)
@@ -114,6 +119,20 @@ def tables_of(audit: Audit, by_group: bool) -> Iterator[AuditTable]:
         ]
         if lines:
             yield AuditTable(question, own, lines)
+
+
+def shared_of(measures: Sequence[Measure]) -> dict[str, list[str]]:
+    """By EXPLAINED the sentences that two or more measures share, each once: they are told of all together."""
+    found = {}
+    for name in EXPLAINED:
+        counted = Counter(one for measure in measures for one in dict.fromkeys(sentences(getattr(measure, name))))
+        found[name] = [one for one, n in counted.items() if n > 1]
+    return found
+
+
+def sentences(text: str) -> list[str]:
+    """A text's sentences, each with its full stop."""
+    return [f"{one.removesuffix('.')}." for one in END_OF_SENTENCE.split(text) if one]
 
 
 def told_of(audit: Audit) -> list[str]:

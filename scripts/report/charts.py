@@ -141,8 +141,8 @@ OF_TABLES = {
         legend="role",
         numbers={"attack": "panel", "model": "name", "of": "role", "AUC (%)": "value", **ENDS, "runs": "runs"},
         caption="AUC of the per-example attacks, with 95 % intervals. 50, the black line, is guessing. The placebo is"
-        " the same attack on samples of the same groups that were never trained on: what goes beyond it is a trace of"
-        " having been seen.",
+        " the same attack on held-out samples of the same groups: what goes beyond it is a trace of having been trained"
+        " on.",
         panel=(200, 36),
     ),
     "relearning": Chart(

@@ -20,7 +20,9 @@ SCRIPTS = (
 )  # fmt: skip
 MOMENTS = ("n", "mean", "sd")
 DIGITS = 10  # significant ones
-COLUMN_DEFAULTS = {"unit": "", "what": "", "main": False, "best": "", "to_reference": False, "scale": 1, "decimals": 1}
+COLUMN_DEFAULTS = {
+    "unit": "", "what": "", "main": False, "best": "", "to_reference": False, "scale": 1, "decimals": 1, "distance": "",
+}  # fmt: skip
 
 
 def page(payload: dict[str, Any]) -> str:
