@@ -24,10 +24,11 @@ from method.runs.stored import read_runs
 from scripts import keep_runs
 from scripts.report import command as report
 from scripts.report.audit import TITLE, audit_of
-from scripts.report.audit_story import tell_audit, tell_measures
+from scripts.report.audit_story import tell_audit
 from scripts.report.collect import FILTERS, Report
 from scripts.report.figures import figures
 from scripts.report.payload import payload
+from scripts.report.sheet_audit import answers
 
 TABLE = ("digits", "small_cnn", 32, "none", "split0", 0.9)
 SALUN = [(61.0, 50.0, 11.0, 8.0, 14.0), (70.0, 51.0, 19.0, 15.0, 23.0)]  # of all, and of "high cold"
@@ -358,23 +359,54 @@ def test_both_attacks_are_compared_by_the_order_of_methods(gaps: tuple[float, ..
     assert ("rank correlation" in texts) == bool(told)
 
 
-def test_the_sheet_has_a_sentence_for_each_measure(tree: Path) -> None:
+def test_the_sheet_answers_a_question_in_a_sentence(tree: Path) -> None:
     own, _ = made(tree)
-    told = list(tell_measures(own, "salun"))
-    assert told[0] == "LiRA AUC (what LiRA AUC is): 61.0 % (placebo 50.0, 40 runs)."
-    assert told[1] == "LiRA excess (what LiRA excess is): 11.0 points (95 % interval 8.0 to 14.0, 40 runs)."
-    assert told[2] == "LiRA TPR (what LiRA TPR is): not known, as 200 negatives are fewer than 1 / FPR."
-    assert len(told) == 5  # relearning is one measure, whatever the number of samples
+    told = {one.question: one.text for one in answers(own, "salun")}
+    assert told == {
+        "Can a single forgotten image be told?": (
+            "Yes, by more than noise: AUC 61.0, of held-out images in their place 50.0; excess 11.0"
+            " (95 % interval 8.0 to 14.0, 40 runs)."
+        ),
+        "Does it come back?": (
+            "Fine-tuned on retained images alone, it knows the others 6.0 points better than the retrained model"
+            " (95 % interval −19.4 to 31.4, 2 runs), before that 0.0 points better."
+        ),
+    }
+    told = {one.question: one.text for one in answers(own, "scrub")}
+    assert told["Can a single forgotten image be told?"].startswith("Not beyond noise: AUC 52.0")
+    assert told["Can unlearned models be told from retrained ones?"] == (
+        "Forgetting quality is 0.41, where 1 is best, and retrained ones reach 0.75 against each other (32 runs)."
+    )
     file = tree / "sheet.html"
     assert report.main([str(tree / "s0"), "--sheet", str(file)]) == 0
     text = file.read_text()
     assert TITLE in text
-    assert "<li>LiRA excess (what LiRA excess is): 11.0 points (95 % interval 8.0 to 14.0, 40 runs).</li>" in text
-    assert "1 forgotten samples: 10.0" in text  # of this run alone
+    assert "<li><b>Can a single forgotten image be told?</b> Yes, by more than noise: AUC 61.0" in text
+    assert "it knows the others 4.0 points better than the retrained model (1 run), before" in text  # of this run alone
     (tree / AUDIT).unlink()
     (tree / "s0" / RELEARN).unlink()
     assert report.main([str(tree / "s0"), "--sheet", str(file)]) == 0
     assert TITLE not in file.read_text()
+
+
+def test_the_sheet_says_why_a_question_has_no_answer(tree: Path) -> None:
+    own = [
+        Finding("lira_excess", TABLE, "salun", 9.0, runs=3),
+        Finding("ruli_privacy_auc", TABLE, "salun", 55.0, low=40.0, high=70.0, runs=8),
+        Finding("forgetting_quality", TABLE, "salun", None, reason="it needs 8 runs"),
+        Finding("probe_acc", TABLE, "salun", 92.0, at={"model": "unlearned"}),
+        Finding("probe_acc", TABLE, "salun", 90.5, at={"model": "retrained"}),
+    ]
+    write_findings(tree / AUDIT, own, {})
+    told = {one.question: one.text for one in answers(made(tree)[0], "salun")}
+    assert told.pop("Does it come back?")
+    assert list(told.values()) == [
+        "Too few runs to say: excess 9.0 (3 runs).",
+        "Not beyond noise: AUC 55.0 (95 % interval 40.0 to 70.0, 8 runs); 50 is guessing.",
+        "Not known: it needs 8 runs.",
+        "From its features a linear probe is right on 92.0 % of the forgotten images, from the retrained model's on"
+        " 90.5 %.",
+    ]
 
 
 # The page and its charts.

@@ -75,24 +75,27 @@ function auditGrid(section, own) {
 }
 
 // What the measures of a question mean: once what several share, then the rest of each, once for all it is taken at.
+const EXPLAINED = { definition: "How", source: "Source", limits: "Limits" };
+const sentencesOf = (text) => text.split(/(?<=\.) (?=[A-Z])/).map((one) => `${one.replace(/\.$/, "")}.`);
+
 function auditMeanings({ columns, tables }) {
-  const named = { definition: "how", source: "source", limits: "what they cannot tell" };
-  const rest = (text, shared) => shared.reduce((left, one) => left.replace(one, "").replace(one.slice(0, -1), ""), text);
-  return html("div", {}, ...tables.flatMap((own) => {
-    const alike = Object.entries(own.shared).filter(([, told]) => told.length);
-    const found = new Map(own.columns.map((place) => [columns[place].definition + columns[place].what, columns[place]]));
-    const line = (column) => {
-      const told = Object.keys(named).map((name) => rest(column[name], own.shared[name]).trim());
-      const cells = [column.what, ...told].map((text) => html("td", {}, text));
-      const name = html("small", {}, column.key.split("@")[0]);
-      return html("tr", {}, html("th", { scope: "row" }, column.title.split(",")[0], name), ...cells);
-    };
-    const heads = ["measure", "meaning", "definition", "source", "what it cannot tell"];
-    const head = html("thead", {}, html("tr", {}, ...heads.map((text) => html("th", { scope: "col" }, text))));
-    const body = html("tbody", {}, ...[...found.values()].map(line));
-    const together = alike.map(([name, told]) => html("p", { class: "note" }, `Of several, ${named[name]}: ${told.join(" ")}`));
-    return [html("h4", {}, own.title), ...together, html("div", { class: "scroll" }, html("table", { class: "keys" }, head, body))];
-  }));
+  return html("div", {}, ...tables.flatMap((own) => meaningsOf(own, own.columns.map((place) => columns[place]))));
+}
+
+function meaningsOf({ title, shared }, columns) {
+  const names = Object.keys(EXPLAINED);
+  const told = names.filter((name) => shared[name].length);
+  const together = told.map((name) => html("p", { class: "note" }, `${EXPLAINED[name]}: ${shared[name].join(" ")}`));
+  const rest = (text, name) => text && sentencesOf(text).filter((one) => !shared[name].includes(one)).join(" ");
+  const found = new Map(columns.map((column) => [column.definition + column.what, column]));
+  const lines = [...found.values()].map((column) => {
+    const cells = [column.what, ...names.map((name) => rest(column[name], name))].map((text) => html("td", {}, text));
+    const key = html("small", {}, column.key.split("@")[0]);
+    return html("tr", {}, html("th", { scope: "row" }, column.title.split(",")[0], key), ...cells);
+  });
+  const heads = ["measure", "meaning", ...Object.values(EXPLAINED)].map((text) => html("th", { scope: "col" }, text));
+  const parts = [html("thead", {}, html("tr", {}, ...heads)), html("tbody", {}, ...lines)];
+  return [html("h4", {}, title), ...together, html("div", { class: "scroll" }, html("table", { class: "keys" }, ...parts))];
 }
 
 function verdictList(verdict) {

@@ -1,14 +1,13 @@
-"""What an audit found, in sentences: of a table, and of one label a sentence a measure."""
+"""What an audit found about the rows of a table, in sentences."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import StatisticsError, correlation, fmean
 
-from method.evaluation.measures import Measure
 from method.evaluation.metrics import Z_95
 from method.runs.findings import Finding
 from method.runs.labels import label
-from scripts.report.audit import PARTS, Audit, AuditColumn, shown, told_at
+from scripts.report.audit import Audit, AuditColumn, shown
 from scripts.report.cells import attack_key
 from scripts.report.collect import Row, by_label
 from scripts.report.estimates import CERTAIN, UNCERTAIN, points
@@ -137,28 +136,3 @@ def _of_methods(audit: Audit, rows: Sequence[Row], column: AuditColumn | None) -
     """The findings of the unlearned rows in a column, by label."""
     names = dict.fromkeys(label(row.run) for row in rows if row.competes)
     return {name: one for name in names if (one := _find(audit, name, column))}
-
-
-def tell_measures(audit: Audit, name: str) -> Iterator[str]:
-    """A sentence for each measure that something was found of, of all groups together."""
-    found: dict[Measure, list[str]] = {}
-    for column in audit.columns:
-        if one := audit.get(name, column):
-            at = ", ".join(map(told_at, column.at))
-            told = found.setdefault(column.measure, [])
-            told.append(f"{at}: {_value(audit, name, column, one)}" if at else _value(audit, name, column, one))
-    for measure, told in found.items():
-        yield f"{measure.title}{f' ({measure.what})' if measure.what else ''}: {'; '.join(told)}."
-
-
-def _value(audit: Audit, name: str, column: AuditColumn, one: Finding) -> str:
-    """A value with its unit and interval, what stands beside it, and the number of runs; or why there is none."""
-    if one.value is None:
-        return f"not known{f', as {one.reason}' if one.reason else ''}"
-    decimals, unit = column.measure.decimals, column.measure.unit
-    value, ends = shown(one, decimals)
-    parts = [(part, audit.part(part, name, column)) for part in PARTS]
-    beside = [f"{part} {beside:.{decimals}f}" for part, beside in parts if beside is not None]
-    known = [f"95 % interval {ends}" if ends else "", *beside, count(one.runs, "runs") if one.runs else ""]
-    told = ", ".join(filter(None, known))
-    return f"{value}{f' {unit}' if unit else ''}{f' ({told})' if told else ''}"
