@@ -110,12 +110,8 @@ class Audit:
         own = [(self.get(name, one, group), self.get(name, one)) for one in (*self.columns, *self.empty)]
         return group is not None and all(one is None or replace(one, group=None) == whole for one, whole in own)
 
-    def heads(self) -> list[str]:
-        """Titles of the columns, and below whose there are parts, those."""
-        return [head for column in self.columns for head in (column.title, *self.parts(column))]
-
     def cells(self, name: str, group: str | None) -> list[tuple[str, str]]:
-        """A number and its interval below each of `heads`; "" for no interval."""
+        """A number and its interval of each column and of each of its parts; "" for no interval."""
         found = []
         for column in self.columns:
             one, decimals = self.get(name, column, group), column.measure.decimals
