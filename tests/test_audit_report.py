@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,11 @@ from method.runs.stored import read_runs
 from scripts import keep_runs
 from scripts.report import command as report
 from scripts.report.audit import TITLE, audit_of
-from scripts.report.audit_story import tell_audit, tell_measures
+from scripts.report.audit_story import tell_audit
 from scripts.report.collect import FILTERS, Report
 from scripts.report.figures import figures
 from scripts.report.payload import payload
+from scripts.report.sheet_audit import answers
 
 TABLE = ("digits", "small_cnn", 32, "none", "split0", 0.9)
 SALUN = [(61.0, 50.0, 11.0, 8.0, 14.0), (70.0, 51.0, 19.0, 15.0, 23.0)]  # of all, and of "high cold"
@@ -105,9 +107,10 @@ def section(text: str) -> str:
     return text.split(TITLE, 1)[1]
 
 
-def lines_of(text: str) -> list[list[str]]:
-    """Those of the audit's table, below the lines on how it is read."""
-    return table_lines(section(text).partition("\n\n")[2])
+def lines_of(text: str, question: str = "") -> list[list[str]]:
+    """Those of the audit's tables, below the lines on how they are read, or those of the table of a question alone."""
+    below = section(text).partition("\n\n")[2]
+    return table_lines(below.split(question, 1)[1].split("\n\n")[1] if question else below)
 
 
 def test_without_an_audit_a_report_is_as_it_was(tree: Path, capsys: Capture) -> None:
@@ -126,7 +129,7 @@ def test_without_an_audit_a_report_is_as_it_was(tree: Path, capsys: Capture) -> 
 
 
 def test_a_row_a_label_and_a_column_a_measure_with_placebo_and_interval(tree: Path, capsys: Capture) -> None:
-    lines = lines_of(shown(tree, capsys))
+    text = shown(tree, capsys)
     t = student_factor(2)
     assert t is not None
     half = [t * math.sqrt(sum((v - sum(own) / 2) ** 2 for v in own)) for own in RELEARNED.values()]
@@ -135,22 +138,54 @@ def test_a_row_a_label_and_a_column_a_measure_with_placebo_and_interval(tree: Pa
         for own, wide in zip(RELEARNED.values(), half, strict=True)
     ]
     time = f"1.5 ({1.5 - t * 0.5**0.5:.1f} to {1.5 + t * 0.5**0.5:.1f})"
-    salun = ["salun", "61.0", "50.0", "11.0 (8.0 to 14.0)", "-"]
-    assert sorted(lines[0][5:]) == sorted(["-", "-", *gaps, *gaps, time, "3.5"])  # the gap was 0 before the first step
-    assert lines[0][:5] == salun
-    assert lines[1][:5] == ["scrub", "52.0", "51.0", "1.0 (-3.0 to 5.0)", "0.5"]
-    assert {"0.4", "0.8"} <= {*lines[1]}
-    assert len(lines) == 2  # what nobody has a row for is left out
+    assert lines_of(text, "By U-LiRA") == [  # what nobody has a row for is left out
+        ["salun", "40", "61.0", "50.0", "11.0 (8.0 to 14.0)", "-"],
+        ["scrub", "40", "52.0", "51.0", "1.0 (-3.0 to 5.0)", "0.5"],
+    ]
+    assert lines_of(text, "from retrained ones?") == [["scrub", "32", "0.4", "0.8"]]
+    assert lines_of(text, "only hidden?") == [["salun", "2", *gaps, time, "3.5"]]
+    assert [head.strip() for head in re.split(" {2,}", text.split("only hidden?")[1].split("\n")[2])] == [
+        *("method", "runs", "gap, k = 0", "gap, k = 1", "time", "retrained")
+    ]
     text = shown(tree, capsys, "--method", "scrub")
-    assert [line[0] for line in lines_of(text)] == ["scrub"]
+    assert [line[0] for line in lines_of(text)] == ["scrub", "scrub"]
     assert "relearn" not in text
 
 
-def test_notes_say_what_is_missing_and_how_many_runs_there_were(tree: Path, capsys: Capture) -> None:
+def test_a_line_is_no_wider_than_can_be_read_and_a_placebo_stands_beside_its_value(tree: Path, capsys: Capture) -> None:
+    own = [Finding(f"lira_auc_{n}", TABLE, "salun", 60.0, low=50.0, high=70.0, placebo=50.0) for n in range(6)]
+    write_findings(tree / AUDIT, [*found(), *own], {})
+    text = section(shown(tree, capsys)).split("\n\n", 1)[1]
+    heads = [line for line in text.splitlines() if line.startswith("method")]
+    assert len(heads) > 3
+    assert max(map(len, heads)) <= 118
+    assert all(head.split()[-1] != "9" for head in heads)
+    assert sum(head.count("placebo") for head in heads) == 7
+    assert not any(head.split("  ")[1].strip() == "placebo" for head in heads)
+
+
+def test_marks_of_references_stand_in_audits_too(tree: Path, capsys: Capture) -> None:
+    for seed in (0, 1):
+        make_run(tree, f"w{seed}", "retrain", metrics(41.0), seed=seed, reweight=True)
+        make_run(tree, f"m{seed}", "miu", metrics(43.0), seed=seed, reweight=True)
+    write_findings(tree / AUDIT, [*found(), *attacked("miu", 55.0, 50.0, 1.0, 9.0)], {})
+    text = shown(tree, capsys)
+    marked = [line[0] for line in table_lines(text.split(TITLE)[0]) if line[0].endswith("*")]
+    assert marked
+    assert marked == [line[0] for line in lines_of(text, "By U-LiRA") if line[0].endswith("*")]
+    assert r"MIU$^{*}$ & 40 & 55.0 & 50.0" in shown(tree, capsys, "--format", "latex")
+
+
+def test_a_group_that_says_what_all_say_has_no_line(tree: Path, capsys: Capture) -> None:
+    own = [*found(), *(replace(one, group="high cold") for one in found() if one.label == "scrub")]
+    write_findings(tree / AUDIT, own, {})
+    lines = lines_of(shown(tree, capsys, "--by", "group"), "By U-LiRA")
+    assert [line[:2] for line in lines] == [["salun", "all"], ["salun", NAMES[2]], ["scrub", "all"]]
+
+
+def test_notes_say_what_is_missing_and_what_measures_mean(tree: Path, capsys: Capture) -> None:
     text = " ".join(section(shown(tree, capsys)).split())
     assert "- LiRA TPR and lira tpr at 1 of salun; lira tpr at 1 of scrub: 200 negatives are fewer than 1 / FPR" in text
-    runs = "40 (LiRA AUC, LiRA excess); 32 (forgetting quality); 2 (relearn gap, relearn growth, relearn time)"
-    assert f"Runs behind a number: {runs}." in text
     assert "Of a curve its last step, 50." in text
     assert "- agree T of noise floor: two models of retrain: no records are left" in text
     assert "In percent: LiRA AUC: what LiRA AUC is." in text
@@ -158,9 +193,9 @@ def test_notes_say_what_is_missing_and_how_many_runs_there_were(tree: Path, caps
 
 
 def test_groups_are_lines_of_their_own(tree: Path, capsys: Capture) -> None:
-    lines = lines_of(shown(tree, capsys, "--by", "group"))
+    lines = lines_of(shown(tree, capsys, "--by", "group"), "By U-LiRA")
     assert [line[:2] for line in lines] == [["salun", "all"], ["salun", NAMES[2]], ["scrub", "all"]]
-    assert lines[1][2:5] == ["70.0", "51.0", "19.0 (15.0 to 23.0)"]
+    assert lines[1][3:6] == ["70.0", "51.0", "19.0 (15.0 to 23.0)"]
 
 
 def test_csv_has_everything_of_a_label_and_of_a_group(tree: Path, capsys: Capture) -> None:
@@ -198,6 +233,14 @@ def test_distances_have_their_noise_floor_below_them(tree: Path, capsys: Capture
     assert r"\scriptsize 0.180 to 0.250" in text
 
 
+def test_privleak_has_its_floor_beside_values_and_an_auc_beside_differences(tree: Path, capsys: Capture) -> None:
+    own = [Finding(key, TABLE, "retrain", value, runs=5) for key, value in (("privleak", 7.0), ("mia_auc", 2.5))]
+    write_findings(tree / AUDIT, [*found(), *own], {})
+    floor, columns = ["noise floor: two models of retrain", "5"], ("--columns", "privleak,mia_auc")
+    assert table_lines(shown(tree, capsys, *columns))[3] == [*floor, "7.0", "-"]
+    assert table_lines(shown(tree, capsys, *columns, "--difference"))[3] == [*floor, "-", "2.5"]
+
+
 def test_latex_goes_on_in_further_tables(tree: Path, capsys: Capture) -> None:
     text = shown(tree, capsys, "--format", "latex")
     tables = text.split(r"\begin{table}")[2:]
@@ -205,7 +248,7 @@ def test_latex_goes_on_in_further_tables(tree: Path, capsys: Capture) -> None:
     assert all(
         rf"\label{{tab:digits-split0-0.9-audit{end}}}" in own for own, end in zip(tables, ("", "-2"), strict=False)
     )
-    assert r"SalUn & 61.0 & 50.0 & 11.0 &" in tables[0]
+    assert r"SalUn & 40 & 61.0 & 50.0 & 11.0 &" in tables[0]
     assert r"\quad high cold" in shown(tree, capsys, "--format", "latex", "--by", "group")
 
 
@@ -215,11 +258,11 @@ def test_what_cannot_be_read_is_named_and_keeps_nothing_else_away(tree: Path, ca
     assert "Not in the tables:" in text
     assert f"{tree / 's0'}: cannot read" in text
     gap = f"{RELEARNED[1][1]:.1f}"
-    assert gap in lines_of(text)[0]  # of the other seed, which has no interval alone
+    assert gap in lines_of(text, "only hidden?")[0]  # of the other seed, which has no interval alone
     (tree / AUDIT).write_text('{"version": 7, "findings": []}')
     text = shown(tree, capsys)
     assert "version is 7" in text
-    assert "relearn gap" in section(text)
+    assert "only hidden?" in section(text)
 
 
 def test_texts_of_a_file_stay_texts_whatever_they_are(tree: Path, capsys: Capture) -> None:
@@ -316,23 +359,54 @@ def test_both_attacks_are_compared_by_the_order_of_methods(gaps: tuple[float, ..
     assert ("rank correlation" in texts) == bool(told)
 
 
-def test_the_sheet_has_a_sentence_for_each_measure(tree: Path) -> None:
+def test_the_sheet_answers_a_question_in_a_sentence(tree: Path) -> None:
     own, _ = made(tree)
-    told = list(tell_measures(own, "salun"))
-    assert told[0] == "LiRA AUC (what LiRA AUC is): 61.0 % (placebo 50.0, 40 runs)."
-    assert told[1] == "LiRA excess (what LiRA excess is): 11.0 points (95 % interval 8.0 to 14.0, 40 runs)."
-    assert told[2] == "LiRA TPR (what LiRA TPR is): not known, as 200 negatives are fewer than 1 / FPR."
-    assert len(told) == 6  # relearning is one measure, whatever the number of samples
+    told = {one.question: one.text for one in answers(own, "salun")}
+    assert told == {
+        "Can a single forgotten image be told?": (
+            "Yes, by more than noise: AUC 61.0, of held-out images in their place 50.0; excess 11.0"
+            " (95 % interval 8.0 to 14.0, 40 runs)."
+        ),
+        "Does it come back?": (
+            "Fine-tuned on retained images alone, it knows the others 6.0 points better than the retrained model"
+            " (95 % interval −19.4 to 31.4, 2 runs), before that 0.0 points better."
+        ),
+    }
+    told = {one.question: one.text for one in answers(own, "scrub")}
+    assert told["Can a single forgotten image be told?"].startswith("Not beyond noise: AUC 52.0")
+    assert told["Can unlearned models be told from retrained ones?"] == (
+        "Forgetting quality is 0.41, where 1 is best, and retrained ones reach 0.75 against each other (32 runs)."
+    )
     file = tree / "sheet.html"
     assert report.main([str(tree / "s0"), "--sheet", str(file)]) == 0
     text = file.read_text()
     assert TITLE in text
-    assert "<li>LiRA excess (what LiRA excess is): 11.0 points (95 % interval 8.0 to 14.0, 40 runs).</li>" in text
-    assert "1 forgotten samples: 10.0" in text  # of this run alone
+    assert "<li><b>Can a single forgotten image be told?</b> Yes, by more than noise: AUC 61.0" in text
+    assert "it knows the others 4.0 points better than the retrained model (1 run), before" in text  # of this run alone
     (tree / AUDIT).unlink()
     (tree / "s0" / RELEARN).unlink()
     assert report.main([str(tree / "s0"), "--sheet", str(file)]) == 0
     assert TITLE not in file.read_text()
+
+
+def test_the_sheet_says_why_a_question_has_no_answer(tree: Path) -> None:
+    own = [
+        Finding("lira_excess", TABLE, "salun", 9.0, runs=3),
+        Finding("ruli_privacy_auc", TABLE, "salun", 55.0, low=40.0, high=70.0, runs=8),
+        Finding("forgetting_quality", TABLE, "salun", None, reason="it needs 8 runs"),
+        Finding("probe_acc", TABLE, "salun", 92.0, at={"model": "unlearned"}),
+        Finding("probe_acc", TABLE, "salun", 90.5, at={"model": "retrained"}),
+    ]
+    write_findings(tree / AUDIT, own, {})
+    told = {one.question: one.text for one in answers(made(tree)[0], "salun")}
+    assert told.pop("Does it come back?")
+    assert list(told.values()) == [
+        "Too few runs to say: excess 9.0 (3 runs).",
+        "Not beyond noise: AUC 55.0 (95 % interval 40.0 to 70.0, 8 runs); 50 is guessing.",
+        "Not known: it needs 8 runs.",
+        "From its features a linear probe is right on 92.0 % of the forgotten images, from the retrained model's on"
+        " 90.5 %.",
+    ]
 
 
 # The page and its charts.
@@ -371,21 +445,38 @@ def test_the_page_has_the_table_by_method_and_by_group(tree: Path, tmp_path: Pat
     with Browser(tmp_path) as browser:
         browser.open(file)
         browser.wait("document.querySelector('.audit-part')")
-        rows = rows_of(browser, ".audited tbody tr")
-        assert [row[0] for row in rows] == ["SalUn", "SCRUB"]
-        assert rows[0][1] == "61.0placebo 50.0"
-        assert rows[0][2] == "11.08.0 to 14.0"
-        assert rows[1][2] == "1.0−3.0 to 5.0"
+        assert texts(browser, ".audit-part h4")[0] == "Can a single forgotten sample be told? By U-LiRA"
+        assert texts(browser, ".audit-part .story dt") == ["Controls", "Methods"]
+        assert "Told from retrained models beyond the placebo" in texts(browser, ".audit-part .story dd")[1]
+        first = ".audited:first-of-type tbody tr"
+        rows = rows_of(browser, first)
+        assert [row[:2] for row in rows] == [["SalUn", "40"], ["SCRUB", "40"]]
+        assert rows[0][2] == "61.0placebo 50.0"
+        assert rows[0][3] == "11.08.0 to 14.0"
+        assert rows[1][3] == "1.0−3.0 to 5.0"
+        assert len(rows_of(browser, ".audited tbody tr")) == 4  # forgetting quality and relearning, a line each
         click(browser, ".audit-part input")
-        assert [row[0] for row in rows_of(browser, ".audited tbody tr")] == ["SalUn", f"SalUn{NAMES[2]}", "SCRUB"]
+        assert [row[0] for row in rows_of(browser, first)] == ["SalUn", f"SalUn{NAMES[2]}", "SCRUB"]
         click(browser, '.audited th[data-key="lira_auc"] button')
-        assert [row[0] for row in rows_of(browser, ".audited tbody tr")] == ["SCRUB", "SalUn", f"SalUn{NAMES[2]}"]
+        assert [row[0] for row in rows_of(browser, first)] == ["SCRUB", "SalUn", f"SalUn{NAMES[2]}"]
         assert any("can still be told one by one" in text for text in texts(browser, ".story dd"))
         click(browser, "#show-all")
         floors = rows_of(browser, ".measures tr.floor")
         assert [row[0] for row in floors] == ["noise floor: two models of Retrained"]
         assert "0.2100.180 to 0.250" in floors[0]
         undisturbed(browser, file)
+
+
+@pytest.mark.slow
+@needs_browser
+def test_on_a_narrow_screen_an_audit_needs_no_scrolling_sideways(tree: Path, tmp_path: Path) -> None:
+    with Browser(tmp_path, width=420) as browser:
+        browser.open(saved(drawn(tree), tmp_path))
+        browser.wait("document.querySelector('.audited')")
+        widths = "[...document.querySelectorAll('.audit-part, .audited')].map((box) => box.scrollWidth)"
+        assert max(browser.run(widths)) <= 420
+        first = "document.querySelector('.audited tbody td:nth-child(3)')"
+        assert browser.run(f"getComputedStyle({first}, '::before').content") == '"LiRA AUC"'
 
 
 # Notebooks and copies.
@@ -422,7 +513,7 @@ def test_a_redacted_copy_keeps_numbers_of_methods_and_groups_and_no_more(tree: P
         Finding("lira_auc", TABLE, "salun", 50.0, at={"control": "Erika"}),
         Finding("secret_of_erika", TABLE, "salun", 50.0),
     ]
-    before = lines_of(shown(tree, capsys))
+    before = lines_of(shown(tree, capsys), "By U-LiRA")
     write_findings(tree / AUDIT, own, {"options": "/home/erika"})
     copy = tree.parent / f"{tree.name}-copy"
     assert report.main([str(tree), "--redact", str(copy)]) == 0
@@ -431,6 +522,6 @@ def test_a_redacted_copy_keeps_numbers_of_methods_and_groups_and_no_more(tree: P
     assert "rika" not in text
     assert "fewer than" not in text  # a reason may name files
     capsys.readouterr()
-    after = lines_of(shown(copy, capsys))
+    after = lines_of(shown(copy, capsys), "By U-LiRA")
     assert [line[:4] for line in after] == [line[:4] for line in before]
     assert NAMES[2] in text

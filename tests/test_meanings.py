@@ -1,4 +1,4 @@
-"""All that a run writes stands in method/runs/meanings.py or with its method, so on docs/metrics.md."""
+"""All that a run writes stands in method/runs/*meanings.py or with its method, so on docs/metrics.md."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from method.configs.schema import all_keys
 from method.evaluation.columns import COLUMNS as TABLE_COLUMNS
 from method.evaluation.records import COLUMNS
 from method.registry import METHODS
-from method.runs import files, meanings
+from method.runs import file_meanings, files, meanings
 
 FEW_STEPS = "--miu_critic_steps_first 2 --miu_critic_steps 2"
 # One of each kind: what is written by pretrain, by a method with epochs and columns, with a rewind, without epochs.
@@ -29,9 +29,9 @@ RUNS = (
 OTHERS = [name for name in METHODS if name not in {run.split()[0] for run in RUNS}]
 NESTED = ("fingerprints", "groups", "inputs", "provenance")
 ARRAYS = {
-    "records.npz": meanings.RECORDS,
-    "records_without_rewind.npz": meanings.RECORDS,
-    "splits.npz": meanings.SPLITS,
+    "records.npz": file_meanings.RECORDS,
+    "records_without_rewind.npz": file_meanings.RECORDS,
+    "splits.npz": file_meanings.SPLITS,
 }
 
 
@@ -46,12 +46,12 @@ def unexplained(folder: Path, method: str) -> list[str]:
     """Files, keys, columns and arrays of a run that nobody explains."""
     own = METHODS[method]
     written = [f"{file.name}/" if file.is_dir() else file.name for file in folder.iterdir()]
-    found = [name for name in written if name not in meanings.FILES]
+    found = [name for name in written if name not in file_meanings.FILES]
     found += _keys(metrics_of(folder), {*meanings.METRICS, *own.metric_keys})
     phases = {f"{name}_loss" for name in ("critics", "forget", "retain", "train")}
-    columns = {*meanings.HISTORY, *own.history_columns, *phases}
+    columns = {*file_meanings.HISTORY, *own.history_columns, *phases}
     found += [name for row in history_of(folder) for name in row if name not in columns]
-    found += [name for name in json.loads((folder / "status.json").read_text()) if name not in meanings.STATUS]
+    found += [name for name in json.loads((folder / "status.json").read_text()) if name not in file_meanings.STATUS]
     found += _fields(yaml.safe_load((folder / "config.yaml").read_text()))
     return found
 
@@ -67,7 +67,7 @@ def _keys(metrics: dict[str, Any], known: set[str]) -> list[str]:
 def _fields(stored: dict[str, Any]) -> list[str]:
     names = [name for name in stored if name not in NESTED]
     names += [f"{section}.{name}" for section in NESTED for name in stored.get(section) or ()]
-    return [name for name in names if name not in meanings.CONFIG]
+    return [name for name in names if name not in file_meanings.CONFIG]
 
 
 def check_arrays(folder: Path) -> None:
@@ -76,7 +76,9 @@ def check_arrays(folder: Path) -> None:
         if not (folder / file).exists():
             continue
         with np.load(folder / file) as arrays:
-            in_bf16 = meanings.RECORDS_BF16 if told is meanings.RECORDS and "bf16_loss" in arrays.files else {}
+            in_bf16 = (
+                file_meanings.RECORDS_BF16 if told is file_meanings.RECORDS and "bf16_loss" in arrays.files else {}
+            )
             expected = {name: own for name, own in {**told, **in_bf16}.items() if name not in STORED_IF_ANY}
             expected |= {name: told[name] for name in STORED_IF_ANY if "leave_out" in folder.name}
             assert set(arrays.files) == set(expected)
@@ -122,7 +124,7 @@ def test_what_readers_check_and_tables_show_is_explained():
     own = {key for method in METHODS.values() for key in method.metric_keys}
     assert set(files.ONE_METRICS) <= set(meanings.METRICS)
     assert {column.key for column in TABLE_COLUMNS} <= set(meanings.METRICS)
-    assert set(COLUMNS) == set(meanings.RECORDS)
-    assert {*STORED, *STORED_IF_ANY} == set(meanings.SPLITS)
+    assert set(COLUMNS) == set(file_meanings.RECORDS)
+    assert {*STORED, *STORED_IF_ANY} == set(file_meanings.SPLITS)
     assert not own & set(meanings.METRICS)
     assert all(key.help for key in all_keys().values())

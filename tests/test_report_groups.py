@@ -150,9 +150,9 @@ def test_latex_tables_fit_on_a_page_and_are_hardly_narrowed(tmp_path: Path, caps
 
 
 def test_columns_of_long_names_are_fewer() -> None:
-    assert fitting(["SalUn"] * 5, (70, 52), 5) == [slice(0, 5)]
-    assert fitting(["S" * 30] * 5, (70, 52), 5) == [slice(0, 2), slice(2, 4), slice(4, 5)]
-    assert fitting([r"$\mathbf{S}$" + "S" * 200] * 2, (70, 52), 5) == [slice(0, 1), slice(1, 2)]
+    assert fitting([["SalUn"]] * 5, (70, 52), 5) == [slice(0, 5)]
+    assert fitting([["S" * 30]] * 5, (70, 52), 5) == [slice(0, 2), slice(2, 4), slice(4, 5)]
+    assert fitting([[r"$\mathbf{S}$" + "S" * 200]] * 2, (70, 52), 5) == [slice(0, 1), slice(1, 2)]
     assert fitting([], (70, 52), 5) == []
 
 

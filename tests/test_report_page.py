@@ -17,7 +17,7 @@ from report_page import MARKUP, click, open_cell, rows_of, saved, texts, undistu
 from report_payload import DIGITS, FACES, METHODS, averaged, example
 
 from scripts.report.figures import library
-from scripts.report.page import in_script, pack_payload, page
+from scripts.report.page import in_script, pack_payload, page, scaled
 from utils.tables import cell as in_text
 
 
@@ -70,8 +70,27 @@ def test_what_runs_share_stands_once(payload: dict[str, Any]) -> None:
     assert len({run["groups"] for run in runs}) == len(runs)
     counts = {cell["groups"]["test_acc"]["n"] for table in found["tables"] for cell in table["cells"]}
     assert [found["pool"][number] for number in counts] == [[3] * len(DIGITS)]
+    assert any(isinstance(values, dict) for values in found["pool"])
     assert len({json.dumps(values) for values in found["pool"]}) == len(found["pool"])
     assert found["tables"][0]["cells"][3]["n"][0] == 2
+
+
+@pytest.mark.parametrize(
+    ("values", "packed"),
+    [
+        ([93.089, None, 87.512, 91.75], {"tens": 3, "whole": [93089, None, 87512, 91750]}),
+        ([0.5, -1e-05, 93.089], [0.5, -1e-05, 93.089]),  # whole numbers would be longer
+        ([3, 3, None], [3, 3, None]),
+        (["a", 1.25], ["a", 1.25]),
+        ([True, 1.25, 2.25], [True, 1.25, 2.25]),
+        ([math.inf, 1.25], [math.inf, 1.25]),
+        ([], []),
+    ],
+)
+def test_numbers_stand_as_whole_ones_where_that_is_shorter(values: list, packed: Any) -> None:
+    assert scaled(values * 20) == (
+        packed * 20 if isinstance(packed, list) else packed | {"whole": packed["whole"] * 20}
+    )
 
 
 # In the browser

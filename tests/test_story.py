@@ -201,8 +201,8 @@ def test_the_attack_is_compared_with_the_retrained_model() -> None:
     (text,) = attacked([54.0, 56.0, 58.0], [50.0, 51.0, 52.0])
     assert text == (
         "A membership attack (MIA AUC, 50 is guessing, n = 20) reaches 56.0 after SalUn and 51.0 in the retrained"
-        " model, which never saw the images: 5.0 points more (95 % interval 2.5 to 7.5, 3 seeds): more than noise, so"
-        " it can still be told that they were seen."
+        " model, which was not trained on the images: 5.0 points more (95 % interval 2.5 to 7.5, 3 seeds): more than"
+        " noise, so it can still be told that they were seen."
     )
     (text,) = attacked([54.0, 50.0, 58.0], [50.0, 51.0, 52.0])
     assert text.endswith(": too noisy to say whether it can still be told that they were seen.")
@@ -467,8 +467,8 @@ def test_of_a_table_the_attack_on_the_original_and_after_the_methods() -> None:
     control, after = said(tell(rows, originals)[0], "attack")
     assert control == (  # 15, 14.5, 14: sd 0.5, -+ 1.24
         "A membership attack (MIA AUC, 50 is guessing, n = 20) reaches 65.0 in the original model, which saw the"
-        " images, and 50.5 in the retrained one, which never saw them: 14.5 points more (95 % interval 13.3 to 15.7, 3"
-        " seeds): more than noise."
+        " images, and 50.5 in the retrained one, which was not trained on them: 14.5 points more (95 % interval 13.3 to"
+        " 15.7, 3 seeds): more than noise."
     )
     assert after.startswith(
         "Of 2 methods, after SalUn (a) it can still be told that the images were seen: 61.0 against 50.5 in its"

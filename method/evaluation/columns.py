@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 REFERENCE, HIGH, LOW = "reference", "high", "low"
+VALUE, DIFFERENCE = "value", "difference"  # what is a distance to the retrained model, and so has a noise floor
 GUESSING = "50 is guessing; compare with the retrained model"  # what an attack reads
 BEST = (REFERENCE, HIGH, LOW, "")
 # What else stands in metrics.json, or beside metrics in tables: no metric can be called so.
@@ -38,8 +39,15 @@ class Column:
     @property
     def to_reference(self) -> bool:
         """Whether a better value is nearer to the row's own retrained model, so that rows of others do not compete."""
-        distances = ("kl_", "ks_", "agreement_")
-        return self.best == REFERENCE or self.key in ("tow", "avg_gap") or self.key.startswith(distances)
+        distances = ("tow", "avg_gap", "privleak", "kl_", "ks_", "agreement_")
+        return self.best == REFERENCE or self.key.startswith(distances)
+
+    @property
+    def distance(self) -> str:
+        """What is a distance to the retrained model, with a noise floor: VALUE, DIFFERENCE, or "" for neither."""
+        if self.best == REFERENCE or not (self.best or self.to_reference):
+            return DIFFERENCE
+        return VALUE if self.to_reference else ""
 
 
 def _main(key: str, title: str, what: str, best: str = REFERENCE, former: tuple[str, ...] = ()) -> Column:

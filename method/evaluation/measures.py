@@ -11,7 +11,7 @@ class Measure(NamedTuple):
 
     what: its meaning, in a phrase. definition: how it is computed, in a sentence or a formula. source: the paper, with
     the year. limits: what it cannot tell. best: HIGH or LOW of `method.evaluation.columns`, or "" where the value of a
-    model that never saw the forget set is best. range: the smallest and the largest value that it can have.
+    model that was not trained on the forget set is best. range: the smallest and the largest value that it can have.
     """
 
     key: str

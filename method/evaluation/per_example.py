@@ -1,7 +1,7 @@
-"""Per-example attacks: an attacker for each sample, who tells models that unlearned it from models that never saw it.
+"""Per-example attacks: an attacker for each sample, who tells models that unlearned it from others.
 
 1. Many runs with different seeds forget the sample: their unlearned models give it phi's of one kind ("inside"), the
-   retrained models of runs that never saw it phi's of another ("outside"); phi is `Records.log_odds`.
+   retrained models of runs that were not trained on it phi's of another ("outside"); phi is `Records.log_odds`.
 2. For every run and sample, both distributions are fitted on the other runs: the run's seed is left out on both sides.
 3. The score of the run's phi is the logarithm of the ratio of both densities, inside over outside.
 
@@ -28,8 +28,8 @@ SOURCE = "Hayes et al., Inexact Unlearning Needs More Careful Evaluations to Avo
 GAUSSIAN = f"{SOURCE}; Carlini et al., Membership Inference Attacks From First Principles, 2022"
 KERNELS = "Naderloui et al., Rectifying Privacy and Efficacy Measurements in Machine Unlearning, 2025"
 FIT = (
-    "For every run and forgotten sample, phi after unlearning and phi of retrained models that never saw the sample are"
-    " fitted on the other runs, {density}; the score is the log likelihood ratio"
+    "For every run and forgotten sample, phi after unlearning and phi of retrained models that were not trained on the"
+    " sample are fitted on the other runs, {density}; the score is the log likelihood ratio"
 )
 NORMAL = (
     "by Gaussians whose standard deviation is pooled over the samples where a sample has fewer than 64 other runs on a"
@@ -42,28 +42,29 @@ SMOOTH = (
 GROUP = "What unlearning did to the whole group counts as well: see the excess over the placebo"
 RATE = "Of few runs the tail of the scores is that of few models; null with fewer than 1 / FPR negatives"
 EXCESS = (
-    "minus that of the placebo: the same attack, in which a held-out sample of its group stands in the place of every"
-    " forgotten sample. Its interval leaves out blocks of runs, the same ones in both"
+    "The placebo is the same attack, in which a held-out sample of its group stands in the place of every forgotten"
+    " sample. The interval of an excess leaves out blocks of runs, the same ones in attack and placebo"
 )
 DISTANCE = (
-    "d' = sqrt(2) Phi^-1(AUC), Phi the normal distribution function: how many standard deviations apart two Gaussians"
-    " of equal width are that give this AUC. An AUC of exactly 0 or 100 is taken as half a pair away from it, and where"
-    " the placebo's is at the same end, there is no value. Of that"
+    "d' minus that of the placebo, with d' = sqrt(2) Phi^-1(AUC), Phi the normal distribution function: how many"
+    " standard deviations apart two Gaussians of equal width are that give this AUC. An AUC of exactly 0 or 100 is"
+    " taken as half a pair away from it, and where the placebo's is at the same end, there is no value"
 )
+OF_EXCESS = "The excess over the placebo: this project"
 FEW_HELD_OUT = "In groups with few held-out samples the placebo is that of few samples"
 
 
 def _measures(key: str, title: str, density: str, source: str) -> tuple[Measure, ...]:
     fit = FIT.format(density=density)
-    what = "how well forgotten samples are told from never seen ones, sample by sample"
+    what = "how well forgotten samples are told from ones that were not trained on, sample by sample"
     return (
         Measure(f"{key}_auc", f"{title} AUC", what, f"{fit}. AUC over all runs and samples", source, GROUP),
         Measure(
             f"{key}_excess",
             f"{title} excess",
             "what of that AUC is no change of the whole group",
-            f"AUC {EXCESS}",
-            f"this project; the attack: {source}",
+            f"AUC minus that of the placebo. {EXCESS}",
+            OF_EXCESS,
             f"Near 0 and 100 there is no room for a difference: do not order methods by it. {FEW_HELD_OUT}",
             unit="points",
         ),
@@ -71,8 +72,8 @@ def _measures(key: str, title: str, density: str, source: str) -> tuple[Measure,
             f"{key}_excess_d",
             f"{title} excess d'",
             "the same on a scale without ends, by which methods are ordered",
-            f"{DISTANCE} {EXCESS}",
-            f"this project; d': Green and Swets, Signal Detection Theory and Psychophysics, 1966; the attack: {source}",
+            f"{DISTANCE}. {EXCESS}",
+            f"{OF_EXCESS}. Scale: Green and Swets, Signal Detection Theory and Psychophysics, 1966",
             f"Near AUCs of 0 and 100 it rests on few pairs of scores. {FEW_HELD_OUT}",
             unit="sd",
             decimals=2,
@@ -81,8 +82,8 @@ def _measures(key: str, title: str, density: str, source: str) -> tuple[Measure,
             f"{key}_excess_tpr_at_1",
             f"{title} TPR@1% excess",
             "what of the share found at 1 % is no change of the whole group",
-            f"TPR@1% {EXCESS}",
-            f"this project; the attack: {source}",
+            f"TPR@1% minus that of the placebo. {EXCESS}",
+            OF_EXCESS,
             f"{RATE}. {FEW_HELD_OUT}",
             unit="points",
         ),

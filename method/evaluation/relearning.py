@@ -65,8 +65,8 @@ MEASURES = (
         "percentage points. Made by reports, from relearn_gap.",
         ATTACK,
         "What grows and ends above the retrained model was hidden. What grows and ends at or below it was suppressed, "
-        "and comes back no further than in a model that never saw it. None does not show that nothing was hidden: "
-        f"{ONE_RATE}.",
+        "and comes back no further than in a model that was not trained on it. None does not show that nothing was "
+        f"hidden: {ONE_RATE}.",
         range=(-200.0, 200.0),
     ),
     Measure(

@@ -25,7 +25,7 @@ class Finding:
     `method.runs.labels.label` calls it. group: its name, None for all. at: where on a curve it stands, such as
     {"forgotten_samples": 5, "step": 20}. low, high: the ends of its 95 % interval; low without a value: the number is
     larger than that. floor: the same between retrained models of different seeds; placebo: the same attack on samples
-    that were never trained on. n: samples or pairs that it is made from; runs: how many runs. reason: why value is
+    that were not trained on. n: samples or pairs that it is made from; runs: how many runs. reason: why value is
     None, or what else is to be known of it.
     """
 

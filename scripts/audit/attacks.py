@@ -70,8 +70,8 @@ def measure_pairing(pairing: Pairing, samples: Samples) -> dict[Key, Outcome]:
 def make_cases(pairing: Pairing, samples: Samples) -> tuple[Case, Case]:
     """For the test of efficacy: inside, outside, and both of the placebo; for that of privacy: forgotten and left out.
 
-    A retrained model's phi counts wherever it never saw the sample, whatever the reason. That of privacy takes both
-    models of a control's pairs. An original has left out, and others forget, what its retrained model has.
+    A retrained model's phi counts wherever it was not trained on the sample, whatever the reason. That of privacy takes
+    both models of a control's pairs. An original has left out, and others forget, what its retrained model has.
     """
     n, (models, retrained) = samples.n_forgotten, zip(*pairing.pairs, strict=True)
     phi, others = (np.stack([samples.phi(run) for run in own]) for own in (models, retrained))

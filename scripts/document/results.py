@@ -1,4 +1,4 @@
-"""docs/metrics.md: everything in a run's folder, from method/runs/meanings.py and the methods themselves."""
+"""docs/metrics.md: everything in a run's folder, from what method/runs and the methods say of it."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from method.configs.loading import resolve
 from method.evaluation.columns import COLUMNS, Column
 from method.registry import METHODS
-from method.runs import meanings
+from method.runs import file_meanings, meanings
 from method.runs.meanings import Meaning
 from method.unlearners.base import Batch, GroupAccuracy, Task, Unlearner
 from models import build_model
@@ -37,7 +37,7 @@ def metrics_page() -> str:
 
 
 def _file_section() -> str:
-    return _section("Files", ("file", "what is in it"), _coded(meanings.FILES))
+    return _section("Files", ("file", "what is in it"), _coded(file_meanings.FILES))
 
 
 def _metrics_sections() -> Iterator[str]:
@@ -50,7 +50,7 @@ def _metrics_sections() -> Iterator[str]:
 
 def _history_sections() -> Iterator[str]:
     """The engine's columns, then the phases of each method, then the columns of one method."""
-    rows = [[code(name), _measure(one), one.what] for name, one in meanings.HISTORY.items()]
+    rows = [[code(name), _measure(one), one.what] for name, one in file_meanings.HISTORY.items()]
     yield _section("history.csv", ("column", "unit, range", "meaning"), rows)
     yield "### Losses by phase\n\n" + table(("methods", "column", "what the phase does"), _phase_rows()) + "\n"
     rows = _own_rows({name: method.history_columns for name, method in METHODS.items()})
@@ -58,17 +58,17 @@ def _history_sections() -> Iterator[str]:
 
 
 def _array_sections() -> Iterator[str]:
-    records = meanings.RECORDS | meanings.RECORDS_BF16
-    for file, arrays in (("records.npz", records), ("splits.npz", meanings.SPLITS)):
+    records = file_meanings.RECORDS | file_meanings.RECORDS_BF16
+    for file, arrays in (("records.npz", records), ("splits.npz", file_meanings.SPLITS)):
         rows = [[code(name), *told] for name, told in arrays.items()]
         yield _section(file, ARRAY_TITLES, rows)
 
 
 def _fields() -> str:
     """config.yaml, and the two files that say how a run stands."""
-    status = _section("status.json and done", ("field", "meaning"), _coded(meanings.STATUS))
-    told = f"`done` is {meanings.FILES['done']}.\n"
-    return _section("config.yaml", ("field", "meaning"), _coded(meanings.CONFIG)) + status + told
+    status = _section("status.json and done", ("field", "meaning"), _coded(file_meanings.STATUS))
+    told = f"`done` is {file_meanings.FILES['done']}.\n"
+    return _section("config.yaml", ("field", "meaning"), _coded(file_meanings.CONFIG)) + status + told
 
 
 def _section(title: str, titles: Iterable[str], rows: Iterable[list[str]]) -> str:

@@ -139,7 +139,7 @@ def _control(cells: Sequence[Cell]) -> str:
     which = "is imported" if imported(start.run for start in starts.values()) else "saw the images"
     return (
         f"{attack_named(key, control)} reaches {control.after:.1f} in the original model, which {which}, and"
-        f" {control.before:.1f} in the retrained one, which never saw them: {control.told()}."
+        f" {control.before:.1f} in the retrained one, which was not trained on them: {control.told()}."
         f"{'' if control.certain else ' So it says little of what methods leave.'}"
     )
 

@@ -1,43 +1,49 @@
-// What an audit found: methods in rows, each with its groups where they are asked for, measures in columns.
-
-const AUDIT_PARTS = { placebo: "placebo", floor: "noise floor", retrained: "retrained", original: "original" };
+// What an audit found: its verdict, and a narrow table a question: methods in rows, measures in columns.
 
 const auditColumnHint = (column) =>
   [`${column.title}${column.unit ? ` (${column.unit})` : ""}`, column.what, column.limits].filter(Boolean).join("\n");
 
-function auditCell(found, column) {
+function auditCell(found, column, head) {
   if (!found) return html("td", { class: "hole" }, "-");
   const told = (value) => (isNumber(value) ? minus(fixed(value, column.decimals)) : "-");
+  const isKnown = isNumber(found.value);
+  const whole = (value, low) => (!isNumber(value) && isNumber(low) ? `more than ${told(low)}` : told(value));
   const from = [
     isNumber(found.runs) && countTold(found.runs, "run"),
-    isNumber(found.n) && `n = ${found.n}`,
+    isNumber(found.n) && `${found.n} samples or pairs`,
     column.definition,
     found.reason,
   ];
-  const parts = column.parts.filter((part) => isNumber(found[part]));
+  const texts = column.parts.map((part) => [part, whole(found[part], found[`${part}_low`])]);
+  const parts = texts.filter(([, text]) => text !== "-").map((one) => one.join(" "));
   return html(
     "td",
-    { class: isNumber(found.value) ? null : "hole", title: from.filter(Boolean).join("\n"), "data-key": column.key },
-    told(found.value),
-    isNumber(found.low) ? html("small", {}, endsTold(found, told)) : null,
-    ...parts.map((part) => html("small", {}, `${AUDIT_PARTS[part]} ${told(found[part])}`)),
+    {
+      class: isKnown || isNumber(found.low) ? null : "hole",
+      title: from.filter(Boolean).join("\n"),
+      "data-key": column.key,
+      "data-head": head,
+    },
+    whole(found.value, found.low),
+    isKnown && isNumber(found.low) ? html("small", {}, endsTold(found, told)) : null,
+    parts.length ? html("small", {}, parts.join(", ")) : null,
   );
 }
 
 function auditSortValue(row, sort, columns) {
   if (sort.key === "label") return row.name;
   const found = row.cells[columns.findIndex(({ key }) => key === sort.key)];
-  return found && isNumber(found.value) ? found.value : HOLES_LAST;
+  return numbers([found?.value, found?.low])[0] ?? HOLES_LAST;
 }
 
-function drawAudit(section, most = Infinity) {
+function drawAudit(section) {
   const { table, audit } = section;
-  const places = table.audit.columns.map((_, i) => i);
-  audit.grid.replaceChildren(...parted(places, most).map((own) => auditGrid(section, own)));
-  markCut(audit.grid);
+  audit.grid.replaceChildren(
+    ...table.audit.tables.flatMap((own) => [html("h4", {}, own.title), auditGrid(section, own)]),
+  );
 }
 
-function auditGrid(section, places) {
+function auditGrid(section, own) {
   const { table, audit } = section;
   const { columns, rows } = table.audit;
   const act = (key) => {
@@ -45,49 +51,72 @@ function auditGrid(section, places) {
     drawAudit(section);
     audit.grid.querySelector(`th[data-key="${key}"] button`).focus();
   };
-  const head = (i) => {
-    const { key, title } = columns[i];
-    return headCell(key, title, "", auditColumnHint(columns[i]), audit.sort, act);
-  };
+  const head = (place, i) => headCell(columns[place].key, own.heads[i], "", auditColumnHint(columns[place]), audit.sort, act);
   const first = audit.groups ? "method, group" : "method";
-  const heads = [headCell("label", first, "", "the method as papers call it", audit.sort, act), ...places.map(head)];
-  const shown = rows.filter(
-    (row) => (audit.groups || row.group === undefined) && fits(rowWords(table, { ...row, method: "" }), section.state),
-  );
+  const heads = [
+    headCell("label", first, "", "the method as papers call it", audit.sort, act),
+    html("th", { scope: "col" }, term("runs", "from how many runs the numbers of a line are")),
+    ...own.columns.map(head),
+  ];
+  const shown = own.lines
+    .map(({ row, runs }) => ({ ...rows[row], runs }))
+    .filter(
+      (row) => (audit.groups || row.group === undefined) && fits(rowWords(table, { ...row, method: "" }), section.state),
+    );
+  const mark = ({ label }) => table.cells.find((cell) => cell.label === label)?.mark;
   const lines = sortedBy(shown, audit.sort, (row) => auditSortValue(row, audit.sort, columns)).map((row) =>
     html(
       "tr",
       { "data-label": row.label, "data-group": row.group },
-      html("th", { scope: "row" }, row.name, row.group === undefined ? null : html("small", {}, row.group)),
-      ...places.map((i) => auditCell(row.cells[i], columns[i])),
+      html("th", { scope: "row" }, row.name, mark(row), row.group === undefined ? null : html("small", {}, row.group)),
+      html("td", { "data-head": "runs" }, row.runs),
+      ...own.columns.map((place, i) => auditCell(row.cells[place], columns[place], own.heads[i])),
     ),
   );
-  const caption = html("caption", {}, table.audit.title);
-  return html("table", { class: "audited" }, caption, html("thead", {}, html("tr", {}, ...heads)), html("tbody", {}, ...lines));
+  const parts = [html("caption", {}, own.title), html("thead", {}, html("tr", {}, ...heads)), html("tbody", {}, ...lines)];
+  return html("table", { class: "audited" }, ...parts);
 }
 
-// What each measure means, once for all that it is taken at.
-function auditMeanings(columns) {
-  const told = new Map(columns.map((column) => [column.definition + column.what, column]));
-  const line = ({ key, title, what, definition, source, limits }) => {
-    const cells = [what, definition, source, limits].map((text) => html("td", {}, text));
-    return html("tr", {}, html("th", { scope: "row" }, title.split(",")[0], html("small", {}, key.split("@")[0])), ...cells);
-  };
-  const heads = ["measure", "meaning", "definition", "source", "what it cannot tell"];
-  const head = html("thead", {}, html("tr", {}, ...heads.map((text) => html("th", { scope: "col" }, text))));
-  return html("div", { class: "scroll" }, html("table", { class: "keys" }, head, html("tbody", {}, ...[...told.values()].map(line))));
+// What the measures of a question mean: once what several share, then the rest of each, once for all it is taken at.
+const EXPLAINED = { definition: "How", source: "Source", limits: "Limits" };
+const sentencesOf = (text) => text.split(/(?<=\.) (?=[A-Z])/).map((one) => `${one.replace(/\.$/, "")}.`);
+
+function auditMeanings({ columns, tables }) {
+  return html("div", {}, ...tables.flatMap((own) => meaningsOf(own, own.columns.map((place) => columns[place]))));
+}
+
+function meaningsOf({ title, shared }, columns) {
+  const names = Object.keys(EXPLAINED);
+  const told = names.filter((name) => shared[name].length);
+  const together = told.map((name) => html("p", { class: "note" }, `${EXPLAINED[name]}: ${shared[name].join(" ")}`));
+  const rest = (text, name) => text && sentencesOf(text).filter((one) => !shared[name].includes(one)).join(" ");
+  const found = new Map(columns.map((column) => [column.definition + column.what, column]));
+  const lines = [...found.values()].map((column) => {
+    const cells = [column.what, ...names.map((name) => rest(column[name], name))].map((text) => html("td", {}, text));
+    const key = html("small", {}, column.key.split("@")[0]);
+    return html("tr", {}, html("th", { scope: "row" }, column.title.split(",")[0], key), ...cells);
+  });
+  const heads = ["measure", "meaning", ...Object.values(EXPLAINED)].map((text) => html("th", { scope: "col" }, text));
+  const parts = [html("thead", {}, html("tr", {}, ...heads)), html("tbody", {}, ...lines)];
+  return [html("h4", {}, title), ...together, html("div", { class: "scroll" }, html("table", { class: "keys" }, ...parts))];
+}
+
+function verdictList(verdict) {
+  const seen = new Set();
+  const lines = verdict.flatMap(({ about, text }) => [html("dt", {}, about), html("dd", {}, ...termed(text, seen))]);
+  return lines.length ? html("dl", { class: "story" }, ...lines) : null;
 }
 
 // The section of a study; null where nothing was audited.
 function auditBox(section) {
   const { table } = section;
   if (!table.audit?.columns.length && !table.audit?.notes.length) return null;
-  const { rows, title, told, notes } = table.audit;
+  const { rows, title, verdict, told, notes } = table.audit;
   const lines = notes.map((note) => html("li", {}, note));
   const holes = fold(`Why values are missing (${lines.length})`, () => html("ul", { class: "notes" }, ...lines));
   const heading = html("h3", {}, title);
   if (!table.audit.columns.length) return html("section", { class: "part audit-part" }, heading, holes);
-  const grid = scrollBox(title, "high");
+  const grid = html("div", { class: "questions" });
   section.audit = { groups: false, sort: null, grid };
   const choose = (event) => {
     section.audit.groups = event.target.checked;
@@ -102,11 +131,12 @@ function auditBox(section) {
     "section",
     { class: "part audit-part" },
     heading,
+    verdictList(verdict),
     html("p", { class: "note" }, told.join(" ")),
     choice,
     grid,
     lines.length ? holes : null,
-    fold("What these measures mean", () => auditMeanings(table.audit.columns)),
+    fold("What these measures mean", () => auditMeanings(table.audit)),
     tablePlot("audit", table),
     tablePlot("relearning", table),
   );
@@ -115,8 +145,7 @@ function auditBox(section) {
 // Rows below the measures: the distance between two retrained models, in the columns that show such a distance.
 function floorRows(table, columns, state) {
   if (state.each || !table.audit) return [];
-  const has = (column) => (state.difference ? column.best === "reference" : column.to_reference && column.best !== "reference");
-  const own = columns.map((column) => (has(column) ? column : null));
+  const own = columns.map((column) => (column.distance === (state.difference ? "difference" : "value") ? column : null));
   return table.audit.floors
     .filter(({ values }) => own.some((column) => column && isNumber(values[column.key]?.value)))
     .map(({ name, values }) => {
@@ -126,7 +155,7 @@ function floorRows(table, columns, state) {
         const told = (value) => minus(fixed(value * column.scale, column.decimals));
         return html("td", {}, told(found.value), isNumber(found.low) ? html("small", {}, endsTold(found, told)) : null);
       });
-      const runs = numbers(Object.values(values).map((found) => found.runs));
+      const runs = numbers(own.map((column) => column && values[column.key]?.runs));
       const n = html("td", {}, runs.length ? String(Math.max(...runs)) : "-");
       return html("tr", { class: "reference floor" }, html("th", { scope: "row" }, name), n, ...cells);
     });

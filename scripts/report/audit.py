@@ -2,12 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
 from method.evaluation.audit import MEASURES, measure_of
-from method.evaluation.columns import COLUMNS, REFERENCE, Column
+from method.evaluation.columns import COLUMNS, DIFFERENCE, VALUE, Column
 from method.evaluation.measures import Measure
 from method.runs.findings import MODELS, ORIGINAL, RETRAINED, UNLEARNED, Finding
 from method.runs.labels import label, paper_name
@@ -31,7 +31,7 @@ TITLE = "Audit: is it really forgotten?"
 READ = "A value with its 95 % interval, where it has one."
 FLOOR_READ = "Noise floor: the same between retrained models of different seeds."
 PARTS = {  # what stands beside a value
-    "placebo": "Placebo: the same attack on samples that were never trained on.",
+    "placebo": "Placebo: the same attack on held-out samples of the same groups.",
     "floor": FLOOR_READ,
     RETRAINED: "Retrained: the same of the retrained model.",
     ORIGINAL: "Original: the same of the original model.",
@@ -94,6 +94,11 @@ class Audit:
             return one.value if one else None
         return getattr(self.get(name, column, group), part, None)
 
+    def beyond(self, part: str, name: str, column: AuditColumn, group: str | None = None) -> float | None:
+        """What another model's number is larger than, where no more is known of it."""
+        one = self.found.get((name, column, group, part))
+        return one.low if one and one.value is None else None
+
     def shown_part(self, part: str, name: str, column: AuditColumn, group: str | None) -> str:
         """The same as text."""
         decimals = column.measure.decimals
@@ -114,15 +119,16 @@ class Audit:
         """(label, group): a line a label or, by group, also one for each group that something was found of."""
         for name in self.labels:
             for group in (None, *(self.groups if by_group else ())):
-                if any(self.get(name, column, group) for column in self.columns):
+                if any(self.get(name, column, group) for column in self.columns) and not self._repeats(name, group):
                     yield name, group
 
-    def heads(self) -> list[str]:
-        """Titles of the columns, and below whose there are parts, those."""
-        return [head for column in self.columns for head in (column.title, *self.parts(column))]
+    def _repeats(self, name: str, group: str | None) -> bool:
+        """Whether a group says what all say together, as where one group was forgotten."""
+        own = [(self.get(name, one, group), self.get(name, one)) for one in (*self.columns, *self.empty)]
+        return group is not None and all(one is None or replace(one, group=None) == whole for one, whole in own)
 
     def cells(self, name: str, group: str | None) -> list[tuple[str, str]]:
-        """A number and its interval below each of `heads`; "" for no interval."""
+        """A number and its interval of each column and of each of its parts; "" for no interval."""
         found = []
         for column in self.columns:
             found.append(shown(self.get(name, column, group), column.measure.decimals))
@@ -142,6 +148,7 @@ class Audit:
         """Why values are missing: a sentence a reason."""
         found: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
         places = [(name, group) for name in self.labels for group in (None, *(self.groups if by_group else ()))]
+        places = [(name, group) for name, group in places if not self._repeats(name, group)]
         for name, group in places:
             for column in (*self.columns, *self.empty):
                 for model in MODELS:
@@ -161,18 +168,11 @@ class Audit:
         return [f"{'; '.join(rows)}: {reason}" for reason, rows in told.items()]
 
     def facts(self) -> list[str]:
-        """How the table is read, and from how many runs its numbers are."""
+        """How the numbers are read."""
         parts = {part for column in self.columns for part in self.parts(column)}
         told = [READ, *(meaning for part, meaning in PARTS.items() if part in parts)]
         told += self._last_steps()
-        runs: dict[str, list[str]] = defaultdict(list)
-        for column in self.columns:
-            own = {one.runs for (_, other, *_), one in self.found.items() if other == column and one.runs}
-            if own:
-                runs[" to ".join(map(str, dict.fromkeys((min(own), max(own)))))].append(column.measure.title)
-        whose = {n: ", ".join(dict.fromkeys(titles)) for n, titles in runs.items()}
-        counted = "; ".join(f"{n} ({titles})" if len(runs) > 1 else n for n, titles in whose.items())
-        return [" ".join(told), *([f"Runs behind a number: {counted}."] if counted else [])]
+        return [" ".join(told)]
 
     def _last_steps(self) -> list[str]:
         """Which step of a curve stands in the table: the last one that all runs of a row have."""
@@ -200,9 +200,7 @@ class Audit:
 
 def has_floor(column: Column, against: str) -> bool:
     """Whether what a column shows is a distance to the retrained model."""
-    if against:
-        return against == THE_RETRAINED and column.best == REFERENCE
-    return column.to_reference and column.best != REFERENCE
+    return column.distance == ((DIFFERENCE if against == THE_RETRAINED else "none") if against else VALUE)
 
 
 def shown(one: Finding | None, decimals: int, scale: float = 1.0) -> tuple[str, str]:
@@ -212,6 +210,11 @@ def shown(one: Finding | None, decimals: int, scale: float = 1.0) -> tuple[str, 
     ends = (digits(end if end is None else scale * end, decimals) for end in (one.low, one.high))
     interval = " to ".join(ends) if one.low is not None and one.high is not None else ""
     return digits(scale * one.value, decimals), interval
+
+
+def is_told(one: Finding | None) -> bool:
+    """Whether there is a number: a value, or what it is larger than."""
+    return one is not None and not (one.value is None and one.low is None)
 
 
 def digits(value: float | None, decimals: int) -> str:
@@ -249,7 +252,7 @@ def audit_of(report: Report, key: tuple) -> Audit:
             if one.measure == GAP or not (curve and MODEL in (one.at or ())):
                 found[one.label, column, one.group, model] = one
     curves.sort(key=lambda one: rows.index(one[1].label))
-    valued = {column for (_, column, *_), one in found.items() if one.value is not None}
+    valued = {column for (_, column, *_), one in found.items() if is_told(one)}
     columns = _in_order(column for _, column, *_ in found)
     return Audit(
         labels=[one for one in rows if any(one == name for name, *_ in found)],

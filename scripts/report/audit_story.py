@@ -1,4 +1,4 @@
-"""What an audit found, in sentences: of a table, and of one label a sentence a measure."""
+"""What an audit found about the rows of a table, in sentences."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -6,20 +6,19 @@ from functools import partial
 from statistics import StatisticsError, correlation, fmean
 
 from method.evaluation.audit import measure_of
-from method.evaluation.measures import Measure
 from method.evaluation.metrics import Z_95
 from method.runs.findings import ORIGINAL, Finding
 from method.runs.labels import label
-from scripts.report.audit import PARTS, Audit, AuditColumn, shown, told_at
+from scripts.report.audit import Audit, AuditColumn, shown, told_at
 from scripts.report.audit_runs import GAP, GROWTH
 from scripts.report.cells import attack_key
 from scripts.report.collect import Row, by_label
 from scripts.report.estimates import CERTAIN, UNCERTAIN, points
 from scripts.report.wording import TITLES, count, listed
-from utils.tables import HOLE, is_number
+from utils.tables import is_number
 
 ATTACK, SAMPLES = "lira_auc", "forgotten_samples"
-EXCESSES = ("lira_excess_d", "lira_excess")  # the latter has no room near 100, and is all that older files have
+EXCESSES = ("excess_d", "excess")  # of an attack; the latter has no room near 100, and is all that older files have
 FEWEST_METHODS = 4  # methods, for the interval of a rank correlation
 LIMIT = 1 - 1e-6  # of a correlation, whose transform is infinite at 1
 
@@ -32,7 +31,7 @@ def tell_audit(audit: Audit, rows: Sequence[Row]) -> list[dict[str, str]]:
 
 def _told_apart(audit: Audit, rows: Sequence[Row]) -> str:
     """After which methods the per-example attack goes beyond its placebo."""
-    found = _of_methods(audit, rows, _excess(audit))
+    found = _of_methods(audit, rows, excess_of(audit))
 
     def numbers(name: str) -> str:
         attack = _find(audit, name, _column(audit, ATTACK))
@@ -67,11 +66,16 @@ def _comes_back(audit: Audit, rows: Sequence[Row]) -> Iterator[str]:
 
 def _both_gaps(audit: Audit, found: Mapping[str, Finding], gaps: AuditColumn | None, name: str) -> str:
     """From which gap it grows to which; the mean of differences is the difference of means over the same runs."""
-    after, growth = _find(audit, name, gaps), found[name].value
-    if after is None or after.value is None or growth is None or after.runs != found[name].runs:
+    told = gaps_told(found[name], _find(audit, name, gaps))
+    return f"{told}, " if told else ""
+
+
+def gaps_told(growth: Finding, after: Finding | None) -> str:
+    """`from 1.0 to 5.0 points above the retrained model`; empty where both are not of the same runs."""
+    if after is None or after.value is None or growth.value is None or after.runs != growth.runs:
         return ""
-    numbers = f"from {after.value - growth:.1f} to {after.value:.1f} points above the retrained model"
-    return f"{numbers.replace('-', chr(0x2212))}, "
+    numbers = f"from {after.value - growth.value:.1f} to {after.value:.1f} points above the retrained model"
+    return numbers.replace("-", "\N{MINUS SIGN}")
 
 
 def _ends(audit: Audit, found: Mapping[str, Finding], gaps: AuditColumn | None) -> str:
@@ -95,9 +99,14 @@ def _control(audit: Audit, names: Iterable[str], gaps: AuditColumn | None) -> st
         return ""
     least = min(controls, key=lambda one: one.value or 0.0)
     told = f"the original, fine-tuned alike, has {_difference(least)} than the retrained model"
-    if ((least.value if least.low is None else least.low) or 0.0) > 0:
+    if is_above(least):
         return f"The control holds: {told}."
     return f"The control fails: {told}, so with these options the test finds nothing that is hidden."
+
+
+def is_above(control: Finding) -> bool:
+    """Whether it is above 0: by more than noise, or by its value alone where it has no interval."""
+    return ((control.value if control.low is None else control.low) or 0.0) > 0
 
 
 def _after(audit: Audit, found: Mapping[str, Finding], what: str, numbers: Callable[[str], str]) -> str:
@@ -144,7 +153,7 @@ def _difference(one: Finding) -> str:
 
 def _order(audit: Audit, rows: Sequence[Row]) -> str:
     """Whether the per-example attack and the population attack order the methods alike."""
-    found, key = _of_methods(audit, rows, _excess(audit)), attack_key(rows)
+    found, key = _of_methods(audit, rows, excess_of(audit)), attack_key(rows)
     pairs = []
     for own in by_label([row for row in rows if row.competes]).values():
         one = found.get(label(own[0].run))
@@ -177,8 +186,11 @@ def _column(audit: Audit, key: str) -> AuditColumn | None:
     return next((column for column in audit.columns if column.key == key), None)
 
 
-def _excess(audit: Audit) -> AuditColumn | None:
-    return next(filter(None, (_column(audit, key) for key in EXCESSES)), None)
+def excess_of(audit: Audit, attack: str = "lira") -> AuditColumn | None:
+    """The column by which an attack is judged: its excess in standard deviations where anybody has one."""
+    keys = [f"{attack}_{key}" for key in EXCESSES]
+    found = (column for own in (audit.columns, audit.empty) for key in keys for column in own if column.key == key)
+    return next(found, None)
 
 
 def _find(audit: Audit, name: str, column: AuditColumn | None) -> Finding | None:
@@ -189,29 +201,3 @@ def _of_methods(audit: Audit, rows: Sequence[Row], column: AuditColumn | None) -
     """The findings of the unlearned rows in a column, by label."""
     names = dict.fromkeys(label(row.run) for row in rows if row.competes)
     return {name: one for name in names if (one := _find(audit, name, column))}
-
-
-def tell_measures(audit: Audit, name: str) -> Iterator[str]:
-    """A sentence for each measure that something was found of, of all groups together."""
-    found: dict[Measure, list[str]] = {}
-    for column in audit.columns:
-        if one := audit.get(name, column):
-            at = ", ".join(map(told_at, column.at))
-            told = found.setdefault(column.measure, [])
-            told.append(f"{at}: {_value(audit, name, column, one)}" if at else _value(audit, name, column, one))
-    for measure, told in found.items():
-        yield f"{measure.title}{f' ({measure.what})' if measure.what else ''}: {'; '.join(told)}."
-
-
-def _value(audit: Audit, name: str, column: AuditColumn, one: Finding) -> str:
-    """A value with its unit and interval, what stands beside it, and the number of runs; or why there is none."""
-    if one.value is None and one.low is None:
-        return f"not known{f', as {one.reason}' if one.reason else ''}"
-    decimals, unit = column.measure.decimals, column.measure.unit
-    value, ends = shown(one, decimals)
-    parts = [(part, audit.shown_part(part, name, column, None)) for part in PARTS]
-    beside = [f"{part} {text}" for part, text in parts if text != HOLE]
-    runs = count(one.runs, "runs") if one.runs else ""
-    known = [f"95 % interval {ends}" if ends else "", one.reason or "", *beside, runs]
-    told = ", ".join(filter(None, known))
-    return f"{value}{f' {unit}' if unit else ''}{f' ({told})' if told else ''}"

@@ -16,6 +16,7 @@ from scripts.report.payload import LOSS_EDGES
 from scripts.report.view import View
 
 DIGITS = 5  # significant ones, of what is only drawn
+OF_PERCENT = 3  # decimals of a percentage, of which tables show one
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Chart:
     told: Callable[..., str] = lambda *_: ""
     panel: tuple[int, int] | None = None
     orders: tuple[str, ...] = ()
+    percents: tuple[str, ...] = ()
 
 
 ENDS = {"95 % from": "low", "to": "high"}
@@ -55,6 +57,7 @@ GROUPS = Chart(
     " seeds that are all alike, Wilson's. Open dots are the seeds. n: test samples.",
     told=rows.told_of_groups,
     orders=tuple(specs.GROUP_ORDERS),
+    percents=("value", "low", "high"),
 )  # fmt: skip
 CURVES = Chart(
     title="Training",
@@ -120,7 +123,8 @@ OF_TABLES = {
             "number": "number", "model": "name", "UA (%)": "ua", "95 % from": "ua_low", "to": "ua_high",
             "GA (%)": "ga", "95 % from ": "ga_low", "to ": "ga_high", "seeds": "n",
         },
-        caption=f"{OVERVIEW.caption} The closer to where they cross, the more like a model that never saw the samples.",
+        caption=f"{OVERVIEW.caption} The closer to where they cross, the more like a model that was not trained on the"
+        " samples.",
         told=rows.seeds_told,
     ),
     "attack": replace(
@@ -141,8 +145,8 @@ OF_TABLES = {
         legend="role",
         numbers={"attack": "panel", "model": "name", "of": "role", "AUC (%)": "value", **ENDS, "runs": "runs"},
         caption="AUC of the per-example attacks, with 95 % intervals. 50, the black line, is guessing. The placebo is"
-        " the same attack on samples of the same groups that were never trained on: what goes beyond it is a trace of"
-        " having been seen.",
+        " the same attack on held-out samples of the same groups: what goes beyond it is a trace of having been trained"
+        " on.",
         panel=(200, 36),
     ),
     "relearning": Chart(
@@ -170,9 +174,9 @@ class ListPool:
         self.lists: list[list] = []
         self._numbers: dict[str, int] = {}
 
-    def put(self, values: list) -> int:
-        """The number of an equal list; floats are rounded to what a plot shows."""
-        values = [_rounded(value) if isinstance(value, float) else value for value in values]
+    def put(self, values: list, decimals: int | None = None) -> int:
+        """The number of an equal list; floats are rounded to what a plot shows, and to `decimals` where given."""
+        values = [_rounded(value, decimals) if isinstance(value, float) else value for value in values]
         key = json.dumps(values)
         if key not in self._numbers:
             self._numbers[key] = len(self.lists)
@@ -180,10 +184,11 @@ class ListPool:
         return self._numbers[key]
 
 
-def _rounded(value: float) -> float:
+def _rounded(value: float, decimals: int | None) -> float:
     if not math.isfinite(value):
         return value
     value = float(f"{value:.{DIGITS}g}")
+    value = value if decimals is None else round(value, decimals)
     return int(value) if value.is_integer() else value
 
 
@@ -220,7 +225,8 @@ def _blocks(chart: dict[str, Any], records: Iterator[dict[str, Any]], pool: List
     for fixed, group in itertools.groupby(records, key=lambda record: [record[name] for name in constants]):
         own = list(group)
         fields = chart.setdefault("fields", [name for name in own[0] if name not in constants])
-        blocks.append([*fixed, *(pool.put([record[name] for record in own]) for name in fields)])
+        decimals = dict.fromkeys(chart["percents"], OF_PERCENT)
+        blocks.append([*fixed, *(pool.put([record[name] for record in own], decimals.get(name)) for name in fields)])
     return blocks
 
 

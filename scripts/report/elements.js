@@ -1,6 +1,10 @@
 // Elements and numbers. Text from the runs always goes in as text, never as markup.
 
 const data = JSON.parse(document.getElementById("data").textContent);
+// Lists of numbers that stand as whole ones and a power of ten.
+data.pool = data.pool.map((list) =>
+  Array.isArray(list) ? list : list.whole.map((value) => (value === null ? null : value / 10 ** list.tens)),
+);
 const runById = new Map(data.runs.map((run) => [run.id, run]));
 
 function fill(node, attributes, children) {

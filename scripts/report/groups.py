@@ -101,7 +101,7 @@ def _latex_tables(report: Report, table: GroupTable, name: str, each: bool) -> I
     at_once = max(1, LINES // (1 + 2 * (1 + len(table.others))))
     parts = [
         (block, groups[start : start + at_once])
-        for block in fitting(heads, WIDTHS, COLUMNS)
+        for block in fitting([[head] for head in heads], WIDTHS, COLUMNS)
         for start in range(0, len(groups) or 1, at_once)
     ]
     for number, (block, own) in enumerate(parts, 1):

@@ -51,12 +51,17 @@ def environment(caption: Sequence[str], name: str, spec: str, body: Sequence[str
     )
 
 
-def fitting(heads: Sequence[str], widths: tuple[float, float], most: int) -> list[slice]:
+def fitting(heads: Sequence[Sequence[str]], widths: tuple[float, float], most: int) -> list[slice]:
     """Blocks of columns that need not be narrowed below LEAST, about: of one to `most` columns, as even as that gives.
 
-    widths: in pt, of the first column, which stands in every block, and the least one of the others.
+    heads: of each column, and of narrow ones that stand beside it in the same block. widths: in pt, of the first
+    column, which stands in every block, and the least one of the others.
     """
-    needed = [max(LETTER * len(MARKUP.sub("", head)), widths[1]) + BETWEEN for head in heads]
+    needed = [sum(LETTER * len(MARKUP.sub("", head)) + BETWEEN for head in beside) for _, *beside in heads]
+    needed = [
+        more + max(LETTER * len(MARKUP.sub("", head)), widths[1]) + BETWEEN
+        for (head, *_), more in zip(heads, needed, strict=True)
+    ]
     blocks, start = [], 0
     for end in range(1, len(heads) + 1):
         if end in (len(heads), start + most) or sum(needed[start : end + 1]) > LINE / LEAST - widths[0]:

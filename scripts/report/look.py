@@ -31,7 +31,7 @@ KINDS = {
 }
 ATTACKED = {
     "forgotten samples": {"color": VERMILLION, "shape": "diamond"},
-    "placebo: samples never trained on": {"color": BLUE, "shape": "circle"},
+    "placebo: held-out samples": {"color": BLUE, "shape": "circle"},
 }
 # Seeds, and models beside each other, in their order.
 SERIES: list[dict[str, Any]] = [

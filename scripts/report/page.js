@@ -116,7 +116,7 @@ function redraw() {
 function drawTables(section, most) {
   if (section.body.childNodes.length) drawTable(section, most);
   if (section.groups) drawGroupTable(section, most);
-  if (section.audit) drawAudit(section, most);
+  if (section.audit) drawAudit(section);
 }
 
 function controls() {

@@ -5,13 +5,15 @@ import hashlib
 import json
 import math
 import re
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from method.evaluation.intervals import student_factor
 from scripts.report.chart_specs import CONFIG
-from scripts.report.charts import ListPool, pack
+from scripts.report.charts import OF_PERCENT, ListPool, pack
 from scripts.report.figures import KEY, LETTER, library
+from utils.tables import is_number
 
 HERE = Path(__file__).parent
 SCRIPTS = (
@@ -19,8 +21,10 @@ SCRIPTS = (
     "page.js",
 )  # fmt: skip
 MOMENTS = ("n", "mean", "sd")
-DIGITS = 10  # significant ones
-COLUMN_DEFAULTS = {"unit": "", "what": "", "main": False, "best": "", "to_reference": False, "scale": 1, "decimals": 1}
+DIGITS = 8  # significant ones
+COLUMN_DEFAULTS = {
+    "unit": "", "what": "", "main": False, "best": "", "to_reference": False, "scale": 1, "decimals": 1, "distance": "",
+}  # fmt: skip
 
 
 def page(payload: dict[str, Any]) -> str:
@@ -71,7 +75,7 @@ def pack_payload(payload: dict[str, Any]) -> dict[str, Any]:
         "runs": [_run(run, keys, groups[run["table"]], shared, pool) for run in payload["runs"]],
         "settings": shared,
         "missing": payload["missing"],
-        "pool": pool.lists,
+        "pool": [scaled(values) for values in pool.lists],
         "student": [student_factor(n) for n in range(most + 1)],
         "glossary": payload["glossary"],
         "charts": charts,
@@ -80,6 +84,16 @@ def pack_payload(payload: dict[str, Any]) -> dict[str, Any]:
         "letter": LETTER,
         "key_room": KEY,
     }
+
+
+def scaled(values: list) -> list | dict[str, Any]:
+    """Numbers as whole ones and the power of ten that divides them, where that is shorter."""
+    there = [value for value in values if value is not None]
+    if not all(map(is_number, there)) or not any(isinstance(value, float) for value in there):
+        return values
+    tens = max(0, *(-int(Decimal(repr(value)).as_tuple().exponent) for value in there))
+    scaled = {"tens": tens, "whole": [None if value is None else round(value * 10**tens) for value in values]}
+    return scaled if len(json.dumps(scaled)) < len(json.dumps(values)) else values
 
 
 def _shared(configs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -99,7 +113,7 @@ def _run(
     accuracies = {group["name"]: group["test_acc"] for group in run.get("groups") or []}
     return {key: value for key, value in run.items() if key not in ("losses", "history")} | {
         "metrics": [_shortened(run["metrics"].get(key)) for key in keys],
-        "groups": pool.put([accuracies.get(name) for name in groups]),
+        "groups": pool.put([accuracies.get(name) for name in groups], OF_PERCENT),
         "config": {key: value for key, value in run["config"].items() if key not in shared},
     }
 
@@ -129,7 +143,7 @@ def _grouped(found: list[dict[str, Any]], pool: ListPool) -> dict[str, int]:
     """n, mean and both ends of the interval of every group, as numbers of lists in the pool."""
     low, high = zip(*(one["interval"] or (None, None) for one in found), strict=True) if found else ((), ())
     lists = {"n": [one["n"] for one in found], "mean": [one["mean"] for one in found], "low": low, "high": high}
-    return {name: pool.put(list(own)) for name, own in lists.items()}
+    return {name: pool.put(list(own), OF_PERCENT) for name, own in lists.items()}
 
 
 def _plain(value: Any) -> Any:

@@ -48,7 +48,7 @@ def payload(report: Report, root: Path, main: Sequence[Column] = MAIN) -> dict[s
     for number, (grouped, (key, own)) in enumerate(zip(group_tables(report), report.tables.items(), strict=True)):
         tables.append({**_table(f"t{number}", key, own, grouped, names), "file": files[number]})
         audit = audit_of(report, key)
-        tables[-1] |= {"audit": as_payload(audit)} if audit.columns or audit.empty or audit.floors else {}
+        tables[-1] |= {"audit": as_payload(audit, own)} if audit.columns or audit.empty or audit.floors else {}
         place = {run: cell["id"] for cell in tables[-1]["cells"] for run in cell["runs"]}
         partners = [(report.original_row(key, row), report.reference_row(key, row)) for row in own]
         originals = {row: original for row, (original, _) in zip(own, partners, strict=True)}
@@ -68,7 +68,7 @@ def payload(report: Report, root: Path, main: Sequence[Column] = MAIN) -> dict[s
         {
             "key": column.key, "title": column.title, "what": column.what, "unit": column.unit, "main": column in main,
             "best": column.best, "to_reference": column.to_reference, "scale": column.scale,
-            "decimals": column.decimals,
+            "decimals": column.decimals, "distance": column.distance,
         }
         for column in dict.fromkeys([*main, *COLUMNS])
     ]  # fmt: skip

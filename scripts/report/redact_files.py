@@ -20,6 +20,7 @@ from method.configs.key import SCHEMA
 from method.configs.schema import FALLBACK, all_keys
 from method.evaluation.records import Records
 from method.registry import METHODS
+from method.runs.file_meanings import HISTORY as EXPLAINED
 from method.runs.files import read_history
 from method.runs.folder import (
     CONFIG,
@@ -35,7 +36,6 @@ from method.runs.folder import (
     STATUS,
     records_name,
 )
-from method.runs.meanings import HISTORY as EXPLAINED
 from method.runs.named_files import KEPT_WITHOUT, MARK, NAMING
 from method.runs.signature import PIXELS
 from method.runs.stored import StoredRun

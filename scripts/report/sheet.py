@@ -21,11 +21,11 @@ from method.runs.labels import label
 from method.runs.stored import StoredRun, read_runs
 from method.runs.zips import is_zip
 from scripts.report.audit import audit_of
-from scripts.report.audit_story import tell_measures
 from scripts.report.cells import Cell, make_cells
 from scripts.report.collect import FILTERS, Report, Row, groups_of
 from scripts.report.estimates import Score, pool
 from scripts.report.naming import without_paths
+from scripts.report.sheet_audit import Answer, answers
 from scripts.report.sheet_request import Request, read_request
 from scripts.report.story import tell_cell
 from utils.errors import UserError
@@ -74,7 +74,7 @@ class Sheet:
     ended: str = ""
     lines: Sequence[Line] = ()
     story: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    audited: Sequence[str] = ()
+    audited: Sequence[Answer] = ()
 
     @property
     def is_exact(self) -> bool:
@@ -142,8 +142,8 @@ def make_sheet(path: Path, filters: Mapping[str, Sequence[Any]]) -> Sheet:
         told = sentence["text"]  # a group's name may have a slash, and stands in no sentence of these two
         story[sentence["about"]].append(without_paths(told) if sentence["about"] in MAY_NAME_PATHS else told)
     trio = {BEFORE: original, AFTER: row, RETRAINED: reference}
-    audited = [*tell_measures(audit_of(report, table), label(run))]
-    audited += [without_paths(f"The audit of {place} is not told: {problem}.") for place, problem in found[1]]
+    audited = [*answers(audit_of(report, table), label(run))]
+    audited += [Answer("Not told:", without_paths(f"the audit of {place}: {problem}.")) for place, problem in found[1]]
     return Sheet(run, row, trio, read_request(run), ended(run), _lines(cell), story, audited)
 
 

@@ -136,7 +136,7 @@ def _attack(cell: Cell, is_one_of_many: bool) -> str:
     alone = " for this method alone" if is_one_of_many and found.certain else ""
     return (
         f"{attack_named(key, found)} reaches {found.after:.1f} {cell.after} and {found.before:.1f} in the retrained"
-        f" model, which never saw the images: {found.told()}{alone}{whether(found, seen)}."
+        f" model, which was not trained on the images: {found.told()}{alone}{whether(found, seen)}."
     )
 
 

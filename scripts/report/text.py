@@ -3,7 +3,7 @@
 import functools
 import textwrap
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from method.configs.seeds import SEEDS
 from method.evaluation.columns import COLUMNS, Column
@@ -11,6 +11,8 @@ from method.evaluation.evaluator import IN_FP32
 from method.evaluation.measures import Measure
 from method.runs.files import PRETRAIN
 from scripts.report.audit import FLOOR, FLOOR_READ, TITLE, audit_of, shown
+from scripts.report.audit_tables import AuditTable, tables_of, told_of
+from scripts.report.audit_verdict import tell_verdict
 from scripts.report.collect import Report, Row, by_label, independent
 from scripts.report.compared import Others, left_out_names, mark_rows, values_of_others
 from scripts.report.naming import title
@@ -52,26 +54,35 @@ def document(
 
 
 def audited(report: Report, key: tuple, markdown: bool, width: int, by_group: bool = False) -> list[str]:
-    """What an audit found out about the rows of a table, with notes and meanings; nothing where there was none."""
-    audit = audit_of(report, key)
+    """What an audit found out about the rows of a table: its verdict, a narrow table a question, notes and meanings.
+
+    Nothing where there was no audit.
+    """
+    audit, rows = audit_of(report, key), report.tables[key]
     if not (audit.columns or audit.empty):
         return []
-    left = 2 if by_group else 1
-    header = [*("method", "group")[:left], *audit.heads()]
-    lines = [
-        [*(name, group or "all")[:left], *(f"{number} ({ends})" if ends else number for number, ends in cells)]
-        for name, group in audit.lines(by_group)
-        for cells in [audit.cells(name, group)]
-    ]
-    grid = align_markdown(header, lines, left) if markdown else align(header, lines, left, width)
-    grid, facts, remarks = (grid, audit.facts(), audit.holes(by_group)) if lines else ("", [], audit.holes(by_group))
+    marks, remarks = mark_rows(rows).of, audit.holes(by_group)
+    tables = [_question(table, marks, markdown, width) for table in tables_of(audit, by_group)]
+    facts = [f"{one['about']}: {one['text']}" for one in tell_verdict(audit, rows)]
+    facts += told_of(audit) if tables else []
     meaning = meanings([column.measure for column in audit.columns])
     if markdown:
         above, last = [f"#### {TITLE}", *map(in_markdown, facts)], in_markdown(meaning)
     else:
         told = (fill(one, width) for one in facts)
         above, last = ["\n".join([TITLE, "-" * len(TITLE), *told])], fill(meaning, width)
-    return ["\n\n".join(filter(None, [*above, grid, bullets("", remarks, markdown) if remarks else "", last]))]
+    return ["\n\n".join(filter(None, [*above, *tables, bullets("", remarks, markdown) if remarks else "", last]))]
+
+
+def _question(table: AuditTable, marks: Mapping[str, str], markdown: bool, width: int) -> str:
+    """The heading of a question, and below it its table, in blocks that are no wider than can be read."""
+    title, left = table.question.title, len(table.names(marks)[0])
+    blocks = table.blocks(marks, 0 if markdown else min(width or FILLED, FILLED))
+    draw = align_markdown if markdown else align
+    grids = [draw(header, lines, left) for header, *lines in blocks]
+    return "\n\n".join(
+        [f"##### {in_markdown(title)}" if markdown else f"{title}\n\n{grids[0]}", *grids[not markdown :]]
+    )
 
 
 def joined(parts: Sequence[str], report: Report, meaning: str, markdown: bool, width: int) -> str:
@@ -101,13 +112,16 @@ def legend(columns: Sequence[Column]) -> str:
 
 
 def meanings(columns: Sequence[Column] | Sequence[Measure]) -> str:
-    """What columns or measures mean, by their units."""
-    by_unit: dict[str, dict[str, None]] = defaultdict(dict)
+    """What columns or measures mean, by their units; those of one meaning together."""
+    by_unit: dict[str, dict[str, dict[str, None]]] = defaultdict(lambda: defaultdict(dict))
     for column in columns:
         if column.what:
-            by_unit[column.unit][f"{column.title}: {column.what}."] = None
+            by_unit[column.unit][column.what][column.title] = None
     names = {"%": "In percent: ", "": ""}
-    return " ".join(f"{names.get(unit, f'In {unit}: ')}{' '.join(told)}" for unit, told in by_unit.items())
+    return " ".join(
+        names.get(unit, f"In {unit}: ") + " ".join(f"{', '.join(titles)}: {what}." for what, titles in told.items())
+        for unit, told in by_unit.items()
+    )
 
 
 def forget_group_names(rows: Sequence[Row]) -> list[str]:
@@ -179,7 +193,10 @@ def _table(
     floors = [] if each else list(_floor_lines(report, key, columns, against))
     lines += floors
     grid = align_markdown(header, lines) if markdown else align(header, lines, width=width)
-    told = [*([DIFFERENCES.format(against)] if against else []), *([FLOOR_READ] if floors else [])]
+    told = [
+        *([DIFFERENCES.format(against)] if against else []),
+        *([f"{FLOOR_READ} Its n: how many models."] if floors else []),
+    ]
     parts = [grid, *(_paired(report, key, columns, markdown, each, against, width) if against else [])]
     if not each:
         apart = list(apart_lines(by_label(rows), columns, functools.partial(shown_value, others=others)))
