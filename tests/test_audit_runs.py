@@ -179,11 +179,11 @@ def test_the_original_is_the_control_in_table_figure_and_story(tmp_path: Path) -
     for seed in range(3):
         for method in ("salun", "scrub"):
             relearned_run(tmp_path, method, seed, {0: {0: 1.0, 50: 9.0 + seed}}, original=30.0 + seed)
-    audit, _ = made(tmp_path)
+    audit, own = made(tmp_path)
     (column,) = [one for one in audit.columns if one.measure.key == "relearn_gap"]
     assert audit.part("original", "salun", column) == 31.0
     assert "The control holds: the original, fine-tuned alike, has 31.0 points more" in story(tmp_path)
-    rows = list(relearning_rows({"audit": as_payload(audit)}, []))
+    rows = list(relearning_rows({"audit": as_payload(audit, own.tables[TABLE])}, []))
     drawn = [(row["series"], row["step"], row["value"]) for row in rows]
     assert drawn.count(("Original, the control", 50, 31.0)) == 1  # both methods share it
     assert {row["panel"] for row in rows} == {"0 forgotten samples"}
@@ -199,12 +199,12 @@ def test_tests_of_other_options_stand_in_columns_of_their_own(tmp_path: Path, ca
     relearned_run(tmp_path, "miu", 0, {0: {0: 0.0, 50: 10.0}}, lr=0.001)
     relearned_run(tmp_path, "miu", 1, {0: {0: 0.0, 50: 30.0}}, lr=0.01)
     relearned_run(tmp_path, "salun", 0, {0: {0: 0.0, 50: 5.0}}, lr=0.001, epochs=5)  # which no curve depends on
-    audit, _ = made(tmp_path)
+    audit, own = made(tmp_path)
     low, high = (f"relearn_gap@forgotten_samples=0@lr={rate}" for rate in ("0.001", "0.01"))
     assert values(audit, "miu", "relearn_gap") == {low: 10.0, high: 30.0}
     assert values(audit, "salun", "relearn_gap") == {low: 5.0}
-    assert "relearn gap, 0 forgotten samples, lr: 0.01" in " ".join(shown(tmp_path, capsys).split())
-    rows = list(relearning_rows({"audit": as_payload(audit)}, []))
+    assert "gap, k = 0, lr: 0.01" in " ".join(shown(tmp_path, capsys).split())
+    rows = list(relearning_rows({"audit": as_payload(audit, own.tables[TABLE])}, []))
     assert {(row["panel"], row["series"], row["value"]) for row in rows if row["step"] == 50} == {
         (f"0 forgotten samples, lr: {rate}", series, value)
         for rate, series, value in (
