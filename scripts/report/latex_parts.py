@@ -113,7 +113,7 @@ def number(found: Sequence[float | None], decimals: int = 1, bold: bool = False)
 def numbers_below(named: str, cells: Sequence[tuple[str, str, str]]) -> list[str]:
     """A line of numbers, each with a note, and below it one of their intervals, where there are some."""
     found = [
-        "--" if mean == HOLE else mean.replace("-", "$-$") + (rf"\,{count}" if count else "")
+        "--" if mean == HOLE else re.sub("[->]", r"$\g<0>$", mean) + (rf"\,{count}" if count else "")
         for mean, _, count in cells
     ]
     intervals = [rf"\scriptsize {ends.replace('-', '$-$')}" if ends else "" for _, ends, _ in cells]
