@@ -48,7 +48,7 @@ class NegGradPlus(Grouped):
 
         alpha: float = param(
             0.95, "weight of the cross-entropy on R; that on F has 1 - alpha", at_least=0, at_most=1,
-            search=Range(0.8, 1),
+            search=Range(0.9, 1),
         )  # fmt: skip
 
     def phases(self, epoch: int) -> Iterator[Phase]:
