@@ -27,6 +27,7 @@ from tiny import (
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from method.registry import METHODS
 from method.training.engine import measure
 from method.training.inference import Inference
 from method.unlearners.base import Batch, GroupAccuracy
@@ -294,3 +295,9 @@ def test_a_measured_set_tells_how_sure_every_prediction_is():
     torch.testing.assert_close(found.confidence, expected, rtol=1e-6, atol=1e-6)
     assert found.group.tolist() == data.group[rows].tolist()
     assert found.count.tolist() == [3] * N_GROUPS
+
+
+def test_methods_stand_in_the_order_of_their_files_whichever_imports_another():
+    files = [kind.__module__ for kind in METHODS.values()]
+    assert files == sorted(files)
+    assert list(METHODS)[-2:] == ["pretrain", "retrain"]

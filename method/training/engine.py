@@ -68,8 +68,10 @@ def own_part(loss: Tensor, phase: Phase, batch: Batch) -> Tensor:
 
 def with_beside(phase: Phase, batch: Batch) -> list[tuple[Phase, Batch]]:
     """The phases whose losses a step descends, with their batches: the phase itself, then the one beside it."""
-    if phase.beside is None or batch.beside is None:
+    if phase.beside is None:
         return [(phase, batch)]
+    if batch.beside is None:
+        raise ValueError(f"the step of phase {phase.name} has no batch of phase {phase.beside.name} beside it")
     return [(phase, batch), (phase.beside, batch.beside)]
 
 
