@@ -47,7 +47,7 @@ class NegGradPlus(Grouped):
         """How much either set counts."""
 
         alpha: float = param(
-            0.95, "weight of the cross-entropy on R; that on F has 1 - alpha", at_least=0, at_most=1,
+            0.99, "weight of the cross-entropy on R; that on F has 1 - alpha", at_least=0, at_most=1,
             search=Range(0.9, 1),
         )  # fmt: skip
 
