@@ -584,7 +584,7 @@ def test_reweight_defaults():
     assert {method: configuration(f"--method {method}").values.get("reweight") for method in METHODS} == {
         "pretrain": None, "retrain": False, "miu": True, "salun": False, "scrub": False, "l1_sparse": False,
         "ft": False, "rl": False, "bad_teacher": False, "ga": None, "boundary_shrink": None, "boundary_expand": None,
-        "ssd": None, "iu": None,
+        "neggrad_plus": False, "falw": False, "ssd": None, "iu": None,
     }  # fmt: skip
 
 

@@ -127,7 +127,7 @@ class Loader:
 
     def another(self) -> "Loader":
         """A loader of the same images with workers of its own, for a pass within a pass."""
-        return Loader(*self._arguments)
+        return type(self)(*self._arguments)
 
     def _pass(self, order: np.ndarray, bounds: Bounds, augment_seed: int | None) -> Iterator[dict[str, torch.Tensor]]:
         for (start, stop), images in zip(bounds, self._images(order, bounds, augment_seed), strict=True):

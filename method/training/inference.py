@@ -61,11 +61,15 @@ class Inference:
 
     def apart(self, module: nn.Module, function: Callable[[Tensor], Tensor], rows: np.ndarray, what: str) -> Tensor:
         """`apply` with a loader of its own, for use while a training pass holds the other."""
-        loader = self.loader.another()
+        other = self.another()
         try:
-            return Inference(loader, self.device, self.precision, self.pixels).apply(module, function, rows, what)
+            return other.apply(module, function, rows, what)
         finally:
-            loader.close()
+            other.loader.close()
+
+    def another(self) -> "Inference":
+        """The same passes with a loader of their own, which the caller closes."""
+        return Inference(self.loader.another(), self.device, self.precision, self.pixels)
 
     def at(self, precision: torch.dtype) -> "Inference":
         """The same passes in another precision."""
