@@ -1,8 +1,7 @@
-"""MINE: a lower bound of the mutual information of features and group, by a critic network.
+"""Lower bounds of the mutual information of features and group, by a network that ascends them: MINE, and a classifier.
 
-Mohamed Ishmael Belghazi et al., Mutual Information Neural Estimation, ICML 2018.
-
-Objective. For a critic T, the Donsker-Varadhan bound of I(z; g), which T ascends:
+MINE. Mohamed Ishmael Belghazi et al., Mutual Information Neural Estimation, ICML 2018. For a critic T, the
+Donsker-Varadhan bound of I(z; g), which T ascends:
 
     I_T(z; g) = mean_i T(z_i, g_i) - log mean_i exp T(z_i, g~_i)
 
@@ -11,14 +10,30 @@ means, which is biased; MINE puts a running mean m of exp T in place of the seco
 
     m <- rate mean exp T + (1 - rate) m        E[exp(T) dT] / m
 
+Classifier. David Barber and Felix Agakov, The IM Algorithm, NeurIPS 2003. For a classifier q of the group, with p the
+shares of the groups in D:
+
+    I_q(z; g) = mean_i log q(g_i | z_i) - log p(g_i)          q(g | z) ~ p(g) exp T(z, g)
+
+It is what a T gets whose second term is summed over the groups, for every sample by itself: nothing is drawn, and a
+step of q is one of cross-entropy. Samples of one group have no floor either, but there is a point at which they tell
+nothing of it, q(g | z) = p(g). What a sample tells beyond that is left to forget:
+
+    mean_i max(log q(g_i | z_i) - log p(g_i), 0)
+
+Its gradient at a sample's scores is smaller than sqrt(2) / n. z is normalised first (mean 0, variance 1 over the
+features of a sample): longer features are no other features.
+
 Symbols, and what each is called here: T `Critic`; z, g, g~ `features`, `group`, `marginal_group`; I_T `Critic.bound`; m
-`log_mean_exp`, in logarithms; rate `EMA_RATE`.
+`log_mean_exp`, in logarithms; rate `EMA_RATE`; q `GroupClassifier`; log p `log_share`; I_q `GroupClassifier.bound`.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import layer_norm, log_softmax
 
 from utils.collectives import log_mean_exp as log_mean_exp_of
 from utils.collectives import mean
@@ -57,11 +72,49 @@ class Critic(nn.Module):
                 self._move_mean(marginal.detach())
             return donsker_varadhan(self(features, group), marginal, self.log_mean_exp)
 
+    def left_to_forget(self, features: Tensor, group: Tensor, marginal_group: Tensor, update: bool) -> Tensor:
+        """What F descends: the bound, which has no floor."""
+        return self.bound(features, group, marginal_group, update)
+
     def _move_mean(self, scores: Tensor) -> None:
         """Move m, which starts at its first value, by (n,) scores; in logarithms, so that no score overflows."""
         new = log_mean_exp_of(scores)
         moved = torch.logaddexp(new + math.log(EMA_RATE), self.log_mean_exp + math.log(1 - EMA_RATE))
         self.log_mean_exp.copy_(torch.where(self.log_mean_exp.isnan(), new, moved))
+
+
+class GroupClassifier(nn.Module):
+    """q(g | z): an MLP on normalised z with one hidden layer, in fp32; before its first step near p(g)."""
+
+    log_share: Tensor  # (n_groups,) log p; -inf where D has no sample
+
+    def __init__(self, feature_dim: int, group_counts: Tensor):
+        """group_counts: (n_groups,) samples of D."""
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(feature_dim, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, len(group_counts)))
+        self.register_buffer("log_share", (group_counts / group_counts.sum()).log(), persistent=False)
+
+    def forward(self, features: Tensor, group: Tensor) -> Tensor:
+        """(n,) log q(g_i | z_i) - log p(g_i), in nats, of (n, feature_dim) features and (n,) group ids."""
+        with torch.autocast(features.device.type, enabled=False):
+            scores = self.layers(layer_norm(features.float(), features.shape[1:]))
+            log_q = log_softmax(scores + self.log_share, dim=1)
+            return log_q.gather(1, group[:, None]).squeeze(1) - self.log_share[group]
+
+    def bound(self, features: Tensor, group: Tensor, marginal_group: Tensor, update: bool) -> Tensor:
+        """I_q(z; g), in nats, a scalar. marginal_group, update: as MINE's, and not needed."""
+        return mean(self(features, group))
+
+    def left_to_forget(self, features: Tensor, group: Tensor, marginal_group: Tensor, update: bool) -> Tensor:
+        """What F descends, in nats: the samples that tell more of their group than nothing, by what they tell."""
+        return mean(self(features, group).clamp(min=0))
+
+
+# Of the dimension of the features, and (n_groups,) samples of D.
+ESTIMATORS: dict[str, Callable[[int, Tensor], Critic | GroupClassifier]] = {
+    "mine": lambda feature_dim, group_counts: Critic(feature_dim, len(group_counts)),
+    "classifier": GroupClassifier,
+}
 
 
 def one_hot(group: Tensor, groups: Tensor) -> Tensor:

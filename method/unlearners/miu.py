@@ -54,12 +54,13 @@ there either.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from method.mutual_information import Critic
+from method.mutual_information import ESTIMATORS
 from method.registry import Range, param, register
 from method.unlearners.base import Batch, Phase, batch_norm_buffers_kept, initial_weights, sgd
 from method.unlearners.grouped import Grouped, GroupParams
@@ -92,6 +93,9 @@ class MIU(Grouped):
         )
         lambda_mi: float = param(
             1.0, "weight of the calibration on R", aliases=("lambda_mi",), at_least=0, search=Range(0.01, 30, log=True)
+        )
+        estimator: str = param(
+            "mine", "what bounds the information: MINE's critic, or a classifier of the group", choices=tuple(ESTIMATORS)
         )
         critic_steps_first: int = param(100, "critic steps before the first epoch", at_least=1, reference=101)
         critic_steps: int = param(10, "critic steps before every later epoch", at_least=1, reference=11)
@@ -138,9 +142,9 @@ class MIU(Grouped):
     def __init__(self, *args: Any):
         super().__init__(*args)
         device = next(self.model.parameters()).device
-        sizes = self.model.feature_dim, self.task.n_groups
+        critic = partial(ESTIMATORS[self.p.estimator], self.model.feature_dim, self.task.group_counts)
         with initial_weights(self.task.generator("miu", "critics")):
-            self.phi, self.psi = Critic(*sizes), Critic(*sizes)
+            self.phi, self.psi = critic(), critic()
         self.critics = nn.ModuleDict({"phi": self.phi, "psi": self.psi}).to(device)
         if self.original is not None:
             self.original.train_mode = self.p.original_mode == "train"
@@ -184,7 +188,7 @@ class MIU(Grouped):
 
     def unlearn(self, batch: Batch) -> Tensor:
         """Step 2: descend I_phi(h_theta(x); g) on F."""
-        mi = self.phi.bound(self.model.features(batch.image), batch.group, batch.drawn, self._every_pass)
+        mi = self.phi.left_to_forget(self.model.features(batch.image), batch.group, batch.drawn, self._every_pass)
         self.log("forget_mi_model", mi)
         return mi
 

@@ -1,0 +1,171 @@
+"""Ways to make MIU hold over the critics' rates and lambda, tried on validation data: the table of docs/results/miu.md.
+
+    python benchmarks/miu_candidates.py STORE_DIR OUT.csv --candidates mine classifier --cells 0.01:0.1 0.1:10 \
+        --seeds 10 11 --dataset digits --unlearning_ratio 0.9 --threads 1
+
+A cell is a critics' rate and a lambda. The pretrained models and the ones retrained with REWEIGHT must be in STORE_DIR,
+where the runs are made, tagged with candidate and cell; runs that are done are not made again. One line a run: RA, UA,
+validation accuracy and that of the forget groups, the mean of their distances to the retrained model's (the objective of
+scripts.tune), and whether it collapsed: its loss is not finite, RA is more than 10 points below the retrained model's,
+or UA or the validation accuracy of the forget groups is less than half of it.
+
+Candidates, beside the program's estimators (method/mutual_information.py):
+
+fine-tuning             no critic: fine-tuning with REWEIGHT
+mine, clipped           the whole gradient at the network has a norm of at most 1
+mine, normalised        features normalised before the critic
+mine, own mean          the gradient is the bound's own, without the running mean
+enumerated              Donsker-Varadhan with its marginal summed over the groups instead of drawn
+enumerated, normalised  of normalised features
+classifier, raw         the classifier of features that are not normalised
+classifier, no floor    the classifier's bound on F, down to minus infinity
+classifier, clipped     the whole gradient at the network has a norm of at most 1
+"""
+
+import argparse
+import csv
+import sys
+from collections.abc import Callable, Iterator
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import side_by_side  # noqa: F401  # puts the project's packages in reach
+import torch
+from torch import Tensor
+from torch.nn.functional import layer_norm, log_softmax
+
+from method.mutual_information import ESTIMATORS, Critic, GroupClassifier, donsker_varadhan
+from utils.collectives import log_mean_exp, mean
+
+FALL, SHARE = 10, 0.5  # of RA in points; of UA and of the forget groups' validation accuracy
+
+
+def normalised(features: Tensor) -> Tensor:
+    """(n, d) of mean 0 and variance 1 by sample."""
+    return layer_norm(features.float(), features.shape[1:])
+
+
+class Normalised(Critic):
+    """MINE's critic of normalised features."""
+
+    def forward(self, features: Tensor, group: Tensor) -> Tensor:
+        return super().forward(normalised(features), group)
+
+
+class OwnMean(Critic):
+    """The gradient of the batch's own means."""
+
+    def bound(self, features: Tensor, group: Tensor, marginal_group: Tensor, update: bool) -> Tensor:
+        return donsker_varadhan(self(features, group), self(features, marginal_group))
+
+
+class Enumerated(GroupClassifier):
+    """Donsker-Varadhan: the mean over samples and groups within one logarithm."""
+
+    def prepared(self, features: Tensor) -> Tensor:
+        return features.float()
+
+    def bound(self, features: Tensor, group: Tensor, marginal_group: Tensor, update: bool) -> Tensor:
+        scores = self.layers(self.prepared(features))
+        joint = scores.gather(1, group[:, None]).squeeze(1)
+        return mean(joint) - log_mean_exp((scores + self.log_share).logsumexp(dim=1))
+
+    def left_to_forget(self, *batch: Any) -> Tensor:
+        return self.bound(*batch)
+
+
+class EnumeratedNormalised(Enumerated):
+    """Of normalised features."""
+
+    def prepared(self, features: Tensor) -> Tensor:
+        return normalised(features)
+
+
+class Raw(GroupClassifier):
+    """Of features as they are."""
+
+    def forward(self, features: Tensor, group: Tensor) -> Tensor:
+        log_q = log_softmax(self.layers(features.float()) + self.log_share, dim=1)
+        return log_q.gather(1, group[:, None]).squeeze(1) - self.log_share[group]
+
+
+class NoFloor(GroupClassifier):
+    """On F the bound itself."""
+
+    def left_to_forget(self, *batch: Any) -> Tensor:
+        return self.bound(*batch)
+
+
+CANDIDATES: dict[str, tuple[str, list[str]]] = {
+    "fine-tuning": ("mine", ["--miu_ablate_alignment", "--miu_ablate_unlearn"]),
+    "mine": ("mine", []),
+    "mine, clipped": ("mine", ["--max_grad_norm", "1"]),
+    "classifier": ("classifier", []),
+    "classifier, clipped": ("classifier", ["--max_grad_norm", "1"]),
+}
+FURTHER: dict[str, Callable[..., Any]] = {
+    "mine, normalised": lambda dim, counts: Normalised(dim, len(counts)),
+    "mine, own mean": lambda dim, counts: OwnMean(dim, len(counts)),
+    "enumerated": Enumerated,
+    "enumerated, normalised": EnumeratedNormalised,
+    "classifier, raw": Raw,
+    "classifier, no floor": NoFloor,
+}
+for _name, _class in FURTHER.items():
+    ESTIMATORS[_name] = _class
+    CANDIDATES[_name] = (_name, [])
+
+from main import main as run_program  # noqa: E402  # the choices of --miu_estimator are read as it is imported
+from scripts.tune.objective import ACCURACIES, DISTANCE, distance_to_retrained  # noqa: E402
+
+COLUMNS = ("candidate", "critics_rate", "lambda", "seed", *ACCURACIES, DISTANCE, "collapsed", "seconds")
+
+
+def judged(folder: Path, retrained: Path) -> dict[str, Any]:
+    """What a finished run is judged by."""
+    ours = distance_to_retrained(folder, retrained)
+    theirs = distance_to_retrained(retrained, retrained)
+    fell = theirs["RA"] - ours["RA"] > FALL
+    lost = any(ours[name] < SHARE * theirs[name] for name in ("UA", "val_of_forget_groups"))
+    return {**{name: round(value, 2) for name, value in ours.items()}, "collapsed": int(fell or lost)}
+
+
+def one_run(store: Path, candidate: str, rate: str, weight: str, seed: int, flags: list[str]) -> dict[str, Any]:
+    """Make a run, or find it, and judge it."""
+    estimator, own = CANDIDATES[candidate]
+    tag = f"{candidate}-{rate}-{weight}".replace(", ", "-").replace(" ", "-")
+    words = ["--method", "miu", *flags, "--seed", str(seed), "--store_dir", str(store), "--tag", tag, *own]
+    words += ["--miu_estimator", estimator, "--miu_mine_lr", rate, "--miu_lambda_mi", weight]
+    code = run_program(words)
+    row = {"candidate": candidate, "critics_rate": rate, "lambda": weight, "seed": seed}
+    (folder,) = store.glob(f"*/*/*/miu*-{tag}_*_{seed}")
+    if code:
+        return row | {"collapsed": 1}
+    (retrained,) = folder.parent.glob(f"retrain_reweight_*_{seed}")
+    return row | judged(folder, retrained)
+
+
+def main() -> int:
+    """Every candidate, cell and seed; a line is written as soon as it is there."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("store", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--candidates", nargs="+", choices=sorted(CANDIDATES), default=sorted(CANDIDATES))
+    parser.add_argument("--cells", nargs="+", default=["0.01:0.1"], metavar="RATE:LAMBDA")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[10])
+    options, flags = parser.parse_known_args()
+    with options.out.open("a", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        if not file.tell():
+            writer.writeheader()
+        for seed, candidate, cell in product(options.seeds, options.candidates, options.cells):
+            row = one_run(options.store, candidate, *cell.split(":"), seed, flags)
+            writer.writerow(row)
+            file.flush()
+            print(*row.values(), file=sys.stderr, flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
