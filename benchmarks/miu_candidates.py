@@ -103,6 +103,8 @@ CANDIDATES: dict[str, tuple[str, list[str]]] = {
     "mine, clipped": ("mine", ["--max_grad_norm", "1"]),
     "classifier": ("classifier", []),
     "classifier, clipped": ("classifier", ["--max_grad_norm", "1"]),
+    "classifier, limited": ("classifier", ["--miu_alignment", "limited"]),
+    "mine, limited": ("mine", ["--miu_alignment", "limited"]),
 }
 FURTHER: dict[str, Callable[..., Any]] = {
     "mine, normalised": lambda dim, counts: Normalised(dim, len(counts)),

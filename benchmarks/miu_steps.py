@@ -17,6 +17,8 @@ forget_acc, retain_acc, val_acc    in eval mode, in percent, every `--every` ste
 --intervene changes one thing, to test what a collapse comes from:
 clip        the bound's gradient at the features has a norm of at most 1
 own_mean    the bound's gradient at the features is its own, weighted by exp T / mean exp T instead of exp T / m
+whole       the last batch of F, which is smaller than the others, gives no gradient
+third       the loss of F counts by a third
 """
 
 import argparse
@@ -57,7 +59,7 @@ class Watched(MIU):
         super().__init__(*args)
         self.phi.bound = self.watched(self.phi.bound)  # type: ignore[method-assign]
         self.seen: dict[str, Any] = {}
-        self.steps, self.variance = 0, self.largest_variance()
+        self.steps, self.whole, self.variance = 0, 0, self.largest_variance()
 
     def largest_variance(self) -> float:
         """Of the channels of all batch norms, that of the running statistics."""
@@ -97,7 +99,9 @@ class Watched(MIU):
         """The pull is the bound's."""
         loss = super().unlearn(batch)
         self.seen |= {"right": self.right(batch), "epoch": batch.epoch}
-        return loss
+        self.whole = max(self.whole, batch.size)
+        short = self.intervene == "whole" and batch.size < self.whole
+        return loss * (0 if short else 1 / 3 if self.intervene == "third" else 1)
 
     def align(self, batch: Batch) -> Tensor:
         """The pull of the square is twice the difference times that of the bound."""
@@ -151,7 +155,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--every", type=int, default=10)
-    parser.add_argument("--intervene", choices=("none", "clip", "own_mean"), default="none")
+    parser.add_argument("--intervene", choices=("none", "clip", "own_mean", "whole", "third"), default="none")
     options, flags = parser.parse_known_args()
     METHODS["miu"], Watched.name = Watched, "miu"
     Watched.every, Watched.intervene = options.every, options.intervene

@@ -388,6 +388,26 @@ class ReferenceMIUByHand(MIUByHand):
         return features
 
 
+class ClassifierMIUByHand(MIUByHand):
+    """The group classifier: log q(g | z) - log p(g) of normalised features; on F, where it is above 0."""
+
+    def told(self, name: str, features: Tensor, group: Tensor) -> Tensor:
+        centred = features - features.mean(dim=1, keepdim=True)
+        normalised = centred / (centred.square().mean(dim=1, keepdim=True) + 1e-5).sqrt()
+        first, _, second = self.critics[name].layers
+        hidden = (normalised @ first.weight.T + first.bias).clamp(min=0)
+        log_p = (self.group_weights / self.group_weights.sum()).log()
+        log_q = log_softmax(hidden @ second.weight.T + second.bias + log_p)
+        return (log_q - log_p)[range(len(group)), group]
+
+    def information(self, name, features, batch, other, moves):
+        value = self.told(name, features, batch.group).mean()
+        return value.detach(), value
+
+    def forget(self, batch, random):
+        return self.told("phi", self.model.features(batch.image), batch.group).clamp(min=0).mean()
+
+
 class ReferenceSalUnByHand(SalUnByHand):
     """The published code: the sum of batch means chooses, and frozen weights lose their gradient alone."""
 
@@ -469,6 +489,11 @@ HAND = {
     "boundary_shrink": ("boundary_shrink", BoundaryShrinkByHand, {"boundary_shrink_epsilon": 0.3}),
     "boundary_expand": ("boundary_expand", BoundaryExpandByHand, {}),
     "miu": ("miu", MIUByHand, {"miu_lambda_mi": 10.0, "miu_mine_lr": 0.03}),
+    "miu, classifier": (
+        "miu",
+        ClassifierMIUByHand,
+        {"miu_lambda_mi": 10.0, "miu_mine_lr": 0.03, "miu_estimator": "classifier"},
+    ),
     "miu, reference": (
         "miu",
         ReferenceMIUByHand,

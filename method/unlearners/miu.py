@@ -99,6 +99,7 @@ class MIU(Grouped):
         )
         critic_steps_first: int = param(100, "critic steps before the first epoch", at_least=1, reference=101)
         critic_steps: int = param(10, "critic steps before every later epoch", at_least=1, reference=11)
+        alignment: str = param("square", "x", choices=("square", "limited"))
         ablate_alignment: bool = param(False, "no calibration on R", aliases=("ablate_alignment",))
         ablate_unlearn: bool = param(False, "no pass over F", aliases=("ablate_unlearn",))
         ablate_retain: bool = param(False, "no cross-entropy on R", aliases=("ablate_retain",))
@@ -199,6 +200,8 @@ class MIU(Grouped):
         if not self.p.ablate_retain:
             loss = loss + self.approach.risk(self.model.head(features), batch.target, batch.group)
         if not self.p.ablate_alignment:
+            if self.p.alignment == "limited" and not self.p.ablate_retain:
+                features = limited(features, loss)
             mi_model = self.phi.bound(features, batch.group, batch.drawn, self._every_pass)
             with torch.no_grad():
                 original = self.original.features(batch)
@@ -222,3 +225,11 @@ class MIU(Grouped):
         if self.p.marginal == "uniform":
             weights = torch.ones_like(weights)
         return torch.multinomial(weights, n, replacement=True, generator=generator)
+
+
+def limited(features: Tensor, loss: Tensor) -> Tensor:
+    """The (n, d) features again, through which no longer a gradient flows back than that of `loss` at them."""
+    (longest,) = torch.autograd.grad(loss, features, retain_graph=True)
+    longest, again = longest.norm(), features.view_as(features)
+    again.register_hook(lambda gradient: gradient * (longest / gradient.norm().clamp(min=1e-12)).clamp(max=1))
+    return again
