@@ -5,9 +5,8 @@
 
 A cell is a critics' rate and a lambda. The pretrained models and the ones retrained with REWEIGHT must be in STORE_DIR,
 where the runs are made, tagged with candidate and cell; runs that are done are not made again. One line a run: RA, UA,
-validation accuracy and that of the forget groups, the mean of their distances to the retrained model's (the objective of
-scripts.tune), and whether it collapsed: its loss is not finite, RA is more than 10 points below the retrained model's,
-or UA or the validation accuracy of the forget groups is less than half of it.
+validation accuracy and that of the forget groups, the mean of their distances to the retrained model's, and whether it
+collapsed, as benchmarks/miu_map.py says.
 
 Candidates, beside the program's estimators (method/mutual_information.py):
 
@@ -15,30 +14,27 @@ fine-tuning             no critic: fine-tuning with REWEIGHT
 mine, clipped           the whole gradient at the network has a norm of at most 1
 mine, normalised        features normalised before the critic
 mine, own mean          the gradient is the bound's own, without the running mean
-enumerated              Donsker-Varadhan with its marginal summed over the groups instead of drawn
-enumerated, normalised  of normalised features
-classifier, raw         the classifier of features that are not normalised
-classifier, no floor    the classifier's bound on F, down to minus infinity
-classifier, clipped     the whole gradient at the network has a norm of at most 1
+mine, limited           the square's gradient at the features is no longer than that of the cross-entropy
+enumerated              Donsker-Varadhan with its marginal summed over the groups, of normalised features; limited
+classifier, square      the square's gradient as it is
+classifier, raw         of features that are not normalised
+classifier, no floor    on F the classifier's bound, down to minus infinity
 """
 
 import argparse
 import csv
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import side_by_side  # noqa: F401  # puts the project's packages in reach
-import torch
 from torch import Tensor
 from torch.nn.functional import layer_norm, log_softmax
 
 from method.mutual_information import ESTIMATORS, Critic, GroupClassifier, donsker_varadhan
 from utils.collectives import log_mean_exp, mean
-
-FALL, SHARE = 10, 0.5  # of RA in points; of UA and of the forget groups' validation accuracy
 
 
 def normalised(features: Tensor) -> Tensor:
@@ -63,23 +59,13 @@ class OwnMean(Critic):
 class Enumerated(GroupClassifier):
     """Donsker-Varadhan: the mean over samples and groups within one logarithm."""
 
-    def prepared(self, features: Tensor) -> Tensor:
-        return features.float()
-
     def bound(self, features: Tensor, group: Tensor, marginal_group: Tensor, update: bool) -> Tensor:
-        scores = self.layers(self.prepared(features))
+        scores = self.layers(normalised(features))
         joint = scores.gather(1, group[:, None]).squeeze(1)
         return mean(joint) - log_mean_exp((scores + self.log_share).logsumexp(dim=1))
 
     def left_to_forget(self, *batch: Any) -> Tensor:
         return self.bound(*batch)
-
-
-class EnumeratedNormalised(Enumerated):
-    """Of normalised features."""
-
-    def prepared(self, features: Tensor) -> Tensor:
-        return normalised(features)
 
 
 class Raw(GroupClassifier):
@@ -97,20 +83,31 @@ class NoFloor(GroupClassifier):
         return self.bound(*batch)
 
 
+class Square(GroupClassifier):
+    """The square's gradient as it is."""
+
+    limited = False
+
+
+class Limited(Critic):
+    """The square's gradient is no longer than that of the cross-entropy."""
+
+    limited = True
+
+
+# The estimator, and further flags.
 CANDIDATES: dict[str, tuple[str, list[str]]] = {
     "fine-tuning": ("mine", ["--miu_ablate_alignment", "--miu_ablate_unlearn"]),
     "mine": ("mine", []),
     "mine, clipped": ("mine", ["--max_grad_norm", "1"]),
     "classifier": ("classifier", []),
-    "classifier, clipped": ("classifier", ["--max_grad_norm", "1"]),
-    "classifier, limited": ("classifier", ["--miu_alignment", "limited"]),
-    "mine, limited": ("mine", ["--miu_alignment", "limited"]),
 }
 FURTHER: dict[str, Callable[..., Any]] = {
+    "mine, limited": lambda dim, counts: Limited(dim, len(counts)),
     "mine, normalised": lambda dim, counts: Normalised(dim, len(counts)),
     "mine, own mean": lambda dim, counts: OwnMean(dim, len(counts)),
     "enumerated": Enumerated,
-    "enumerated, normalised": EnumeratedNormalised,
+    "classifier, square": Square,
     "classifier, raw": Raw,
     "classifier, no floor": NoFloor,
 }
@@ -118,19 +115,12 @@ for _name, _class in FURTHER.items():
     ESTIMATORS[_name] = _class
     CANDIDATES[_name] = (_name, [])
 
+from miu_map import judged  # noqa: E402
+
 from main import main as run_program  # noqa: E402  # the choices of --miu_estimator are read as it is imported
-from scripts.tune.objective import ACCURACIES, DISTANCE, distance_to_retrained  # noqa: E402
+from scripts.tune.objective import ACCURACIES, DISTANCE  # noqa: E402
 
-COLUMNS = ("candidate", "critics_rate", "lambda", "seed", *ACCURACIES, DISTANCE, "collapsed", "seconds")
-
-
-def judged(folder: Path, retrained: Path) -> dict[str, Any]:
-    """What a finished run is judged by."""
-    ours = distance_to_retrained(folder, retrained)
-    theirs = distance_to_retrained(retrained, retrained)
-    fell = theirs["RA"] - ours["RA"] > FALL
-    lost = any(ours[name] < SHARE * theirs[name] for name in ("UA", "val_of_forget_groups"))
-    return {**{name: round(value, 2) for name, value in ours.items()}, "collapsed": int(fell or lost)}
+COLUMNS = ("candidate", "rate", "lambda", "seed", *ACCURACIES, DISTANCE, "collapsed")
 
 
 def one_run(store: Path, candidate: str, rate: str, weight: str, seed: int, flags: list[str]) -> dict[str, Any]:
@@ -140,12 +130,13 @@ def one_run(store: Path, candidate: str, rate: str, weight: str, seed: int, flag
     words = ["--method", "miu", *flags, "--seed", str(seed), "--store_dir", str(store), "--tag", tag, *own]
     words += ["--miu_estimator", estimator, "--miu_mine_lr", rate, "--miu_lambda_mi", weight]
     code = run_program(words)
-    row = {"candidate": candidate, "critics_rate": rate, "lambda": weight, "seed": seed}
+    row = {"candidate": candidate, "rate": rate, "lambda": weight, "seed": seed}
     (folder,) = store.glob(f"*/*/*/miu*-{tag}_*_{seed}")
     if code:
         return row | {"collapsed": 1}
     (retrained,) = folder.parent.glob(f"retrain_reweight_*_{seed}")
-    return row | judged(folder, retrained)
+    found = judged(folder, retrained)
+    return row | {name: round(value, 2) for name, value in found.items()}
 
 
 def main() -> int:

@@ -28,7 +28,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from side_by_side import ROOT  # first: it puts the project's packages in reach
 import torch
 from torch import Tensor, nn
 

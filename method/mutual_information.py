@@ -36,7 +36,7 @@ from torch import Tensor, nn
 from torch.nn.functional import layer_norm, log_softmax
 
 from utils.collectives import log_mean_exp as log_mean_exp_of
-from utils.collectives import mean
+from utils.collectives import mean, total
 
 HIDDEN = 512
 EMA_RATE = 0.01
@@ -45,6 +45,7 @@ EMA_RATE = 0.01
 class Critic(nn.Module):
     """T(z, g): an MLP on [z, onehot(g)] with one hidden layer, in fp32."""
 
+    limited = False
     groups: Tensor  # (n_groups,) 0 to n_groups - 1
     log_mean_exp: Tensor  # log m; NaN until the first critic step gives it its first value
 
@@ -84,8 +85,12 @@ class Critic(nn.Module):
 
 
 class GroupClassifier(nn.Module):
-    """q(g | z): an MLP on normalised z with one hidden layer, in fp32; before its first step near p(g)."""
+    """q(g | z): an MLP on normalised z with one hidden layer, in fp32; before its first step near p(g).
 
+    limited: what is made of its bound beside another loss shall pull the features no harder than that (`limit`).
+    """
+
+    limited = True
     log_share: Tensor  # (n_groups,) log p; -inf where D has no sample
 
     def __init__(self, feature_dim: int, group_counts: Tensor):
@@ -115,6 +120,18 @@ ESTIMATORS: dict[str, Callable[[int, Tensor], Critic | GroupClassifier]] = {
     "mine": lambda feature_dim, group_counts: Critic(feature_dim, len(group_counts)),
     "classifier": GroupClassifier,
 }
+
+
+def limit(term: Tensor, beside: Tensor, features: Tensor, share: float) -> Tensor:
+    """The largest factor, at most 1, with which the gradient of `term` at the features is no longer than `beside`'s.
+
+    Both are means over the samples of a step, of whose number this process has the share; features: (n, feature_dim).
+    """
+    ours, other = (
+        total(torch.autograd.grad(share * loss, features, retain_graph=True)[0].float().square().sum()).sqrt()
+        for loss in (term, beside)
+    )
+    return (other / ours.clamp(min=torch.finfo(ours.dtype).tiny)).clamp(max=1)
 
 
 def one_hot(group: Tensor, groups: Tensor) -> Tensor:

@@ -389,7 +389,14 @@ class ReferenceMIUByHand(MIUByHand):
 
 
 class ClassifierMIUByHand(MIUByHand):
-    """The group classifier: log q(g | z) - log p(g) of normalised features; on F, where it is above 0."""
+    """The group classifier: log q(g | z) - log p(g) of normalised features; on F, where it is above 0.
+
+    On R the calibration's gradient at the features is no longer than that of the cross-entropy.
+    """
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(run)
+        self.limited: list[bool] = []
 
     def told(self, name: str, features: Tensor, group: Tensor) -> Tensor:
         centred = features - features.mean(dim=1, keepdim=True)
@@ -406,6 +413,16 @@ class ClassifierMIUByHand(MIUByHand):
 
     def forget(self, batch, random):
         return self.told("phi", self.model.features(batch.image), batch.group).clamp(min=0).mean()
+
+    def retain(self, batch, random):
+        features = self.model.features(batch.image)
+        term = self.cross_entropy(batch, self.model.head(features))
+        phi = self.told("phi", features, batch.group).mean()
+        psi = self.told("psi", self.original_features(batch), batch.group).mean().detach()
+        calibration = self.lambda_mi * (phi - psi) ** 2
+        ours, other = (torch.autograd.grad(one, features, retain_graph=True)[0].norm() for one in (calibration, term))
+        self.limited.append(ours > other)
+        return term + calibration * min(1, float(other / ours))
 
 
 class ReferenceSalUnByHand(SalUnByHand):

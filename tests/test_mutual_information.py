@@ -1,4 +1,4 @@
-"""MINE: known values, its corrected gradient and running mean, trained critics. The classifier: bound and floor."""
+"""MINE: known values, corrected gradient, running mean, trained critics. The classifier: bound, floor and limit."""
 
 import math
 
@@ -9,7 +9,7 @@ from tiny import GROUP_COUNTS, N_GROUPS, TinyNet, params_of, task
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from method.mutual_information import Critic, GroupClassifier, donsker_varadhan
+from method.mutual_information import Critic, GroupClassifier, donsker_varadhan, limit
 from method.unlearners.miu import MIU
 
 # How often each (z, g) occurs: 3 values of z, 4 groups of different sizes, and every z is seen in every group.
@@ -331,6 +331,20 @@ def test_trained_classifier_comes_near_the_information_of_a_gaussian_case_at_rat
         with torch.no_grad():
             value = float(classifier.bound(*draw(20000), update=False))
         assert value == pytest.approx(true, rel=0.1)
+
+
+def test_limit_shortens_the_longer_of_two_gradients_alone():
+    features = torch.tensor([[3.0, -4.0], [0.0, 12.0]], requires_grad=True)
+    beside = features.sum()  # a gradient of ones, 2 long
+    half_norm = features.square().sum() / 2  # the features, 13 long
+    assert float(limit(half_norm, beside, features, 1.0)) == pytest.approx(2 / 13)
+    assert float(limit(half_norm, beside, features, 0.5)) == pytest.approx(2 / 13)
+    assert float(limit(0.1 * half_norm, beside, features, 1.0)) == 1
+    assert float(limit(0 * half_norm, beside, features, 1.0)) == 1
+    assert float(limit(half_norm, 0 * beside, features, 1.0)) == 0
+    whole = half_norm * limit(half_norm, beside, features, 1.0) + beside
+    (gradient,) = torch.autograd.grad(whole, features)
+    torch.testing.assert_close(gradient, features.detach() * 2 / 13 + 1)
 
 
 # g~.

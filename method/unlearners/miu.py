@@ -60,7 +60,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from method.mutual_information import ESTIMATORS
+from method.mutual_information import ESTIMATORS, limit
 from method.registry import Range, param, register
 from method.unlearners.base import Batch, Phase, batch_norm_buffers_kept, initial_weights, sgd
 from method.unlearners.grouped import Grouped, GroupParams
@@ -95,11 +95,12 @@ class MIU(Grouped):
             1.0, "weight of the calibration on R", aliases=("lambda_mi",), at_least=0, search=Range(0.01, 30, log=True)
         )
         estimator: str = param(
-            "mine", "what bounds the information: MINE's critic, or a classifier of the group", choices=tuple(ESTIMATORS)
+            "mine",
+            "what bounds the information: MINE's critic, or a classifier of the group",
+            choices=tuple(ESTIMATORS),
         )
         critic_steps_first: int = param(100, "critic steps before the first epoch", at_least=1, reference=101)
         critic_steps: int = param(10, "critic steps before every later epoch", at_least=1, reference=11)
-        alignment: str = param("square", "x", choices=("square", "limited"))
         ablate_alignment: bool = param(False, "no calibration on R", aliases=("ablate_alignment",))
         ablate_unlearn: bool = param(False, "no pass over F", aliases=("ablate_unlearn",))
         ablate_retain: bool = param(False, "no cross-entropy on R", aliases=("ablate_retain",))
@@ -200,15 +201,16 @@ class MIU(Grouped):
         if not self.p.ablate_retain:
             loss = loss + self.approach.risk(self.model.head(features), batch.target, batch.group)
         if not self.p.ablate_alignment:
-            if self.p.alignment == "limited" and not self.p.ablate_retain:
-                features = limited(features, loss)
             mi_model = self.phi.bound(features, batch.group, batch.drawn, self._every_pass)
             with torch.no_grad():
                 original = self.original.features(batch)
                 mi_original = self.psi.bound(original, batch.group, batch.drawn, self._every_pass)
             self.log("retain_mi_model", mi_model)
             self.log("retain_mi_original", mi_original)
-            loss = loss + self.p.lambda_mi * (mi_model - mi_original) ** 2
+            calibration = self.p.lambda_mi * (mi_model - mi_original) ** 2
+            if self.phi.limited and not self.p.ablate_retain:
+                calibration = calibration * limit(calibration, loss, features, len(batch.target) / batch.size)
+            loss = loss + calibration
         return loss
 
     @property
@@ -225,11 +227,3 @@ class MIU(Grouped):
         if self.p.marginal == "uniform":
             weights = torch.ones_like(weights)
         return torch.multinomial(weights, n, replacement=True, generator=generator)
-
-
-def limited(features: Tensor, loss: Tensor) -> Tensor:
-    """The (n, d) features again, through which no longer a gradient flows back than that of `loss` at them."""
-    (longest,) = torch.autograd.grad(loss, features, retain_graph=True)
-    longest, again = longest.norm(), features.view_as(features)
-    again.register_hook(lambda gradient: gradient * (longest / gradient.norm().clamp(min=1e-12)).clamp(max=1))
-    return again
