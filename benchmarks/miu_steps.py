@@ -14,11 +14,9 @@ features, head, variance      mean norm of the features; norm of the head's weig
 right                         accuracy on the batch, by its own statistics, in percent
 forget_acc, retain_acc, val_acc    in eval mode, in percent, every `--every` steps
 
---intervene changes one thing, to test what a collapse comes from:
-clip        the bound's gradient at the features has a norm of at most 1
+--intervene changes one thing, to test what a collapse comes from; the program's own --max_grad_norm is another:
 own_mean    the bound's gradient at the features is its own, weighted by exp T / mean exp T instead of exp T / m
 whole       the last batch of F, which is smaller than the others, gives no gradient
-third       the loss of F counts by a third
 """
 
 import argparse
@@ -70,9 +68,6 @@ class Watched(MIU):
 
         def watch(features: Tensor, group: Tensor, marginal_group: Tensor, update: bool) -> Tensor:
             moves = features.requires_grad
-            if moves and self.intervene == "clip":
-                features = features * 1
-                features.register_hook(lambda gradient: gradient / gradient.norm().clamp(min=1))
             value = bound(features, group, marginal_group, update)
             if moves and self.intervene == "own_mean":
                 value = donsker_varadhan(self.phi(features, group), self.phi(features, marginal_group))
@@ -99,8 +94,7 @@ class Watched(MIU):
         loss = super().unlearn(batch)
         self.seen |= {"right": self.right(batch), "epoch": batch.epoch}
         self.whole = max(self.whole, batch.size)
-        short = self.intervene == "whole" and batch.size < self.whole
-        return loss * (0 if short else 1 / 3 if self.intervene == "third" else 1)
+        return loss * 0 if self.intervene == "whole" and batch.size < self.whole else loss
 
     def align(self, batch: Batch) -> Tensor:
         """The pull of the square is twice the difference times that of the bound."""
@@ -154,7 +148,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--every", type=int, default=10)
-    parser.add_argument("--intervene", choices=("none", "clip", "own_mean", "whole", "third"), default="none")
+    parser.add_argument("--intervene", choices=("none", "own_mean", "whole"), default="none")
     options, flags = parser.parse_known_args()
     METHODS["miu"], Watched.name = Watched, "miu"
     Watched.every, Watched.intervene = options.every, options.intervene

@@ -344,8 +344,9 @@ def test_shipped_grids(name: str, count: int):
     runs = plan(read_grid(ROOT / f"scripts/grids/{name}.yaml"))
     assert len(runs) == count
     assert len({run.folder for run in runs}) == count
-    other = {"quickstart": "digits", "skewed_faces": "custom", "skewed_faces_fidelity": "custom"}
-    assert {run.config.dataset for run in runs} == {other.get(name, name.partition("_")[0])}
+    other = {"quickstart": "digits", "skewed": "custom"}
+    first = name.partition("_")[0]
+    assert {run.config.dataset for run in runs} == {other.get(first, first)}
 
 
 def test_every_shipped_grid_is_counted():

@@ -18,9 +18,18 @@ Symbols, and what each is called here:
     f_theta, h_theta    the network and its features: `model`, `model.features`
     h_theta0            the original's features: `original.features`
     g, g~               `batch.group`, and `batch.drawn` from the group histogram of D (`draw_groups`)
-    phi, psi            the critics of the network and of the original: `phi`, `psi`, both `Critic`
-    I_T                 `Critic.bound`, with MINE's corrected gradient (`donsker_varadhan`)
+    phi, psi            the critics of the network and of the original: `phi`, `psi`
+    I_T                 `phi.bound`, of a `Critic` with MINE's corrected gradient (`donsker_varadhan`)
     lambda, E_f         `lambda_mi`, `forget_epochs`
+
+Another estimator. MINE's critic holds within a factor of two of one learning rate (docs/results/miu.md). With
+`--miu_estimator classifier` phi and psi are classifiers of the group, whose bound is I_q (`GroupClassifier`):
+
+    on F descend    the mean over F of max(log q_phi(g | h_theta(x)) - log p(g), 0), which ends where F tells nothing
+    on R descend    CE + c lambda (I_phi - I_psi)^2, with the largest c <= 1 with which the gradient of the square at
+                    the features is no longer than that of CE (`limit`; without CE c is 1)
+
+c is after the weight of Esser et al., Taming Transformers, CVPR 2021, a ratio of gradients at a layer that both share.
 
 Steps. Start at theta0; in every epoch e:
 
@@ -131,7 +140,13 @@ class MIU(Grouped):
         )
 
         def check(self) -> None:
-            """Refuse what leaves nothing to do on R."""
+            """Refuse what leaves nothing to do on R, and what the estimator has not."""
+            if self.estimator != "mine" and (self.marginal, self.mean_updates) != ("histogram", "critic_steps"):
+                raise UserError(
+                    f"--miu_estimator {self.estimator} draws no g~ and has no running mean, so that --miu_marginal "
+                    f"{self.marginal} and --miu_mean_updates {self.mean_updates} say nothing (--preset reference sets "
+                    "them); leave them out, or take --miu_estimator mine"
+                )
             if self.ablate_alignment and self.ablate_retain:
                 raise UserError(
                     "--ablate_alignment with --ablate_retain leaves no loss on the retain set; keep one of them"
@@ -189,7 +204,7 @@ class MIU(Grouped):
             return self.model.features(batch.image)
 
     def unlearn(self, batch: Batch) -> Tensor:
-        """Step 2: descend I_phi(h_theta(x); g) on F."""
+        """Step 2: descend I_phi(h_theta(x); g) on F, down to where it has a floor."""
         mi = self.phi.left_to_forget(self.model.features(batch.image), batch.group, batch.drawn, self._every_pass)
         self.log("forget_mi_model", mi)
         return mi
