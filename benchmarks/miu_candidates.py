@@ -115,12 +115,11 @@ for _name, _class in FURTHER.items():
     ESTIMATORS[_name] = _class
     CANDIDATES[_name] = (_name, [])
 
-from miu_map import judged  # noqa: E402
+from miu_map import COLUMNS, measured  # noqa: E402
 
 from main import main as run_program  # noqa: E402  # the choices of --miu_estimator are read as it is imported
-from scripts.tune.objective import ACCURACIES, DISTANCE  # noqa: E402
 
-COLUMNS = ("candidate", "rate", "lambda", "seed", *ACCURACIES, DISTANCE, "collapsed")
+SHOWN = [name for name in COLUMNS if name not in ("avg_gap", "information", "seconds")]  # nothing of the test set
 
 
 def one_run(store: Path, candidate: str, rate: str, weight: str, seed: int, flags: list[str]) -> dict[str, Any]:
@@ -128,15 +127,12 @@ def one_run(store: Path, candidate: str, rate: str, weight: str, seed: int, flag
     estimator, own = CANDIDATES[candidate]
     tag = f"{candidate}-{rate}-{weight}".replace(", ", "-").replace(" ", "-")
     words = ["--method", "miu", *flags, "--seed", str(seed), "--store_dir", str(store), "--tag", tag, *own]
-    words += ["--miu_estimator", estimator, "--miu_mine_lr", rate, "--miu_lambda_mi", weight]
-    code = run_program(words)
-    row = {"candidate": candidate, "rate": rate, "lambda": weight, "seed": seed}
+    run_program([*words, "--miu_estimator", estimator, "--miu_mine_lr", rate, "--miu_lambda_mi", weight])
     (folder,) = store.glob(f"*/*/*/miu*-{tag}_*_{seed}")
-    if code:
-        return row | {"collapsed": 1}
-    (retrained,) = folder.parent.glob(f"retrain_reweight_*_{seed}")
-    found = judged(folder, retrained)
-    return row | {name: round(value, 2) for name, value in found.items()}
+    found = measured(folder)
+    if found is None:
+        raise SystemExit(f"{folder} failed, and not by a loss that is not finite: see its status.json")
+    return found | {"variant": candidate}
 
 
 def main() -> int:
@@ -149,14 +145,14 @@ def main() -> int:
     parser.add_argument("--seeds", nargs="+", type=int, default=[10])
     options, flags = parser.parse_known_args()
     with options.out.open("a", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(file, SHOWN, extrasaction="ignore", lineterminator="\n")
         if not file.tell():
             writer.writeheader()
         for seed, candidate, cell in product(options.seeds, options.candidates, options.cells):
             row = one_run(options.store, candidate, *cell.split(":"), seed, flags)
             writer.writerow(row)
             file.flush()
-            print(*row.values(), file=sys.stderr, flush=True)
+            print(*(row.get(name, "") for name in SHOWN), file=sys.stderr, flush=True)
     return 0
 
 

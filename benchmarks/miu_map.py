@@ -1,9 +1,10 @@
 """Over which critics' rates and lambdas MIU holds: a table and a figure of the cells, from the runs of a sweep.
 
-    python benchmarks/miu_map.py STORE_DIR OUT.csv [--information] [--out FIGURE.png]
+    python benchmarks/miu_map.py MAP.csv [--runs STORE_DIR] [--information] [--out FIGURE.png]
 
-STORE_DIR has the runs of scripts/grids/digits_miu_map.yaml or skewed_faces_miu_map.yaml with their models. OUT.csv gets
-a line a run; what stands in it already is not measured again.
+STORE_DIR has the runs of scripts/grids/digits_miu_map.yaml or skewed_faces_miu_map.yaml, with their models where
+--information is asked for. MAP.csv gets a line a run; what stands in it already is not measured again, and without
+--runs it is all that is judged.
 
 A run collapsed where its loss was not finite, RA is more than 10 points below that of the model retrained with
 REWEIGHT, or UA or the validation accuracy of the forget groups is less than half of that model's.
@@ -14,7 +15,8 @@ of the group of a sample of F beyond the group's share: the mean of log q(g | z)
 seconds: of training.
 
 A cell holds where no seed collapsed, and UA is nearer to the retrained model's than fine-tuning's with REWEIGHT, or the
-information on F is less than fine-tuning's, by the 95 % interval of the mean of the paired differences over seeds.
+information on F is less than fine-tuning's, by the 95 % interval of the mean of the paired differences over seeds. "UA
+off by": how much further UA is from the retrained model's than fine-tuning's is, in points.
 """
 
 import argparse
@@ -29,7 +31,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
-import side_by_side  # noqa: F401  # puts the project's packages in reach
+from group_information import features_of, folds_of, logistic  # which puts the project's packages in reach
 from scipy.stats import t as student
 
 from method.configs.loading import Config
@@ -43,7 +45,7 @@ from utils.tables import align
 FALL, SHARE = 10, 0.5  # of RA in points; of UA and of the forget groups' validation accuracy
 FINE_TUNING = "fine-tuning"
 KEYS = ("variant", "rate", "lambda", "seed")
-COLUMNS = (*KEYS, *ACCURACIES, DISTANCE, "avg_gap", "information", "collapsed", "seconds")
+COLUMNS = (*KEYS, *ACCURACIES, "retrained_UA", DISTANCE, "avg_gap", "information", "collapsed", "seconds")
 Row = dict[str, Any]
 
 
@@ -52,10 +54,11 @@ def judged(folder: Path, retrained: Path) -> Row:
     ours, theirs = distance_to_retrained(folder, retrained), distance_to_retrained(retrained, retrained)
     lost = any(ours[name] < SHARE * theirs[name] for name in ("UA", "val_of_forget_groups"))
     collapsed = lost or theirs["RA"] - ours["RA"] > FALL
-    return {**{name: float(value) for name, value in ours.items()}, "collapsed": int(collapsed)}
+    found = {name: float(value) for name, value in ours.items()}
+    return found | {"retrained_UA": float(theirs["UA"]), "collapsed": int(collapsed)}
 
 
-def measured(folder: Path, information: bool) -> Row | None:
+def measured(folder: Path) -> Row | None:
     """The line of a run; None for one that is neither finished nor diverged, or is none of MIU."""
     stored = read_yaml(folder / "config.yaml")["config"]
     if stored["method"] != "miu":
@@ -68,14 +71,11 @@ def measured(folder: Path, information: bool) -> Row | None:
         return row | {"collapsed": 1} if "is not finite" in reason else None
     metrics = json.loads((folder / "metrics.json").read_text())
     (retrained,) = folder.parent.glob(f"retrain_reweight_{stored['unlearning_ratio']:g}_{stored['seed']}")
-    row |= judged(folder, retrained) | {name: metrics[name] for name in ("avg_gap", "seconds")}
-    return row | ({"information": information_on_f(folder)} if information else {})
+    return row | judged(folder, retrained) | {name: metrics[name] for name in ("avg_gap", "seconds")}
 
 
 def information_on_f(folder: Path) -> float:
     """Mean over F of log q(g | z) - log p(g), in nats."""
-    from group_information import features_of, folds_of, logistic
-
     config = Config(read_yaml(folder / "config.yaml")["config"], {})
     data = read_data(config)
     train, group = data.splits.train, data.dataset.group[data.splits.train]
@@ -99,21 +99,20 @@ def read_rows(file: Path) -> dict[tuple[str, ...], Row]:
         return {tuple(row[key] for key in KEYS): row for row in csv.DictReader(opened)}
 
 
-def collect(store: Path, out: Path, information: bool) -> list[Row]:
-    """A line for every run under `store`, of which those that are new are measured and written to `out`."""
+def collect(store: Path, out: Path, information: bool) -> None:
+    """Measure every run under `store` that has no line in `out` yet, and write its line."""
     rows = read_rows(out)
     with out.open("a", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         if not rows:
             writer.writeheader()
         for folder in sorted(found.parent for found in store.glob("*/*/*/miu*/config.yaml")):
-            row = measured(folder, False)
+            row = measured(folder)
             if row is None or (key := tuple(str(row[name]) for name in KEYS)) in rows:
                 continue
-            rows[key] = measured(folder, information) if information and "distance" in row else row
+            rows[key] = row | ({"information": information_on_f(folder)} if information and DISTANCE in row else {})
             writer.writerow({name: told(value) for name, value in rows[key].items()})
             file.flush()
-    return list(rows.values())
 
 
 def told(value: Any) -> Any:
@@ -129,47 +128,34 @@ def upper_end(differences: Sequence[float]) -> float:
     return fmean(differences) + float(student.ppf(0.975, n - 1)) * stdev(differences) / math.sqrt(n)
 
 
-def cells(rows: Iterable[Row], retrained: dict[str, float]) -> list[Row]:
-    """The cells of every variant, judged; retrained: UA of the retrained model by seed."""
+def cells(rows: Iterable[Row]) -> list[Row]:
+    """The cells of every variant, judged."""
     base, found = {}, defaultdict(list)
     for row in rows:
         if row["variant"] == FINE_TUNING:
             base[str(row["seed"])] = row
         else:
-            found[row["variant"], row["rate"], row["lambda"]].append(row)
-    return [judge(key, runs, base, retrained) for key, runs in sorted(found.items(), key=lambda one: _order(one[0]))]
+            found[row["variant"], float(row["lambda"]), float(row["rate"])].append(row)
+    return [judge(runs, base) for _, runs in sorted(found.items())]
 
 
-def _order(key: tuple[str, str, str]) -> tuple[str, float, float]:
-    return key[0], float(key[2]), float(key[1])
-
-
-def judge(key: tuple[str, str, str], runs: list[Row], base: dict[str, Row], retrained: dict[str, float]) -> Row:
-    """One cell."""
-    whole = [run for run in runs if run.get(DISTANCE)]
-    seeds = [str(run["seed"]) for run in whole]
-    off = {seed: abs(float(base[seed]["UA"]) - retrained[seed]) for seed in seeds}
-    nearer = [abs(float(run["UA"]) - retrained[seed]) - off[seed] for run, seed in zip(whole, seeds, strict=True)]
-    less = [
-        float(run["information"]) - float(base[seed]["information"])
-        for run, seed in zip(whole, seeds, strict=True)
-        if run.get("information") and base[seed].get("information")
-    ]
+def judge(runs: list[Row], base: dict[str, Row]) -> Row:
+    """The runs of one cell; base: fine-tuning's by seed, which are the other half of each pair."""
+    pairs = [(run, base[str(run["seed"])]) for run in runs if run.get(DISTANCE)]
+    nearer = [distance_in_ua(run) - distance_in_ua(other) for run, other in pairs]
+    less = [float(run["information"]) - float(other["information"]) for run, other in pairs if run.get("information")]
     collapsed = sum(int(run["collapsed"]) for run in runs)
-    by_ua, by_information = upper_end(nearer) < 0, bool(less) and upper_end(less) < 0
-    holds = not collapsed and (by_ua or by_information)
-    cell = dict(zip(("variant", "rate", "lambda"), key, strict=True)) | {"n": len(runs), "collapsed": collapsed}
+    cell = {name: runs[0][name] for name in ("variant", "rate", "lambda")} | {"n": len(runs), "collapsed": collapsed}
     for name in ("UA", DISTANCE, "avg_gap", "information", "seconds"):
-        values = [float(run[name]) for run in whole if run.get(name)]
+        values = [float(run[name]) for run, _ in pairs if run.get(name)]
         cell[name] = fmean(values) if values else None
-    return cell | {"nearer": -fmean(nearer) if nearer else None, "holds": holds}
+    cell |= {"UA off by": fmean(nearer) if nearer else None}
+    return cell | {"holds": not collapsed and min(upper_end(nearer), upper_end(less)) < 0}
 
 
-def retrained_ua(rows: Iterable[Row], store: Path) -> dict[str, float]:
-    """UA of the model retrained with REWEIGHT, by seed."""
-    seeds = sorted({str(row["seed"]) for row in rows})
-    folders = {seed: next(store.glob(f"*/*/*/retrain_reweight_*_{seed}")) for seed in seeds}
-    return {seed: float(distance_to_retrained(folder, folder)["UA"]) for seed, folder in folders.items()}
+def distance_in_ua(run: Row) -> float:
+    """From the retrained model's, in points."""
+    return abs(float(run["UA"]) - float(run["retrained_UA"]))
 
 
 def chart(found: list[Row]) -> dict[str, Any]:
@@ -203,14 +189,16 @@ def chart(found: list[Row]) -> dict[str, Any]:
 def main() -> int:
     """Measure, judge, draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("store", type=Path)
     parser.add_argument("csv", type=Path)
+    parser.add_argument("--runs", type=Path)
     parser.add_argument("--information", action="store_true")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    rows = collect(options.store, options.csv, options.information)
-    found = cells(rows, retrained_ua(rows, options.store))
-    names = ("variant", "rate", "lambda", "n", "collapsed", "UA", "nearer", DISTANCE, "avg_gap", "information", "holds")
+    if options.runs:
+        collect(options.runs, options.csv, options.information)
+    found = cells(read_rows(options.csv).values())
+    numbers = ("UA", "UA off by", DISTANCE, "avg_gap", "information", "seconds")
+    names = ("variant", "rate", "lambda", "n", "collapsed", *numbers, "holds")
     shown = [[f"{v:.2f}" if isinstance(v := one[name], float) else str(v) for name in names] for one in found]
     print(align(names, shown, left=3))
     for variant in dict.fromkeys(one["variant"] for one in found):

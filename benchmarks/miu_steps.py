@@ -26,6 +26,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import side_by_side  # noqa: F401  # puts the project's packages in reach
 import torch
 from torch import Tensor, nn
 
