@@ -32,6 +32,7 @@ from typing import Any
 import side_by_side  # noqa: F401  # puts the project's packages in reach
 from torch import Tensor
 from torch.nn.functional import layer_norm, log_softmax
+from torch.nn.utils.parametrizations import spectral_norm
 
 from method.mutual_information import ESTIMATORS, Critic, GroupClassifier, donsker_varadhan
 from utils.collectives import log_mean_exp, mean
@@ -83,6 +84,15 @@ class NoFloor(GroupClassifier):
         return self.bound(*batch)
 
 
+class Spectral(GroupClassifier):
+    """Both layers with a largest singular value of 1."""
+
+    def __init__(self, feature_dim: int, group_counts: Tensor):
+        super().__init__(feature_dim, group_counts)
+        for layer in (self.layers[0], self.layers[2]):
+            spectral_norm(layer)
+
+
 class Square(GroupClassifier):
     """The square's gradient as it is."""
 
@@ -107,6 +117,7 @@ FURTHER: dict[str, Callable[..., Any]] = {
     "mine, normalised": lambda dim, counts: Normalised(dim, len(counts)),
     "mine, own mean": lambda dim, counts: OwnMean(dim, len(counts)),
     "enumerated": Enumerated,
+    "classifier, spectral": Spectral,
     "classifier, square": Square,
     "classifier, raw": Raw,
     "classifier, no floor": NoFloor,

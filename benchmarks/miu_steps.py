@@ -31,7 +31,7 @@ import torch
 from torch import Tensor, nn
 
 from main import main as run_program
-from method.mutual_information import donsker_varadhan
+from method.mutual_information import Critic, donsker_varadhan
 from method.registry import METHODS
 from method.unlearners.base import Batch, Phase, batch_norm_buffers_kept
 from method.unlearners.miu import MIU
@@ -55,7 +55,8 @@ class Watched(MIU):
 
     def __init__(self, *args: Any):
         super().__init__(*args)
-        self.phi.bound = self.watched(self.phi.bound)  # type: ignore[method-assign]
+        for name in ("bound", "left_to_forget"):
+            setattr(self.phi, name, self.watched(getattr(self.phi, name)))
         self.seen: dict[str, Any] = {}
         self.steps, self.whole, self.variance = 0, 0, self.largest_variance()
 
@@ -65,7 +66,7 @@ class Watched(MIU):
         return max(float(layer.running_var.max()) for layer in layers)
 
     def watched(self, bound: Callable[..., Tensor]) -> Callable[..., Tensor]:
-        """The bound of phi, which leaves in `seen` what it was made of."""
+        """A bound of phi, which leaves in `seen` what it was made of."""
 
         def watch(features: Tensor, group: Tensor, marginal_group: Tensor, update: bool) -> Tensor:
             moves = features.requires_grad
@@ -86,7 +87,9 @@ class Watched(MIU):
         joint, marginal = self.phi(features, group), self.phi(features, marginal_group)
         second = marginal.logsumexp(dim=0) - torch.tensor(len(marginal)).log()
         told = {"joint": joint.mean(), "log_mean_exp": second, "bound": joint.mean() - second}
-        told |= {"largest": marginal.max(), "excess": marginal.max() - self.phi.log_mean_exp}
+        told |= {"largest": marginal.max()}
+        if isinstance(self.phi, Critic):
+            told |= {"excess": marginal.max() - self.phi.log_mean_exp}
         self.seen |= {name: float(value) for name, value in told.items()}
         self.seen["features"] = float(features.norm(dim=1).mean())
 
