@@ -17,6 +17,7 @@ mine, own mean          the gradient is the bound's own, without the running mea
 mine, limited           the square's gradient at the features is no longer than that of the cross-entropy
 enumerated              Donsker-Varadhan with its marginal summed over the groups, of normalised features; limited
 classifier, square      the square's gradient as it is
+classifier, free        its layers have any spectral norm
 classifier, raw         of features that are not normalised
 classifier, no floor    on F the classifier's bound, down to minus infinity
 """
@@ -32,7 +33,7 @@ from typing import Any
 import side_by_side  # noqa: F401  # puts the project's packages in reach
 from torch import Tensor
 from torch.nn.functional import layer_norm, log_softmax
-from torch.nn.utils.parametrizations import spectral_norm
+from torch.nn.utils.parametrize import remove_parametrizations
 
 from method.mutual_information import ESTIMATORS, Critic, GroupClassifier, donsker_varadhan
 from utils.collectives import log_mean_exp, mean
@@ -84,13 +85,13 @@ class NoFloor(GroupClassifier):
         return self.bound(*batch)
 
 
-class Spectral(GroupClassifier):
-    """Both layers with a largest singular value of 1."""
+class Free(GroupClassifier):
+    """Layers of any spectral norm."""
 
     def __init__(self, feature_dim: int, group_counts: Tensor):
         super().__init__(feature_dim, group_counts)
         for layer in (self.layers[0], self.layers[2]):
-            spectral_norm(layer)
+            remove_parametrizations(layer, "weight")
 
 
 class Square(GroupClassifier):
@@ -117,7 +118,7 @@ FURTHER: dict[str, Callable[..., Any]] = {
     "mine, normalised": lambda dim, counts: Normalised(dim, len(counts)),
     "mine, own mean": lambda dim, counts: OwnMean(dim, len(counts)),
     "enumerated": Enumerated,
-    "classifier, spectral": Spectral,
+    "classifier, free": Free,
     "classifier, square": Square,
     "classifier, raw": Raw,
     "classifier, no floor": NoFloor,

@@ -1,9 +1,12 @@
 """What moves at every step that the network takes in a run of MIU, so that one sees which part collapses first.
 
-    python benchmarks/miu_steps.py OUT.csv [--every 10] [--intervene none] --dataset digits --seed 0 --miu_mine_lr 0.03
+    python benchmarks/miu_steps.py STEPS.csv --label NAME [--steps 152] [--every 10] [--intervene none]
+        --dataset digits --seed 10 --miu_mine_lr 0.03
+    python benchmarks/miu_steps.py STEPS.csv --draw FIGURE.png
 
-The run is the program's own, with its flags (--tag, --store_dir); MIU is watched through the hooks of every method. The
-networks that the run starts from must be there. One line a step of the passes over F and R:
+The first adds the first steps of a run to STEPS.csv, the second draws what is in it. The run is the program's own, with
+its flags (--tag, --store_dir); MIU is watched through the hooks of every method. The networks that the run starts from
+must be there. One line a step of the passes over F and R:
 
 bound, joint, log_mean_exp    phi's bound on the batch, its first term and its second
 largest, excess               the largest score T(z, g~), and log(exp T / m) of it: with MINE's running mean m, its exp
@@ -35,9 +38,12 @@ from method.mutual_information import Critic, donsker_varadhan
 from method.registry import METHODS
 from method.unlearners.base import Batch, Phase, batch_norm_buffers_kept
 from method.unlearners.miu import MIU
+from scripts.report.chart_specs import CONFIG
+from scripts.report.figures import drawn
+from utils.files import write_atomic
 
 COLUMNS = (
-    *("epoch", "phase", "step", "bound", "joint", "log_mean_exp", "largest", "excess", "pull", "gradient"),
+    *("run", "epoch", "phase", "step", "bound", "joint", "log_mean_exp", "largest", "excess", "pull", "gradient"),
     *("features", "head", "variance", "right", "forget_acc", "retain_acc", "val_acc"),
 )
 
@@ -147,23 +153,53 @@ class Watched(MIU):
         self.seen = {}
 
 
+def chart(rows: list[dict[str, str]]) -> dict[str, Any]:
+    """A line a run, by step: the gradient, and the running variance."""
+    panels = {"gradient": "norm of the gradient", "variance": "running variance, over its first value"}
+    values = [{"run": row["run"], **{name: float(row[name]) for name in ("step", *panels)}} for row in rows]
+    legend = {"orient": "bottom", "labelLimit": 300}
+    run = {"field": "run", "type": "nominal", "title": None, "sort": None, "legend": legend}
+    x = {"field": "step", "type": "quantitative", "title": "step of the network"}
+
+    def panel(name: str, title: str) -> dict[str, Any]:
+        y = {"field": name, "type": "quantitative", "title": title, "scale": {"type": "log"}}
+        line = {"type": "line", "strokeWidth": 1.2}
+        return {"mark": line, "encoding": {"x": x, "y": y, "color": run}, "width": 300, "height": 190}
+
+    return {"data": {"values": values}, "hconcat": [panel(*one) for one in panels.items()], "config": CONFIG}
+
+
+def watch(file: Path, label: str, steps: int, flags: list[str]) -> int:
+    """Run, and add what was seen, also of a run that ends with an error."""
+    METHODS["miu"], Watched.name = Watched, "miu"
+    code = run_program(["--method", "miu", *flags])
+    with file.open("a", newline="") as opened:
+        writer = csv.DictWriter(opened, COLUMNS, extrasaction="ignore", lineterminator="\n")
+        if not opened.tell():
+            writer.writeheader()
+        for row in Watched.rows[:steps]:
+            told = {name: f"{v:.4g}" if isinstance(v := row.get(name, ""), float) else v for name in COLUMNS}
+            writer.writerow(told | {"run": label})
+    return code
+
+
 def main() -> int:
-    """Run, and write what was seen, also of a run that ends with an error."""
+    """Watch a run, or draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path)
+    parser.add_argument("steps_file", type=Path, metavar="STEPS.csv")
+    parser.add_argument("--label")
+    parser.add_argument("--steps", type=int, default=152)
     parser.add_argument("--every", type=int, default=10)
     parser.add_argument("--intervene", choices=("none", "own_mean", "whole"), default="none")
+    parser.add_argument("--draw", type=Path, metavar="FIGURE")
     options, flags = parser.parse_known_args()
-    METHODS["miu"], Watched.name = Watched, "miu"
     Watched.every, Watched.intervene = options.every, options.intervene
-    code = run_program(["--method", "miu", *flags])
-    with options.out.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        for row in Watched.rows:
-            writer.writerow({name: f"{v:.6g}" if isinstance(v := row.get(name, ""), float) else v for name in COLUMNS})
-    print(f"{len(Watched.rows)} steps in {options.out}")
-    return code
+    if options.label:
+        return watch(options.steps_file, options.label, options.steps, flags)
+    with options.steps_file.open(newline="") as file:
+        picture = drawn(chart(list(csv.DictReader(file))), options.draw.suffix[1:])
+    write_atomic(options.draw, lambda file: file.write(picture))
+    return 0
 
 
 if __name__ == "__main__":

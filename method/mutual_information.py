@@ -21,8 +21,10 @@ nothing of it, q(g | z) = p(g). What a sample tells beyond that is left to forge
 
     mean_i max(log q(g_i | z_i) - log p(g_i), 0)
 
-Its gradient at a sample's scores is smaller than sqrt(2) / n. z is normalised first (mean 0, variance 1 over the
-features of a sample): longer features are no other features.
+Three things bound its gradient at the features, however large a step q was trained by. At a sample's scores it is
+shorter than sqrt(2) / n. Both layers have a largest singular value of 1 (Miyato et al., Spectral Normalization for
+Generative Adversarial Networks, ICLR 2018). z is normalised first, to mean 0 and variance 1 over a sample's features:
+longer features are no other features.
 
 Symbols, and what each is called here: T `Critic`; z, g, g~ `features`, `group`, `marginal_group`; I_T `Critic.bound`; m
 `log_mean_exp`, in logarithms; rate `EMA_RATE`; q `GroupClassifier`; log p `log_share`; I_q `GroupClassifier.bound`.
@@ -34,6 +36,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm, log_softmax
+from torch.nn.utils.parametrizations import spectral_norm
 
 from utils.collectives import log_mean_exp as log_mean_exp_of
 from utils.collectives import mean, total
@@ -85,7 +88,7 @@ class Critic(nn.Module):
 
 
 class GroupClassifier(nn.Module):
-    """q(g | z): an MLP on normalised z with one hidden layer, in fp32; before its first step near p(g).
+    """q(g | z): an MLP on normalised z with one hidden layer, in fp32, both layers of spectral norm 1.
 
     limited: what is made of its bound beside another loss shall pull the features no harder than that (`limit`).
     """
@@ -97,6 +100,8 @@ class GroupClassifier(nn.Module):
         """group_counts: (n_groups,) samples of D."""
         super().__init__()
         self.layers = nn.Sequential(nn.Linear(feature_dim, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, len(group_counts)))
+        for layer in (self.layers[0], self.layers[2]):
+            spectral_norm(layer)
         self.register_buffer("log_share", (group_counts / group_counts.sum()).log(), persistent=False)
 
     def forward(self, features: Tensor, group: Tensor) -> Tensor:

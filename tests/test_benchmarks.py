@@ -82,12 +82,26 @@ def test_where_miu_holds(tmp_path: Path):
     for method in ("pretrain", "retrain --reweight --unlearning_ratio 0.9"):
         ok(f"--method {method} {common} --seed 3 --store_dir {tmp_path}")
     flags = [*common.split(), "--unlearning_ratio", "0.9"]
-    steps = ["--every", "40", "--seed", "3", "--store_dir", str(tmp_path), "--tag", "steps", "--intervene", "own_mean"]
-    told("miu_steps.py", str(tmp_path / "steps.csv"), *steps, *flags)
+    steps = [
+        "--label",
+        "run",
+        "--every",
+        "40",
+        "--seed",
+        "3",
+        "--tag",
+        "steps",
+        "--intervene",
+        "own_mean",
+        "--store_dir",
+    ]
+    told("miu_steps.py", str(tmp_path / "steps.csv"), *steps, str(tmp_path), *flags)
     rows = read_csv(tmp_path / "steps.csv")
     assert {row["phase"] for row in rows} == {"forget", "retain"}
     assert all(float(row["gradient"]) > 0 for row in rows)
     assert [row["step"] for row in rows if row["forget_acc"]] == ["0", "40"]
+    told("miu_steps.py", str(tmp_path / "steps.csv"), "--draw", str(tmp_path / "steps.svg"))
+    assert ">run<" in (tmp_path / "steps.svg").read_text()
     tried = ["--candidates", "fine-tuning", "enumerated", "classifier", "--seeds", "3", "--cells", "0.01:0.1"]
     told("miu_candidates.py", str(tmp_path), str(tmp_path / "tried.csv"), *tried, *flags)
     assert [row["variant"] for row in read_csv(tmp_path / "tried.csv")] == ["fine-tuning", "enumerated", "classifier"]
