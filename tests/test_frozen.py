@@ -38,9 +38,10 @@ from scripts.relearn import command as relearn
 
 N, DIM, HIDDEN = 92, 32, 24
 MODEL = f"small_cnn-frozen{HIDDEN}"
+TRAINING = "--epochs 2 --lr 0.05"  # where there are epochs
 FROZEN = (
-    f"--dataset waterbird --model small_cnn --image_size 32 --epochs 2 --batch_size 24 --lr 0.05 --device cpu "
-    f"--precision fp32 --freeze_backbone --hidden_dim {HIDDEN} {HERE}"
+    f"--dataset waterbird --model small_cnn --image_size 32 {TRAINING} --batch_size 24 --device cpu --precision fp32 "
+    f"--freeze_backbone --hidden_dim {HIDDEN} {HERE}"
 )
 QUICK = "--forgotten 0,1 --steps 2 --epochs 1 --threads 1 --device cpu"
 
@@ -66,7 +67,9 @@ class Study:
         self.folders = {"data_dir": root / "data", "store_dir": self.store, "checkpoint_dir": root / "none"}
 
     def flags(self, flags: str = "") -> str:
-        return with_flags(f"{FROZEN} --weights {self.weights}", flags)
+        found = with_flags(f"{FROZEN} --weights {self.weights}", flags)
+        trains = not any(f"--method {name}" in found for name, kind in METHODS.items() if not kind.has_epochs)
+        return found if trains else found.replace(TRAINING, "")
 
     def config(self, flags: str) -> Config:
         return configuration(self.flags(flags), **self.folders)
