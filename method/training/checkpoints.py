@@ -73,7 +73,7 @@ def read_weights(
 
 def _flag(flag: str, value: Any) -> str:
     """A flag with the value of a checkpoint."""
-    if value is None:
+    if value is None or value is False:
         return f"no {flag.partition(' ')[0]}"
     if flag.startswith("--weights") and value == "none":
         return "--no-pretrained"
