@@ -85,7 +85,8 @@ class Phase:
 class Task:
     """The facts of a run that losses may need; group_counts, retain_counts: (n_groups,) samples of D, R, on the CPU.
 
-    darkest, brightest: the pixels of a normalised image that were 0 and 1, by channel.
+    darkest, brightest: the pixels of a normalised image that were 0 and 1, by channel; of features of a frozen network
+    the least and the largest value over D, by feature.
     """
 
     n_targets: int
