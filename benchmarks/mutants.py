@@ -28,7 +28,7 @@ sys.path[:0] = [str(ROOT)]
 from utils.tables import align  # noqa: E402
 
 COPIED = ("main.py", "pyproject.toml", "method", "datasets", "models", "utils", "scripts", "tests")
-BASELINES = ("bad_teacher", "boundary_expand", "boundary_shrink", "ft", "ga", "rl")
+BASELINES = ("bad_teacher", "boundary_expand", "boundary_shrink", "falw", "ft", "ga", "neggrad_plus", "rl")
 # Module -> the files in tests/ that cover it.
 COVERED: dict[str, tuple[str, ...]] = {
     "method/losses.py": ("test_unlearners", "test_engine"),

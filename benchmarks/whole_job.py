@@ -142,6 +142,8 @@ def train(job: Job, unlearner: Unlearner, source: Callable[[Phase, int], Iterato
     optimizers["model"] = build_optimizer(job.config, modules["model"].parameters())
     for epoch in range(job.config.epochs):
         for phase in unlearner.phases(epoch):
+            if phase.beside is not None:
+                raise NotImplementedError(f"{unlearner.name} takes two batches a step, which this loop does not")
             for name, module in modules.items():
                 module.requires_grad_(name == phase.module).train(phase.train_mode)
             for batch in source(phase, epoch):

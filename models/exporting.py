@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from models.classifier import Classifier
+from models.frozen import Frozen, own_names_of_frozen
 from models.weights import own_names
 from utils.errors import UserError
 
@@ -64,7 +65,8 @@ FORMATS: dict[str, Callable[[Classifier, int], bytes]] = {
 
 def own_state(model: Classifier) -> dict[str, Tensor]:
     """Weights and buffers by the architecture's own names, each contiguous in memory of its own."""
-    state = own_names(model.state_dict(), model.head_name)
+    rename = own_names_of_frozen if isinstance(model.backbone, Frozen) else own_names
+    state = rename(model.state_dict(), model.head_name)
     return {name: value.detach().clone(memory_format=torch.contiguous_format) for name, value in state.items()}
 
 

@@ -42,7 +42,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("models.check_model", "models.publishes_weights"),
     },
     **dict.fromkeys(
-        ("method.runs.starting", "method.runs.finished", "method.runs.exporting", "method.runs.runner"),
+        (f"method.runs.{name}" for name in ("starting", "finished", "exporting", "frozen", "runner")),
         {"method", "datasets", "models", "utils"},
     ),
 }  # fmt: skip

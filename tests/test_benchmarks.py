@@ -1,5 +1,7 @@
 """The benchmarks run, on little: they follow the program's interfaces and nothing else tells when those change."""
 
+import csv
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -72,3 +74,64 @@ def test_what_tells_of_information(tmp_path: Path):
         entropy, *estimates = map(float, line.split()[1:6])
         assert 1 < entropy < 1.39  # log 4, less as the groups are not alike
         assert all(-1 < value < entropy for value in estimates)
+
+
+@pytest.mark.slow
+def test_where_miu_holds(tmp_path: Path):
+    common = f"--dataset digits --epochs 1 --threads 1 --checkpoint_dir {tmp_path}"
+    for method in ("pretrain", "retrain --reweight --unlearning_ratio 0.9"):
+        ok(f"--method {method} {common} --seed 3 --store_dir {tmp_path}")
+    flags = [*common.split(), "--unlearning_ratio", "0.9"]
+    steps = [
+        "--label",
+        "run",
+        "--every",
+        "40",
+        "--seed",
+        "3",
+        "--tag",
+        "steps",
+        "--intervene",
+        "own_mean",
+        "--store_dir",
+    ]
+    told("miu_steps.py", str(tmp_path / "steps.csv"), *steps, str(tmp_path), *flags)
+    rows = read_csv(tmp_path / "steps.csv")
+    assert {row["phase"] for row in rows} == {"forget", "retain"}
+    assert all(float(row["gradient"]) > 0 for row in rows)
+    assert [row["step"] for row in rows if row["forget_acc"]] == ["0", "40"]
+    told("miu_steps.py", str(tmp_path / "steps.csv"), "--draw", str(tmp_path / "steps.svg"))
+    assert ">run<" in (tmp_path / "steps.svg").read_text()
+    tried = ["--candidates", "fine-tuning", "enumerated", "classifier", "--seeds", "3", "--cells", "0.01:0.1"]
+    told("miu_candidates.py", str(tmp_path), str(tmp_path / "tried.csv"), *tried, *flags)
+    assert [row["variant"] for row in read_csv(tmp_path / "tried.csv")] == ["fine-tuning", "enumerated", "classifier"]
+    for folder in tmp_path.glob("digits/*/*/miu-enumerated*"):
+        shutil.rmtree(folder)  # an estimator that the program has not
+    lines = told("miu_map.py", str(tmp_path / "map.csv"), "--runs", str(tmp_path), "--information")
+    assert lines[-2:] == ["classifier: 0 of 1 cells hold", "mine: 0 of 1 cells hold"]  # one seed has no interval
+    assert all(-1 < float(row["information"]) < 2.3 for row in read_csv(tmp_path / "map.csv"))
+
+
+def read_csv(file: Path) -> list[dict[str, str]]:
+    with file.open(newline="") as opened:
+        return list(csv.DictReader(opened))
+
+
+@pytest.mark.slow
+def test_a_cell_holds_that_is_nearer_than_fine_tuning_beyond_noise_without_a_collapse(tmp_path: Path):
+    rows = [
+        "variant,rate,lambda,seed,UA,retrained_UA,distance,information,collapsed",
+        *(f"fine-tuning,0.01,0.1,{seed},{80 + seed},70,4,1.5,0" for seed in range(3)),
+        *(f"mine,0.01,0.1,{seed},{72 + seed + seed % 2},70,2,1.5,0" for seed in range(3)),  # nearer by 8, 7 and 8
+        *(f"mine,0.1,0.1,{seed},{80 + seed - (seed == 0) * 9},70,4,1.5,0" for seed in range(3)),  # by 9, 0 and 0
+        *(f"mine,0.01,1,{seed},{80 + seed},70,4,{1.2 + seed / 100},0" for seed in range(3)),  # less information
+        *(f"mine,0.1,1,{seed},{72 + seed},70,2,1.5,{seed // 2}" for seed in range(3)),  # one collapses
+        *(f"mine,0.1,10,{seed},,,,,1" for seed in range(3)),  # no loss was finite
+    ]
+    (tmp_path / "map.csv").write_text("\n".join(rows))
+    lines = told("miu_map.py", str(tmp_path / "map.csv"), "--out", str(tmp_path / "map.svg"))
+    held = {tuple(line.split()[1:3]): line.split()[-1] for line in lines if line.startswith("mine ")}
+    yes, no = "True", "False"
+    assert held == {("0.01", "0.1"): yes, ("0.1", "0.1"): no, ("0.01", "1"): yes, ("0.1", "1"): no, ("0.1", "10"): no}
+    assert lines[-1] == "mine: 2 of 5 cells hold"
+    assert "seeds collapse" in (tmp_path / "map.svg").read_text()

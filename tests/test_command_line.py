@@ -85,7 +85,21 @@ def test_help_is_grouped(help_text: str):
     shared = {"what to run", "data and model", "training", "execution", "files", "instead of running"}
     assert shared <= set(titles)
     own = {method for method in METHODS if any(key.group == method for key in all_keys().values())}
-    assert own == {"miu", "salun", "scrub", "l1_sparse", "rl", "bad_teacher", "boundary_shrink", "iu", "ssd"}
+    assert own == {
+        *(
+            "miu",
+            "salun",
+            "scrub",
+            "l1_sparse",
+            "rl",
+            "falw",
+            "neggrad_plus",
+            "bad_teacher",
+            "boundary_shrink",
+            "iu",
+            "ssd",
+        )
+    }
     assert {f"only with --method {method}" for method in own} <= set(titles)
     scrub = help_text.split("only with --method scrub:")[1].split("\n\n")[0]
     assert set(re.findall(r"^  (--scrub_\w+)", scrub, flags=re.MULTILINE)) == {

@@ -584,7 +584,7 @@ def test_reweight_defaults():
     assert {method: configuration(f"--method {method}").values.get("reweight") for method in METHODS} == {
         "pretrain": None, "retrain": False, "miu": True, "salun": False, "scrub": False, "l1_sparse": False,
         "ft": False, "rl": False, "bad_teacher": False, "ga": None, "boundary_shrink": None, "boundary_expand": None,
-        "ssd": None, "iu": None,
+        "neggrad_plus": False, "falw": False, "ssd": None, "iu": None,
     }  # fmt: skip
 
 
@@ -682,6 +682,7 @@ def test_identity_is_what_can_change_a_number(method: str):
     left_out = EXECUTION | (of_task | {"skip_unknown"} if method == "pretrain" else set())
     left_out |= {"forget_seed", "train_seed"}  # there where they differ from --seed alone: tests/test_seeds.py
     left_out |= {"leave_out"}  # there above 0 alone: tests/test_leave_out.py
+    left_out |= {"freeze_backbone", "hidden_dim"}  # there where the first is on: tests/test_frozen.py
     assert identity == set(keys_of(method, "fairface")) - left_out
     assert {name for name, key in all_keys().items() if key.execution} == EXECUTION
 

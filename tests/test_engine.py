@@ -40,7 +40,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from datasets.loading.loaders import batch_bounds
 from method.registry import METHODS
 from method.training import optimizers
-from method.training.engine import Engine
+from method.training.engine import Engine, with_beside
 from method.training.inference import Inference
 from method.training.optimizers import learning_rate
 from method.unlearners import base
@@ -254,6 +254,50 @@ class GradientAscentByHand(ByHand):
         return -ce(self.model(batch.image), batch.target)
 
 
+class NegGradPlusByHand(ByHand):
+    """Both batches in one step, that of R first."""
+
+    def retain(self, batch, random):
+        kept = self.risk(batch, self.model(batch.image), batch.target)
+        forgotten = ce(self.model(batch.beside.image), batch.beside.target)
+        return 0.9 * kept - (1 - 0.9) * forgotten
+
+    def risk(self, batch, logits, wanted):
+        return ce(logits, wanted)
+
+
+class FaLWByHand(RandomLabelsByHand):
+    """One sample at a time; V is measured when an epoch's first batch of F comes. F is of one group of six."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(run)
+        self.measured = -1
+
+    def forget(self, batch, random):
+        if batch.epoch != self.measured:
+            self.measured, self.known = batch.epoch, self.confidences(self.run.splits.val)
+        mean = sum(self.known) / len(self.known)
+        spread = math.sqrt(sum((p - mean) ** 2 for p in self.known) / (len(self.known) - 1))
+        logits, labels = self.model(batch.image), torch.randint(N_TARGETS, batch.target.shape, generator=random)
+        value = 0.0
+        for row, target, label in zip(logits, batch.target.tolist(), labels.tolist(), strict=True):
+            z = (float(row.softmax(dim=0)[target].detach()) - mean) / spread
+            exponent = 1 / (1 / N_GROUPS) ** 0.5
+            weight = 1 + math.copysign(math.tanh(abs(z)) ** exponent, z)
+            value = value + weight * ce(row[None], torch.tensor([label]))
+        return value / len(labels)
+
+    def confidences(self, rows: np.ndarray) -> list[float]:
+        """Of V's samples of the group that F is of."""
+        data, found, training = tiny_data(), [], self.model.training
+        self.model.eval()
+        for row in rows[data.group[rows] == FORGET_GROUP]:
+            logits = self.model(data.images([row]))[0].detach()
+            found.append(float(logits.softmax(dim=0)[int(data.target[row])]))
+        self.model.train(training)
+        return found
+
+
 class BadTeacherByHand(ByHand):
     def __init__(self, run: Run) -> None:
         super().__init__(run)
@@ -388,6 +432,43 @@ class ReferenceMIUByHand(MIUByHand):
         return features
 
 
+class ClassifierMIUByHand(MIUByHand):
+    """The group classifier: log q(g | z) - log p(g) of normalised features; on F, where it is above 0.
+
+    On R the calibration's gradient at the features is no longer than that of the cross-entropy.
+    """
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(run)
+        self.limited: list[bool] = []
+
+    def told(self, name: str, features: Tensor, group: Tensor) -> Tensor:
+        centred = features - features.mean(dim=1, keepdim=True)
+        normalised = centred / (centred.square().mean(dim=1, keepdim=True) + 1e-5).sqrt()
+        first, _, second = self.critics[name].layers
+        hidden = (normalised @ first.weight.T + first.bias).clamp(min=0)
+        log_p = (self.group_weights / self.group_weights.sum()).log()
+        log_q = log_softmax(hidden @ second.weight.T + second.bias + log_p)
+        return (log_q - log_p)[range(len(group)), group]
+
+    def information(self, name, features, batch, other, moves):
+        value = self.told(name, features, batch.group).mean()
+        return value.detach(), value
+
+    def forget(self, batch, random):
+        return self.told("phi", self.model.features(batch.image), batch.group).clamp(min=0).mean()
+
+    def retain(self, batch, random):
+        features = self.model.features(batch.image)
+        term = self.cross_entropy(batch, self.model.head(features))
+        phi = self.told("phi", features, batch.group).mean()
+        psi = self.told("psi", self.original_features(batch), batch.group).mean().detach()
+        calibration = self.lambda_mi * (phi - psi) ** 2
+        ours, other = (torch.autograd.grad(one, features, retain_graph=True)[0].norm() for one in (calibration, term))
+        self.limited.append(ours > other)
+        return term + calibration * min(1, float(other / ours))
+
+
 class ReferenceSalUnByHand(SalUnByHand):
     """The published code: the sum of batch means chooses, and frozen weights lose their gradient alone."""
 
@@ -422,6 +503,20 @@ class DRORandomLabelsByHand(GroupDROByHand, RandomLabelsByHand):
     """The pass over F is that of random labels."""
 
 
+class DRONegGradPlusByHand(GroupDROByHand, NegGradPlusByHand):
+    """The ascent counts every sample alike."""
+
+    retain = NegGradPlusByHand.retain
+
+
+class DROFaLWByHand(GroupDROByHand, FaLWByHand):
+    """The pass over F is FaLW's."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(run)
+        self.measured = -1
+
+
 class DROBadTeacherByHand(GroupDROByHand, BadTeacherByHand):
     def retain(self, batch, random):
         teacher = self.original(batch.image).detach()
@@ -437,6 +532,7 @@ class DROMIUByHand(GroupDROByHand, MIUByHand):
 
 DRO = {"rob_approach": "dro", "dro_step_size": 0.5, "dro_adjustment": 2.0}
 SUBSAMPLE = {"rob_approach": "subsample"}
+NEGGRAD = {"neggrad_plus_alpha": 0.9}
 HAND = {
     "pretrain": ("pretrain", PretrainByHand, {}),
     "pretrain, clipped": ("pretrain", ClippedByHand, {"max_grad_norm": 0.1}),
@@ -466,9 +562,19 @@ HAND = {
     "rl": ("rl", RandomLabelsByHand, {}),
     "rl, other": ("rl", RandomLabelsOtherByHand, {"rl_relabel": "other"}),
     "bad_teacher": ("bad_teacher", BadTeacherByHand, {"bad_teacher_temperature": 2.0}),
+    "neggrad_plus": ("neggrad_plus", NegGradPlusByHand, NEGGRAD),
+    "neggrad_plus, reweight": ("neggrad_plus", NegGradPlusByHand, NEGGRAD | {"reweight": True}),
+    "neggrad_plus, dro": ("neggrad_plus", DRONegGradPlusByHand, NEGGRAD | DRO),
+    "falw": ("falw", FaLWByHand, {"falw_tau": 0.5}),
+    "falw, dro": ("falw", DROFaLWByHand, DRO | {"falw_tau": 0.5}),
     "boundary_shrink": ("boundary_shrink", BoundaryShrinkByHand, {"boundary_shrink_epsilon": 0.3}),
     "boundary_expand": ("boundary_expand", BoundaryExpandByHand, {}),
     "miu": ("miu", MIUByHand, {"miu_lambda_mi": 10.0, "miu_mine_lr": 0.03}),
+    "miu, classifier": (
+        "miu",
+        ClassifierMIUByHand,
+        {"miu_lambda_mi": 10.0, "miu_mine_lr": 0.03, "miu_estimator": "classifier"},
+    ),
     "miu, reference": (
         "miu",
         ReferenceMIUByHand,
@@ -511,17 +617,18 @@ def test_every_step_equals_the_one_written_by_hand(tmp_path: Path, name: str, au
 def test_batches_hold_the_images_and_labels_of_their_rows(tmp_path: Path, method: str):
     run, data = make_run(method, tmp_path, SpyEngine), tiny_data()
     run.engine.train()
-    for step in run.engine.spied_steps:
-        rows = step.batch.index.numpy()
-        assert torch.equal(step.batch.image, data.images(rows))
-        assert step.batch.target.tolist() == data.target[rows].tolist()
-        assert step.batch.group.tolist() == data.group[rows].tolist()
-        assert not step.batch.augmented
-        assert set(rows) <= set(getattr(run.splits, step.phase.data).tolist())
+    for phase, batch in (pair for step in run.engine.spied_steps for pair in with_beside(step.phase, step.batch)):
+        rows = batch.index.numpy()
+        assert torch.equal(batch.image, data.images(rows))
+        assert batch.target.tolist() == data.target[rows].tolist()
+        assert batch.group.tolist() == data.group[rows].tolist()
+        assert not batch.augmented
+        assert set(rows) <= set(getattr(run.splits, phase.data).tolist())
     # Every step that draws has random numbers of its own.
     random = [step.random.numpy().tobytes() for step in run.engine.spied_steps if step.random is not None]
     assert len(set(random)) == len(random)
-    draws = {"miu": {"critics", "forget", "retain"}, "rl": {"forget"}, "salun": {"forget"}}.get(method, set())
+    draws = {"miu": {"critics", "forget", "retain"}, "rl": {"forget"}, "salun": {"forget"}, "falw": {"forget"}}
+    draws = draws.get(method, set())
     assert {step.phase.name for step in run.engine.spied_steps if step.random is not None} == draws
     for spied in run.engine.passes:
         steps = [step for step in run.engine.spied_steps if step.phase is spied.phase]
@@ -795,7 +902,7 @@ def test_phases_of_what_uses_the_forget_set_alone(tmp_path: Path, method: str):
     assert order_of(make_run(method, tmp_path, SpyEngine)) == [(e, "forget", "forget", "model", 2) for e in (0, 1)]
 
 
-@pytest.mark.parametrize("method", ["rl", "bad_teacher"])
+@pytest.mark.parametrize("method", ["rl", "falw", "bad_teacher"])
 def test_phases_of_a_pass_over_f_and_one_over_r(tmp_path: Path, method: str):
     passes = [("forget", 2), ("retain", 11)]
     expected = [(epoch, name, name, "model", steps) for epoch in (0, 1) for name, steps in passes]
@@ -945,6 +1052,8 @@ COLUMNS = {
     "ft": ["retain_loss", "lr", "seconds"],
     "rl": ["forget_loss", "retain_loss", "lr", "seconds"],
     "bad_teacher": ["forget_loss", "retain_loss", "lr", "seconds"],
+    "neggrad_plus": ["retain_loss", "lr", "seconds", "forget_loss"],
+    "falw": ["forget_loss", "retain_loss", "lr", "seconds"],
     "ga": ["forget_loss", "lr", "seconds"],
     "boundary_shrink": ["forget_loss", "lr", "seconds"],
     "boundary_expand": ["forget_loss", "lr", "seconds"],

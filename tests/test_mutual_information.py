@@ -1,4 +1,4 @@
-"""The Donsker-Varadhan bound: known values, MINE's corrected gradient, its running mean, and trained critics."""
+"""MINE: known values, corrected gradient, running mean, trained critics. The classifier: bound, floor and limit."""
 
 import math
 
@@ -8,8 +8,9 @@ import torch
 from tiny import GROUP_COUNTS, N_GROUPS, TinyNet, params_of, task
 from torch import Tensor
 from torch.nn.functional import one_hot
+from torch.nn.utils.parametrize import remove_parametrizations
 
-from method.mutual_information import Critic, donsker_varadhan
+from method.mutual_information import Critic, GroupClassifier, donsker_varadhan, limit
 from method.unlearners.miu import MIU
 
 # How often each (z, g) occurs: 3 values of z, 4 groups of different sizes, and every z is seen in every group.
@@ -178,7 +179,7 @@ def test_running_mean_starts_at_its_first_value_and_moves_by_a_hundredth():
 # Trained critics.
 
 
-def train(critic: Critic, draw, steps: int, lr: float) -> None:
+def train(critic: Critic | GroupClassifier, draw, steps: int, lr: float) -> None:
     """SGD with momentum 0.9 on batches `draw()` of (features, group, other group)."""
     optimizer = torch.optim.SGD(critic.parameters(), lr=lr, momentum=0.9)
     for _ in range(steps):
@@ -241,6 +242,125 @@ def test_trained_critic_finds_nothing_where_features_and_group_are_independent()
     with torch.no_grad():
         value = float(critic.bound(*gaussian(20000, generator, dependent=False), update=False))
     assert abs(value) < 0.05
+
+
+# The classifier.
+
+EYE = torch.eye(3)
+
+
+def told_by(scores: Tensor) -> GroupClassifier:
+    """A classifier of three one-hot features with these (3, n_groups) scores, which log p(g) is added to."""
+    counts = TABLE.sum(dim=0)
+    classifier, scores = GroupClassifier(3, counts), scores.float()
+    # One-hot features of mean 0 and variance 1 are 2.1213 times themselves less 0.7071.
+    classifier.layers = torch.nn.Linear(3, len(counts))
+    with torch.no_grad():
+        classifier.layers.weight.copy_(scores.T / math.sqrt(4.5))
+        classifier.layers.bias.copy_(scores.sum(dim=0) / 3)
+    return classifier
+
+
+def population() -> tuple[Tensor, Tensor]:
+    """Features and groups of TABLE."""
+    z, g = (cells.repeat_interleave(TABLE[TABLE > 0]) for cells in TABLE.nonzero().T)
+    return EYE[z], g
+
+
+def classifier_bound(classifier: GroupClassifier) -> float:
+    features, group = population()
+    return float(classifier.bound(features, group, group, update=True).detach())
+
+
+def test_true_classifier_s_bound_is_the_information_and_every_other_s_is_less():
+    best = (P_ZG / (P_Z * P_G)).log()
+    assert classifier_bound(told_by(best)) == pytest.approx(INFORMATION, abs=1e-5)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(20):
+        scores = best + 0.3 * torch.randn(best.shape, generator=generator, dtype=torch.float64)
+        log_q = torch.log_softmax(scores + P_G.log(), dim=1)
+        by_hand = float((P_ZG * (log_q - P_G.log())).sum())
+        assert classifier_bound(told_by(scores)) == pytest.approx(by_hand, abs=1e-5)
+        assert 0 < INFORMATION - by_hand < 0.3
+
+
+def test_nothing_is_left_to_forget_of_samples_that_tell_less_of_their_group_than_its_share():
+    scores = torch.tensor([[0.0, 0, 0, 0], [-9.0, 0, 0, 0], [2.0, 0, 0, 0]])
+    classifier = told_by(scores)
+    group = torch.zeros(3, dtype=torch.int64)
+    features = EYE.clone().requires_grad_()
+    told = classifier(features, group)
+    p = float(P_G[0, 0])
+    by_hand = [0.0, -9 - math.log(p * math.exp(-9) + 1 - p), 2 - math.log(p * math.exp(2) + 1 - p)]
+    torch.testing.assert_close(told, torch.tensor(by_hand), atol=1e-3, rtol=1e-3)
+    left = classifier.left_to_forget(features, group, group, update=False)
+    assert float(left.detach()) == pytest.approx(by_hand[2] / 3, abs=1e-3)
+    gradient = torch.autograd.grad(left, classifier.layers.bias)[0]
+    q = p * math.exp(2) / (p * math.exp(2) + 1 - p)  # of the one sample that tells something: 1 - q, and -q by shares
+    others = P_G[0].float()[1:] / (1 - p) * (1 - q)
+    torch.testing.assert_close(gradient, torch.cat([torch.tensor([1 - q]), -others]) / 3, atol=1e-3, rtol=1e-3)
+    # Of the second alone, which is below the floor, nothing.
+    below = classifier.left_to_forget(EYE[1:2], group[:1], group[:1], update=False)
+    assert float(below.detach()) == 0
+    assert float(classifier.bound(EYE[1:2], group[:1], group[:1], update=False).detach()) < -8
+
+
+def test_longer_features_are_no_other_features_and_an_absent_group_is_no_nan():
+    generator = torch.Generator().manual_seed(0)
+    features, group = torch.randn(8, 5, generator=generator), torch.randint(2, (8,), generator=generator) * 2
+    classifier = GroupClassifier(5, torch.tensor([6, 0, 3])).eval()  # the estimates of the largest singular values stay
+    told = classifier(features, group)
+    torch.testing.assert_close(classifier(7 * features + 3, group), told, atol=1e-4, rtol=1e-3)
+    classifier.bound(features, group, group, update=True).backward()
+    assert all(weight.grad.isfinite().all() for weight in classifier.parameters())
+    assert "log_share" not in classifier.state_dict()
+
+
+def trained_on_gaussians(lr: float, steps: int, bounded: bool = True) -> tuple[GroupClassifier, float]:
+    """A classifier of (z, 1, -1), which z can be told from when it is normalised, and its bound."""
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(n: int = 128) -> tuple[Tensor, Tensor, Tensor]:
+        z, group, other = gaussian(n, generator, dependent=True)
+        return torch.cat([z, torch.ones_like(z), -torch.ones_like(z)], dim=1), group, other
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        classifier = GroupClassifier(3, torch.tensor([SHARE, 1 - SHARE]))
+    if not bounded:
+        for layer in (classifier.layers[0], classifier.layers[2]):
+            remove_parametrizations(layer, "weight")
+    train(classifier, draw, steps=steps, lr=lr)
+    with torch.no_grad():
+        return classifier, float(classifier.bound(*draw(20000), update=False))
+
+
+def test_trained_classifier_comes_near_the_information_of_a_gaussian_case_but_for_its_bounded_slope():
+    true, values = gaussian_information(), []
+    assert trained_on_gaussians(0.1, 150, bounded=False)[1] == pytest.approx(true, rel=0.1)
+    for lr, steps in ((0.003, 150), (0.1, 60)):
+        classifier, value = trained_on_gaussians(lr, steps)
+        values.append(value)
+        z = torch.randn(50, 3, generator=torch.Generator().manual_seed(1)).requires_grad_()
+        for group in (0, 1):
+            (slope,) = torch.autograd.grad(classifier.layers(z)[:, group].sum(), z)
+            assert slope.norm(dim=1).max() < 1.1  # the singular values are estimates
+    assert all(0.4 * true < value < true for value in values)
+    assert values[0] == pytest.approx(values[1], rel=0.2)  # rates apart by a factor of 33
+
+
+def test_limit_shortens_the_longer_of_two_gradients_alone():
+    features = torch.tensor([[3.0, -4.0], [0.0, 12.0]], requires_grad=True)
+    beside = features.sum()  # a gradient of ones, 2 long
+    half_norm = features.square().sum() / 2  # the features, 13 long
+    assert float(limit(half_norm, beside, features, 1.0)) == pytest.approx(2 / 13)
+    assert float(limit(half_norm, beside, features, 0.5)) == pytest.approx(2 / 13)
+    assert float(limit(0.1 * half_norm, beside, features, 1.0)) == 1
+    assert float(limit(0 * half_norm, beside, features, 1.0)) == 1
+    assert float(limit(half_norm, 0 * beside, features, 1.0)) == 0
+    whole = half_norm * limit(half_norm, beside, features, 1.0) + beside
+    (gradient,) = torch.autograd.grad(whole, features)
+    torch.testing.assert_close(gradient, features.detach() * 2 / 13 + 1)
 
 
 # g~.

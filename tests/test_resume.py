@@ -64,6 +64,9 @@ RESUMED: dict[str, tuple[str, dict[str, Any]]] = {
     "l1_sparse": ("l1_sparse", {}),
     "rl": ("rl", {"rl_relabel": "other"}),
     "bad_teacher": ("bad_teacher", {}),
+    "neggrad_plus": ("neggrad_plus", {"reweight": True}),
+    "neggrad_plus, dro": ("neggrad_plus", {"rob_approach": "dro", "dro_step_size": 0.5}),
+    "falw": ("falw", {"falw_relabel": "other"}),
     # Smaller batches, so that a pass over F has more steps than the tests stop after.
     "ga": ("ga", {"batch_size": 1}),
     "boundary_shrink": ("boundary_shrink", {"batch_size": 1}),

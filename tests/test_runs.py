@@ -415,7 +415,8 @@ FACES = (
     "--dataset fairface --model small_cnn --image_size 32 --no-pretrained --threads 1 --epochs 2 --batch_size 40 "
     "--device cpu"
 )
-FACE_RUNS = ("pretrain", "retrain --reweight", "miu --miu_critic_steps_first 3 --miu_critic_steps 2", "scrub")
+MIU = "miu --miu_critic_steps_first 3 --miu_critic_steps 2"
+FACE_RUNS = ("pretrain", "retrain --reweight", MIU, "scrub", "neggrad_plus --reweight")
 
 
 @pytest.fixture(scope="module")

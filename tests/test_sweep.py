@@ -325,6 +325,7 @@ def test_two_runs_with_one_folder_are_refused(tmp_path: Path, capsys: Capture):
         ("digits_audit_random", 512),
         ("digits_fidelity", 145),
         ("digits_miu", 85),
+        ("digits_miu_map", 220),
         ("digits_quality", 259),
         ("digits_quality_retrained", 96),
         ("digits_seeds", 120),
@@ -334,6 +335,7 @@ def test_two_runs_with_one_folder_are_refused(tmp_path: Path, capsys: Capture):
         ("fairface_multi", 63),
         ("skewed_faces", 105),
         ("skewed_faces_fidelity", 145),
+        ("skewed_faces_miu_map", 132),
         ("fairface_64", 33),
         ("fairface_64_all", 21),
         ("fairface_64_multi", 11),
@@ -343,8 +345,9 @@ def test_shipped_grids(name: str, count: int):
     runs = plan(read_grid(ROOT / f"scripts/grids/{name}.yaml"))
     assert len(runs) == count
     assert len({run.folder for run in runs}) == count
-    other = {"quickstart": "digits", "skewed_faces": "custom", "skewed_faces_fidelity": "custom"}
-    assert {run.config.dataset for run in runs} == {other.get(name, name.partition("_")[0])}
+    other = {"quickstart": "digits", "skewed": "custom"}
+    first = name.partition("_")[0]
+    assert {run.config.dataset for run in runs} == {other.get(first, first)}
 
 
 def test_every_shipped_grid_is_counted():

@@ -415,6 +415,30 @@ def test_alignment_and_retain_ablated_together_are_refused():
         params_of(MIU, **dict.fromkeys(ablated, True)).check()
 
 
+def test_options_of_mine_alone_are_refused_of_a_classifier():
+    flags = {"method": "miu", "dataset": "digits", "miu_estimator": "classifier"}
+    assert resolve(flags).params.estimator == "classifier"
+    for further in ({"miu_marginal": "uniform"}, {"miu_mean_updates": "every_pass"}, {"preset": "reference"}):
+        with pytest.raises(UserError, match=r"--miu_estimator classifier draws no g~ and has no running mean"):
+            resolve(flags | further)
+
+
+def test_classifier_s_calibration_pulls_the_features_no_harder_than_the_cross_entropy():
+    for weight, limited in ((1e-4, False), (1e6, True)):
+        unlearner = build(MIU, lambda_mi=weight, estimator="classifier")
+        unlearner.model.backbone[1].bias.data += 2
+        seen: list[Tensor] = []
+        features = unlearner.model.features
+        unlearner.model.features = lambda image, features=features, seen=seen: seen.append(features(image)) or seen[-1]
+        batch = batch_of(range(12), unlearner.draw_groups, seed=1)
+        loss = unlearner.align(batch)
+        ce = cross_entropy(unlearner.model.head(seen[0]), batch.target)
+        (both,) = torch.autograd.grad(loss, seen[0], retain_graph=True)
+        (alone,) = torch.autograd.grad(ce, seen[0], retain_graph=True)
+        pull = float((both - alone).norm() / alone.norm())
+        assert pull == pytest.approx(1, rel=1e-3) if limited else 0 < pull < 0.5
+
+
 def aligned(**params: Any) -> tuple[Tensor, Tensor, float, float, set[str]]:
     """The loss of a batch of R, its cross-entropy, both bounds, and what was logged."""
     unlearner = build(MIU, lambda_mi=3.0, **params)

@@ -76,17 +76,20 @@ def check_stop_together() -> None:
 
 
 def sum_gradients(parameters: Iterable[Tensor], loss: Tensor) -> Tensor:
-    """Replace every gradient by its sum over processes; returns the sum of their losses. One message for all."""
+    """Replace every gradient by its sum over processes; returns the sum of their losses, which may be several.
+
+    One message for all.
+    """
     if world_size() == 1:
         return loss
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     parts = [*gradients, loss]
     message = torch.cat([part.flatten() for part in parts])
     all_reduce(message)
-    *pieces, loss = message.split([part.numel() for part in parts])
+    *pieces, losses = message.split([part.numel() for part in parts])
     for gradient, piece in zip(gradients, pieces, strict=True):
         gradient.copy_(piece.view(gradient.shape))
-    return loss.view(())
+    return losses.view(loss.shape)
 
 
 def assemble(pieces: list[Tensor], places: list[tuple[int, int]], n: int, device: torch.device) -> Tensor:

@@ -29,5 +29,8 @@ class ImageSource(Dataset):
     augments: bool
 
     def __getitems__(self, batch: tuple[np.ndarray, np.ndarray]) -> torch.Tensor | UnreadableImage:
-        """uint8 (B, 3, S, S) of rows and augmentation seeds (-1: evaluation view), or what could not be read."""
+        """uint8 (B, 3, S, S) of rows and augmentation seeds (-1: evaluation view), or what could not be read.
+
+        Features (datasets.images.features) are float32 (B, dim).
+        """
         raise NotImplementedError

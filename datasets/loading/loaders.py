@@ -73,8 +73,8 @@ class PassSampler:
 class Loader:
     """Every pass of a run over `dataset`, images of image_size x image_size; one pass at a time.
 
-    num_workers 0 loads in the main process, as in-memory images always do. UserError for an image size that the data
-    set does not have and for absent image folders.
+    num_workers 0 loads in the main process, as in-memory images always do. features: what is read in place of images,
+    in the main process too. UserError for an image size that the data set does not have and for absent image folders.
     """
 
     def __init__(
@@ -84,19 +84,20 @@ class Loader:
         num_workers: int,
         pin_memory: bool,
         cache: KeptImages | None = None,
+        features: ImageSource | None = None,
     ) -> None:
-        self._arguments = (dataset, image_size, num_workers, pin_memory, cache)
+        self._arguments = (dataset, image_size, num_workers, pin_memory, cache, features)
         self._busy = False
         if dataset.fixed_size not in (None, image_size):
             size = dataset.fixed_size
             raise UserError(f"--image_size {image_size}: the images of {dataset.name} are {size} x {size}; use {size}")
         dataset.check_images()
-        self._source = _memory_images(dataset) if dataset.in_memory else _file_images(dataset, image_size, cache)
-        self._in_memory, self._image_bytes = dataset.in_memory, 3 * image_size**2
+        self._in_memory, self._image_bytes = dataset.in_memory or features is not None, 3 * image_size**2
+        self._source = _images(dataset, image_size, cache) if features is None else features
         self.augments = self._source.augments
         self._pin_memory = pin_memory
         self._sampler = PassSampler()
-        self._pool = self._pool_of(0 if dataset.in_memory else num_workers)
+        self._pool = self._pool_of(0 if self._in_memory else num_workers)
         # Workers ignore the signal that multiprocessing sends at exit, and it would wait for them forever.
         atexit.register(self.close)
 
@@ -111,7 +112,7 @@ class Loader:
         first: int = 0,
         part: Callable[[Bounds], Bounds] = list,
     ) -> Iterator[dict[str, torch.Tensor]]:
-        """One pass over the rows in `order`: image (uint8 NCHW) and index (int64, on the CPU).
+        """One pass over the rows in `order`: image (uint8 NCHW, or features) and index (int64, on the CPU).
 
         With an `augment_seed` the training view, of a seed per position; with None the evaluation view. Nothing is
         dropped; `first` batches are passed over, so that the others are as they would be. `part`: what of the batches
@@ -127,7 +128,7 @@ class Loader:
 
     def another(self) -> "Loader":
         """A loader of the same images with workers of its own, for a pass within a pass."""
-        return Loader(*self._arguments)
+        return type(self)(*self._arguments)
 
     def _pass(self, order: np.ndarray, bounds: Bounds, augment_seed: int | None) -> Iterator[dict[str, torch.Tensor]]:
         for (start, stop), images in zip(bounds, self._images(order, bounds, augment_seed), strict=True):
@@ -161,8 +162,8 @@ class Loader:
         log.warning("images are read without worker processes (%d were to be): %s", self._pool.n_workers, why)
         self._pool.close()
         self._pool = self._pool_of(0)
-        dataset, image_size, _, pin_memory, cache = self._arguments
-        self._arguments = (dataset, image_size, 0, pin_memory, cache)
+        dataset, image_size, _, pin_memory, cache, features = self._arguments
+        self._arguments = (dataset, image_size, 0, pin_memory, cache, features)
 
     def close(self) -> None:
         """End the workers, in mid-pass too; calling it again does nothing."""
@@ -203,10 +204,8 @@ def default_workers(in_memory: bool, device: torch.device, cpus: int) -> int:
     return 0 if in_memory or device.type == "cpu" else min(max(cpus - 1, 0), MAX_WORKERS)
 
 
-def _memory_images(dataset: GroupDataset) -> ImageSource:
-    return MemoryImages(dataset.pixels, dataset.max_shift)
-
-
-def _file_images(dataset: GroupDataset, image_size: int, cache: KeptImages | None) -> ImageSource:
-    """Chosen by name, because torchvision takes seconds to import and images in memory do without it."""
+def _images(dataset: GroupDataset, image_size: int, cache: KeptImages | None) -> ImageSource:
+    """Files by name, because torchvision takes seconds to import and images in memory do without it."""
+    if dataset.in_memory:
+        return MemoryImages(dataset.pixels, dataset.max_shift)
     return importlib.import_module("datasets.images.decoding").FileImages(dataset, image_size, cache)

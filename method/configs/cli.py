@@ -245,6 +245,7 @@ def _differing_flags(config: Config, method: str) -> dict[str, Any]:
     folders = ("data_dir", "store_dir", "checkpoint_dir")
     seeds = config.seeds.of_model(METHODS[method].forgets)
     values = {**config.values, "seed": seeds.run, "forget_seed": None, **seeds.given()}
+    own += ("freeze_backbone", "hidden_dim") if config.frozen else ()
     for name in (*own, "leave_out", "seed", "forget_seed", "model", "image_size", "weights", *further, *folders):
         if values.get(name) != default.get(name):
             flags[name] = values[name]

@@ -32,6 +32,8 @@ ONLY_WITH = {
     "dro_step_size": ("rob_approach", ("dro",)),
     "dro_adjustment": ("rob_approach", ("dro",)),
 }
+FREEZE = "--freeze_backbone"  # the source of what follows from it, unless somebody says otherwise
+FOLLOWS_FROM_FREEZE = {"use_train_aug": False, "cache": "disk"}
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,11 @@ class Config:
         """Whether it is trained by group DRO or on a subsample; nobody starts from it or compares with it unasked."""
         return self.values.get("rob_approach", "none") != "none"
 
+    @property
+    def frozen(self) -> bool:
+        """Whether a hidden layer and the last one are all that is trained; an imported model has no such key."""
+        return bool(self.values.get("freeze_backbone"))
+
     def remembered(self, name: str) -> Path:
         """Return where the store folder keeps a file of what was found out about the data; it may be deleted."""
         return Path(self.store_dir) / self.data_name / name
@@ -128,6 +135,7 @@ class Config:
         values = {**self.values, "forget_list": list_digest(self.requests) if self.requests else None}
         values |= self._needless()
         skipped |= set() if self.leave_out else {"leave_out"}  # as in runs of earlier versions
+        skipped |= set() if self.frozen else {"freeze_backbone", "hidden_dim"}  # likewise
         skipped |= {*SEEDS[1:]}  # absent where they follow --seed, as in runs of earlier versions
         identity = {name: values[name] for name in self.values if not keys[name].execution and name not in skipped}
         identity |= self.seeds.given()
@@ -162,8 +170,10 @@ def resolve(
     def stacked(selected: Mapping[str, Any] | None) -> Layer:
         """Return every key's value and source, with the entries for tasks that are `selected`."""
         layers = _schema_layers(method, dataset, fixed.get("preset", "strict"))
-        for file in (fallback, own, user):
+        for file in (fallback, own):
             layers += file.layers(method, selected)
+        layers.append(name_source(FOLLOWS_FROM_FREEZE if fixed.get("freeze_backbone") else {}, FREEZE))
+        layers += user.layers(method, selected)
         layers.append({name: (value, f"--{name}") for name, value in flags.items()})
         return _merge(layers, method, dataset)
 
@@ -175,7 +185,7 @@ def resolve(
     config = Config(MappingProxyType(values), MappingProxyType(sources))
     _refuse_contradictions(config, flags)
     config = replace(config, requests=read_requests(values))
-    return replace(config, notes=_note_reweight(config) + _note_untuned(own, config))
+    return replace(config, notes=_note_frozen(config) + _note_reweight(config) + _note_untuned(own, config))
 
 
 def _refuse_other_data_sets(dataset: str, user: LayerFile, flags: Mapping[str, Any]) -> None:
@@ -232,8 +242,29 @@ def _refuse_contradictions(config: Config, flags: Mapping[str, Any]) -> None:
         raise UserError(
             f"--head {config.head} is about the last layer in --weights, and there are none; give them, or leave it out"
         )
+    _refuse_with_frozen(config, flags)
     _refuse_idle(config, flags)
     config.params.check()
+
+
+def _refuse_with_frozen(config: Config, flags: Mapping[str, Any]) -> None:
+    """Refuse what cannot be said of a head on features that are computed once, or of a whole network."""
+    if not config.frozen:
+        if flags.get("hidden_dim"):
+            raise UserError(f"--hidden_dim is of the hidden layer that {FREEZE} trains; give that too, or leave it out")
+        return
+    if config.weights == "none":
+        raise UserError(
+            f"{FREEZE} trains on the features of a network that has learned something, and --weights is none; give "
+            "--weights FILE or imagenet"
+        )
+    if config.head:
+        raise UserError(f"--head is about the last layer in --weights, and {FREEZE} leaves that out; leave out --head")
+    if config.values.get("use_train_aug"):
+        raise UserError(
+            f"use_train_aug is true ({config.sources['use_train_aug']}), and {FREEZE} has features of the evaluation "
+            "view alone; give --no-use_train_aug"
+        )
 
 
 def _refuse_idle(config: Config, flags: Mapping[str, Any]) -> None:
@@ -244,6 +275,16 @@ def _refuse_idle(config: Config, flags: Mapping[str, Any]) -> None:
         if chosen not in (None, *choices):
             owner = f"--{chooser} {', '.join(choices)}"
             raise UserError(f"--{name} is of {owner}, and here it is {chosen}; change that, or leave this out")
+
+
+def _note_frozen(config: Config) -> tuple[str, ...]:
+    """Say what is trained of a network whose backbone is frozen, and on what; () elsewhere."""
+    if not config.frozen:
+        return ()
+    return (
+        f"{FREEZE}: a hidden layer of {config.hidden_dim} and the last one are trained, on features of the evaluation "
+        "view; no pass is augmented",
+    )
 
 
 def _note_reweight(config: Config) -> tuple[str, ...]:
@@ -261,14 +302,17 @@ def _note_untuned(own: LayerFile, config: Config) -> tuple[str, ...]:
         details.append(f"these stand at their defaults: {_listed(config, missing)}")
     tuned_model = own.plain.get("model", all_keys()["model"].default)
     others = ["other data"] * ("dataset_name" in config.values) + [tuned_model] * (config.model != tuned_model)
+    others += ["whole networks"] * config.frozen
     settings = [name for name, key in keys_of(method).items() if key.group in ("training", method)]
     settings = [name for name in settings if name in config.values]
     from_own = [name for name in settings if config.sources[name].startswith(own.name)]
     if others and from_own:
         subject += f" with {config.model}" * (config.model != tuned_model)
+        subject += f" with {FREEZE}" * config.frozen
         details.append(f"{own.name} has these for {' and '.join(others)}: {_listed(config, from_own)}")
     named = method in own.sections or any(method in entry.match["method"] for entry in own.tasks)
-    if not named and all(config.sources[name].startswith((SCHEMA, FALLBACK, own.name, "preset")) for name in settings):
+    unsaid = (SCHEMA, FALLBACK, own.name, "preset", FREEZE)
+    if not named and all(config.sources[name].startswith(unsaid) for name in settings):
         details = [f"{own.name} does not speak of it, so {FALLBACK} and its own defaults count"]
     if not details:
         return ()

@@ -112,6 +112,10 @@ def _data_and_model() -> list[Key]:
             path=True),
         key("head", str, "what becomes of a last layer in these weights that has as many outputs as there are classes: "
             "keep starts from it, new leaves it out", default=None, nullable=True, choices=("keep", "new")),
+        key("freeze_backbone", bool, "train a hidden layer and a last one alone, on the features that the network of "
+            "--weights has of the evaluation view; they are computed once", default=False),
+        key("hidden_dim", int, "with --freeze_backbone: outputs of that hidden layer, the features of every method and "
+            "measure", default=512, at_least=1),
         key("mean", str, "what is taken from pixels between 0 and 1, for all channels or as RED,GREEN,BLUE (default: "
             "0.5, with --weights imagenet timm's own)", default=None, nullable=True, channels=True, at_least=0,
             at_most=1),
@@ -185,8 +189,9 @@ def _execution() -> list[Key]:
         key("verify_data", bool, "before training decode every image once; the store folder remembers it",
             default=True),
         key("image_digest", bool, "record the content of all images too, and compare it between runs", default=False),
-        key("cache", str, "keep decoded images: ram, for this run; disk, in the store folder, for all runs",
-            default="none", choices=("none", "ram", "disk")),
+        key("cache", str, "keep decoded images: ram, for this run; disk, in the store folder, for all runs (with "
+            "--freeze_backbone features; disk, its default, keeps them)", default="none",
+            choices=("none", "ram", "disk")),
         key("device", str, DEVICES, default="auto"),
         key("num_workers", int, "processes that read images (default: by CPUs, 0 on a CPU)", default=None,
             nullable=True, at_least=0, at_most=MOST_AT_ONCE),

@@ -106,7 +106,7 @@ def check_images(config: Config, data: Data) -> None:
 def open_cache(config: Config, data: Data) -> ImageCache | None:
     """The decoded images, where --cache asks for them; filling it has checked them, which is remembered."""
     dataset = data.dataset
-    if config.cache == "none" or dataset.in_memory:
+    if config.cache == "none" or dataset.in_memory or config.frozen:  # features are kept then
         return None
     if config.cache == "disk":
         from_rank_0(lambda: _checked_by(_on_disk(config, dataset), config, data))

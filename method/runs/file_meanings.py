@@ -94,6 +94,7 @@ CONFIG = {
     "inputs.folder": "folder of the data set; null for one that comes with the program",
     "inputs.labels": "SHA-256 of each label file",
     "inputs.table": "with `--skip_bad_images`: fingerprint of the table before images were left out",
+    "inputs.backbone": "with `--freeze_backbone`: SHA-256 of the tensors of the network whose features are read",
     "inputs.images": "number, digests of sizes and times (with `--image_digest` of the content), and `turned`: how "
     "many are turned as EXIF says; null for a data set that comes with the program",
     "inputs.reference": "name of the retrained run that was compared with, and SHA-256 of its metrics.json",

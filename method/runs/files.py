@@ -104,9 +104,9 @@ CONFIG_CHECK = table(
         **dict.fromkeys(("weights", "original", "reference"), null_or(text(LONGEST_TEXT))),
         "seed": whole(0, LARGEST_WHOLE),
         **dict.fromkeys(("forget_seed", "train_seed"), null_or(whole(0, LARGEST_WHOLE))),
-        "image_size": null_or(COUNT),
+        **dict.fromkeys(("image_size", "hidden_dim"), null_or(COUNT)),
         **dict.fromkeys(("unlearning_ratio", "leave_out"), number(0, 1, null=True)),
-        "reweight": null_or(flag),
+        **dict.fromkeys(("reweight", "freeze_backbone"), null_or(flag)),
     },
     needed=("method", "dataset", "model", "seed"),
 )
@@ -125,7 +125,7 @@ INPUTS = table(
     {
         "folder": null_or(text(LONGEST_TEXT)),
         "labels": table({}, others=NAME),
-        "table": NAME,
+        **dict.fromkeys(("table", "backbone"), NAME),
         "images": null_or(IMAGES),
         "reference": table({}, others=NAME),
     }

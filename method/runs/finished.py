@@ -18,6 +18,9 @@ from method.configs.seeds import read_seeds
 from method.runs.folder import CONFIG, MODEL, RunFolder
 from method.training.checkpoints import load_weights, read_model
 from models import build_model
+from models.classifier import Classifier
+from models.exporting import digest
+from models.frozen import build_trained_part, on_images, trained_part
 from utils.errors import UserError
 
 
@@ -37,9 +40,29 @@ class RunModel(nn.Module):
         self.architecture, self.image_size = facts["model"], facts["image_size"]
         self.view, self.upright = facts.get("view") or kind.view, kind.upright
         self.pixels = Pixels.read(facts.get("mean", "0.5"), facts.get("std", "0.5"))
-        self.network = build_model(self.architecture, len(self.classes), 0, "none", self.image_size)
-        load_weights(self.network, weights, folder.file(MODEL))
+        self.network = self._whole(facts, weights) if facts.get("freeze_backbone") else self._build("none")
+        load_weights(self.trained, weights, folder.file(MODEL))
         self.eval()
+
+    def _build(self, weights: str) -> Classifier:
+        return build_model(self.architecture, len(self.classes), 0, weights, self.image_size, "new")
+
+    def _whole(self, facts: dict[str, Any], weights: dict[str, Tensor]) -> Classifier:
+        """The frozen backbone, which is in no run's folder, and behind it what was trained."""
+        source, place = str(self.stored["config"]["weights"]), self.folder.path
+        told = f"{place} has trained on the frozen features of --weights {source}"
+        if source != "imagenet" and not Path(source).is_file():
+            raise UserError(f"{told}, which is not there; put the file back, as model.pt holds what was trained alone")
+        backbone = self._build(source)
+        if digest(backbone.backbone.state_dict()) != facts["backbone"]:
+            raise UserError(f"{told}, which has other tensors now; put back those that it was trained on")
+        sizes = weights["backbone.0.weight"].shape[1], facts["hidden_dim"]
+        return on_images(backbone, build_trained_part(*sizes, len(self.classes), 0))
+
+    @property
+    def trained(self) -> Classifier:
+        """What the run trained, with the weights of `network`: all of it, or what takes the frozen features."""
+        return trained_part(self.network)
 
     @property
     def mean(self) -> tuple[float, ...]:

@@ -6,6 +6,7 @@ The runner writes it; report, sweep and the Python interface read it. Nobody els
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,6 +53,11 @@ def state_name(weights: str) -> str:
     return f"last_{weights}.pt"
 
 
+def model_name(values: Mapping[str, Any]) -> str:
+    """What folders and tables call the network: `resnet18`, or `resnet18-frozen512` where a head alone is trained."""
+    return values["model"] + (f"-frozen{values.get('hidden_dim')}" if values.get("freeze_backbone") else "")
+
+
 def folder_of(config: Config, root: str, method: str | None = None, reweight: bool | None = None) -> Path:
     """The run's folder.
 
@@ -64,7 +70,7 @@ def folder_of(config: Config, root: str, method: str | None = None, reweight: bo
     name = name_of(config, method, reweight)
     check_name(config.data_name, "dataset_name")
     check_name(name, "tag")
-    folder = Path(root) / config.data_name / config.model.replace("/", "-")
+    folder = Path(root) / config.data_name / model_name(config.values).replace("/", "-")
     forgets = METHODS[method or config.method].forgets
     return (folder / config.task if forgets or config.needs_task_for_target else folder) / name
 

@@ -23,7 +23,8 @@ from utils.files import sha256_file
 from utils.tables import HOLE, align
 
 OF_EVALUATION = ("precision", "compile")  # the keys of training that decide what a model predicts
-OF_THE_START = ("rob_approach", "preset", "head")  # further keys of how a model came to be
+# Further keys of how a model came to be.
+OF_THE_START = ("rob_approach", "preset", "head", "freeze_backbone", "hidden_dim")
 SETS = ("train", "val", "test")
 
 

@@ -21,6 +21,8 @@ NAMES = {
     "bad_teacher": "Bad Teacher",
     "boundary_shrink": "Boundary Shrink",
     "boundary_expand": "Boundary Expand",
+    "neggrad_plus": "NegGrad+",
+    "falw": "FaLW by group",
 }
 APPROACHES = {"dro": "group DRO", "subsample": "subsampling"}
 

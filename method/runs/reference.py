@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from method.configs.loading import Config
 
 WEIGHTS_PATH = "path of the weights"
-SHARED = ("model", "image_size", "weights", "head", "mean", "std", "view")
+SHARED = ("model", "image_size", "weights", "head", "hidden_dim", "mean", "std", "view")
 KIND = ("reweight", "rob_approach")
 
 
@@ -59,6 +59,7 @@ def facts_of(record: Mapping[str, Any]) -> dict[str, Any]:
     """What decides whether a run is the reference of another, from its config.yaml."""
     config = record.get("config") or {}
     values, fingerprints = {**config, **(record.get("identity") or {})}, record.get("fingerprints") or {}
+    values["hidden_dim"] = values.get("hidden_dim") if values.get("freeze_backbone") else None  # of a whole network
     return {
         "method": values.get("method"),
         "forget fingerprint": fingerprints.get("forget"),

@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from datasets.images.cache import ImageCache
-from datasets.images.normalisation import Pixels
+from datasets.images.features import Features
+from datasets.images.normalisation import PUBLISHED, Pixels
 from datasets.loading.loaders import Loader, default_workers
 from method.configs.cli import Command
 from method.configs.loading import Config
@@ -23,12 +24,13 @@ from method.runs.comparison import compare, compare_images, find_reference
 from method.runs.data import Data, check_images, open_cache, read_data
 from method.runs.directory import RunDirectory
 from method.runs.folder import HISTORY, METRICS, MODEL, RECORDS, STATE, records_name
+from method.runs.frozen import frozen_features
 from method.runs.image_inputs import image_entry
 from method.runs.inputs import identity_of, label_record, open_digests
 from method.runs.recompute import COST_KEYS
 from method.runs.run_log import announce, collect_versions, count_left_out, describe_run, logged, save_sets
 from method.runs.signature import ORIGINAL, signature
-from method.runs.starting import model_facts, pixels_of, starting_models
+from method.runs.starting import model_facts, original_file, pixels_of, starting_models, to_device
 from method.runs.trackers import check_installed, tracking
 from method.training.checkpoints import save_model
 from method.training.engine import Engine, measure
@@ -52,7 +54,8 @@ class Job:
     """One run with all that it needs, read and checked before anything is written.
 
     record: what config.yaml says of it; facts: what its model must share with the pretrained one; original: the frozen
-    original and its file; images: the entry of config.yaml; pixels: as the network expects them.
+    original and its file; images: the entry of config.yaml; pixels: as the network expects them; features: of a frozen
+    backbone, which the networks take in place of images.
     """
 
     config: Config
@@ -67,6 +70,7 @@ class Job:
     cache: ImageCache | None
     images: dict[str, Any] | None
     pixels: Pixels
+    features: Features | None
 
 
 def run(command: Command, directory: RunDirectory) -> list[str] | None:
@@ -77,7 +81,7 @@ def run(command: Command, directory: RunDirectory) -> list[str] | None:
     config = command.config
     check_installed(config)
     device, precision = choose_hardware(config)
-    job = prepare(config, directory)
+    job = prepare(config, directory, device, precision)
     loader = open_loader(job, device)
     check_stop_together()
     with ExitStack() as held, hardware_set(config, device, precision) as hardware, closing(loader):
@@ -94,7 +98,7 @@ def run(command: Command, directory: RunDirectory) -> list[str] | None:
                 log.info("%s", job.model.loaded)
             from_rank_0(lambda: save_sets(config, job.data, directory))
             with tracking(config, directory.path, resumed) as trackers:
-                inference = Inference(loader, device, precision, job.pixels)
+                inference = Inference(loader, device, precision, None if job.features else job.pixels)
                 if config.imported:
                     metrics = evaluate_imported(job, inference, signature(record))
                 else:
@@ -130,23 +134,38 @@ def hardware_set(config: Config, device: torch.device, precision: torch.dtype) -
         }
 
 
-def prepare(config: Config, directory: RunDirectory) -> Job:
+def prepare(config: Config, directory: RunDirectory, device: torch.device, precision: torch.dtype) -> Job:
     """Read labels and models, find the reference and check the images; UserError for whatever is wrong."""
     data = read_data(config, config.skip_bad_images)
     digests = open_digests(config)
     identity = identity_of(config, digests)
     pixels = pixels_of(config)
     record = describe_run(config, data, identity) | {"pixels": pixels.spell()}
-    facts = model_facts(config, data, identity)
-    model, original = starting_models(config, data, facts)
+    features = read_features(config, data, identity, device, precision) if config.frozen else None
+    facts = model_facts(config, data, identity, features)
+    model, original = starting_models(config, data, facts, features)
     reference = find_reference(config, record)
     cache = open_cache(config, data)
-    from_rank_0(lambda: check_images(config, data))
+    if features is None:
+        from_rank_0(lambda: check_images(config, data))
     memory, digest = config.remembered("verified.json"), config.image_digest or directory.knows_content
     images = from_rank_0(lambda: image_entry(data.dataset, memory, digest))
     used = original[1] if original else None, reference.path if reference else None
     from_rank_0(lambda: compare_images(*used, images))
-    return Job(config, directory, data, digests, record, facts, model, original, reference, cache, images, pixels)
+    return Job(
+        config, directory, data, digests, record, facts, model, original, reference, cache, images, pixels, features
+    )
+
+
+def read_features(
+    config: Config, data: Data, identity: dict[str, Any], device: torch.device, precision: torch.dtype
+) -> Features:
+    """Those of a frozen backbone, on good images; what is missing beside them is said before they take their time."""
+    if METHODS[config.method].from_original:
+        original_file(config)
+    from_rank_0(lambda: check_images(config, data))
+    with hardware_set(config, device, precision):
+        return frozen_features(config, data.dataset, identity, device, precision)
 
 
 def open_loader(job: Job, device: torch.device) -> Loader:
@@ -154,7 +173,7 @@ def open_loader(job: Job, device: torch.device) -> Loader:
     config, dataset = job.config, job.data.dataset
     workers = default_workers(dataset.in_memory, device, devices.available_cpus() // local_world_size())
     workers = workers if config.num_workers is None else config.num_workers
-    return Loader(dataset, config.image_size, workers, devices.pin_memory(device), job.cache)
+    return Loader(dataset, config.image_size, workers, devices.pin_memory(device), job.cache, job.features)
 
 
 def describe_provenance(job: Job, hardware: dict[str, Any]) -> dict[str, Any]:
@@ -168,6 +187,8 @@ def describe_inputs(job: Job) -> dict[str, Any]:
     inputs = {**label_record(job.config, job.digests), "images": job.images}
     if job.data.table is not None:
         inputs["table"] = job.data.table
+    if job.features is not None:
+        inputs["backbone"] = job.features.backbone
     if job.reference is not None:
         metrics = job.digests.of(job.reference.file(METRICS))
         inputs["reference"] = {"run": job.reference.path.name, "metrics": metrics}
@@ -205,7 +226,7 @@ def train_and_evaluate(
     config, data, model, directory = job.config, job.data, job.model, job.directory
     to_device(model, inference.device)
     frozen = freeze_original(job, inference)
-    unlearner = build_unlearner(config, data, model, frozen, inference)
+    unlearner = build_unlearner(config, data, model, frozen, inference, job.features)
     if config.compile:
         model.backbone.compile()
     files = directory.file(STATE), directory.file(HISTORY)
@@ -248,16 +269,17 @@ def freeze_original(job: Job, inference: Inference) -> Original | None:
     return Original(to_device(model, inference.device), inference, job.data.splits.train)
 
 
-def to_device(model: Classifier, device: torch.device) -> Classifier:
-    """The model, moved to the device, its weights in the order that is fast there."""
-    return model.to(device).to(memory_format=devices.memory_format(device))
-
-
 def build_unlearner(
-    config: Config, data: Data, model: nn.Module, original: Original | None, inference: Inference
+    config: Config,
+    data: Data,
+    model: nn.Module,
+    original: Original | None,
+    inference: Inference,
+    features: Features | None = None,
 ) -> Unlearner:
     """The method's object with the facts and services its losses may need."""
-    dataset, splits = data.dataset, data.splits
+    dataset, splits, pixels = data.dataset, data.splits, inference.pixels or PUBLISHED
+    darkest, brightest = (pixels.darkest, pixels.brightest) if features is None else features.range_of(splits.train)
     task = Task(
         n_targets=dataset.n_targets,
         n_groups=dataset.n_groups,
@@ -267,8 +289,8 @@ def build_unlearner(
         forget_groups=splits.forget_groups,
         epochs=config.n_epochs,
         seed=config.seed,
-        darkest=inference.pixels.darkest,
-        brightest=inference.pixels.brightest,
+        darkest=darkest,
+        brightest=brightest,
     )
 
     def measured(name: str) -> GroupAccuracy:

@@ -5,8 +5,11 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from datasets import dataset_class
 from datasets.base import GroupDataset
+from datasets.images.features import Features
 from datasets.images.normalisation import Pixels
 from method.configs.cli import command_line, import_line
 from method.configs.loading import Config, Imported
@@ -19,8 +22,10 @@ from method.runs.signature import differences, signature, without_hardware
 from method.training.checkpoints import load_weights, read_weights
 from models import build_model, default_pixels
 from models.classifier import Classifier
+from models.frozen import build_trained_part
 from models.importing import adopt, count_outputs
 from models.weights import read_state_dict
+from utils import device as devices
 from utils import sealed
 from utils.errors import UserError
 
@@ -34,8 +39,15 @@ def pixels_of(config: Config) -> Pixels:
     return Pixels.read(config.mean or own["mean"], config.std or own["std"])
 
 
-def model_facts(config: Config, data: Data, identity: dict[str, Any]) -> dict[str, Any]:
-    """What a pretrained model and the runs that start from it must share."""
+def to_device(model: Classifier, device: torch.device) -> Classifier:
+    """The model, moved to the device, its weights in the order that is fast there."""
+    return model.to(device).to(memory_format=devices.memory_format(device))
+
+
+def model_facts(
+    config: Config, data: Data, identity: dict[str, Any], features: Features | None = None
+) -> dict[str, Any]:
+    """What a pretrained model and the runs that start from it must share. features: of a frozen backbone."""
     weights = named_file(config, "weights")
     if weights is not None and not weights.is_file():
         raise UserError(f"--weights {weights}: no such file; give a state dict of {config.model}, or --no-pretrained")
@@ -46,6 +58,7 @@ def model_facts(config: Config, data: Data, identity: dict[str, Any]) -> dict[st
         "image_size": config.image_size,
         "weights": identity["weights"],
         "head": config.values.get("head"),
+        **({} if features is None else _facts_of_frozen(config, features)),
         **pixels_of(config).spell(),
         "view": data.dataset.view,
         "seed": config.seeds.train,
@@ -57,30 +70,40 @@ def model_facts(config: Config, data: Data, identity: dict[str, Any]) -> dict[st
     return {IMPORTED: config.imported.digest} | {name: fact for name, fact in known.items() if name not in UNKNOWN}
 
 
+def _facts_of_frozen(config: Config, features: Features) -> dict[str, Any]:
+    return {"freeze_backbone": True, "hidden_dim": config.hidden_dim, "backbone": features.backbone}
+
+
 def starting_models(
-    config: Config, data: Data, facts: dict[str, Any]
+    config: Config, data: Data, facts: dict[str, Any], features: Features | None = None
 ) -> tuple[Classifier, tuple[Classifier, Path] | None]:
-    """The network to train, and the frozen original with the file it came from (None for pretrain and retrain)."""
+    """The network to train, and the frozen original with the file it came from (None for pretrain and retrain).
+
+    With `features` the networks are of what is trained on them.
+    """
     if config.imported:
         return imported_model(config, config.imported, data.dataset), None
     if not METHODS[config.method].from_original:
-        return _build(config, data, config.weights, config.head), None
+        return _build(config, data, features, config.weights, config.head), None
     path = original_file(config)
-    expected = {"method": PRETRAIN, "leave_out": config.leave_out, **facts}
+    expected = {"method": PRETRAIN, "leave_out": config.leave_out, "freeze_backbone": config.frozen, **facts}
     weights = read_weights(path, expected, import_line(config, path), _earlier_facts(config))
-    model = _build(config, data, "none")
+    model = _build(config, data, features, "none")
     load_weights(model, weights, path)
     check_beside(path)
     return model, (copy.deepcopy(model), path)
 
 
-def _build(config: Config, data: Data, weights: str, head: str | None = None) -> Classifier:
+def _build(config: Config, data: Data, features: Features | None, weights: str, head: str | None = None) -> Classifier:
+    if features is not None:
+        return build_trained_part(features.dim, config.hidden_dim, data.dataset.n_targets, config.seeds.train)
     return build_model(config.model, data.dataset.n_targets, config.seeds.train, weights, config.image_size, head)
 
 
 def _earlier_facts(config: Config) -> dict[str, Any]:
     """What is true of a model of an earlier version, which had no flag for it."""
-    return {**Pixels().spell(), "head": None, "leave_out": 0.0, "view": dataset_class(config.dataset).view}
+    own = {"head": None, "leave_out": 0.0, "freeze_backbone": False, "view": dataset_class(config.dataset).view}
+    return {**Pixels().spell(), **own}
 
 
 def imported_model(config: Config, imported: Imported, dataset: GroupDataset) -> Classifier:

@@ -11,7 +11,7 @@ from method.configs.key import SCHEMA
 from method.configs.seeds import Seeds, read_seeds
 from method.registry import METHODS
 from method.runs.files import PRETRAIN, one_line
-from method.runs.folder import CONFIG, DONE, IMPORTED, METRICS, MODEL, STATUS, RunFolder
+from method.runs.folder import CONFIG, DONE, IMPORTED, METRICS, MODEL, STATUS, RunFolder, model_name
 from method.runs.named_files import KEPT_WITHOUT
 from method.runs.reference import Asked, facts_of, misfits, read_asked
 from method.runs.zips import is_zip, unpack
@@ -216,8 +216,8 @@ def _read_run(path: Path) -> StoredRun:
     except ValueError as error:
         return StoredRun(path, problem=f"{CONFIG} cannot be read ({error})", marked=folder.marked)
     config = stored["config"]
-    # Data of the user's own go by their own name.
-    config = {**config, "dataset": config.get("dataset_name") or config["dataset"]}
+    # Data of the user's own go by their own name, and a head on a frozen network is no whole one.
+    config = {**config, "dataset": config.get("dataset_name") or config["dataset"], "model": model_name(config)}
     if not folder.marked:
         return StoredRun(path, config, stored, problem=_state(folder))
     try:

@@ -1,6 +1,8 @@
 """The batches of a phase: which samples, in which order, augmented or not, with what the phase draws for them."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,25 +28,50 @@ class Batches:
         labels = {"target": dataset.target, "group": dataset.group}
         # Of the whole table, on the device for good: a batch's come from there.
         self.labels = {name: send(torch.tensor(values), inference.device) for name, values in labels.items()}
+        self._second: Inference | None = None  # for the phase beside another: a loader serves one pass at a time
 
     def count(self, phase: Phase) -> int:
         """Number of batches in a phase."""
         return phase.steps or n_batches(len(self._rows(phase)), self._batch_size(phase))
 
     def of(self, phase: Phase, epoch: int, first: int = 0) -> Iterator[Batch]:
-        """The phase's batches from number `first` on; all but the images is on the device before the first step."""
+        """The phase's batches from number `first` on, each with that of the phase beside it where there is one.
+
+        All but the images is on the device before the first step.
+        """
+        own = self._of(phase, epoch, first, self.inference)
+        if phase.beside is None:
+            yield from own
+            return
+        self._second = self._second or self.inference.another()
+        beside = self._of(self._as_long_as(phase, phase.beside), epoch, first, self._second)
+        for batch, other in zip(own, beside, strict=True):
+            yield replace(batch, beside=other)
+
+    def close(self) -> None:
+        """End the workers that read for phases beside others; where one comes again, they start again."""
+        if self._second is not None:
+            self._second.loader.close()
+            self._second = None
+
+    def _as_long_as(self, phase: Phase, beside: Phase) -> Phase:
+        """The phase beside another, with as many batches as that has, none larger than the set."""
+        size = min(self._batch_size(beside), len(self._rows(beside)))
+        return replace(beside, steps=self.count(phase), batch_size=size)
+
+    def _of(self, phase: Phase, epoch: int, first: int, inference: Inference) -> Iterator[Batch]:
         augmented = self._augmented(phase)
         augment_seed = derive_seed(self.config.seed, epoch, phase.name, "augment") if augmented else None
         order, batch_size = self._order(phase, epoch), self._batch_size(phase)
         bounds, index = batch_bounds(len(order), batch_size), send(torch.tensor(order), self.inference.device)
-        columns = {name: values[index] for name, values in self.labels.items()} | {"index": index}
+        columns: dict[str, Any] = {name: values[index] for name, values in self.labels.items()} | {"index": index}
         if phase.draw:
             columns["drawn"] = self._drawn(phase.draw, phase, epoch, bounds)
-        images = self.inference.loader.batches(order, batch_size, augment_seed, first, own_slices)
+        images = inference.loader.batches(order, batch_size, augment_seed, first, own_slices)
         bounds = bounds[first:]
         for (start, stop), own, batch in zip(bounds, own_slices(bounds), images, strict=True):
             yield Batch(
-                self.inference.image(batch["image"]),
+                inference.image(batch["image"]),
                 **{name: values[slice(*own)] for name, values in columns.items()},
                 epoch=epoch,
                 augmented=augmented,

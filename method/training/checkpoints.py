@@ -25,6 +25,9 @@ FACTS = {
     "image_size": ("image size", "--image_size {}"),
     "weights": ("initial weights", "--weights {}"),
     "head": ("answer about the last layer of its weights", "--head {}"),
+    "freeze_backbone": ("answer about a frozen backbone", "--freeze_backbone"),
+    "hidden_dim": ("width of the hidden layer", "--hidden_dim {}"),
+    "backbone": ("frozen backbone, by the SHA-256 of its tensors", "--weights FILE, the same one"),
     "mean": ("mean of the pixels", "--mean {}"),
     "std": ("standard deviation of the pixels", "--std {}"),
     "view": ("view", "--view {}"),
@@ -70,7 +73,7 @@ def read_weights(
 
 def _flag(flag: str, value: Any) -> str:
     """A flag with the value of a checkpoint."""
-    if value is None:
+    if value is None or value is False:
         return f"no {flag.partition(' ')[0]}"
     if flag.startswith("--weights") and value == "none":
         return "--no-pretrained"

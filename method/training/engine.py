@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +45,12 @@ def clear_gradients(parameters: list[nn.Parameter]) -> None:
 def measure(
     inference: Inference, model: nn.Module, dataset: GroupDataset, rows: np.ndarray, what: str
 ) -> GroupAccuracy:
-    """Right predictions by group on these rows, of which `what` is the name on the bar."""
-    predicted = inference.apply(model, model, rows, what).argmax(dim=1).cpu().numpy()
-    groups, right = dataset.group[rows], predicted == dataset.target[rows]
+    """Right predictions by group on these rows, of which `what` is the name on the bar, and how sure they are."""
+    logits, target = inference.apply(model, model, rows, what), torch.tensor(dataset.target[rows])
+    groups, right = dataset.group[rows], (logits.argmax(dim=1).cpu() == target).numpy()
     counts = [torch.from_numpy(np.bincount(g, minlength=dataset.n_groups)) for g in (groups[right], groups)]
-    return GroupAccuracy(*counts)
+    confidence = logits.cpu().double().softmax(dim=1).gather(1, target[:, None])[:, 0]
+    return GroupAccuracy(counts[0], counts[1], torch.tensor(groups), confidence)
 
 
 def own_part(loss: Tensor, phase: Phase, batch: Batch) -> Tensor:
@@ -62,6 +64,15 @@ def own_part(loss: Tensor, phase: Phase, batch: Batch) -> Tensor:
     if world_size() == 1 or phase.reduction == "sum":
         return loss
     return loss * (len(batch.target) / batch.size)
+
+
+def with_beside(phase: Phase, batch: Batch) -> list[tuple[Phase, Batch]]:
+    """The phases whose losses a step descends, with their batches: the phase itself, then the one beside it."""
+    if phase.beside is None:
+        return [(phase, batch)]
+    if batch.beside is None:
+        raise ValueError(f"the step of phase {phase.name} has no batch of phase {phase.beside.name} beside it")
+    return [(phase, batch), (phase.beside, batch.beside)]
 
 
 class Engine:
@@ -110,7 +121,7 @@ class Engine:
         done = total - self._steps_from(self.at)
         quiet = rank() > 0 or None
         self.bar = tqdm(total=total or None, initial=done, desc=self.unlearner.name, unit="step", disable=quiet)
-        with self.bar, state_kept(self.layer_generator):
+        with self.bar, state_kept(self.layer_generator), closing(self.batches):
             if saved is None:
                 self._prepare()
             while self.at.epoch < self.config.n_epochs:
@@ -271,13 +282,9 @@ class Engine:
         if phase.train_mode:  # what layers such as dropout draw is a function of the step too
             at = (self.config.seed, self.config.method, batch.epoch, phase.name, self.at.step)
             self.layer_generator.manual_seed(derive_seed("layers", *at, rank()))
-        with autocast(self.device, self.inference.precision):
-            loss = own_part(self._loss(phase, batch), phase, batch)
-        loss.backward()
-        # The mean over no samples is NaN; no sample passes it on as a gradient.
-        loss = loss.detach() if len(batch.target) else torch.zeros_like(loss)
+        losses = torch.stack([self._add_gradients(*one) for one in with_beside(phase, batch)])
         if alone:
-            loss = sum_gradients(self.parameters[phase.module], loss)
+            losses = sum_gradients(self.parameters[phase.module], losses)
         self.unlearner.edit_gradients(phase)
         if phase.collect:
             phase.collect()
@@ -286,7 +293,17 @@ class Engine:
                 nn.utils.clip_grad_norm_(self.parameters["model"], self.config.max_grad_norm)
             optimizer.step()
             self.unlearner.after_step(phase)
-        return loss
+        if phase.beside is not None:
+            self.unlearner.log(f"{phase.beside.name}_loss", losses[1])
+        return losses.sum()
+
+    def _add_gradients(self, phase: Phase, batch: Batch) -> Tensor:
+        """Add the gradients of this process's samples to those that lie there; returns what they add to the loss."""
+        with autocast(self.device, self.inference.precision):
+            loss = own_part(self._loss(phase, batch), phase, batch)
+        loss.backward()
+        # The mean over no samples is NaN; no sample passes it on as a gradient.
+        return loss.detach() if len(batch.target) else torch.zeros_like(loss)
 
     def _loss(self, phase: Phase, batch: Batch) -> Tensor:
         try:

@@ -20,9 +20,12 @@ BATCH_SIZE = 256
 
 
 class Inference:
-    """Applies a network to rows of the data set on one device at one precision; pixels: as the network expects them."""
+    """Applies a network to rows of the data set on one device at one precision.
 
-    def __init__(self, loader: Loader, device: torch.device, precision: torch.dtype, pixels: Pixels = PUBLISHED):
+    pixels: as the network expects them; None where the loader gives features, which it takes as they are.
+    """
+
+    def __init__(self, loader: Loader, device: torch.device, precision: torch.dtype, pixels: Pixels | None = PUBLISHED):
         self.loader, self.device, self.precision, self.pixels = loader, device, precision, pixels
 
     @torch.no_grad()
@@ -61,11 +64,15 @@ class Inference:
 
     def apart(self, module: nn.Module, function: Callable[[Tensor], Tensor], rows: np.ndarray, what: str) -> Tensor:
         """`apply` with a loader of its own, for use while a training pass holds the other."""
-        loader = self.loader.another()
+        other = self.another()
         try:
-            return Inference(loader, self.device, self.precision, self.pixels).apply(module, function, rows, what)
+            return other.apply(module, function, rows, what)
         finally:
-            loader.close()
+            other.loader.close()
+
+    def another(self) -> "Inference":
+        """The same passes with a loader of their own, which the caller closes."""
+        return Inference(self.loader.another(), self.device, self.precision, self.pixels)
 
     def at(self, precision: torch.dtype) -> "Inference":
         """The same passes in another precision."""
@@ -74,5 +81,6 @@ class Inference:
         return other
 
     def image(self, pixels: Tensor) -> Tensor:
-        """uint8 pixels to a normalised batch on the device."""
-        return normalise(send(pixels, self.device), memory_format(self.device), self.pixels)
+        """uint8 pixels to a normalised batch on the device; features as they are."""
+        sent = send(pixels, self.device)
+        return sent if self.pixels is None else normalise(sent, memory_format(self.device), self.pixels)

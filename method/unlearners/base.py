@@ -27,6 +27,7 @@ class Batch:
     image: (B, 3, S, S) normalised; target, group, index: (B,) int64, index a row of the data set's table.
     drawn: (B, ...) what `Phase.draw` gave for these samples, empty without it; augmented: whether the images were.
     size: samples of the step on all processes together, of which these are this process's; B may be 0.
+    beside: the batch of `Phase.beside` in the same step.
     """
 
     image: Tensor
@@ -37,6 +38,7 @@ class Batch:
     epoch: int = 0
     augmented: bool = False
     size: int = -1
+    beside: Batch | None = None
 
     def __post_init__(self) -> None:
         if self.size < 0:
@@ -56,6 +58,11 @@ class Phase:
     reduction: whether the loss is the mean over a batch's samples or their sum.
     draw: (n, ...) random values for the n samples of a step, from a generator of that step alone. Both are on the CPU,
     so that every device gets the same; the engine sends them ahead, and a step finds them in `Batch.drawn`.
+    beside: another phase, which takes no pass of its own: every step descends the sum of both losses, each of a batch
+    of its own data, this one's first. The pass ends with this one's data. The other's are gone through again and again,
+    in a new order each time, and without a gap: a batch may hold the last samples of one round and the first of the
+    next. Batch norm sees the two batches one after the other. Of the other phase count name, loss, data, batch_size,
+    augment, sampling, reduction and draw; its mean loss stands in the history too.
     """
 
     name: str
@@ -71,13 +78,15 @@ class Phase:
     train_mode: bool = True
     reduction: str = "mean"
     draw: Callable[[torch.Generator, int], Tensor] | None = None
+    beside: Phase | None = None
 
 
 @dataclass(frozen=True)
 class Task:
     """The facts of a run that losses may need; group_counts, retain_counts: (n_groups,) samples of D, R, on the CPU.
 
-    darkest, brightest: the pixels of a normalised image that were 0 and 1, by channel.
+    darkest, brightest: the pixels of a normalised image that were 0 and 1, by channel; of features of a frozen network
+    the least and the largest value over D, by feature.
     """
 
     n_targets: int
@@ -98,10 +107,15 @@ class Task:
 
 @dataclass(frozen=True)
 class GroupAccuracy:
-    """Counts by group, (n_groups,) on the CPU, of a set predicted in eval mode."""
+    """Counts by group, (n_groups,) on the CPU, of a set predicted in eval mode.
+
+    group, confidence: (n,) int64 and float64, of each of its samples the group and the probability of its own target.
+    """
 
     correct: Tensor
     count: Tensor
+    group: Tensor = torch.empty(0, dtype=torch.int64)
+    confidence: Tensor = torch.empty(0, dtype=torch.float64)
 
     def accuracy(self) -> float:
         """Share of right predictions, in percent, of a set that is not empty."""

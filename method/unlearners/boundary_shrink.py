@@ -63,8 +63,9 @@ class BoundaryShrink(Unlearner):
         image = batch.image.clone().requires_grad_()
         loss = cross_entropy(self.original.module(image), batch.target, reduction="sum")
         (gradient,) = torch.autograd.grad(loss, image)
+        sides = [1] * (image.ndim - 2)  # none where features of a frozen network stand in place of images
         darkest, brightest = (
-            torch.tensor(values, device=image.device).view(-1, 1, 1)
+            torch.tensor(values, device=image.device).view(-1, *sides)
             for values in (self.task.darkest, self.task.brightest)
         )
         step = self.p.epsilon * (brightest - darkest) * gradient.sign()

@@ -18,9 +18,18 @@ Symbols, and what each is called here:
     f_theta, h_theta    the network and its features: `model`, `model.features`
     h_theta0            the original's features: `original.features`
     g, g~               `batch.group`, and `batch.drawn` from the group histogram of D (`draw_groups`)
-    phi, psi            the critics of the network and of the original: `phi`, `psi`, both `Critic`
-    I_T                 `Critic.bound`, with MINE's corrected gradient (`donsker_varadhan`)
+    phi, psi            the critics of the network and of the original: `phi`, `psi`
+    I_T                 `phi.bound`, of a `Critic` with MINE's corrected gradient (`donsker_varadhan`)
     lambda, E_f         `lambda_mi`, `forget_epochs`
+
+Another estimator. MINE's critic holds within a factor of two of one learning rate (docs/results/miu.md). With
+`--miu_estimator classifier` phi and psi are classifiers of the group, whose bound is I_q (`GroupClassifier`):
+
+    on F descend    the mean over F of max(log q_phi(g | h_theta(x)) - log p(g), 0), which ends where F tells nothing
+    on R descend    CE + c lambda (I_phi - I_psi)^2, with the largest c <= 1 with which the gradient of the square at
+                    the features is no longer than that of CE (`limit`; without CE c is 1)
+
+c is after the weight of Esser et al., Taming Transformers, CVPR 2021, a ratio of gradients at a layer that both share.
 
 Steps. Start at theta0; in every epoch e:
 
@@ -54,12 +63,13 @@ there either.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from method.mutual_information import Critic
+from method.mutual_information import ESTIMATORS, limit
 from method.registry import Range, param, register
 from method.unlearners.base import Batch, Phase, batch_norm_buffers_kept, initial_weights, sgd
 from method.unlearners.grouped import Grouped, GroupParams
@@ -93,6 +103,11 @@ class MIU(Grouped):
         lambda_mi: float = param(
             1.0, "weight of the calibration on R", aliases=("lambda_mi",), at_least=0, search=Range(0.01, 30, log=True)
         )
+        estimator: str = param(
+            "mine",
+            "what bounds the information: MINE's critic, or a classifier of the group",
+            choices=tuple(ESTIMATORS),
+        )
         critic_steps_first: int = param(100, "critic steps before the first epoch", at_least=1, reference=101)
         critic_steps: int = param(10, "critic steps before every later epoch", at_least=1, reference=11)
         ablate_alignment: bool = param(False, "no calibration on R", aliases=("ablate_alignment",))
@@ -125,7 +140,13 @@ class MIU(Grouped):
         )
 
         def check(self) -> None:
-            """Refuse what leaves nothing to do on R."""
+            """Refuse what leaves nothing to do on R, and what the estimator has not."""
+            if self.estimator != "mine" and (self.marginal, self.mean_updates) != ("histogram", "critic_steps"):
+                raise UserError(
+                    f"--miu_estimator {self.estimator} draws no g~ and has no running mean, so that --miu_marginal "
+                    f"{self.marginal} and --miu_mean_updates {self.mean_updates} say nothing (--preset reference sets "
+                    "them); leave them out, or take --miu_estimator mine"
+                )
             if self.ablate_alignment and self.ablate_retain:
                 raise UserError(
                     "--ablate_alignment with --ablate_retain leaves no loss on the retain set; keep one of them"
@@ -138,9 +159,9 @@ class MIU(Grouped):
     def __init__(self, *args: Any):
         super().__init__(*args)
         device = next(self.model.parameters()).device
-        sizes = self.model.feature_dim, self.task.n_groups
+        critic = partial(ESTIMATORS[self.p.estimator], self.model.feature_dim, self.task.group_counts)
         with initial_weights(self.task.generator("miu", "critics")):
-            self.phi, self.psi = Critic(*sizes), Critic(*sizes)
+            self.phi, self.psi = critic(), critic()
         self.critics = nn.ModuleDict({"phi": self.phi, "psi": self.psi}).to(device)
         if self.original is not None:
             self.original.train_mode = self.p.original_mode == "train"
@@ -183,8 +204,8 @@ class MIU(Grouped):
             return self.model.features(batch.image)
 
     def unlearn(self, batch: Batch) -> Tensor:
-        """Step 2: descend I_phi(h_theta(x); g) on F."""
-        mi = self.phi.bound(self.model.features(batch.image), batch.group, batch.drawn, self._every_pass)
+        """Step 2: descend I_phi(h_theta(x); g) on F, down to where it has a floor."""
+        mi = self.phi.left_to_forget(self.model.features(batch.image), batch.group, batch.drawn, self._every_pass)
         self.log("forget_mi_model", mi)
         return mi
 
@@ -201,7 +222,10 @@ class MIU(Grouped):
                 mi_original = self.psi.bound(original, batch.group, batch.drawn, self._every_pass)
             self.log("retain_mi_model", mi_model)
             self.log("retain_mi_original", mi_original)
-            loss = loss + self.p.lambda_mi * (mi_model - mi_original) ** 2
+            calibration = self.p.lambda_mi * (mi_model - mi_original) ** 2
+            if self.phi.limited and not self.p.ablate_retain:
+                calibration = calibration * limit(calibration, loss, features, len(batch.target) / batch.size)
+            loss = loss + calibration
         return loss
 
     @property

@@ -11,7 +11,7 @@ from method.evaluation.columns import COLUMNS, Column
 from method.registry import METHODS
 from method.runs import file_meanings, meanings
 from method.runs.meanings import Meaning
-from method.unlearners.base import Batch, GroupAccuracy, Task, Unlearner
+from method.unlearners.base import Batch, GroupAccuracy, Phase, Task, Unlearner
 from models import build_model
 from scripts.document.markdown import code, table
 
@@ -105,10 +105,16 @@ def _phase_rows() -> list[list[str]]:
     found: dict[tuple[str, str], list[str]] = {}
     for name in METHODS:
         for phase in _example(name).phases(0):
-            first = (phase.loss.__doc__ or "").split("\n")[0].removesuffix(".")
-            what = re.sub(r"^Step \d+: ", "", first)
+            what = _what(phase) if phase.beside is None else f"{_what(phase)}, and `{phase.beside.name}_loss` with it"
             found.setdefault((f"{phase.name}_loss", what), []).append(name)
+            if phase.beside is not None:
+                found.setdefault((f"{phase.beside.name}_loss", _what(phase.beside)), []).append(name)
     return [[", ".join(methods), code(column), what] for (column, what), methods in found.items()]
+
+
+def _what(phase: Phase) -> str:
+    """What a phase descends: the first line of its loss's docstring."""
+    return re.sub(r"^Step \d+: ", "", (phase.loss.__doc__ or "").split("\n")[0].removesuffix("."))
 
 
 def _example(name: str) -> Unlearner:

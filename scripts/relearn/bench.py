@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
@@ -19,8 +19,10 @@ from method.runs.data import read_data
 from method.runs.files import PRETRAIN
 from method.runs.findings import RETRAINED
 from method.runs.finished import load_model
-from method.runs.inputs import defaults
-from method.runs.runner import choose_hardware, hardware_set, to_device
+from method.runs.frozen import frozen_features
+from method.runs.inputs import defaults, identity_of, open_digests
+from method.runs.runner import choose_hardware, hardware_set
+from method.runs.starting import to_device
 from method.runs.stored import StoredRun
 from method.training.inference import Inference
 from models.classifier import Classifier
@@ -136,8 +138,13 @@ def opened_bench(trio: Trio, options: Options) -> Iterator[tuple[Bench, dict[str
     check_stop()
     workers = default_workers(dataset.in_memory, device, devices.available_cpus())
     workers = workers if config.num_workers is None else config.num_workers
-    loader = Loader(dataset, config.image_size, workers, devices.pin_memory(device))
-    with closing(loader), hardware_set(config, device, precision) as hardware:
+    with hardware_set(config, device, precision) as hardware, ExitStack() as held:
+        features = None
+        if config.frozen:
+            identity = identity_of(config, open_digests(config))
+            features, pixels = frozen_features(config, dataset, identity, device, precision), None
+        loader = Loader(dataset, config.image_size, workers, devices.pin_memory(device), features=features)
+        held.enter_context(closing(loader))
         pool = numpy_generator(options.seed, "relearn", "forgotten").permutation(trio.splits.forget)
         splits = replace(
             trio.splits,
@@ -170,4 +177,4 @@ def _networks(trio: Trio, device: torch.device) -> tuple[dict[str, Classifier], 
                     f"{model.folder.path} does not fit {wanted.folder.path}: its {what} are {getattr(model, what)}, "
                     f"expected {getattr(wanted, what)}"
                 )
-    return {name: to_device(model.network, device) for name, model in models.items()}, wanted.pixels
+    return {name: to_device(model.trained, device) for name, model in models.items()}, wanted.pixels
