@@ -45,6 +45,7 @@ class Parts:
     forget: np.ndarray = field(default_factory=lambda: EMPTY)
     retain: np.ndarray = field(default_factory=lambda: EMPTY)
     forget_groups: tuple[int, ...] = ()
+    left_out: np.ndarray = field(default_factory=lambda: EMPTY)
 
 
 def bools(text: str) -> np.ndarray:
@@ -667,7 +668,7 @@ def test_records_and_splits_of_different_runs_are_one_sentence(copied: Path) -> 
     folder = copied / METHODS["retrain"]
     records = Records.load(folder / "records.npz")
     records.select(records.index[:-5]).save(folder / "records.npz")
-    with pytest.raises(UserError, match=f"{folder}: the records lack row"):
+    with pytest.raises(UserError, match=f"{folder}.*: the records hold other .* samples than the splits"):
         recompute(folder, folder)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from report_payload import DIGITS, METHODS, averaged, example
 
+from scripts.report import chart_places as places_of
 from scripts.report import chart_rows as rows
 from scripts.report.charts import CHARTS, OF_CELLS, OF_TABLES, ListPool, pack
 from scripts.report.figures import drawn, figures, fit, library, save_figures
@@ -192,7 +193,7 @@ def test_numbers_do_not_cover_each_other() -> None:
     places = rows.place_numbers(crowd, [])
     assert len({place for place, point in zip(places, crowd, strict=True) if 40 < point[0] < 60}) == 3
     assert rows.place_numbers([], []) == []
-    assert rows.place_numbers([(1.0, 1.0)], [0.0, 2.0]) == [rows.SIDES[0]]
+    assert rows.place_numbers([(1.0, 1.0)], [0.0, 2.0]) == [places_of.SIDES[0]]
 
 
 def test_labels_take_two_lines_where_they_are_long() -> None:

@@ -373,7 +373,7 @@ def test_unlearned_models_of_the_quality_grid_share_one_original_and_find_their_
     assert len(quality) == 3 + 8 * 3
     assert all(run.needs[0] == 0 and run.config.seeds[:2] == (0, 0) for run in quality[3:])
     assert {run.folder for run in quality[1:3]} < {run.folder for run in retrained}
-    assert sorted(names(retrained))[:3] == ["retrain_0.9_0", "retrain_0.9_1-f0", "retrain_0.9_2-f0"]
+    assert sorted(names(retrained))[:4] == ["pretrain_0", "pretrain_1", "pretrain_2", "retrain_0.9_0"]
 
 
 def test_the_first_seeds_of_a_grid_can_be_asked_for(tmp_path: Path, capsys: Capture):
