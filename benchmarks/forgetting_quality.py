@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,7 @@ def make_runs(root: Path, n: int, n_forget: int, n_runs: int) -> list[StoredRun]
     train, val, test = rows[:half], rows[half : half + n // 4], rows[half + n // 4 :]
     forget = train[:n_forget]
     splits = Splits(train, val, test, forget, train[n_forget:], (0, 1, 2, 3), DATA, forget_fingerprint(DATA, forget))
+    whole = replace(splits, forget=train[:0], retain=train, forget_fingerprint=None)
     base, split = np.random.default_rng(0).normal(2, 2, n), np.repeat([0, 1, 2], [len(train), len(val), len(test)])
     seeds = [("pretrain", seed, seed) for seed in range(2)]
     seeds += [("retrain", seed, seed) for seed in range(n_runs)] + [("ft", seed, 0) for seed in range(n_runs)]
@@ -55,10 +57,11 @@ def make_runs(root: Path, n: int, n_forget: int, n_runs: int) -> list[StoredRun]
         folder = root / str(number)
         folder.mkdir()
         records.save(folder / RECORDS)
-        save_splits(folder / SPLITS, splits)
+        own = whole if method == "pretrain" else splits
+        save_splits(folder / SPLITS, own)
         if method == "retrain":
             metrics = metrics or evaluate(records, splits, NAMES, 2, 2, repeated_attacks=False)
-        runs.append(stored_run(folder, method, seed, train_seed, metrics or {}, splits))
+        runs.append(stored_run(folder, method, seed, train_seed, metrics or {}, own))
     return runs
 
 
@@ -66,7 +69,7 @@ def stored_run(folder: Path, method: str, seed: int, train_seed: int, metrics: d
     """What would be read from its files."""
     config = {"dataset": "made_up", "model": "small", "image_size": 8, "weights": "none", "unlearning_ratio": 0.5}
     config |= {"method": method, "seed": seed, "train_seed": train_seed}
-    fingerprints = {"data": DATA, "forget": None if method == "pretrain" else splits.forget_fingerprint}
+    fingerprints = {"data": DATA, "forget": splits.forget_fingerprint}
     groups = {"names": NAMES, "n_targets": 2, "n_sensitive": 2, "forget": list(splits.forget_groups)}
     stored = {"config": config, "task": "split0", "reweights_by_default": False}
     stored |= {"fingerprints": fingerprints, "groups": groups}
