@@ -26,6 +26,7 @@ from method.training.batches import Batches
 from method.training.inference import Inference
 from method.training.original import Original
 from method.training.resume import Resumable
+from method.unlearners.base import Phase
 from method.unlearners.ft import FineTuning
 from method.unlearners.salun import SalUn
 from method.unlearners.scrub import SCRUB
@@ -84,10 +85,10 @@ def statuses(rows: Iterator[Row]) -> list[str]:
 
 
 def test_sound_methods_agree(monkeypatch: Patch):
-    only(monkeypatch, correctness, "ft", "miu", "retrain, REWEIGHT")
-    assert statuses(correctness.steps_agree(HERE)) == [PASS] * 3
-    assert statuses(correctness.bf16_agrees(HERE)) == [PASS] * 3
-    assert statuses(correctness.inputs_agree(HERE)) == [PASS] * 3
+    only(monkeypatch, correctness, "ft", "miu", "retrain, REWEIGHT", "neggrad_plus", "falw")
+    assert statuses(correctness.steps_agree(HERE)) == [PASS] * 5
+    assert statuses(correctness.bf16_agrees(HERE)) == [PASS] * 5
+    assert statuses(correctness.inputs_agree(HERE)) == [PASS] * 5
     assert statuses(correctness.draws_agree(HERE)) == [PASS] * 2
     for row in (correctness.saliency_is_right(HERE), correctness.frozen_stay(HERE), correctness.rewind_agrees(HERE)):
         assert row.status == PASS, row
@@ -262,16 +263,22 @@ def spoil_image(image: Tensor) -> Tensor:
     return image + (2 / 255) * by_the_device()
 
 
+def turned(order: np.ndarray, phase: Phase) -> np.ndarray:
+    """The order of F from its end."""
+    return order[::-1].copy() if phase.data == "forget" and by_the_device() else order
+
+
 @pytest.mark.parametrize(
     "owner, name, change, seen, variant",
     [
         (Inference, "image", lambda image, *_: spoil_image(image), "image of step 0", "ft"),
         (Batches, "_order", lambda order, *_: order[::-1].copy() if by_the_device() else order, "index", "ft"),
         (Batches, "_drawn", lambda drawn, *_: drawn.flip(0) if by_the_device() else drawn, "drawn of step 0", "rl"),
+        (Batches, "_order", lambda order, _, phase, *__: turned(order, phase), "beside.index", "neggrad_plus"),
     ],
 )
 def test_a_changed_batch_fails(monkeypatch: Patch, owner: Any, name: str, change: Callable, seen: str, variant: str):
-    only(monkeypatch, correctness, "ft", "rl")
+    only(monkeypatch, correctness, "ft", "rl", "neggrad_plus")
     around(monkeypatch, owner, name, change)
     failed = [row for row in correctness.inputs_agree(HERE) if row.status == FAIL]
     assert any(row.name == f"{variant}: what steps see" and seen in row.value for row in failed)

@@ -44,6 +44,7 @@ FORGET_GROUP, RATIO = 3, 0.9
 FEW = (12, 6, 9, 10, 4, 13)  # train samples by group: each phase is one batch of ALL
 MANY = (100, 100, 100, 700, 100, 100)  # 630 of them are forgotten, 70 of the group are left
 ALL = 64
+HELD_OUT = 20  # val samples of a group: a standard deviation of fewer may be near 0, and FaLW divides by it
 TINY, WIDTH = 16, 8
 # Beside every method as it is: what the same method does otherwise.
 FURTHER: dict[str, tuple[str, dict[str, Any]]] = {
@@ -110,7 +111,7 @@ class Patterns(GroupDataset):
 
     def __init__(self, counts: tuple[int, ...] = FEW, size: int = TINY) -> None:
         cells = list(product(range(N_TARGETS), range(N_SENSITIVE)))
-        numbers = {TRAIN: counts, VAL: (3,) * len(cells), TEST: (2,) * len(cells)}
+        numbers = {TRAIN: counts, VAL: (HELD_OUT,) * len(cells), TEST: (2,) * len(cells)}
         rows = [
             (*cell, split) for split in numbers for cell, n in zip(cells, numbers[split], strict=True) for _ in range(n)
         ]
@@ -259,10 +260,16 @@ def trained(variant: str, place: Place, kind: type[E], **more: Any) -> Iterator[
 
 
 def fields_of(batch: Any) -> dict[str, Any]:
-    """What a step is given, by the name of the field: tensors on the CPU, generators as their states."""
-    found = {}
+    """What a step is given, by the name of the field: tensors on the CPU, generators as their states.
+
+    Of a batch beside it, by that name and its field's.
+    """
+    found: dict[str, Any] = {}
     for field in dataclasses.fields(batch):
         value = getattr(batch, field.name)
+        if dataclasses.is_dataclass(value):
+            found |= {f"{field.name}.{name}": inner for name, inner in fields_of(value).items()}
+            continue
         if isinstance(value, torch.Generator):
             value = value.get_state()
         found[field.name] = value.detach().to("cpu", copy=True) if isinstance(value, Tensor) else value
