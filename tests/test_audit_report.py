@@ -265,6 +265,11 @@ def test_what_cannot_be_read_is_named_and_keeps_nothing_else_away(tree: Path, ca
     assert f"{tree / 's0'}: cannot read" in text
     gap = f"{RELEARNED[1][1]:.1f}"
     assert gap in lines_of(text, "only hidden?")[0]  # of the other seed, which has no interval alone
+    for kind in ("latex", "csv"):  # which have no place for it
+        assert report.main([str(tree), "--format", kind]) == 0
+        out, err = capsys.readouterr()
+        assert "cannot read" not in out
+        assert f"note: {tree / 's0'}: cannot read" in err
     (tree / AUDIT).write_text('{"version": 7, "findings": []}')
     text = shown(tree, capsys)
     assert "version is 7" in text

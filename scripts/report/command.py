@@ -37,6 +37,7 @@ MAIN_COLUMNS = "main"
 TABLES = ("text", "markdown", "csv", "latex")  # of the columns asked for
 TEXTS = (*TABLES, "json")
 FILES = ("html", *KINDS)  # need --out
+BARE = ("csv", "latex", *KINDS)  # have no place for what is not in them
 SHEETS = (".html", ".pdf")
 SUFFIXES = {
     ".txt": "text", ".md": "markdown", ".csv": "csv", ".tex": "latex", ".json": "json",
@@ -122,6 +123,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report = Report(runs, filters, keys, originals, (found, [*problems, *stale_audit(wanted.path, runs)]))
         if not report.tables and not report.missing:
             raise UserError(f"no run under {wanted.path} fits --{', --'.join(FILTERS)} as given; leave one of them out")
+        for folder, problem in report.missing if kind in BARE else ():
+            say(f"note: {folder}: {problem}")
         if kind in KINDS:
             with _told(wanted.out):
                 files = save_figures(payload(report, wanted.path, columns), wanted.out, kind)
