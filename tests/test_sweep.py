@@ -322,7 +322,7 @@ def test_two_runs_with_one_folder_are_refused(tmp_path: Path, capsys: Capture):
         ("quickstart", 7),
         ("digits", 155),
         ("digits_audit", 1100),
-        ("digits_audit_random", 512),
+        ("digits_audit_random", 640),
         ("digits_fidelity", 145),
         ("digits_miu", 85),
         ("digits_miu_map", 220),
