@@ -58,12 +58,13 @@ def forest_probabilities(
     losses, is_member = losses[order], order < len(member_loss)
     distinct, place = np.unique(_as_tree_input(asked), return_inverse=True)
     # The legacy generator is part of the published protocol: it is what random_state means in scikit-learn.
-    seeds = np.random.RandomState(RANDOM_STATE)
+    # One generator draws for every tree: a new one would first gather entropy that its seed then replaces.
+    seeds, generator = np.random.RandomState(RANDOM_STATE), np.random.RandomState(RANDOM_STATE)
     total = np.zeros((len(distinct), 2))
     result = {}
     for number in range(1, max(N_TREES) + 1):
-        drawn = np.random.RandomState(seeds.randint(np.iinfo(np.int32).max)).randint(0, n, n)
-        weight = np.bincount(drawn, minlength=n)[order]
+        generator.seed(seeds.randint(np.iinfo(np.int32).max))
+        weight = np.bincount(generator.randint(0, n, n), minlength=n)[order]
         total += tree_probabilities(losses, is_member, weight, distinct)
         if number in N_TREES:
             result[number] = (total / number)[place]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,8 +82,8 @@ def misfits(own: Mapping[str, Any], theirs: Mapping[str, Any], asked: Asked) -> 
     own: `facts_of` the run that is compared; theirs: of the other. One that is named may be of another kind.
     """
     kind = {} if asked.named else {"reweight": asked.reweight, "rob_approach": "none"}
-    expected = {"method": RETRAIN, **{name: own[name] for name in own if name not in ("method", WEIGHTS_PATH, *KIND)}}
-    for name, value in {**expected, **kind}.items():
+    shared = (fact for fact in own.items() if fact[0] not in ("method", WEIGHTS_PATH, *KIND))
+    for name, value in chain([("method", RETRAIN)], shared, kind.items()):
         if theirs[name] != value and not (name == "weights" and weights_by_path(own, theirs)):
             yield name, theirs[name], value
 

@@ -60,7 +60,7 @@ class StoredRun:
         """The share forgotten; 0 for pretrain."""
         return 0.0 if self.method == PRETRAIN else float(self.config["unlearning_ratio"])
 
-    @property
+    @cached_property
     def seeds(self) -> Seeds:
         """Who was forgotten, how the models around it were trained, and how it was unlearned; not of an unread run."""
         return read_seeds(self.config, self.method != PRETRAIN)
@@ -94,7 +94,7 @@ class StoredRun:
         """Whether others start from it, or are compared with it, unless they name another."""
         return not (self.config.get("tag") or self.is_robust)
 
-    @property
+    @cached_property
     def origin(self) -> tuple:
         """What a run shares with the pretrained and the retrained model it belongs to: data, model and train seed."""
         return (*self._setting(), self.seeds.train, self.fingerprint("data"))
