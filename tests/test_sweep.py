@@ -332,6 +332,7 @@ def test_two_runs_with_one_folder_are_refused(tmp_path: Path, capsys: Capture):
         ("celeba", 93),
         ("fairface", 93),
         ("waterbird", 93),
+        ("waterbird_lite0", 320),
         ("fairface_multi", 63),
         ("skewed_faces", 105),
         ("skewed_faces_fidelity", 145),
