@@ -22,6 +22,7 @@ from method.configs.layers import read_layer_file
 from method.configs.schema import CONFIG_FILES, all_keys, keys_of, search_ranges
 from method.evaluation.records import Records
 from method.registry import METHODS
+from method.runs.folder import folder_of
 from scripts.tune import command, objective, plot
 from scripts.tune.best_file import entry, write_best
 from scripts.tune.findings import csv_table, describe, find_best, text_table
@@ -226,6 +227,9 @@ def test_runs_are_named_by_their_settings_however_long(tmp_path: Path):
     tags = [runs.config(4, {"scheduler": "multistep", "lr_milestones": one}).tag for one in milestones]
     assert len({*tags}) == 2
     assert all(len(tag) < 140 for tag in tags)
+    tagged = replace(runs, tag="mine")
+    assert tagged.config(4, {"lr": 0.1}).tag == "mine-lr0.1"
+    assert {config.tag for config in (tagged.config(4), *(config for config, _ in tagged.needed(4)))} == {""}
 
 
 # The study.
@@ -471,7 +475,6 @@ def test_the_file_gives_main_py_the_values_and_says_whence(tmp_path: Path):
     "words, sentence",
     [
         ("--method retrain", "retrain does not unlearn, and has nothing to be near to; a search is for "),
-        ("--method miu --tag x", "--tag x: a search names its runs by their settings"),
         ("--method miu --dry_run", "--dry_run is for one run; leave it out of a search"),
         ("--method miu --budget 0", "--budget 0: expected a whole number of at least 1"),
         ("--method miu --tune_seeds 1,x", "--tune_seeds 1,x: expected whole numbers from 0"),
@@ -496,13 +499,39 @@ def test_a_file_of_another_kind_is_not_written_over(tmp_path: Path, capsys: Capt
     assert "a file is there that this command has not written" in capsys.readouterr().err
 
 
+def order_of(words: str, store: Path) -> command.Order:
+    wanted, rest = command._parser().parse_known_args(f"--budget 2 --store_dir {store} {words}".split())
+    return command._order(wanted, rest)
+
+
+def test_a_tag_keeps_the_runs_of_another_search_apart(tmp_path: Path):
+    """With other flags that are fixed, settings have the same names."""
+
+    def folder(words: str) -> Path:
+        runs = order_of(f"--method miu --unlearning_ratio 0.9 {words}", tmp_path).search.runs
+        config = runs.config(4, {"lr": 0.1})
+        return folder_of(config, config.store_dir)
+
+    other = "--miu_estimator classifier"
+    assert folder("") == folder(other), "which the second run is refused for, and told to take a --tag"
+    assert folder(f"{other} --tag=classifier").name == "miu-classifier-lr0.1_0.9_4"
+    assert folder(f"--tag mine {other}").name == "miu-mine-lr0.1_0.9_4"
+
+
 def test_a_study_is_told_apart_by_what_it_asks(tmp_path: Path):
     def folder(words: str) -> Path:
-        wanted, rest = command._parser().parse_known_args(f"--budget 2 --store_dir {tmp_path} {words}".split())
-        return command._order(wanted, rest).search.folder
+        return order_of(words, tmp_path).search.folder
 
     same = folder("--method miu --unlearning_ratio 0.9")
     assert same.name.startswith("search-miu_0.9-")
     assert folder("--method miu --unlearning_ratio 0.9 --budget 9 --jobs 2 --threads 2 --device cpu") == same
-    for other in ("--epochs 3", "--tune_seeds 3", "--seed 1", "--space lr=0.1:0.2", "--objective without_retrained"):
+    changes = [
+        "--epochs 3",
+        "--tune_seeds 3",
+        "--seed 1",
+        "--space lr=0.1:0.2",
+        "--objective without_retrained",
+        "--tag a",
+    ]
+    for other in changes:
         assert folder(f"--method miu --unlearning_ratio 0.9 {other}") != same, other

@@ -34,6 +34,7 @@ exit codes: 0 the budget is spent; 1 it is not; 2 wrong usage; 75 interrupted: t
 SEEDS = (10, 11, 12)
 TABLE, BEST, PICTURE = "trials.csv", "best.yaml", "search.svg"
 NOT_HERE = ("print_config", "dry_run", "overwrite")
+OWN_PLACE = ("--store_dir", "--tag")  # a search puts its runs there and names them by their settings
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,7 @@ def _order(wanted: argparse.Namespace, rest: Sequence[str]) -> Order:
         "seeds": seeds,
         "objective": wanted.objective,
         "search_seed": wanted.seed,
+        **({"tag": runs.tag} if runs.tag else {}),
     }
     digest = hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()[:8]
     run = folder_of(config, config.store_dir)  # whose name ends in its seed
@@ -161,15 +163,13 @@ def _runs(words: list[str], objective: str) -> Runs:
     for name in NOT_HERE:
         if getattr(command, name):
             raise UserError(f"--{name} is for one run; leave it out of a search")
-    if config.tag:
-        raise UserError(f"--tag {config.tag}: a search names its runs by their settings; leave it out")
     kept, waiting = [], iter(words)
     for word in waiting:
-        if word == "--store_dir":
+        if word in OWN_PLACE:
             next(waiting)
-        elif not word.startswith("--store_dir="):
+        elif not word.startswith(tuple(f"{flag}=" for flag in OWN_PLACE)):
             kept.append(word)
-    return Runs(config.method, tuple(kept), str(Path(config.store_dir) / OWN_STORE), objective)
+    return Runs(config.method, tuple(kept), str(Path(config.store_dir) / OWN_STORE), objective, config.tag)
 
 
 def _read_seeds(text: str) -> tuple[int, ...]:

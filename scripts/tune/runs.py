@@ -36,21 +36,23 @@ LOOK_SECONDS = 1.0
 class Runs:
     """What the command line says of every run: the words that its user gave, but for folders and seeds.
 
-    store: where runs are written. objective: one of OBJECTIVES.
+    store: where runs are written. objective: one of OBJECTIVES. tag: what names of settings' runs begin with.
     """
 
     method: str
     words: tuple[str, ...]
     store: str
     objective: str
+    tag: str = ""
 
     def config(self, seed: int, setting: Setting | None = None) -> Config:
         """The configuration of a setting's run (None: of one with the values that a run has without a search)."""
         return parse(self._words(seed, setting or {})).config
 
     def _words(self, seed: int, setting: Setting) -> list[str]:
-        parts = (f"{name.removeprefix(f'{self.method}_')}{spell(value)}" for name, value in setting.items())
-        tag = "".join(one if one.isalnum() or one in ".+-" else "_" for one in "-".join(parts))
+        parts = [f"{name.removeprefix(f'{self.method}_')}{spell(value)}" for name, value in setting.items()]
+        own = [self.tag] if self.tag and parts else []  # what a setting's runs are compared with has none
+        tag = "".join(one if one.isalnum() or one in ".+-" else "_" for one in "-".join(own + parts))
         if len(tag) > LONGEST_TAG:
             tag = f"{tag[:LONGEST_TAG]}-{hashlib.sha256(tag.encode()).hexdigest()[:8]}"
         flags = [f"--{name}={spell(value)}" for name, value in setting.items() if not isinstance(value, bool)]
