@@ -518,6 +518,17 @@ def test_a_tag_keeps_the_runs_of_another_search_apart(tmp_path: Path):
     assert folder(f"--tag mine {other}").name == "miu-mine-lr0.1_0.9_4"
 
 
+def test_a_tag_of_a_file_is_for_the_runs_of_settings(tmp_path: Path):
+    """Every search of a data set shares originals and retrained models, so these have none, as with a typed tag."""
+    (tmp_path / "mine.yaml").write_text("tag: mine\n")
+    words = f"--method miu --unlearning_ratio 0.9 --checkpoint_dir {tmp_path} --config {tmp_path / 'mine.yaml'}"
+    for typed, tag in (("", "mine"), ("--tag other", "other")):
+        runs = order_of(f"{words} {typed}", tmp_path).search.runs
+        assert runs.config(4, {"lr": 0.1}).tag == f"{tag}-lr0.1"
+        made = [config for config, _ in runs.needed(4)]
+        assert [(config.method, config.tag) for config in made] == [("pretrain", ""), ("retrain", "")]
+
+
 def test_a_study_is_told_apart_by_what_it_asks(tmp_path: Path):
     def folder(words: str) -> Path:
         return order_of(words, tmp_path).search.folder

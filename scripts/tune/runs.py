@@ -57,8 +57,7 @@ class Runs:
             tag = f"{tag[:LONGEST_TAG]}-{hashlib.sha256(tag.encode()).hexdigest()[:8]}"
         flags = [f"--{name}={spell(value)}" for name, value in setting.items() if not isinstance(value, bool)]
         flags += [f"--{'' if on else 'no-'}{name}" for name, on in setting.items() if isinstance(on, bool)]
-        place = ["--store_dir", self.store, "--seed", str(seed)]
-        return [*self.words, *place, *(["--tag", tag] if tag else []), *flags]
+        return [*self.words, "--store_dir", self.store, "--seed", str(seed), f"--tag={tag}", *flags]
 
     def measure(self, seed: int, setting: Setting) -> dict[str, float]:
         """Make a setting's run, and say how it ended; what `objective` compares it with must be there."""
@@ -142,6 +141,7 @@ class Runs:
             elif typed and value is not None:
                 words += [f"--{name}", str(value)]
         words += [word for flag in ("--config", "--const_file") for word in _given(self.words, flag)]
+        words.append("--tag=")  # that of a file is for the runs of settings, as a typed one is
         return parse(words).config, words
 
 
