@@ -14,9 +14,11 @@ fine-tuning             no critic: fine-tuning with REWEIGHT
 mine, clipped           the whole gradient at the network has a norm of at most 1
 mine, normalised        features normalised before the critic
 mine, own mean          the gradient is the bound's own, without the running mean
+mine, Adam              the critics trained by Adam
 mine, limited           the square's gradient at the features is no longer than that of the cross-entropy
 enumerated              Donsker-Varadhan with its marginal summed over the groups, of normalised features; limited
 classifier, square      the square's gradient as it is
+classifier, SGD         trained by SGD
 classifier, free        its layers have any spectral norm
 classifier, raw         of features that are not normalised
 classifier, no floor    on F the classifier's bound, down to minus infinity
@@ -94,10 +96,22 @@ class Free(GroupClassifier):
             remove_parametrizations(layer, "weight")
 
 
+class StochasticDescent(GroupClassifier):
+    """Trained by SGD with momentum."""
+
+    adam = False
+
+
 class Square(GroupClassifier):
     """The square's gradient as it is."""
 
     limited = False
+
+
+class WithAdam(Critic):
+    """Trained by Adam."""
+
+    adam = True
 
 
 class Limited(Critic):
@@ -114,10 +128,12 @@ CANDIDATES: dict[str, tuple[str, list[str]]] = {
     "classifier": ("classifier", []),
 }
 FURTHER: dict[str, Callable[..., Any]] = {
+    "mine, Adam": lambda dim, counts: WithAdam(dim, len(counts)),
     "mine, limited": lambda dim, counts: Limited(dim, len(counts)),
     "mine, normalised": lambda dim, counts: Normalised(dim, len(counts)),
     "mine, own mean": lambda dim, counts: OwnMean(dim, len(counts)),
     "enumerated": Enumerated,
+    "classifier, SGD": StochasticDescent,
     "classifier, free": Free,
     "classifier, square": Square,
     "classifier, raw": Raw,

@@ -101,12 +101,15 @@ def read_rows(file: Path) -> dict[tuple[str, ...], Row]:
 
 def collect(store: Path, out: Path, information: bool) -> None:
     """Measure every run under `store` that has no line in `out` yet, and write its line."""
-    rows = read_rows(out)
+    folders = sorted(found.parent for found in store.rglob("miu*/config.yaml"))
+    if len(tasks := {str(folder.parent) for folder in folders}) != 1:
+        sys.exit(f"expected runs of MIU in one folder under {store}, found {', '.join(sorted(tasks)) or 'none'}")
+    rows, begun = read_rows(out), out.exists()
     with out.open("a", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        if not rows:
+        if not begun:
             writer.writeheader()
-        for folder in sorted(found.parent for found in store.glob("*/*/*/miu*/config.yaml")):
+        for folder in folders:
             row = measured(folder)
             if row is None or (key := tuple(str(row[name]) for name in KEYS)) in rows:
                 continue

@@ -26,6 +26,11 @@ shorter than sqrt(2) / n. Both layers have a largest singular value of 1 (Miyato
 Generative Adversarial Networks, ICLR 2018). z is normalised first, to mean 0 and variance 1 over a sample's features:
 longer features are no other features.
 
+And two things make q learn at any rate. It is trained by Adam, whose steps are as long as the rate says, whatever the
+gradient. And a layer of a fixed spectral norm is the same for weights twice as long, so that its gradient is at right
+angles to them: a step that is too long makes them longer, and the next one shorter beside them (Arora et al.,
+Theoretical Analysis of Auto Rate-Tuning by Batch Normalization, ICLR 2019).
+
 Symbols, and what each is called here: T `Critic`; z, g, g~ `features`, `group`, `marginal_group`; I_T `Critic.bound`; m
 `log_mean_exp`, in logarithms; rate `EMA_RATE`; q `GroupClassifier`; log p `log_share`; I_q `GroupClassifier.bound`.
 """
@@ -48,7 +53,7 @@ EMA_RATE = 0.01
 class Critic(nn.Module):
     """T(z, g): an MLP on [z, onehot(g)] with one hidden layer, in fp32."""
 
-    limited = False
+    limited = adam = False
     groups: Tensor  # (n_groups,) 0 to n_groups - 1
     log_mean_exp: Tensor  # log m; NaN until the first critic step gives it its first value
 
@@ -91,9 +96,10 @@ class GroupClassifier(nn.Module):
     """q(g | z): an MLP on normalised z with one hidden layer, in fp32, both layers of spectral norm 1.
 
     limited: what is made of its bound beside another loss shall pull the features no harder than that (`limit`).
+    adam: it is trained by Adam, and not by SGD.
     """
 
-    limited = True
+    limited = adam = True
     log_share: Tensor  # (n_groups,) log p; -inf where D has no sample
 
     def __init__(self, feature_dim: int, group_counts: Tensor):

@@ -468,6 +468,12 @@ class ClassifierMIUByHand(MIUByHand):
         self.limited.append(ours > other)
         return term + calibration * min(1, float(other / ours))
 
+    def update(self, step, weights, gradients, lr):
+        if step.phase.name == "critics":
+            AdamByHand.sgd(self, weights, gradients, self.mine_lr, 0.0, 0.0)
+            return
+        super().update(step, weights, gradients, lr)
+
 
 class ReferenceSalUnByHand(SalUnByHand):
     """The published code: the sum of batch means chooses, and frozen weights lose their gradient alone."""

@@ -57,6 +57,7 @@ RESUMED: dict[str, tuple[str, dict[str, Any]]] = {
     "miu, dro": ("miu", {"rob_approach": "dro", "dro_step_size": 0.5}),
     "pretrain, subsample": ("pretrain", {"rob_approach": "subsample"}),
     "miu": ("miu", {}),
+    "miu, classifier": ("miu", {"miu_estimator": "classifier"}),
     "miu, reference": ("miu", {"preset": "reference"}),
     "salun": ("salun", {"salun_relabel": "other"}),
     "salun, reference": ("salun", {"preset": "reference"}),

@@ -23,7 +23,8 @@ Symbols, and what each is called here:
     lambda, E_f         `lambda_mi`, `forget_epochs`
 
 Another estimator. MINE's critic holds within a factor of two of one learning rate (docs/results/miu.md). With
-`--miu_estimator classifier` phi and psi are classifiers of the group, whose bound is I_q (`GroupClassifier`):
+`--miu_estimator classifier` phi and psi are classifiers of the group, whose bound is I_q (`GroupClassifier`), and are
+trained by Adam (`mine_lr`):
 
     on F descend    the mean over F of max(log q_phi(g | h_theta(x)) - log p(g), 0), which ends where F tells nothing
     on R descend    CE + c lambda (I_phi - I_psi)^2, with the largest c <= 1 with which the gradient of the square at
@@ -73,6 +74,7 @@ from method.mutual_information import ESTIMATORS, limit
 from method.registry import Range, param, register
 from method.unlearners.base import Batch, Phase, batch_norm_buffers_kept, initial_weights, sgd
 from method.unlearners.grouped import Grouped, GroupParams
+from utils.device import fused
 from utils.errors import UserError
 
 CRITIC_MOMENTUM = 0.9
@@ -171,8 +173,11 @@ class MIU(Grouped):
         return {"model": self.model, "critics": self.critics}
 
     def optimizer(self, name: str) -> torch.optim.Optimizer:
-        """SGD with momentum for both critics, which are the only other module."""
-        return sgd(list(self.critics.parameters()), self.p.mine_lr, CRITIC_MOMENTUM)
+        """SGD with momentum, or the estimator's Adam, for both critics, which are the only other module."""
+        weights = list(self.critics.parameters())
+        if self.phi.adam:
+            return torch.optim.Adam(weights, lr=self.p.mine_lr, fused=fused(weights))
+        return sgd(weights, self.p.mine_lr, CRITIC_MOMENTUM)
 
     def phases(self, epoch: int) -> Iterator[Phase]:
         """Steps 1 to 3 of the algorithm: critics on D, `unlearn` on F while e < E_f, `align` on R."""
