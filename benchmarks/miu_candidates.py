@@ -15,7 +15,7 @@ mine, clipped           the whole gradient at the network has a norm of at most 
 mine, normalised        features normalised before the critic
 mine, own mean          the gradient is the bound's own, without the running mean
 mine, Adam              the critics trained by Adam
-mine, limited           the square's gradient at the features is no longer than that of the cross-entropy
+mine, limited           the square's gradient at the features is no longer than half of the cross-entropy's
 enumerated              Donsker-Varadhan with its marginal summed over the groups, of normalised features; limited
 classifier, square      the square's gradient as it is
 classifier, SGD         trained by SGD
@@ -115,7 +115,7 @@ class WithAdam(Critic):
 
 
 class Limited(Critic):
-    """The square's gradient is no longer than that of the cross-entropy."""
+    """The square's gradient is no longer than half of the cross-entropy's."""
 
     limited = True
 

@@ -95,7 +95,7 @@ class Critic(nn.Module):
 class GroupClassifier(nn.Module):
     """q(g | z): an MLP on normalised z with one hidden layer, in fp32, both layers of spectral norm 1.
 
-    limited: what is made of its bound beside another loss shall pull the features no harder than that (`limit`).
+    limited: what is made of its bound beside another loss shall pull the features half as hard at most (`limit`).
     adam: it is trained by Adam, and not by SGD.
     """
 
@@ -134,15 +134,15 @@ ESTIMATORS: dict[str, Callable[[int, Tensor], Critic | GroupClassifier]] = {
 
 
 def limit(term: Tensor, beside: Tensor, features: Tensor, share: float) -> Tensor:
-    """The largest factor, at most 1, with which the gradient of `term` at the features is no longer than `beside`'s.
+    """The largest factor, at most 1, with which the gradient of `term` at the features is half as long as `beside`'s.
 
-    Both are means over the samples of a step, of whose number this process has the share; features: (n, feature_dim).
+    Then a step down their sum is one down `beside`, whatever the angle between the two. Both are means over the samples of a step, of whose number this process has the share; features: (n, feature_dim).
     """
     ours, other = (
         total(torch.autograd.grad(share * loss, features, retain_graph=True)[0].float().square().sum()).sqrt()
         for loss in (term, beside)
     )
-    return (other / ours.clamp(min=torch.finfo(ours.dtype).tiny)).clamp(max=1)
+    return (other / 2 / ours.clamp(min=torch.finfo(ours.dtype).tiny)).clamp(max=1)
 
 
 def one_hot(group: Tensor, groups: Tensor) -> Tensor:

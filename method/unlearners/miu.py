@@ -28,7 +28,7 @@ trained by Adam (`mine_lr`):
 
     on F descend    the mean over F of max(log q_phi(g | h_theta(x)) - log p(g), 0), which ends where F tells nothing
     on R descend    CE + c lambda (I_phi - I_psi)^2, with the largest c <= 1 with which the gradient of the square at
-                    the features is no longer than that of CE (`limit`; without CE c is 1)
+                    the features is no longer than half of that of CE (`limit`; without CE c is 1)
 
 c is after the weight of Esser et al., Taming Transformers, CVPR 2021, a ratio of gradients at a layer that both share.
 
