@@ -14,9 +14,10 @@ information (--information): what a logistic regression of the group on features
 of the group of a sample of F beyond the group's share: the mean of log q(g | z) - log p(g), in nats.
 seconds: of training.
 
-A cell holds where no seed collapsed, and UA is nearer to the retrained model's than fine-tuning's with REWEIGHT, or the
-information on F is less than fine-tuning's, by the 95 % interval of the mean of the paired differences over seeds. "UA
-off by": how much further UA is from the retrained model's than fine-tuning's is, in points.
+A cell holds where no seed collapsed and at least one of two things is told from noise, by the 95 % interval of the mean
+of the paired differences over seeds: UA is nearer to the retrained model's than fine-tuning's with REWEIGHT, or the
+information on F is less. "UA off by", and the number in the figure: how much further UA is from the retrained model's
+than fine-tuning's is, in points.
 """
 
 import argparse
@@ -44,6 +45,7 @@ from utils.tables import align
 
 FALL, SHARE = 10, 0.5  # of RA in points; of UA and of the forget groups' validation accuracy
 FINE_TUNING = "fine-tuning"
+UNDECIDED = "not told from fine-tuning"
 KEYS = ("variant", "rate", "lambda", "seed")
 COLUMNS = (*KEYS, *ACCURACIES, "retrained_UA", DISTANCE, "avg_gap", "information", "collapsed", "seconds")
 Row = dict[str, Any]
@@ -70,7 +72,9 @@ def measured(folder: Path) -> Row | None:
         reason = json.loads((folder / "status.json").read_text()).get("reason") or ""
         return row | {"collapsed": 1} if "is not finite" in reason else None
     metrics = json.loads((folder / "metrics.json").read_text())
-    (retrained,) = folder.parent.glob(f"retrain_reweight_{stored['unlearning_ratio']:g}_{stored['seed']}")
+    retrained = folder.with_name(f"retrain_reweight_{stored['unlearning_ratio']:g}_{stored['seed']}")
+    if not (retrained / "done").exists():
+        sys.exit(f"{retrained} is not there or not done, and {folder} is compared with it")
     return row | judged(folder, retrained) | {name: metrics[name] for name in ("avg_gap", "seconds")}
 
 
@@ -109,9 +113,18 @@ def collect(store: Path, out: Path, information: bool) -> None:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         if not begun:
             writer.writeheader()
+        made: dict[tuple[str, ...], Path] = {}
         for folder in folders:
             row = measured(folder)
-            if row is None or (key := tuple(str(row[name]) for name in KEYS)) in rows:
+            if row is None:
+                continue
+            key = tuple(str(row[name]) for name in KEYS)
+            if key in made:
+                sys.exit(
+                    f"{made[key]} and {folder} are of one cell and seed; make the map's runs in a store of their own"
+                )
+            made[key] = folder
+            if key in rows:
                 continue
             rows[key] = row | ({"information": information_on_f(folder)} if information and DISTANCE in row else {})
             writer.writerow({name: told(value) for name, value in rows[key].items()})
@@ -139,6 +152,8 @@ def cells(rows: Iterable[Row]) -> list[Row]:
             base[str(row["seed"])] = row
         else:
             found[row["variant"], float(row["lambda"]), float(row["rate"])].append(row)
+    if missing := {str(row["seed"]) for runs in found.values() for row in runs} - set(base):
+        sys.exit(f"no run of fine-tuning (both terms ablated) with seed {', '.join(sorted(missing))}")
     return [judge(runs, base) for _, runs in sorted(found.items())]
 
 
@@ -166,8 +181,8 @@ def chart(found: list[Row]) -> dict[str, Any]:
     rows = [
         {
             "variant": one["variant"], "rate": one["rate"], "lambda": one["lambda"],
-            "state": "holds" if one["holds"] else "seeds collapse" if one["collapsed"] else "no more than fine-tuning",
-            "text": f"{one['collapsed']} of {one['n']}" if one["collapsed"] else f"{one['distance']:.1f}",
+            "state": "holds" if one["holds"] else "seeds collapse" if one["collapsed"] else UNDECIDED,
+            "text": f"{one['collapsed']} of {one['n']}" if one["collapsed"] else f"{one['UA off by']:+.1f}",
         }
         for one in found
     ]  # fmt: skip
@@ -177,7 +192,7 @@ def chart(found: list[Row]) -> dict[str, Any]:
     }
     colour = {
         "field": "state", "type": "nominal", "title": None, "legend": {"orient": "bottom"},
-        "scale": {"domain": ["holds", "no more than fine-tuning", "seeds collapse"],
+        "scale": {"domain": ["holds", UNDECIDED, "seeds collapse"],
                   "range": ["#9fd0a3", "#dddddd", "#e8a29a"]},
     }  # fmt: skip
     layers = [

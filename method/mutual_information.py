@@ -21,15 +21,14 @@ nothing of it, q(g | z) = p(g). What a sample tells beyond that is left to forge
 
     mean_i max(log q(g_i | z_i) - log p(g_i), 0)
 
-Three things bound its gradient at the features, however large a step q was trained by. At a sample's scores it is
-shorter than sqrt(2) / n. Both layers have a largest singular value of 1 (Miyato et al., Spectral Normalization for
-Generative Adversarial Networks, ICLR 2018). z is normalised first, to mean 0 and variance 1 over a sample's features:
-longer features are no other features.
+Its gradient at a sample's features has a bound, however q was trained: sqrt(2) / (n s) or a little more, with s the
+standard deviation of these features. At the sample's scores it is shorter than sqrt(2) / n. Both layers have a largest
+singular value of about 1, by a power iteration a step (Miyato et al., Spectral Normalization for Generative Adversarial
+Networks, ICLR 2018). And z is normalised first, to mean 0 and variance 1 over a sample's features, since longer
+features are no other features.
 
-And two things make q learn at any rate. It is trained by Adam, whose steps are as long as the rate says, whatever the
-gradient. And a layer of a fixed spectral norm is the same for weights twice as long, so that its gradient is at right
-angles to them: a step that is too long makes them longer, and the next one shorter beside them (Arora et al.,
-Theoretical Analysis of Auto Rate-Tuning by Batch Normalization, ICLR 2019).
+q is trained by Adam, whose steps have about the length of the rate, whatever the gradient. Of such weights the
+direction alone counts, so that a step turns longer ones less.
 
 Symbols, and what each is called here: T `Critic`; z, g, g~ `features`, `group`, `marginal_group`; I_T `Critic.bound`; m
 `log_mean_exp`, in logarithms; rate `EMA_RATE`; q `GroupClassifier`; log p `log_share`; I_q `GroupClassifier.bound`.
@@ -134,9 +133,11 @@ ESTIMATORS: dict[str, Callable[[int, Tensor], Critic | GroupClassifier]] = {
 
 
 def limit(term: Tensor, beside: Tensor, features: Tensor, share: float) -> Tensor:
-    """The largest factor, at most 1, with which the gradient of `term` at the features is half as long as `beside`'s.
+    """The largest factor, at most 1, with which the gradient of `term` at the features is at most half of `beside`'s.
 
-    Then a step down their sum is one down `beside`, whatever the angle between the two. Both are means over the samples of a step, of whose number this process has the share; features: (n, feature_dim).
+    By its length. Then, at the features and to first order, a step down their sum is one down `beside`, whatever the
+    angle; at the weights it need not be. Both are means over the samples of a step, of whose number this process has
+    the share; features: (n, feature_dim).
     """
     ours, other = (
         total(torch.autograd.grad(share * loss, features, retain_graph=True)[0].float().square().sum()).sqrt()

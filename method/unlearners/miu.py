@@ -22,7 +22,7 @@ Symbols, and what each is called here:
     I_T                 `phi.bound`, of a `Critic` with MINE's corrected gradient (`donsker_varadhan`)
     lambda, E_f         `lambda_mi`, `forget_epochs`
 
-Another estimator. MINE's critic holds within a factor of two of one learning rate (docs/results/miu.md). With
+Another estimator. On digits MINE's critic holds within a factor of two of one learning rate (docs/results/miu.md). With
 `--miu_estimator classifier` phi and psi are classifiers of the group, whose bound is I_q (`GroupClassifier`), and are
 trained by Adam (`mine_lr`):
 
