@@ -349,18 +349,18 @@ def test_trained_classifier_comes_near_the_information_of_a_gaussian_case_but_fo
     assert values[0] == pytest.approx(values[1], rel=0.2)  # rates apart by a factor of 33
 
 
-def test_limit_shortens_the_longer_of_two_gradients_alone():
+def test_limit_shortens_a_gradient_to_half_of_another():
     features = torch.tensor([[3.0, -4.0], [0.0, 12.0]], requires_grad=True)
     beside = features.sum()  # a gradient of ones, 2 long
-    half_norm = features.square().sum() / 2  # the features, 13 long
-    assert float(limit(half_norm, beside, features, 1.0)) == pytest.approx(2 / 13)
-    assert float(limit(half_norm, beside, features, 0.5)) == pytest.approx(2 / 13)
-    assert float(limit(0.1 * half_norm, beside, features, 1.0)) == 1
+    half_norm = features.square().sum() / 2  # the features, 13 long; half of the other is 1
+    assert float(limit(half_norm, beside, features, 1.0)) == pytest.approx(1 / 13)
+    assert float(limit(half_norm, beside, features, 0.5)) == pytest.approx(1 / 13)
+    assert float(limit(0.07 * half_norm, beside, features, 1.0)) == 1
     assert float(limit(0 * half_norm, beside, features, 1.0)) == 1
     assert float(limit(half_norm, 0 * beside, features, 1.0)) == 0
     whole = half_norm * limit(half_norm, beside, features, 1.0) + beside
     (gradient,) = torch.autograd.grad(whole, features)
-    torch.testing.assert_close(gradient, features.detach() * 2 / 13 + 1)
+    torch.testing.assert_close(gradient, features.detach() * 1 / 13 + 1)
 
 
 # g~.
