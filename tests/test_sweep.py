@@ -329,6 +329,7 @@ def test_two_runs_with_one_folder_are_refused(tmp_path: Path, capsys: Capture):
         ("digits_quality", 259),
         ("digits_quality_retrained", 96),
         ("digits_seeds", 120),
+        ("digits_seeds_classifier", 70),
         ("celeba", 93),
         ("fairface", 93),
         ("waterbird", 93),
