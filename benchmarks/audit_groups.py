@@ -2,10 +2,10 @@
 
     python benchmarks/audit_groups.py FOLDER --groups "GROUP;GROUP" --others "GROUP;GROUP" [--measure lira_excess_d]
 
-FOLDER holds the runs of one table, such as those of scripts/grids/digits_audit_random.yaml. A line a method: the mean
-of the measure over the first groups minus its mean over the others. The interval leaves out one run after the other, of
-all groups together, and makes fits and scores anew (jackknife), so groups are not taken as independent. Below: the same
-between the original and a method, or two methods, of the same seeds.
+FOLDER holds runs such as those of scripts/grids/digits_audit_random.yaml. Of each table that forgets samples of all the
+groups, a line a method: the mean of the measure over the first groups minus its mean over the others. The interval
+leaves out one run after the other, of all groups together, and makes fits and scores anew (jackknife), so groups are
+not taken as independent. Below: the same between the original and a method, or two methods, of the same seeds.
 """
 
 import argparse
@@ -19,11 +19,12 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from method.evaluation.over_runs import interval
 from method.runs.files import PRETRAIN, RETRAIN
-from method.runs.stored import read_runs
+from method.runs.stored import StoredRun, read_runs
 from scripts.audit.attacks import Case, make_cases, measure_efficacy
 from scripts.audit.command import tables_of
 from scripts.audit.pairs import pairings
 from scripts.audit.reading import Samples, whole_runs
+from scripts.report.naming import title
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -34,20 +35,35 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--others", required=True)
     parser.add_argument("--measure", default="lira_excess_d")
     wanted = parser.parse_args(arguments)
-    finished = [run for run in read_runs(wanted.folder) if not run.problem]
-    ((_, own),) = tables_of(finished).items()
-    pairs = [pairing for pairing in pairings(whole_runs(own)) if not pairing.label.startswith(RETRAIN)]
+    asked = [[name.strip() for name in text.split(";")] for text in (wanted.groups, wanted.others)]
+    tables = tables_of([run for run in read_runs(wanted.folder) if not run.problem])
+    compared = [_tell_table(title(table), own, asked, wanted.measure) for table, own in tables.items()]
+    if not any(compared):
+        parser.error(f"{wanted.folder}: expected a table of finished runs that forgets samples of all groups asked for")
+
+
+def _tell_table(name: str, runs: Sequence[StoredRun], asked: Sequence[Sequence[str]], measure: str) -> bool:
+    """Print the lines of one table; False, and why, where it does not forget samples of all the groups."""
+    pairs = [pairing for pairing in pairings(whole_runs(runs)) if not pairing.label.startswith(RETRAIN)]
+    if not pairs:
+        print(f"{name}: left out; it has no runs and retrained models to compare", flush=True)
+        return False
     used = dict.fromkeys(run for pairing in pairs for pair in pairing.pairs for run in pair)
     samples = Samples([run for run in used if run.method != PRETRAIN])
     names = {samples.group_name(int(group)): int(group) for group in np.unique(samples.group)}
-    sides = [[names[name.strip()] for name in text.split(";")] for text in (wanted.groups, wanted.others)]
+    absent = [group for side in asked for group in side if group not in names]
+    if absent:
+        print(f"{name}: left out; it forgets samples of {'; '.join(names)}, none of {'; '.join(absent)}", flush=True)
+        return False
+    print(name)
     found = {}
     for pairing in pairs:
         case, _ = make_cases(pairing, samples)
-        found[pairing.label] = differences(case, sides, wanted.measure)
+        found[pairing.label] = differences(case, [[names[group] for group in side] for side in asked], measure)
         print(f"{pairing.label:24} {told(found[pairing.label])}", flush=True)
     for first, second in combinations(found, 2):
         print(f"{first} minus {second}: {told(found[first] - found[second])}")
+    return True
 
 
 def differences(case: Case, sides: Sequence[Sequence[int]], measure: str) -> np.ndarray:

@@ -5,6 +5,8 @@ import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +29,7 @@ from scripts.audit.command import main
 from scripts.report.audit import TITLE
 from scripts.report.command import main as report
 
+ROOT = Path(__file__).parent.parent
 GROUP = np.arange(480) % 4
 SPLIT = np.repeat([0, 1, 2], [320, 80, 80])
 ROWS = np.arange(480)
@@ -521,3 +524,30 @@ def test_a_folder_without_runs_that_forget_is_refused(tmp_path: Path, capsys: Ca
     assert "is not a folder" in refused(capsys, str(tmp_path / "none"))
     Tree(tmp_path).add("pretrain", 0)
     assert "no finished run under" in refused(capsys, str(tmp_path))
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_groups_reads_the_table_that_forgets_them_all(tmp_path: Path):
+    for name, groups, ratio in (("one", (2,), 0.9), ("all", (0, 1, 2, 3), 0.2)):
+        tree = Tree(tmp_path / name, groups)
+        for seed in range(6):
+            for method, lift in (("pretrain", 3), ("retrain", 0), ("salun", 1.5)):
+                tree.add(method, seed, lift=lift, unlearning_ratio=ratio)
+    command = [sys.executable, str(ROOT / "benchmarks" / "audit_groups.py"), str(tmp_path), "--groups"]
+    asked = [*command, "low cold;high warm", "--others", "low warm; high cold"]
+    result = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=True)
+    lines = result.stdout.splitlines()
+    left_out = [line for line in lines if "ratio 0.9" in line]
+    assert [line.split("; ", 1)[1] for line in left_out] == [
+        "it forgets samples of high cold, none of low cold; high warm; low warm"
+    ]
+    found = audit(tmp_path / "all")
+    of = {group: pick(found, "lira_excess_d", "salun", group).value for group in NAMES}
+    apart = (of["low cold"] + of["high warm"] - of["low warm"] - of["high cold"]) / 2
+    (salun,) = (line for line in lines if line.startswith("salun  "))
+    assert float(salun.split()[1]) == pytest.approx(apart, abs=0.005)
+    refused = subprocess.run(
+        [*command, "low cold", "--others", "tall"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert refused.returncode == 2
+    assert "expected a table of finished runs that forgets samples of all groups asked for" in refused.stderr
