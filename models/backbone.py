@@ -6,6 +6,16 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 
+class Layers(nn.Sequential):
+    """Layers one after the other, which `compile()` compiles; torch 2.11 does nothing where all code is torch's own."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        """The last layer's output."""
+        for layer in self:
+            image = layer(image)
+        return image
+
+
 class Backbone(NamedTuple):
     """A network whose last linear layer was taken off.
 

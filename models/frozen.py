@@ -6,7 +6,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from models.backbone import Backbone
+from models.backbone import Backbone, Layers
 from models.classifier import Classifier, build_classifier
 
 FIRST, LAST = "0", "2"  # of the layers that stand in an exported network where the architecture has its last one
@@ -42,7 +42,7 @@ def build_trained_part(feature_dim: int, hidden_dim: int, n_targets: int, seed: 
 
 
 def _hidden_layer(feature_dim: int, hidden_dim: int) -> Backbone:
-    return Backbone(nn.Sequential(nn.Linear(feature_dim, hidden_dim), nn.ReLU()), hidden_dim, "head")
+    return Backbone(Layers(nn.Linear(feature_dim, hidden_dim), nn.ReLU()), hidden_dim, "head")
 
 
 def on_images(architecture: Classifier, trained: Classifier) -> Classifier:

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from models.backbone import Backbone
+from models.backbone import Backbone, Layers
 
 CHANNELS = (8, 16, 16, 32, 32)
 STRIDES = (2, 2, 1, 2, 1)
@@ -17,5 +17,5 @@ def small_cnn() -> Backbone:
             nn.BatchNorm2d(n_out),
             nn.ReLU(inplace=True),
         ]
-    network = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    network = Layers(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
     return Backbone(network, CHANNELS[-1], "head")

@@ -367,6 +367,7 @@ def test_sound_methods_neither_wait_nor_grow():
         (lambda loss: bool(loss > 0), "_local_scalar_dense"),
         (lambda loss: torch.ones(2)[torch.ones(2) > 0], "index at"),
         (lambda loss: torch.ones(2).nonzero(), "nonzero"),
+        (lambda loss: torch.tensor([1.0], device=loss.device), "tensor at"),
     ],
 )
 def test_a_wait_in_a_step_fails(monkeypatch: Patch, wait: Callable[[Tensor], Any], seen: str):

@@ -17,6 +17,7 @@ from torchvision.models import resnet18
 from models import MODELS, build_model
 from models.backbone import Backbone
 from models.classifier import Classifier
+from models.frozen import build_trained_part
 from models.weights import classifier_names, own_names, read_state_dict
 from utils.errors import UserError
 
@@ -139,6 +140,13 @@ def test_unknown_model_names_the_known_ones() -> None:
 def test_every_registered_model_builds() -> None:
     for name in MODELS:
         assert build_model(name, 2, 0, "none").head.weight.shape[0] == 2
+
+
+def test_no_backbone_is_code_of_torchs_layers_alone() -> None:
+    """torch 2.11 compiles nothing of such a network, and says nothing."""
+    networks = [build_model(name, 2, 0, "none").backbone for name in MODELS]
+    for network in [*networks, build_trained_part(4, 3, 2, 0).backbone]:
+        assert not type(network).forward.__module__.startswith("torch.")
 
 
 def test_registry_imports_nothing_heavy() -> None:

@@ -229,13 +229,19 @@ def test_finished_runs_get_it_and_every_format_shows_it(tmp_path: Path, capsys: 
     assert "conf F: mean probability of the true class on F." in text
     payload = json.loads(shown(tree, capsys, "--format", "json"))
     assert [column["title"] for column in payload["columns"]][-2:] == ["conf F", "lost"]
-    assert report.main([str(tree), "--out", str(tmp_path / "report.html")]) == 0
-    assert '"forget_conf"' in (tmp_path / "report.html").read_text()
     table = load_results(tree).set_index("label")
     assert table.loc["miu", "forget_conf"] == miu["forget_conf"]
     assert np.isnan(table.loc["pretrain", "forget_conf"])
     OWN_METRICS.clear()  # a checkout that does not have it keeps what was computed, and why it was not
     assert recompute(tree / "waterbird/small_cnn/pretrain_0")["reasons"]["forget_conf"] == "nothing is forgotten"
+
+
+def test_a_report_for_the_browser_has_it(tmp_path: Path) -> None:
+    pytest.importorskip("vl_convert", reason="vl-convert-python is not installed")
+    tree = kept(tmp_path)
+    register_metric("forget_conf", best="reference", **ABOUT)(forget_confidence)
+    assert report.main([str(tree), "--recompute", "--out", str(tmp_path / "report.html")]) == 0
+    assert '"forget_conf"' in (tmp_path / "report.html").read_text()
 
 
 def test_the_page_of_metrics_explains_it() -> None:

@@ -78,6 +78,17 @@ def test_it_cannot_be_used_in_a_process_forked_after_it_was(pretended: None):
     assert refusal.startswith("Cannot re-initialize CUDA in forked subprocess.")
 
 
+def test_what_a_run_on_it_records_can_be_read(pretended: None, data_dir: Path, tmp_path: Path):
+    """By the next start of the same command, and by a run that begins at its model."""
+    workshop = Workshop(data_dir, tmp_path, ANYWHERE)
+    for name, said in (("pretrain", "done: "), ("pretrain", "already done: "), ("salun", "done: ")):
+        result = run_apart(workshop.command(name), **workshop.folders())
+        assert result.code == 0, result.err
+        assert result.out.splitlines()[-1] == f"{said}{workshop.place(name)}"
+    arithmetic = yaml.safe_load((workshop.place("salun") / "config.yaml").read_text())["provenance"]["arithmetic"]
+    assert arithmetic == {"cudnn_benchmark": False, "cudnn_deterministic": True, "tf32": False}
+
+
 @pytest.mark.slow
 def test_a_run_on_it_is_none_on_the_cpu(pretended: None, data_dir: Path, tmp_path: Path):
     """It says so, its memory is counted, and nobody gets its last bits again; `--device cpu` is what it always was."""

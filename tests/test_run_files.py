@@ -192,6 +192,14 @@ def test_a_configuration_of_a_million_values_is_refused_at_once(tmp_path: Path, 
         read_config(tmp_path / "config.yaml")
 
 
+@pytest.mark.parametrize("key", ["provenance", "identity"])
+@pytest.mark.parametrize("value, told", [([1], "is a list"), ({"a": 1}, "is a table")])
+def test_what_holds_more_than_one_value_is_called_so(tmp_path: Path, key: str, value: Any, told: str) -> None:
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(read_config(RUN / "config.yaml") | {key: {"threads": value}}))
+    with pytest.raises(ValueError, match=f"{key}.threads {told}, expected a number or a text"):
+        read_config(tmp_path / "config.yaml")
+
+
 def test_plain_values_have_a_depth(tmp_path: Path) -> None:
     value: Any = 1
     for _ in range(DEEPEST + 1):

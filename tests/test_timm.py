@@ -60,6 +60,8 @@ def images(n: int = 2) -> Tensor:
 
 @pytest.mark.parametrize("name", [CONVOLUTIONAL, TRANSFORMER, "timm/test_convnext", "timm/test_maxvit"])
 def test_names_are_timms_own_and_logits_too(name: str):
+    if not timm.is_model(name.removeprefix("timm/")):
+        pytest.skip(f"timm {timm.__version__} has no {name.removeprefix('timm/')}")
     model, theirs = build_model(name, 3, 0, "none", SIZE), timms(name)
     theirs.load_state_dict(own_names(model.state_dict(), model.head_name))
     image = images()

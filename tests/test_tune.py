@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ Capture = pytest.CaptureFixture[str]
 TUNABLE = [name for name, method in METHODS.items() if method.from_original]
 LR = Axis(all_keys()["lr"], 1e-4, 0.1, log=True)
 EPOCHS = Axis(all_keys()["epochs"], 1, 8)
+needs_optuna = pytest.mark.skipif(find_spec("optuna") is None, reason="Optuna is not installed")
 
 
 # Ranges.
@@ -255,6 +257,7 @@ def spend(study: Study, budget: int) -> list[dict[str, Any]]:
     return [trial.setting for trial in study.trials()]
 
 
+@needs_optuna
 def test_a_search_that_goes_on_is_the_one_that_never_stopped(tmp_path: Path):
     whole = spend(open_study(tmp_path / "whole"), 9)
     spend(open_study(tmp_path / "parts"), 4)
@@ -264,6 +267,7 @@ def test_a_search_that_goes_on_is_the_one_that_never_stopped(tmp_path: Path):
     assert spend(open_study(tmp_path / "parts"), 9) == whole, "the budget is spent"
 
 
+@needs_optuna
 def test_the_trial_of_a_worker_that_was_killed_is_lost_and_its_setting_tried_again(tmp_path: Path, capsys: Capture):
     study, folder = open_study(tmp_path), tmp_path / WORKERS / "w1"
     folder.mkdir(parents=True)
@@ -292,6 +296,7 @@ def test_the_trial_of_a_worker_that_was_killed_is_lost_and_its_setting_tried_aga
     assert not list((tmp_path / WORKERS).iterdir())
 
 
+@needs_optuna
 def test_a_worker_of_another_host_is_taken_for_gone_when_its_lock_is_old(tmp_path: Path):
     study, lock = open_study(tmp_path), tmp_path / WORKERS / "w1" / "lock"
     lock.parent.mkdir(parents=True)
@@ -306,6 +311,7 @@ def test_a_worker_of_another_host_is_taken_for_gone_when_its_lock_is_old(tmp_pat
     assert study.setting(third) == START
 
 
+@needs_optuna
 def test_a_setting_that_fails_again_and_again_is_left_alone(tmp_path: Path):
     study = open_study(tmp_path)
     with study.worker() as worker:
@@ -317,6 +323,7 @@ def test_a_setting_that_fails_again_and_again_is_left_alone(tmp_path: Path):
     assert numbers == [True, True, True, False]
 
 
+@needs_optuna
 def test_a_setting_whose_worker_is_asked_to_stop_is_tried_as_often_as_that_happens(tmp_path: Path):
     study = open_study(tmp_path)
     with study.worker() as worker:
@@ -326,6 +333,7 @@ def test_a_setting_whose_worker_is_asked_to_stop_is_tried_as_often_as_that_happe
             study.give_up(trial.number, stopped=True)
 
 
+@needs_optuna
 def test_values_that_are_typed_keep_their_digits_and_one_tried_again_is_the_same(tmp_path: Path):
     study = Study(tmp_path, SPACE, 0, {})
     typed = {"lr": 0.0123456789, "epochs": 3}
@@ -339,6 +347,7 @@ def test_values_that_are_typed_keep_their_digits_and_one_tried_again_is_the_same
         assert study.setting(study.next_trial(worker, 9)) == setting
 
 
+@needs_optuna
 def test_a_worker_waits_while_another_is_at_work_on_the_last_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     study = open_study(tmp_path)
     with study.worker() as one, study.worker() as other:
@@ -354,6 +363,7 @@ def test_a_worker_waits_while_another_is_at_work_on_the_last_trial(tmp_path: Pat
         assert len(waited) == 1
 
 
+@needs_optuna
 def test_a_journal_that_ends_within_a_line_is_read_on(tmp_path: Path, capsys: Capture):
     before = spend(open_study(tmp_path), 3)
     with (tmp_path / JOURNAL).open("ab") as file:
@@ -436,6 +446,7 @@ def test_tables_have_every_trial_and_its_parts():
 
 
 def test_the_picture_has_a_panel_a_hyperparameter_and_the_best_so_far():
+    pytest.importorskip("vl_convert", reason="vl-convert-python is not installed")
     trials = [trial(0, [4.0], origin=DEFAULT), trial(1, [9.0], state="pruned"), trial(2, [3.0]), trial(3, [5.0])]
     trials.append(trial(4, [], state="pruned"))
     findings = find_best(trials, SPACE)

@@ -74,6 +74,7 @@ def test_a_report_is_that_of_the_folder(flags: tuple[str, ...], folder: Path, ca
 @pytest.mark.parametrize("name", ["page.html", pytest.param("figure.png", marks=pytest.mark.slow)])
 def test_a_page_and_figures_are_those_of_the_folder(name: str, folder: Path, tmp_path: Path) -> None:
     """Losses come from the records, curves from the history."""
+    pytest.importorskip("vl_convert", reason="vl-convert-python is not installed")
     file = zipped(folder)
     made = []
     for root in (folder, file):

@@ -135,7 +135,9 @@ def table(known: Mapping[str, Check], others: Check | None = None, needed: Colle
 
 def single(value: Any) -> None:
     """Null, a truth value, a finite number or a text."""
-    plain(value, DEEPEST)
+    if type(value) in (list, dict):
+        raise Wrong(f"is a {'list' if type(value) is list else 'table'}, expected a number or a text")
+    plain(value)
 
 
 def plain(value: Any, depth: int = 0) -> None:

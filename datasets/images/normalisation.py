@@ -51,14 +51,15 @@ def normalise(
     at_once = max(len(images), 1)
     if images.device.type == "cpu":
         at_once = max(CPU_VALUES // max(images[:1].numel(), 1), 1)
-    mean, std = (_as_image(values, images.shape[2:], images.device, memory_format) for values in pixels)
-    published = pixels == PUBLISHED
-    for part, image in zip(floats.split(at_once), images.split(at_once), strict=True):
-        if published:
+    parts = zip(floats.split(at_once), images.split(at_once), strict=True)
+    if pixels == PUBLISHED:
+        for part, image in parts:
             # (x / 255 - 0.5) / 0.5 in one pass less, bit for bit: doubling is exact.
             part.copy_(image).div_(127.5).sub_(1)
-        else:
-            part.copy_(image).div_(255).sub_(mean).div_(std)
+        return floats
+    mean, std = (_as_image(values, images.shape[2:], images.device, memory_format) for values in pixels)
+    for part, image in parts:
+        part.copy_(image).div_(255).sub_(mean).div_(std)
     return floats
 
 
@@ -66,6 +67,11 @@ def normalise(
 def _as_image(
     values: tuple[float, ...], size: torch.Size, device: torch.device, memory_format: torch.memory_format
 ) -> torch.Tensor:
-    """float32 (1, C, H, W) of one value a channel: a CPU takes a third of the time that it takes with (C, 1, 1)."""
-    by_channel = torch.tensor(values, dtype=torch.float32, device=device).view(1, -1, 1, 1)
-    return by_channel.expand(1, -1, *size).contiguous(memory_format=memory_format)
+    """float32 (1, C, H, W) of one value a channel: a CPU takes a third of the time that it takes with (C, 1, 1).
+
+    Filled on the device: values that are sent there from Python are waited for.
+    """
+    image = torch.empty((1, len(values), *size), dtype=torch.float32, device=device, memory_format=memory_format)
+    for channel, value in zip(image[0], values, strict=True):
+        channel.fill_(value)
+    return image

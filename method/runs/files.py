@@ -137,7 +137,7 @@ STORED = table(
         "sources": null_or(table({"reweight": NAME}, others=anything)),  # nobody reads the others
         "identity": table({}, others=single),
         "inputs": null_or(INPUTS),
-        "provenance": null_or(table({}, others=single)),
+        "provenance": null_or(table({"arithmetic": null_or(table({}, others=flag))}, others=single)),
         "task": null_or(NAME),
         "reweights_by_default": null_or(flag),
         "fingerprints": null_or(table({}, others=null_or(NAME))),

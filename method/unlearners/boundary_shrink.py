@@ -25,6 +25,7 @@ normalised pixels, whose range is -1 to 1 there, to 0 and 1, rounds them to 255t
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -50,6 +51,13 @@ class BoundaryShrink(Unlearner):
             search=Range(0.01, 1, log=True),
         )  # fmt: skip
 
+    def __init__(self, *args: Any):
+        super().__init__(*args)
+        device = next(self.model.parameters()).device  # sent there once: a step would wait for it
+        self.darkest, self.brightest = (
+            torch.tensor(values, device=device) for values in (self.task.darkest, self.task.brightest)
+        )
+
     def phases(self, epoch: int) -> Iterator[Phase]:
         """The epoch's only phase: `shrink` on F."""
         yield Phase("forget", self.shrink, data="forget")
@@ -64,10 +72,7 @@ class BoundaryShrink(Unlearner):
         loss = cross_entropy(self.original.module(image), batch.target, reduction="sum")
         (gradient,) = torch.autograd.grad(loss, image)
         sides = [1] * (image.ndim - 2)  # none where features of a frozen network stand in place of images
-        darkest, brightest = (
-            torch.tensor(values, device=image.device).view(-1, *sides)
-            for values in (self.task.darkest, self.task.brightest)
-        )
+        darkest, brightest = (values.view(-1, *sides) for values in (self.darkest, self.brightest))
         step = self.p.epsilon * (brightest - darkest) * gradient.sign()
         with torch.no_grad():
             logits = self.original.module((batch.image + step).clamp(darkest, brightest))

@@ -30,7 +30,7 @@ from method.training.original import Original
 from method.training.resume import HistoryRow
 from method.unlearners.base import Unlearner
 from models import build_model
-from models.backbone import Backbone
+from models.backbone import Backbone, Layers
 from models.batch_norm import across_processes
 from models.classifier import Classifier
 from utils import device as devices
@@ -134,7 +134,7 @@ def tiny_network() -> Classifier:
     """Two convolutions with batch norm under the program's own head; its weights are always the same."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
-        backbone = nn.Sequential(
+        backbone = Layers(
             *(nn.Conv2d(3, WIDTH, 3, 2, 1, bias=False), nn.BatchNorm2d(WIDTH), nn.ReLU()),
             *(nn.Conv2d(WIDTH, WIDTH, 3, 2, 1, bias=False), nn.BatchNorm2d(WIDTH), nn.ReLU()),
             *(nn.AdaptiveAvgPool2d(1), nn.Flatten()),

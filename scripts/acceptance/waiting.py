@@ -1,7 +1,8 @@
 """Whether a step waits for the device; then whether it keeps memory (scripts.acceptance.memory).
 
 On CUDA a wait is an error (torch.cuda.set_sync_debug_mode), and the profiler counts the calls that wait. Elsewhere
-there is no such mode: operations that read a value, or whose result has a size that depends on values, stand in.
+there is no such mode: operations that read a value, or whose result has a size that depends on values, and tensors
+that are made from Python's values for a device stand in.
 """
 
 import contextlib
@@ -17,6 +18,7 @@ from typing import Any, TextIO
 import torch
 from folders import make_fairface
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from datasets.fairface import FairFace
@@ -33,6 +35,7 @@ NOISE = 0.1  # waits a step: a profiler's own, not the program's
 SIZES = (16, 4)  # of batches: few steps, and more
 CALLED = "called a synchronizing CUDA operation"  # torch's words
 READING = {"_local_scalar_dense", "is_nonzero", "equal", "nonzero", "masked_select", "_unique2", "unique_dim"}
+MADE_OF_VALUES = (torch.tensor, torch.as_tensor)
 SEEDING = "torch/utils/data/dataloader.py"  # reads a number that is on the CPU on every machine, once a pass
 OWN = ("method", "datasets", "models", "utils")
 WAITS, FURTHER = "waits", "waits of further steps"
@@ -70,7 +73,7 @@ class Watch:
             with gpu.waits_are(self.mode), self._heard():
                 yield
         else:
-            with ReadCounter(self.sites):
+            with ReadCounter(self.sites), SendCounter(self.sites):
                 yield
 
     @contextlib.contextmanager
@@ -111,6 +114,20 @@ class ReadCounter(TorchDispatchMode):
             if not any(frame.filename.endswith(SEEDING) for frame in frames):
                 self.sites[f"{name} at {site(frames)}"] += 1
         return function(*arguments, **(named or {}))
+
+
+class SendCounter(TorchFunctionMode):
+    """Counts values of Python that are sent to a device: they come from memory that a card has to wait for."""
+
+    def __init__(self, sites: Counter[str]):
+        super().__init__()
+        self.sites = sites
+
+    def __torch_function__(self, function: Any, types: Any, arguments: tuple = (), named: dict | None = None) -> Any:
+        named = named or {}
+        if function in MADE_OF_VALUES and named.get("device") is not None:
+            self.sites[f"{function.__name__} at {site(traceback.extract_stack())}"] += 1
+        return function(*arguments, **named)
 
 
 def by_mask(arguments: tuple) -> bool:

@@ -9,7 +9,8 @@ and `--device cuda` then give a device that
 - computes on the CPU, in bf16 by default, but is no `cpu` to whoever asks for its name;
 - gives other last bits every time, as sums do whose order is left to the hardware;
 - cannot be used in a process that was forked after it was used, as CUDA cannot;
-- counts its memory, and has image workers by default.
+- counts its memory, and has image workers by default;
+- records the arithmetic of CUDA, as `config.yaml` has it.
 
 `--device cpu` is the CPU as always. What a GPU does otherwise (its memory, its kernels, NCCL) is not pretended.
 """
@@ -81,6 +82,8 @@ def change_device(module: ModuleType) -> None:
     on_gpu("describe_device", lambda device: NAME)
     on_gpu("synchronize", lambda device: None)
     on_gpu("peak_memory_bytes", lambda device: PEAK_BYTES)
+    arithmetic = module.arithmetic_set
+    on_gpu("arithmetic_set", lambda device: arithmetic(torch.device("cuda")))
 
 
 def on_cpu(storage: Any, place: str, gpu: Any) -> Any:
