@@ -30,6 +30,7 @@ COMMITTED = ROOT / "docs/results/runs"
 STUDIES = {
     "digits": 318, "digits_data": 15, "digits_seeds_classifier": 70, "digits_tuned": 15, "fairface_64": 9,
     "fairface_64_all": 21, "fairface_64_cnn": 43, "group_dro": 9, "skewed_faces": 205, "waterbird_frozen": 389,
+    "waterbird_lite0": 24,
 }  # fmt: skip
 
 
