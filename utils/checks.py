@@ -136,7 +136,7 @@ def table(known: Mapping[str, Check], others: Check | None = None, needed: Colle
 def single(value: Any) -> None:
     """Null, a truth value, a finite number or a text."""
     if type(value) in (list, dict):
-        raise Wrong(f"is a {'list' if type(value) is list else 'table'}, expected a number or a text")
+        raise Wrong(f"is {_shown(value)}, expected a number or a text")
     plain(value)
 
 
